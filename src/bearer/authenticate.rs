@@ -1,0 +1,143 @@
+//! The question under bearer auth: what does a request present, and is it good?
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderMap, Request, header::AUTHORIZATION};
+
+use super::{BearerToken, Verification, VerifyToken};
+use crate::{Denied, reauth::Revision};
+
+/// What a request presents, and whether that is good: two questions, asked apart.
+///
+/// [`present`](Self::present) takes the credential from the request's head, once;
+/// [`verify`](Self::verify) can then be put again at any time, without the request. That split is
+/// what lets a stream be asked again after its request is long gone.
+///
+/// [`Bearer`] is the implementation for bearer tokens. Write your own for another kind of
+/// credential (an identity header from a trusted proxy, a client certificate, nothing at all) and
+/// hand it to [`AuthLayer::from_authenticator`](super::AuthLayer::from_authenticator).
+pub trait Authenticate: Send + Sync + 'static {
+    /// What a request presents: cheap to clone.
+    type Credential: Clone + Send + Sync + 'static;
+
+    /// Takes the credential from the head of a request.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::Missing`] when there is none, [`Denied::Malformed`] when it cannot be read.
+    fn present<B>(&self, request: &Request<B>) -> Result<Self::Credential, Denied>;
+
+    /// Verifies a credential.
+    fn verify(&self, credential: &Self::Credential) -> Verification;
+
+    /// What moves whenever an earlier answer may have changed, if that can be told.
+    fn revision(&self) -> Option<&Revision> {
+        None
+    }
+
+    /// The same credential without a hold on the request's buffers: what a stream keeps.
+    fn detach(&self, credential: &Self::Credential) -> Self::Credential {
+        credential.clone()
+    }
+}
+
+/// Bearer tokens of the `Authorization` header (RFC 6750 section 2.1).
+#[derive(Clone)]
+pub struct Bearer {
+    verifier: Arc<dyn VerifyToken>,
+    syntax: TokenSyntax,
+}
+
+/// Which texts are taken for a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenSyntax {
+    /// The `b64token` of RFC 6750 section 2.1: letters, digits, `-._~+/` and `=` at the end.
+    #[default]
+    B64Token,
+    /// Whatever a header can hold, without the white space around it: for servers whose passwords
+    /// are arbitrary text.
+    Opaque,
+}
+
+impl Bearer {
+    /// Bearer tokens that `verifier` knows.
+    #[must_use]
+    pub fn new(verifier: impl VerifyToken) -> Self {
+        Self { verifier: Arc::new(verifier), syntax: TokenSyntax::default() }
+    }
+
+    /// Takes tokens of another syntax than RFC 6750's.
+    #[must_use]
+    pub fn with_syntax(mut self, syntax: TokenSyntax) -> Self {
+        self.syntax = syntax;
+        self
+    }
+
+    /// Reads the `Authorization` header, by these rules in order:
+    ///
+    /// 1. no header, or another scheme than `Bearer` (in any case): no credential;
+    /// 2. two headers: malformed, for nobody can say which one was meant;
+    /// 3. after the scheme at least one space, then a token of the syntax: that is the credential;
+    /// 4. anything else is malformed.
+    fn parse(&self, headers: &HeaderMap) -> Result<BearerToken, Denied> {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let value = values.next().ok_or(Denied::Missing)?;
+        if values.next().is_some() {
+            return Err(Denied::Malformed);
+        }
+
+        let bytes = value.as_bytes();
+        let scheme_end = bytes.iter().position(|&b| b == b' ').unwrap_or(bytes.len());
+        if !bytes[..scheme_end].eq_ignore_ascii_case(b"bearer") {
+            return Err(Denied::Missing);
+        }
+
+        let spaces = bytes[scheme_end..].iter().take_while(|&&b| b == b' ').count();
+        let start = scheme_end + spaces;
+        let token = bytes[start..].trim_ascii_end();
+        if self.syntax.matches(token) {
+            Ok(BearerToken::new(value.clone(), start..start + token.len()))
+        } else {
+            Err(Denied::Malformed)
+        }
+    }
+}
+
+impl Authenticate for Bearer {
+    type Credential = BearerToken;
+
+    fn present<B>(&self, request: &Request<B>) -> Result<BearerToken, Denied> {
+        self.parse(request.headers())
+    }
+
+    fn verify(&self, token: &BearerToken) -> Verification {
+        self.verifier.verify(token)
+    }
+
+    fn revision(&self) -> Option<&Revision> {
+        self.verifier.revision()
+    }
+
+    fn detach(&self, token: &BearerToken) -> BearerToken {
+        token.detach()
+    }
+}
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bearer").field("syntax", &self.syntax).finish_non_exhaustive()
+    }
+}
+
+impl TokenSyntax {
+    fn matches(self, token: &[u8]) -> bool {
+        match self {
+            Self::B64Token => {
+                let body = token.iter().take_while(|&&b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b)).count();
+                body > 0 && token[body..].iter().all(|&b| b == b'=')
+            }
+            Self::Opaque => !token.is_empty(),
+        }
+    }
+}

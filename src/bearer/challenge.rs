@@ -1,0 +1,114 @@
+//! The `WWW-Authenticate` challenge.
+
+use std::{error::Error, fmt};
+
+use http::HeaderValue;
+
+use crate::{Denied, scope::Requirement};
+
+/// The Bearer challenges of RFC 6750 section 3, in the syntax of RFC 9110 section 11.6.1: parameters
+/// joined by commas, values quoted. Those that never vary are written once.
+#[derive(Clone, Debug)]
+pub struct Challenge {
+    parameters: String,
+    missing: HeaderValue,
+    malformed: HeaderValue,
+    rejected: HeaderValue,
+    expired: HeaderValue,
+}
+
+/// A text that a quoted-string (RFC 9110 section 5.6.4) cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidParameter;
+
+impl Challenge {
+    /// `Bearer` and nothing more.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            parameters: String::new(),
+            missing: HeaderValue::from_static("Bearer"),
+            malformed: HeaderValue::from_static(r#"Bearer error="invalid_request""#),
+            rejected: HeaderValue::from_static(r#"Bearer error="invalid_token""#),
+            expired: HeaderValue::from_static(r#"Bearer error="invalid_token", error_description="expired""#),
+        }
+    }
+
+    /// Names the protection space (RFC 9110 section 11.5).
+    ///
+    /// # Errors
+    ///
+    /// If the text is more than visible ASCII and spaces.
+    pub fn with_realm(self, realm: &str) -> Result<Self, InvalidParameter> {
+        self.with_parameter("realm", realm)
+    }
+
+    /// Says where the resource describes itself: the URL of its metadata (RFC 9728 section 5.1).
+    ///
+    /// # Errors
+    ///
+    /// If the text is more than visible ASCII and spaces.
+    pub fn with_resource_metadata(self, url: &str) -> Result<Self, InvalidParameter> {
+        self.with_parameter("resource_metadata", url)
+    }
+
+    fn with_parameter(mut self, name: &str, value: &str) -> Result<Self, InvalidParameter> {
+        if !self.parameters.is_empty() {
+            self.parameters.push_str(", ");
+        }
+        self.parameters.push_str(&parameter(name, value)?);
+        self.missing = self.render(&[])?;
+        self.malformed = self.render(&[("error", "invalid_request")])?;
+        self.rejected = self.render(&[("error", "invalid_token")])?;
+        self.expired = self.render(&[("error", "invalid_token"), ("error_description", "expired")])?;
+        Ok(self)
+    }
+
+    /// The challenge that answers `denied`, where one does.
+    pub(crate) fn answer(&self, denied: &Denied) -> Option<HeaderValue> {
+        match denied {
+            Denied::Missing => Some(self.missing.clone()),
+            Denied::Malformed => Some(self.malformed.clone()),
+            Denied::Rejected => Some(self.rejected.clone()),
+            Denied::Expired => Some(self.expired.clone()),
+            Denied::InsufficientScope { required } => self.insufficient_scope(required).ok(),
+            Denied::LockedOut { .. } | Denied::Unavailable { .. } | Denied::NoAccess { .. } => None,
+        }
+    }
+
+    fn insufficient_scope(&self, required: &Requirement) -> Result<HeaderValue, InvalidParameter> {
+        self.render(&[("error", "insufficient_scope"), ("scope", &required.scopes().to_string())])
+    }
+
+    fn render(&self, more: &[(&str, &str)]) -> Result<HeaderValue, InvalidParameter> {
+        let mut parameters = Vec::from_iter((!self.parameters.is_empty()).then(|| self.parameters.clone()));
+        for (name, value) in more {
+            parameters.push(parameter(name, value)?);
+        }
+        let challenge =
+            if parameters.is_empty() { "Bearer".into() } else { format!("Bearer {}", parameters.join(", ")) };
+        HeaderValue::try_from(challenge).map_err(|_| InvalidParameter)
+    }
+}
+
+impl Default for Challenge {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn parameter(name: &str, value: &str) -> Result<String, InvalidParameter> {
+    if value.bytes().any(|b| !matches!(b, b' '..=b'~')) {
+        return Err(InvalidParameter);
+    }
+    Ok(format!(r#"{name}="{}""#, value.replace('\\', r"\\").replace('"', r#"\""#)))
+}
+
+impl fmt::Display for InvalidParameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a challenge's parameter is visible ASCII and spaces (RFC 9110 section 5.6.4)")
+    }
+}
+
+impl Error for InvalidParameter {}

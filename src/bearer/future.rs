@@ -1,0 +1,115 @@
+//! The inner response, a refusal, or first the verifier's answer.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{Authenticate, Verification, service::Caller};
+use crate::respond::Respond;
+
+pin_project! {
+    /// The response future of [`AuthLayer`](super::AuthLayer).
+    pub struct ResponseFuture<S, A, R, ReqBody, ResBody>
+    where
+        S: Service<Request<ReqBody>>,
+        A: Authenticate,
+    {
+        #[pin]
+        state: State<S, A, R, ReqBody, ResBody, S::Future>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, A: Authenticate, R, ReqBody, ResBody, F> {
+        // Boxed, and only for a verifier that must be waited for: it is what makes the future large.
+        Asking { asking: Option<Box<Asking<S, A, R, ReqBody>>> },
+        Inner { #[pin] future: F },
+        Refused { response: Option<Response<ResBody>> },
+    }
+}
+
+/// A request that waits for the verifier, with the service that is ready for it.
+struct Asking<S, A: Authenticate, R, ReqBody> {
+    verification: Verification,
+    caller: Caller<A>,
+    request: Request<ReqBody>,
+    ready: S,
+    respond: R,
+}
+
+impl<S, A, R, ReqBody, ResBody> ResponseFuture<S, A, R, ReqBody, ResBody>
+where
+    S: Service<Request<ReqBody>>,
+    A: Authenticate,
+{
+    pub(super) fn asking(
+        verification: Verification,
+        caller: Caller<A>,
+        request: Request<ReqBody>,
+        ready: S,
+        respond: R,
+    ) -> Self {
+        let asking = Box::new(Asking { verification, caller, request, ready, respond });
+        Self { state: State::Asking { asking: Some(asking) } }
+    }
+
+    pub(super) fn inner(future: S::Future) -> Self {
+        Self { state: State::Inner { future } }
+    }
+
+    pub(super) fn refused(response: Response<ResBody>) -> Self {
+        Self { state: State::Refused { response: Some(response) } }
+    }
+}
+
+impl<S, A, R, ReqBody, ResBody> Future for ResponseFuture<S, A, R, ReqBody, ResBody>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    A: Authenticate,
+    R: Respond<ResBody>,
+{
+    type Output = Result<Response<ResBody>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            match state.as_mut().project() {
+                StateProj::Inner { future } => return future.poll(cx),
+                StateProj::Refused { response } => {
+                    return Poll::Ready(Ok(response.take().expect("a future is not polled after it was ready")));
+                }
+                StateProj::Asking { asking } => {
+                    let waiting = asking.as_mut().expect("the question is there until it is answered");
+                    let answer = ready!(Pin::new(&mut waiting.verification).poll(cx));
+                    let asked = asking.take().expect("the question was there a line ago");
+                    state.set(asked.answered(answer));
+                }
+            }
+        }
+    }
+}
+
+impl<S, A: Authenticate, R, ReqBody> Asking<S, A, R, ReqBody> {
+    fn answered<ResBody>(
+        mut self,
+        answer: <Verification as Future>::Output,
+    ) -> State<S, A, R, ReqBody, ResBody, S::Future>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+        R: Respond<ResBody>,
+    {
+        let door = Arc::clone(&self.caller.door);
+        match self.caller.admit(answer, &mut self.request) {
+            Ok(()) => State::Inner { future: self.ready.call(self.request) },
+            Err(denied) => State::Refused { response: Some(door.refuse(denied, &self.respond)) },
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! **Who** is calling?
+//!
+//! [`BearerAuthLayer`] takes the bearer token of a request, asks a [`VerifyToken`] whose it is, and
+//! hands the answer on as an [`Access`](crate::Access). A verifier is a [`StaticToken`], a set of
+//! [`Tokens`], a closure, or an implementation of your own.
+//!
+//! # How a request is decided
+//!
+//! 1. No `Authorization` header, or one of another scheme: 401 with a bare challenge, so that nothing
+//!    is said to one who did not ask (RFC 6750 section 3.1).
+//! 2. Two headers, or a token outside the syntax: 400 `invalid_request`. The scheme is recognised in
+//!    any case (RFC 9110 section 11.1).
+//! 3. The verifier rejects the token, or its identity has expired: 401 `invalid_token`. An expired
+//!    credential is never a reason to treat a caller as anonymous.
+//! 4. The verifier locks the caller out: 429. It cannot tell: 503. Both with `Retry-After`.
+//! 5. Else the request goes on, with an [`Access`](crate::Access) in its extensions.
+//!
+//! Scopes come after: one who is not authenticated never learns which scope is needed.
+//!
+//! # Deployment
+//!
+//! A proxy that adds an `Authorization` header of its own to one that the client sent makes two of
+//! them, and every request is answered with 400: let it replace the header.
+//!
+//! # Example
+//!
+//! ```
+//! use http::{Request, Response};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_reauth::{Access, BearerAuthLayer, Tokens, bearer::Token};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! let tokens = Tokens::new([Token::new("ci", "t0ken-1").with_subject("build server")])?;
+//! let service = ServiceBuilder::new()
+//!     .layer(BearerAuthLayer::new(tokens.clone()))
+//!     .service_fn(async |request: Request<()>| {
+//!         let caller = request.extensions().get::<Access>().map(Access::identity);
+//!         Ok::<_, std::convert::Infallible>(Response::new(caller.map_or(String::new(), |c| c.subject().to_owned())))
+//!     });
+//!
+//! let request = || Request::builder().header("authorization", "Bearer t0ken-1").body(()).unwrap();
+//! assert_eq!(service.clone().oneshot(request()).await?.body(), "build server");
+//!
+//! tokens.replace([])?;
+//! let refused = service.oneshot(request()).await?;
+//! assert_eq!(refused.status(), 401);
+//! assert_eq!(refused.headers()["www-authenticate"], r#"Bearer error="invalid_token""#);
+//! # Ok(())
+//! # }
+//! ```
+
+mod authenticate;
+mod challenge;
+mod future;
+mod layer;
+mod service;
+mod static_token;
+mod token;
+mod tokens;
+mod verify;
+
+pub use self::{
+    authenticate::{Authenticate, Bearer, TokenSyntax},
+    challenge::{Challenge, InvalidParameter},
+    future::ResponseFuture,
+    layer::{AuthLayer, BearerAuthLayer},
+    service::Auth,
+    static_token::StaticToken,
+    token::{BearerToken, TokenDigest},
+    tokens::{DuplicateToken, Token, Tokens},
+    verify::{Verification, VerifyError, VerifyToken, verify_async},
+};

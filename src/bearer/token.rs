@@ -1,0 +1,106 @@
+//! The token that a request presents.
+
+use std::{fmt, ops::Range, sync::OnceLock};
+
+use http::HeaderValue;
+use sha2::{Digest, Sha256};
+
+/// The bearer token of a request (RFC 6750 section 2.1), as it was presented: not yet verified.
+///
+/// `Debug` never shows the text. Clones are cheap.
+#[derive(Clone)]
+pub struct BearerToken {
+    // The whole header value and where the token stands in it: at the door nothing is copied.
+    header: HeaderValue,
+    range: Range<usize>,
+    digest: OnceLock<TokenDigest>,
+}
+
+/// The SHA-256 of a token: how tokens are kept, looked up and told apart.
+///
+/// Comparison is in constant time. The text cannot be had back from it, so it may be kept where a
+/// secret may not.
+#[derive(Clone, Copy)]
+pub struct TokenDigest([u8; 32]);
+
+impl BearerToken {
+    /// `range` must lie within `header`: the parser that cut it out is the only caller.
+    pub(super) fn new(header: HeaderValue, range: Range<usize>) -> Self {
+        Self { header, range, digest: OnceLock::new() }
+    }
+
+    /// The bytes of the token.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.header.as_bytes()[self.range.clone()]
+    }
+
+    /// The token as text. Always there under [`TokenSyntax::B64Token`](super::TokenSyntax::B64Token);
+    /// `None` when arbitrary bytes are let in and these are not UTF-8.
+    #[must_use]
+    pub fn to_str(&self) -> Option<&str> {
+        std::str::from_utf8(self.as_bytes()).ok()
+    }
+
+    /// The SHA-256 of the token, computed once.
+    #[must_use]
+    pub fn digest(&self) -> &TokenDigest {
+        self.digest.get_or_init(|| TokenDigest::of(self.as_bytes()))
+    }
+
+    /// The same token in memory of its own. A header value that hyper parsed keeps the connection's
+    /// whole read buffer alive, which is too much to hold on to for as long as a response streams.
+    pub(super) fn detach(&self) -> Self {
+        // A part of a header value is a header value again.
+        let Ok(mut header) = HeaderValue::from_bytes(self.as_bytes()) else { return self.clone() };
+        header.set_sensitive(true);
+        Self { range: 0..header.len(), header, digest: self.digest.clone() }
+    }
+}
+
+impl fmt::Debug for BearerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BearerToken(redacted)")
+    }
+}
+
+impl TokenDigest {
+    /// The digest of a token's bytes.
+    #[must_use]
+    pub fn of(token: impl AsRef<[u8]>) -> Self {
+        Self(Sha256::digest(token.as_ref()).into())
+    }
+
+    /// A digest that was computed elsewhere.
+    #[must_use]
+    pub const fn from_bytes(sha256: [u8; 32]) -> Self {
+        Self(sha256)
+    }
+
+    /// The 32 bytes of the SHA-256.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl PartialEq for TokenDigest {
+    fn eq(&self, other: &Self) -> bool {
+        subtle::ConstantTimeEq::ct_eq(&self.0[..], &other.0[..]).into()
+    }
+}
+
+impl Eq for TokenDigest {}
+
+impl std::hash::Hash for TokenDigest {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+// A digest of a short password can be guessed at, so it stays out of logs too.
+impl fmt::Debug for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenDigest(redacted)")
+    }
+}

@@ -1,0 +1,147 @@
+//! Many tokens, each with a name, a subject, scopes and an expiry.
+
+use std::{
+    collections::{HashMap, HashSet},
+    error::Error,
+    fmt,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use arc_swap::ArcSwap;
+
+use super::{BearerToken, TokenDigest, Verification, VerifyError, VerifyToken};
+use crate::{AuthMethod, Identity, ScopeSet, reauth::Revision};
+
+/// Many tokens, looked up by their SHA-256 digests; the whole set is swapped at run time.
+///
+/// Clones are handles on the same set: keep one to [`replace`](Self::replace) it. A replacement that
+/// leaves out or narrows a token ends the streams of that token and of no other.
+#[derive(Clone, Default)]
+pub struct Tokens(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    known: ArcSwap<HashMap<TokenDigest, Identity>>,
+    revision: Revision,
+}
+
+/// One token of a set.
+#[derive(Clone)]
+pub struct Token {
+    digest: TokenDigest,
+    identity: Identity,
+}
+
+/// Two tokens of a set have the same id, or the same secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DuplicateToken {
+    /// The id of the second one.
+    pub id: String,
+}
+
+impl Tokens {
+    /// The set of `tokens`.
+    ///
+    /// # Errors
+    ///
+    /// If two of them have the same id or the same secret.
+    pub fn new(tokens: impl IntoIterator<Item = Token>) -> Result<Self, DuplicateToken> {
+        let set = Self::default();
+        set.replace(tokens)?;
+        Ok(set)
+    }
+
+    /// Accepts `tokens` from now on and no others.
+    ///
+    /// # Errors
+    ///
+    /// If two of them have the same id or the same secret; the set then stays as it was.
+    pub fn replace(&self, tokens: impl IntoIterator<Item = Token>) -> Result<(), DuplicateToken> {
+        let mut known = HashMap::new();
+        let mut ids = HashSet::new();
+        for Token { digest, identity } in tokens {
+            let id = identity.credential_id().unwrap_or_default().to_owned();
+            if !ids.insert(id.clone()) || known.insert(digest, identity).is_some() {
+                return Err(DuplicateToken { id });
+            }
+        }
+        // First the set, then the revision: whoever sees the new revision sees the new set.
+        self.0.known.store(Arc::new(known));
+        self.0.revision.bump();
+        Ok(())
+    }
+}
+
+impl VerifyToken for Tokens {
+    // Looking up a digest gives nothing away in its timing: whoever could choose a digest's prefix
+    // could invert SHA-256.
+    fn verify(&self, token: &BearerToken) -> Verification {
+        match self.0.known.load().get(token.digest()) {
+            Some(identity) => Ok(identity.clone()).into(),
+            None => Err(VerifyError::Rejected).into(),
+        }
+    }
+
+    fn revision(&self) -> Option<&Revision> {
+        Some(&self.0.revision)
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").field("identities", &self.0.known.load().values()).finish_non_exhaustive()
+    }
+}
+
+impl Token {
+    /// A token with this text. Without more it has no scopes, its id is its subject, and it never
+    /// expires.
+    #[must_use]
+    pub fn new(id: &str, secret: impl AsRef<[u8]>) -> Self {
+        Self::from_digest(id, TokenDigest::of(secret))
+    }
+
+    /// A token whose text nobody needs to know here.
+    #[must_use]
+    pub fn from_digest(id: &str, digest: TokenDigest) -> Self {
+        let identity = Identity::new(id, AuthMethod::Token).with_credential_id(id).with_scopes(ScopeSet::empty());
+        Self { digest, identity }
+    }
+
+    /// Whose token it is.
+    #[must_use]
+    pub fn with_subject(mut self, subject: &str) -> Self {
+        self.identity = self.identity.with_subject(subject);
+        self
+    }
+
+    /// What it was issued for.
+    #[must_use]
+    pub fn with_scopes(mut self, scopes: impl Into<ScopeSet>) -> Self {
+        self.identity = self.identity.with_scopes(scopes);
+        self
+    }
+
+    /// The moment from which on it is no longer good, in wall-clock time.
+    #[must_use]
+    pub fn with_expires_at(mut self, expires_at: SystemTime) -> Self {
+        self.identity = self.identity.with_expires_at(expires_at);
+        self
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for DuplicateToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the token `{}` has the id or the secret of another one", self.id)
+    }
+}
+
+impl Error for DuplicateToken {}

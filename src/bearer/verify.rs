@@ -1,0 +1,190 @@
+//! Is this token good, and whose is it?
+
+use std::{
+    error::Error,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use super::BearerToken;
+use crate::{Identity, reauth::Revision};
+
+/// Is this token good, and whose is it?
+///
+/// Asked at the door, and again for as long as a response streams. Implemented by
+/// [`StaticToken`](super::StaticToken), [`Tokens`](super::Tokens) and every closure from a
+/// [`&BearerToken`](BearerToken) to a `Result<Identity, VerifyError>` or a [`Verification`]; for an
+/// asynchronous closure see [`verify_async`].
+pub trait VerifyToken: Send + Sync + 'static {
+    /// Verifies `token`. Called often: a verifier that knows answers at once, without allocating.
+    fn verify(&self, token: &BearerToken) -> Verification;
+
+    /// What moves whenever an earlier answer may have changed, if the verifier can tell.
+    ///
+    /// With it a frame of a stream costs an atomic load instead of a verification, and a revocation
+    /// reaches idle streams at once.
+    fn revision(&self) -> Option<&Revision> {
+        None
+    }
+}
+
+/// The answer of a verifier, now or later.
+///
+/// Ready at once without an allocation for a verifier that knows; boxed for one that must ask.
+/// Polling it again after it was ready answers [`VerifyError::unavailable`].
+#[must_use = "an answer does nothing unless it is awaited"]
+pub struct Verification(Inner);
+
+enum Inner {
+    Ready(Option<Result<Identity, VerifyError>>),
+    Pending(Pin<Box<dyn Future<Output = Result<Identity, VerifyError>> + Send>>),
+}
+
+/// Why a verifier did not answer with an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The token is not good: unknown, revoked, malformed to the verifier. Answered with 401.
+    Rejected,
+    /// The token was good once. Answered with 401.
+    Expired,
+    /// The caller failed too often and is not heard for a while. Answered with 429.
+    #[non_exhaustive]
+    LockedOut {
+        /// How long to wait before the next attempt.
+        retry_after: Duration,
+    },
+    /// The verifier cannot tell: its key set or database cannot be reached. Answered with 503, so
+    /// that nobody throws a good token away.
+    #[non_exhaustive]
+    Unavailable {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+}
+
+impl<F, A> VerifyToken for F
+where
+    F: Fn(&BearerToken) -> A + Send + Sync + 'static,
+    A: Into<Verification>,
+{
+    fn verify(&self, token: &BearerToken) -> Verification {
+        self(token).into()
+    }
+}
+
+impl<V: VerifyToken + ?Sized> VerifyToken for Arc<V> {
+    fn verify(&self, token: &BearerToken) -> Verification {
+        (**self).verify(token)
+    }
+
+    fn revision(&self) -> Option<&Revision> {
+        (**self).revision()
+    }
+}
+
+/// Makes a verifier of an asynchronous closure.
+///
+/// ```
+/// use tower_reauth::{AuthMethod, BearerAuthLayer, Identity, bearer::{VerifyError, verify_async}};
+///
+/// let layer = BearerAuthLayer::new(verify_async(async |token| match token.to_str() {
+///     Some("opaque-123") => Ok(Identity::new("alice", AuthMethod::Token)),
+///     _ => Err(VerifyError::Rejected),
+/// }));
+/// # let _ = layer;
+/// ```
+pub fn verify_async<F, A>(verify: F) -> impl VerifyToken
+where
+    F: Fn(BearerToken) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<Identity, VerifyError>> + Send + 'static,
+{
+    move |token: &BearerToken| Verification::pending(verify(token.clone()))
+}
+
+impl Verification {
+    /// An answer that is known now.
+    pub fn ready(answer: Result<Identity, VerifyError>) -> Self {
+        Self(Inner::Ready(Some(answer)))
+    }
+
+    /// An answer that must be waited for.
+    pub fn pending(answer: impl Future<Output = Result<Identity, VerifyError>> + Send + 'static) -> Self {
+        Self(Inner::Pending(Box::pin(answer)))
+    }
+
+    /// The answer, if it is known already.
+    pub(crate) fn into_ready(self) -> Result<Result<Identity, VerifyError>, Self> {
+        match self.0 {
+            Inner::Ready(Some(answer)) => Ok(answer),
+            unknown => Err(Self(unknown)),
+        }
+    }
+}
+
+impl Future for Verification {
+    type Output = Result<Identity, VerifyError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Inner::Ready(answer) => Poll::Ready(answer.take().unwrap_or(Err(VerifyError::unavailable()))),
+            Inner::Pending(answer) => {
+                let answer = std::task::ready!(answer.as_mut().poll(cx));
+                self.0 = Inner::Ready(None);
+                Poll::Ready(answer)
+            }
+        }
+    }
+}
+
+impl From<Result<Identity, VerifyError>> for Verification {
+    fn from(answer: Result<Identity, VerifyError>) -> Self {
+        Self::ready(answer)
+    }
+}
+
+impl fmt::Debug for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Inner::Ready(_) => "Verification::ready",
+            Inner::Pending(_) => "Verification::pending",
+        })
+    }
+}
+
+impl VerifyError {
+    /// The verifier cannot tell; ask again in a second.
+    #[must_use]
+    pub const fn unavailable() -> Self {
+        Self::unavailable_for(Duration::from_secs(1))
+    }
+
+    /// The verifier cannot tell; ask again after `retry_after`.
+    #[must_use]
+    pub const fn unavailable_for(retry_after: Duration) -> Self {
+        Self::Unavailable { retry_after }
+    }
+
+    /// The caller is not heard for another `retry_after`.
+    #[must_use]
+    pub const fn locked_out_for(retry_after: Duration) -> Self {
+        Self::LockedOut { retry_after }
+    }
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rejected => "the token is not good",
+            Self::Expired => "the token has expired",
+            Self::LockedOut { .. } => "too many failed attempts",
+            Self::Unavailable { .. } => "the verifier cannot tell",
+        })
+    }
+}
+
+impl Error for VerifyError {}

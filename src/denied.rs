@@ -1,0 +1,125 @@
+//! Every reason to refuse, and what the field's standards answer to it.
+
+use std::{error::Error, fmt, time::Duration};
+
+use http::StatusCode;
+
+use crate::{bearer::VerifyError, scope::Requirement};
+
+/// Why a request was refused.
+///
+/// | reason | status | `error` of the challenge (RFC 6750 section 3.1) |
+/// | --- | --- | --- |
+/// | [`Missing`](Self::Missing) | 401 | none: the caller is only told how to authenticate |
+/// | [`Malformed`](Self::Malformed) | 400 | `invalid_request` |
+/// | [`Rejected`](Self::Rejected), [`Expired`](Self::Expired) | 401 | `invalid_token` |
+/// | [`InsufficientScope`](Self::InsufficientScope) | 403 | `insufficient_scope`, and all that is required |
+/// | [`LockedOut`](Self::LockedOut) | 429 | no challenge; `Retry-After` |
+/// | [`Unavailable`](Self::Unavailable) | 503 | no challenge; `Retry-After` |
+/// | [`NoAccess`](Self::NoAccess) | 500 | no challenge |
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Denied {
+    /// The request presents no credential.
+    Missing,
+    /// The request presents something that is not one credential.
+    Malformed,
+    /// The credential is not good.
+    Rejected,
+    /// The credential was good once.
+    Expired,
+    /// The caller failed too often.
+    #[non_exhaustive]
+    LockedOut {
+        /// How long the lock still holds.
+        retry_after: Duration,
+    },
+    /// The credential is good, but not for this.
+    #[non_exhaustive]
+    InsufficientScope {
+        /// All that is required, whatever part of it the caller has.
+        required: Requirement,
+    },
+    /// The verifier cannot tell.
+    #[non_exhaustive]
+    Unavailable {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// A layer found no [`Access`](crate::Access) in the request: the stack is put together wrongly.
+    #[non_exhaustive]
+    NoAccess {
+        /// The layer that needed it.
+        layer: &'static str,
+    },
+}
+
+impl Denied {
+    /// The status that goes with the reason (RFC 6750 section 3.1, RFC 9110 section 15, RFC 6585
+    /// section 4).
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Missing | Self::Rejected | Self::Expired => StatusCode::UNAUTHORIZED,
+            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::LockedOut { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::InsufficientScope { .. } => StatusCode::FORBIDDEN,
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoAccess { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// How long to wait before asking again: the `Retry-After` of RFC 9110 section 10.2.3.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::LockedOut { retry_after } | Self::Unavailable { retry_after } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
+    /// One word for a metric or a log.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::LockedOut { .. } => "locked_out",
+            Self::InsufficientScope { .. } => "insufficient_scope",
+            Self::Unavailable { .. } => "unavailable",
+            Self::NoAccess { .. } => "no_access",
+        }
+    }
+}
+
+impl From<VerifyError> for Denied {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Rejected => Self::Rejected,
+            VerifyError::Expired => Self::Expired,
+            VerifyError::LockedOut { retry_after } => Self::LockedOut { retry_after },
+            VerifyError::Unavailable { retry_after } => Self::Unavailable { retry_after },
+        }
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("no credential was presented"),
+            Self::Malformed => f.write_str("the credential is malformed"),
+            Self::Rejected => f.write_str("the credential is not good"),
+            Self::Expired => f.write_str("the credential has expired"),
+            Self::LockedOut { .. } => f.write_str("too many failed attempts"),
+            Self::InsufficientScope { required } => write!(f, "the scopes required are: {}", required.scopes()),
+            Self::Unavailable { .. } => f.write_str("the credential cannot be verified now"),
+            Self::NoAccess { layer } => {
+                write!(f, "{layer} found no Access in the request: put BearerAuthLayer, or your own source, outside it")
+            }
+        }
+    }
+}
+
+impl Error for Denied {}

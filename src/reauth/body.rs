@@ -1,0 +1,216 @@
+//! A body that ends when access ends.
+
+use std::{
+    error::Error,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::{
+    AccessEnded, EndReason, Ending,
+    end::{grpc_trailers, last_event},
+    guard::{Guard, Verdict},
+    layer::Settings,
+    sse::Boundary,
+};
+use crate::Access;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+pin_project! {
+    /// A response body that ends when access ends.
+    ///
+    /// While access holds, the frames of the inner body pass unchanged, in order and once. The body
+    /// of a response that is not a stream passes untouched.
+    ///
+    /// Its error is the inner body's, or an [`AccessEnded`].
+    pub struct StreamReauth<B> {
+        // `None` from the moment at which the stream ended.
+        #[pin]
+        inner: Option<B>,
+        // Boxed, and only for a stream: a response that is none pays one word.
+        watch: Option<Pin<Box<Watch>>>,
+    }
+}
+
+pin_project! {
+    struct Watch {
+        #[pin]
+        guard: Guard,
+        settings: Arc<Settings>,
+        // Where the event stream stands; `None` for a body that is none.
+        boundary: Option<Boundary>,
+        // A frame that became ready before access was confirmed.
+        waiting: Option<Frame<Bytes>>,
+        last: Last,
+    }
+}
+
+/// What is still to be said once the stream is at its end.
+enum Last {
+    /// It is not at its end.
+    NotYet,
+    Frame(Frame<Bytes>),
+    /// An error in the same turn as earlier data takes that data with it, so one turn passes first.
+    Abort {
+        reason: EndReason,
+        turn_passed: bool,
+    },
+    Nothing,
+}
+
+impl<B> StreamReauth<B> {
+    pub(super) fn untouched(inner: B) -> Self {
+        Self { inner: Some(inner), watch: None }
+    }
+
+    pub(super) fn watched(inner: B, access: Access, settings: Arc<Settings>, is_event_stream: bool) -> Self {
+        let watch = Watch {
+            guard: Guard::new(access, settings.rules.clone()),
+            boundary: is_event_stream.then_some(Boundary::START),
+            settings,
+            waiting: None,
+            last: Last::NotYet,
+        };
+        Self { inner: Some(inner), watch: Some(Box::pin(watch)) }
+    }
+}
+
+impl<B> Body for StreamReauth<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut this = self.project();
+        let Some(watch) = this.watch else {
+            let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
+            return inner.poll_frame(cx).map_err(Into::into);
+        };
+
+        loop {
+            let mut watch = watch.as_mut().project();
+            let Some(inner) = this.inner.as_mut().as_pin_mut() else { return watch.last.poll(cx) };
+
+            if let Verdict::Ended(reason) = watch.guard.as_mut().look(cx) {
+                this.inner.set(None);
+                *watch.waiting = None;
+                *watch.last = Last::of(reason, &watch.settings.ending, *watch.boundary);
+                continue;
+            }
+
+            let frame = if watch.waiting.is_some() {
+                if watch.guard.as_mut().takes_frame() { watch.waiting.take() } else { None }
+            } else if watch.guard.owes_comment() && watch.boundary.is_none_or(Boundary::is_between_events) {
+                watch.guard.as_mut().comment_settled();
+                if watch.boundary.is_some() {
+                    return Poll::Ready(Some(Ok(Frame::data(watch.settings.comment.clone()))));
+                }
+                continue;
+            } else {
+                match inner.poll_frame(cx) {
+                    Poll::Pending => None,
+                    Poll::Ready(Some(Ok(frame))) => {
+                        if !watch.guard.as_mut().frame_ready() {
+                            *watch.waiting = Some(frame);
+                            continue;
+                        }
+                        Some(frame)
+                    }
+                    Poll::Ready(failed_or_finished) => {
+                        let reason = if failed_or_finished.is_some() { EndReason::Failed } else { EndReason::Finished };
+                        watch.guard.ended(reason);
+                        this.inner.set(None);
+                        *watch.last = Last::Nothing;
+                        return Poll::Ready(failed_or_finished.map(|frame| frame.map_err(Into::into)));
+                    }
+                }
+            };
+
+            let Some(frame) = frame else {
+                ready!(watch.guard.rest(cx));
+                continue;
+            };
+            if let (Some(boundary), Some(data)) = (watch.boundary.as_mut(), frame.data_ref()) {
+                boundary.advance(data);
+            }
+            // The consumer of a body that says it is at its end need not poll again.
+            if frame.is_trailers() || this.inner.as_ref().as_pin_ref().is_none_or(|inner| inner.is_end_stream()) {
+                watch.guard.ended(EndReason::Finished);
+                this.inner.set(None);
+                *watch.last = Last::Nothing;
+            }
+            return Poll::Ready(Some(Ok(frame)));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match (&self.watch, &self.inner) {
+            (None, inner) => inner.as_ref().is_none_or(Body::is_end_stream),
+            (Some(watch), None) => matches!(watch.last, Last::Nothing),
+            (Some(watch), Some(inner)) => watch.waiting.is_none() && inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.watch, &self.inner) {
+            (None, Some(inner)) => inner.size_hint(),
+            // It may be cut short, and comments may be added: nothing is known.
+            (Some(_), _) if !self.is_end_stream() => SizeHint::new(),
+            _ => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl Last {
+    fn of(reason: EndReason, ending: &Ending, boundary: Option<Boundary>) -> Self {
+        let mid_event = boundary.is_some_and(|boundary| !boundary.is_between_events());
+        match ending {
+            Ending::Clean => Self::Nothing,
+            Ending::LastEvent if mid_event || boundary.is_none() => Self::Nothing,
+            Ending::LastEvent => Self::Frame(Frame::data(last_event(reason))),
+            Ending::LastBytes(_) if mid_event => Self::Nothing,
+            Ending::LastBytes(write) => Self::Frame(Frame::data(write(reason))),
+            Ending::Abort => Self::Abort { reason, turn_passed: false },
+            Ending::GrpcTrailers => Self::Frame(Frame::trailers(grpc_trailers(reason))),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Self::Abort { turn_passed: turn_passed @ false, .. } = self {
+            *turn_passed = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(match std::mem::replace(self, Self::Nothing) {
+            Self::Frame(frame) => Some(Ok(frame)),
+            Self::Abort { reason, .. } => Some(Err(AccessEnded { reason }.into())),
+            Self::NotYet | Self::Nothing => None,
+        })
+    }
+}
+
+/// A body that is at its end: what a refusal carries.
+impl<B> Default for StreamReauth<B> {
+    fn default() -> Self {
+        Self { inner: None, watch: None }
+    }
+}
+
+impl<B> fmt::Debug for StreamReauth<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamReauth")
+            .field("watched", &self.watch.is_some())
+            .field("ended", &self.inner.is_none())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,62 @@
+//! The inner response, its body watched.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{Method, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+
+use super::{StreamReauth, layer::Settings};
+use crate::Access;
+
+pin_project! {
+    /// The response future of [`StreamReauthService`](super::StreamReauthService).
+    pub struct ResponseFuture<F, B> {
+        #[pin]
+        state: State<F, B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, B> {
+        Inner { #[pin] future: F, access: Option<Access>, method: Method, settings: Arc<Settings> },
+        Refused { response: Option<Response<StreamReauth<B>>> },
+    }
+}
+
+impl<F, B> ResponseFuture<F, B> {
+    pub(super) fn inner(future: F, access: Option<Access>, method: Method, settings: Arc<Settings>) -> Self {
+        Self { state: State::Inner { future, access, method, settings } }
+    }
+
+    pub(super) fn refused(response: Response<StreamReauth<B>>) -> Self {
+        Self { state: State::Refused { response: Some(response) } }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F, B>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+{
+    type Output = Result<Response<StreamReauth<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match self.project().state.project() {
+            StateProj::Inner { future, access, method, settings } => {
+                let response = ready!(future.poll(cx))?;
+                Ok(match access {
+                    Some(access) => settings.watch(access, method, response),
+                    None => response.map(StreamReauth::untouched),
+                })
+            }
+            StateProj::Refused { response } => Ok(response.take().expect("a future is not polled after it was ready")),
+        })
+    }
+}

@@ -1,0 +1,223 @@
+//! When to ask again, and what the answer means: time and revisions in, decisions out.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// What a stream's gate goes by.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    pub(super) heartbeat: Option<Duration>,
+    /// The part of an interval by which a heartbeat may come early, 0 to 1.
+    pub(super) jitter: f64,
+    pub(super) max_age: Duration,
+    pub(super) check_timeout: Duration,
+    pub(super) grace: Duration,
+}
+
+/// The gate of one stream.
+///
+/// It never reads a clock and never asks: it is told the time and where the verifier's revision
+/// stands, and says what to do.
+#[derive(Debug)]
+pub(super) struct Gate {
+    rules: Rules,
+    /// As of when access was last confirmed.
+    confirmed_at: Instant,
+    /// Where the revision stood when it was; `None` for a verifier that has none.
+    confirmed_revision: Option<u64>,
+    expires_at: Option<Instant>,
+    next_beat: Option<Instant>,
+    question: Option<Question>,
+    /// A verifier that could not tell is asked again at this time.
+    retry_at: Option<Instant>,
+    frame: Waiting,
+    comment_due: bool,
+}
+
+/// A question that is not answered yet.
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    asked_at: Instant,
+    revision: Option<u64>,
+    /// A heartbeat is why it was put.
+    is_beat: bool,
+    /// A frame was waiting when it was put.
+    for_frame: bool,
+}
+
+/// A frame that became ready and may not pass yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    None,
+    ForAnswer,
+    Cleared,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing until [`Gate::deadline`]: access holds.
+    Rest,
+    /// Put the question.
+    Ask,
+    /// Wait for the answer.
+    AwaitAnswer,
+    /// The answer is overdue.
+    GiveUp,
+    /// The expiry was reached, as far as a monotonic clock can tell.
+    Expired,
+}
+
+impl Gate {
+    /// The gate of a stream that was let in when the revision stood at `revision`.
+    pub(super) fn new(rules: Rules, now: Instant, revision: Option<u64>, time_left: Option<Duration>) -> Self {
+        let next_beat = rules.next_beat(now);
+        Self {
+            rules,
+            confirmed_at: now,
+            confirmed_revision: revision,
+            expires_at: time_left.map(|left| at(now, left)),
+            next_beat,
+            question: None,
+            retry_at: None,
+            frame: Waiting::None,
+            comment_due: false,
+        }
+    }
+
+    /// Says what to do at `now`, with the revision standing at `revision`.
+    pub(super) fn next(&self, now: Instant, revision: Option<u64>) -> Next {
+        if self.expires_at.is_some_and(|at| at <= now) {
+            return Next::Expired;
+        }
+        if let Some(question) = &self.question {
+            let overdue = now >= at(question.asked_at, self.rules.check_timeout);
+            return if overdue { Next::GiveUp } else { Next::AwaitAnswer };
+        }
+        if let Some(retry_at) = self.retry_at {
+            return if now >= retry_at { Next::Ask } else { Next::Rest };
+        }
+        let beat_due = self.next_beat.is_some_and(|at| at <= now);
+        let moved = revision != self.confirmed_revision;
+        let frame_waits = self.frame == Waiting::ForAnswer && !self.is_fresh(now, revision);
+        if beat_due || moved || frame_waits { Next::Ask } else { Next::Rest }
+    }
+
+    /// When to look again, if nothing else happens before.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let next = match (&self.question, self.retry_at) {
+            (Some(question), _) => Some(at(question.asked_at, self.rules.check_timeout)),
+            (None, Some(retry_at)) => Some(retry_at),
+            (None, None) => self.next_beat,
+        };
+        next.into_iter().chain(self.expires_at).min()
+    }
+
+    /// The question is put. `revision` was read before.
+    pub(super) fn asked(&mut self, now: Instant, revision: Option<u64>) {
+        let is_beat = self.next_beat.is_some_and(|at| at <= now);
+        if is_beat {
+            self.next_beat = self.rules.next_beat(now);
+        }
+        let for_frame = self.frame == Waiting::ForAnswer;
+        self.question = Some(Question { asked_at: now, revision, is_beat, for_frame });
+    }
+
+    /// The question was answered: access holds, for `time_left`. `revision` is where it stands now.
+    pub(super) fn confirmed(&mut self, now: Instant, revision: Option<u64>, time_left: Option<Duration>) {
+        let Some(question) = self.question.take() else { return };
+        // As of when it was asked: the verifier may have looked at any time since.
+        self.confirmed_at = question.asked_at;
+        self.confirmed_revision = question.revision;
+        self.retry_at = None;
+        self.expires_at = time_left.map(|left| at(now, left));
+        self.comment_due |= question.is_beat;
+        if question.for_frame && question.revision == revision {
+            self.frame = Waiting::Cleared;
+        }
+    }
+
+    /// The question could not be answered. Says whether the stream may go on for now: within the
+    /// grace, counted from the last time that access was confirmed.
+    pub(super) fn unanswered(&mut self, now: Instant, retry_after: Duration) -> bool {
+        self.question = None;
+        let grace_ends = at(self.confirmed_at, self.rules.grace);
+        // Never at once: a verifier that is down must not be asked in a loop.
+        let retry_at = at(now, retry_after.max(Duration::from_millis(100)));
+        self.retry_at = Some(retry_at.min(grace_ends));
+        if self.frame == Waiting::ForAnswer {
+            self.frame = Waiting::Cleared;
+        }
+        now < grace_ends
+    }
+
+    /// The wall clock says that the credential is good for another `time_left`.
+    pub(super) fn expires_in(&mut self, now: Instant, time_left: Duration) {
+        self.expires_at = Some(at(now, time_left));
+    }
+
+    /// A frame became ready: whether it may pass. If not, it waits until [`takes_frame`](Self::takes_frame) says so.
+    pub(super) fn frame_ready(&mut self, now: Instant, revision: Option<u64>) -> bool {
+        let passes = self.question.is_none() && self.next(now, revision) == Next::Rest && self.is_fresh(now, revision);
+        if !passes {
+            self.frame = Waiting::ForAnswer;
+        }
+        passes
+    }
+
+    /// Whether the frame that waits may pass now; it then no longer waits.
+    pub(super) fn takes_frame(&mut self, now: Instant, revision: Option<u64>) -> bool {
+        let passes = match self.frame {
+            Waiting::None => false,
+            Waiting::Cleared => true,
+            Waiting::ForAnswer => self.question.is_none() && self.is_fresh(now, revision),
+        };
+        if passes {
+            self.frame = Waiting::None;
+        }
+        passes
+    }
+
+    /// Whether a comment is owed for a heartbeat that was confirmed.
+    pub(super) fn owes_comment(&self) -> bool {
+        self.comment_due
+    }
+
+    /// The comment was written, or there is nowhere to write it.
+    pub(super) fn comment_settled(&mut self) {
+        self.comment_due = false;
+    }
+
+    /// Whether what was confirmed last vouches for a frame at `now`.
+    fn is_fresh(&self, now: Instant, revision: Option<u64>) -> bool {
+        match revision {
+            _ if self.retry_at.is_some() => true,
+            Some(_) => revision == self.confirmed_revision,
+            None => !self.rules.max_age.is_zero() && now <= at(self.confirmed_at, self.rules.max_age),
+        }
+    }
+}
+
+impl Rules {
+    fn next_beat(&self, now: Instant) -> Option<Instant> {
+        let early = self.jitter * random_unit();
+        self.heartbeat.map(|interval| at(now, interval.mul_f64(1.0 - early)))
+    }
+}
+
+/// `from + after`, at most a month ahead: timers need not reach further, and the wall clock is read
+/// again when one fires.
+fn at(from: Instant, after: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+    from + after.min(FAR)
+}
+
+/// A number from 0 to 1 that need not be hard to guess: it only keeps streams out of step.
+fn random_unit() -> f64 {
+    let bits = RandomState::new().hash_one(0_u8);
+    (bits >> 11) as f64 / (1_u64 << 53) as f64
+}

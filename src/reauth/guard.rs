@@ -1,0 +1,180 @@
+//! What asks: the gate's decisions carried out, with a timer, the revision and the verifier.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::{
+    sync::futures::OwnedNotified,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::{
+    EndReason, Revision,
+    gate::{Gate, Next, Rules},
+};
+use crate::{
+    Access, Denied,
+    access::{Answer, Asking},
+    observe,
+};
+
+pin_project! {
+    /// All that reauth keeps for one stream, whatever it is a stream of.
+    pub(super) struct Guard {
+        access: Access,
+        gate: Gate,
+        // Kept across polls: a question that is put is not put again because somebody polls.
+        asking: Option<Asking>,
+        #[pin]
+        timer: Option<Sleep>,
+        #[pin]
+        moved: Option<OwnedNotified>,
+        outcome: Outcome,
+    }
+}
+
+/// What the guard says of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Access holds, or the answer is on its way.
+    Open,
+    /// Access is gone.
+    Ended(EndReason),
+}
+
+/// How the stream ended: reported once, by the first reason.
+struct Outcome(Option<EndReason>);
+
+impl Guard {
+    pub(super) fn new(access: Access, rules: Rules) -> Self {
+        // The request is over when the stream begins: what is kept must not keep its buffers.
+        access.detach();
+        let policy = access.policy();
+        let time_left = access.identity().expires_at().map(|expires_at| policy.time_left(expires_at));
+        // Followed from here on, and compared with where it stood at the door: a move between the
+        // two is seen by the first look.
+        let moved = access.revision().map(Revision::moved);
+        let gate = Gate::new(rules, Instant::now(), access.revision_at_door(), time_left);
+        Self { access, gate, asking: None, timer: None, moved, outcome: Outcome(None) }
+    }
+
+    /// Asks whatever has to be asked. When it is [`Open`](Verdict::Open), the task is woken when it
+    /// should look again only after [`rest`](Self::rest).
+    pub(super) fn look(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Verdict {
+        let this = self.project();
+        let verdict = loop {
+            let (now, revision) = (Instant::now(), this.access.revision().map(Revision::current));
+            match this.gate.next(now, revision) {
+                Next::Rest => break Verdict::Open,
+                Next::Ask => {
+                    this.gate.asked(now, revision);
+                    *this.asking = Some(this.access.ask());
+                }
+                Next::GiveUp => {
+                    *this.asking = None;
+                    if !this.gate.unanswered(now, Duration::ZERO) {
+                        break Verdict::Ended(EndReason::TimedOut);
+                    }
+                }
+                Next::Expired => {
+                    // Timers are monotonic and an expiry is a date: the wall clock has the last word.
+                    let left = this.access.identity().expires_at().map(|at| this.access.policy().time_left(at));
+                    match left {
+                        Some(left) if !left.is_zero() => this.gate.expires_in(now, left),
+                        _ => break Verdict::Ended(EndReason::Expired),
+                    }
+                }
+                Next::AwaitAnswer => {
+                    let Some(asking) = this.asking.as_mut() else { break Verdict::Ended(EndReason::Unavailable) };
+                    let Poll::Ready(answer) = Pin::new(asking).poll(cx) else { break Verdict::Open };
+                    *this.asking = None;
+                    if let Err(reason) = settle(this.gate, this.access, &answer) {
+                        break Verdict::Ended(reason);
+                    }
+                }
+            }
+        };
+        if let Verdict::Ended(reason) = verdict {
+            this.outcome.is(reason);
+        }
+        verdict
+    }
+
+    /// Arms the timer and the watch on the revision: whether one of them has fired already, so that
+    /// it is time to look again.
+    pub(super) fn rest(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if let (Some(revision), Some(moved)) = (this.access.revision(), this.moved.as_mut().as_pin_mut()) {
+            if moved.poll(cx).is_ready() {
+                this.moved.set(Some(revision.moved()));
+                return Poll::Ready(());
+            }
+        }
+        let Some(deadline) = this.gate.deadline() else { return Poll::Pending };
+        match this.timer.as_mut().as_pin_mut() {
+            None => this.timer.set(Some(sleep_until(deadline))),
+            Some(timer) if timer.deadline() != deadline => timer.reset(deadline),
+            Some(_) => {}
+        }
+        this.timer.as_pin_mut().map_or(Poll::Pending, |timer| timer.poll(cx))
+    }
+
+    /// A frame became ready: whether it may pass.
+    pub(super) fn frame_ready(self: Pin<&mut Self>) -> bool {
+        let this = self.project();
+        this.gate.frame_ready(Instant::now(), this.access.revision().map(Revision::current))
+    }
+
+    /// Whether the frame that waits may pass now.
+    pub(super) fn takes_frame(self: Pin<&mut Self>) -> bool {
+        let this = self.project();
+        this.gate.takes_frame(Instant::now(), this.access.revision().map(Revision::current))
+    }
+
+    pub(super) fn owes_comment(&self) -> bool {
+        self.gate.owes_comment()
+    }
+
+    pub(super) fn comment_settled(self: Pin<&mut Self>) {
+        self.project().gate.comment_settled();
+    }
+
+    /// The stream ended for a reason of its own.
+    pub(super) fn ended(self: Pin<&mut Self>, reason: EndReason) {
+        self.project().outcome.is(reason);
+    }
+}
+
+fn settle(gate: &mut Gate, access: &Access, answer: &Answer) -> Result<(), EndReason> {
+    let now = Instant::now();
+    match answer {
+        Answer::Confirmed { expires_at } => {
+            let time_left = expires_at.map(|expires_at| access.policy().time_left(expires_at));
+            gate.confirmed(now, access.revision().map(Revision::current), time_left);
+            Ok(())
+        }
+        Answer::Denied(Denied::Unavailable { retry_after }) if gate.unanswered(now, *retry_after) => Ok(()),
+        Answer::Denied(denied) => Err(denied.into()),
+        Answer::Panicked => Err(EndReason::CheckPanicked),
+    }
+}
+
+impl Outcome {
+    fn is(&mut self, reason: EndReason) {
+        if self.0.is_none() {
+            self.0 = Some(reason);
+            observe::stream_ended(reason);
+        }
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        self.is(EndReason::Disconnected);
+    }
+}

@@ -1,0 +1,186 @@
+//! The layer of the third question.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode, header::CONTENT_LENGTH, response::Parts};
+use http_body::Body;
+use tower_layer::Layer;
+
+use super::{Ending, StreamReauth, StreamReauthService, gate::Rules, sse};
+use crate::Access;
+
+/// Wraps responses that stream in [`StreamReauth`], so that they end when access ends.
+///
+/// Where it finds no [`Access`] it refuses with an empty 500: who asks for how long must have asked
+/// who.
+#[derive(Clone, Debug)]
+pub struct StreamReauthLayer {
+    settings: Arc<Settings>,
+}
+
+type Filter = dyn Fn(&Parts) -> bool + Send + Sync;
+
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) rules: Rules,
+    pub(super) ending: Ending,
+    pub(super) comment: Bytes,
+    pub(super) missing_access_allowed: bool,
+    filter: Option<Arc<Filter>>,
+}
+
+impl StreamReauthLayer {
+    /// A heartbeat every 15 seconds, confirmation for each frame, a clean end.
+    #[must_use]
+    pub fn new() -> Self {
+        let rules = Rules {
+            heartbeat: Some(Duration::from_secs(15)),
+            jitter: 0.2,
+            max_age: Duration::ZERO,
+            check_timeout: Duration::from_secs(5),
+            grace: Duration::ZERO,
+        };
+        let settings = Settings {
+            rules,
+            ending: Ending::Clean,
+            comment: Bytes::from_static(b": keepalive\n\n"),
+            missing_access_allowed: false,
+            filter: None,
+        };
+        Self { settings: Arc::new(settings) }
+    }
+
+    /// Asks again every `interval`, even when the stream is idle, and then writes a comment into an
+    /// event stream. Default: 15 s.
+    #[must_use]
+    pub fn with_heartbeat(self, interval: Duration) -> Self {
+        // A timer cannot tell intervals below its resolution from none.
+        let interval = interval.max(Duration::from_millis(1));
+        self.with(|settings| settings.rules.heartbeat = Some(interval))
+    }
+
+    /// Never asks an idle stream again, except at its expiry and when the revision moves.
+    #[must_use]
+    pub fn without_heartbeat(self) -> Self {
+        self.with(|settings| settings.rules.heartbeat = None)
+    }
+
+    /// Lets each heartbeat come early by a random part of its interval, up to `part` (0 to 1), so
+    /// that many streams do not wake in one tick. Default: 0.2.
+    #[must_use]
+    pub fn with_jitter(self, part: f64) -> Self {
+        let part = if part.is_nan() { 0.0 } else { part.clamp(0.0, 1.0) };
+        self.with(|settings| settings.rules.jitter = part)
+    }
+
+    /// Lets a frame pass when access was confirmed at most `max_age` before, for a verifier that has
+    /// no [`Revision`](super::Revision) and must ask far away. Default: zero, each frame is confirmed.
+    #[must_use]
+    pub fn with_max_age(self, max_age: Duration) -> Self {
+        self.with(|settings| settings.rules.max_age = max_age)
+    }
+
+    /// Ends the stream when an answer takes longer than `timeout`. Default: 5 s.
+    #[must_use]
+    pub fn with_check_timeout(self, timeout: Duration) -> Self {
+        self.with(|settings| settings.rules.check_timeout = timeout)
+    }
+
+    /// Lets a stream go on while the verifier cannot be reached, for at most `grace` after access was
+    /// last confirmed. Default: zero, the stream ends.
+    #[must_use]
+    pub fn with_grace(self, grace: Duration) -> Self {
+        self.with(|settings| settings.rules.grace = grace)
+    }
+
+    /// Chooses what the client sees when its access ends. Default: a clean end.
+    #[must_use]
+    pub fn with_ending(self, ending: Ending) -> Self {
+        self.with(|settings| settings.ending = ending)
+    }
+
+    /// Writes another comment at a heartbeat than `: keepalive`. Line ends in `text` become spaces.
+    #[must_use]
+    pub fn with_comment(self, text: &str) -> Self {
+        let comment = format!(": {}\n\n", text.replace(['\r', '\n'], " "));
+        self.with(|settings| settings.comment = comment.into())
+    }
+
+    /// Watches only those of the responses that stream for which `is_stream` is true.
+    #[must_use]
+    pub fn with_filter(self, is_stream: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|settings| settings.filter = Some(Arc::new(is_stream)))
+    }
+
+    /// Lets requests without an [`Access`] through, their responses unwatched, in place of a 500.
+    #[must_use]
+    pub fn with_missing_access_allowed(self) -> Self {
+        self.with(|settings| settings.missing_access_allowed = true)
+    }
+
+    /// Watches one response by hand, where no layer fits: the answer to a `method` request that
+    /// `access` was granted for.
+    pub fn watch<B: Body>(&self, access: &Access, method: &Method, response: Response<B>) -> Response<StreamReauth<B>> {
+        self.settings.watch(access, method, response)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
+        self
+    }
+}
+
+impl Default for StreamReauthLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Layer<S> for StreamReauthLayer {
+    type Service = StreamReauthService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        StreamReauthService { inner, settings: Arc::clone(&self.settings) }
+    }
+}
+
+impl Settings {
+    pub(super) fn watch<B: Body>(
+        self: &Arc<Self>,
+        access: &Access,
+        method: &Method,
+        response: Response<B>,
+    ) -> Response<StreamReauth<B>> {
+        let (parts, body) = response.into_parts();
+        let body = if streams(method, &parts, &body) && self.filter.as_ref().is_none_or(|filter| filter(&parts)) {
+            let is_event_stream = sse::is_event_stream(&parts.headers);
+            StreamReauth::watched(body, access.clone(), Arc::clone(self), is_event_stream)
+        } else {
+            StreamReauth::untouched(body)
+        };
+        Response::from_parts(parts, body)
+    }
+}
+
+/// Whether a response may be cut short: one whose length was announced may not, and one without a
+/// body has nothing to cut.
+fn streams<B: Body>(method: &Method, parts: &Parts, body: &B) -> bool {
+    let has_no_body = *method == Method::HEAD
+        || *method == Method::CONNECT
+        || parts.status.is_informational()
+        || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        || body.is_end_stream();
+    let has_length = parts.headers.contains_key(CONTENT_LENGTH) || body.size_hint().exact().is_some();
+    !has_no_body && !has_length
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("rules", &self.rules)
+            .field("ending", &self.ending)
+            .field("comment", &self.comment)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,94 @@
+//! **For how long?**
+//!
+//! [`StreamReauthLayer`] wraps the body of a response that streams in a [`StreamReauth`], which asks
+//! everything again (who and what) and ends the stream when access is gone.
+//!
+//! # How a stream is decided
+//!
+//! Each time the body is polled, in this order:
+//!
+//! 1. The credential has reached its expiry: the stream ends.
+//! 2. The verifier's [`Revision`] has moved, or a heartbeat is due: access is asked for again.
+//! 3. The verifier rejects, cannot tell, does not answer in time or panics: the stream ends. A grace
+//!    for a verifier that cannot be reached is opt-in and bounded.
+//! 4. A frame of the inner body is ready: it is passed on if access was confirmed after that, by an
+//!    unmoved revision or by an answer, or within `max_age` before. Else it waits for an answer.
+//! 5. A confirmed heartbeat writes a comment into an event stream, between two events.
+//!
+//! However it ends, the inner body is dropped there and then, and the [`Ending`] says what the client
+//! sees.
+//!
+//! # Which responses are streams
+//!
+//! Those whose length is not known when they start. A response with a `Content-Length` or an exact
+//! size, without a body, or to a `HEAD` or `CONNECT` request passes untouched.
+//!
+//! # Deployment
+//!
+//! - Put this layer *inside* the layers of the other two questions and inside compression: it reads
+//!   their [`Access`](crate::Access), and it cannot write between the events of a compressed body.
+//! - What is promised is that no frame *leaves this wrapper* after access is gone. Bytes that were
+//!   handed to the server before still arrive, and a server does not poll a body while its client
+//!   does not read: give its connections a write deadline.
+//! - A clean end makes a browser's `EventSource` reconnect, with the credential that is no longer
+//!   good. The answer is a 401 that costs next to nothing, and the browser then gives up.
+//!
+//! # Example
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::{BodyExt, channel::Channel};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_reauth::{BearerAuthLayer, StaticToken, StreamReauthLayer, reauth::Ending};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! let secret = StaticToken::new("s3cret");
+//! let service = ServiceBuilder::new()
+//!     .layer(BearerAuthLayer::new(secret.clone()))
+//!     .layer(StreamReauthLayer::new().with_ending(Ending::LastEvent))
+//!     .service_fn(async |_: Request<()>| {
+//!         let (mut events, body) = Channel::<Bytes>::new(8);
+//!         tokio::spawn(async move {
+//!             // One event, and then silence for ever.
+//!             let _ = events.send_data("data: hello\n\n".into()).await;
+//!             std::future::pending::<()>().await;
+//!         });
+//!         let mut response = Response::new(body);
+//!         response.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
+//!         Ok::<_, Infallible>(response)
+//!     });
+//!
+//! let request = Request::builder().header("authorization", "Bearer s3cret").body(())?;
+//! let mut body = service.oneshot(request).await?.into_body();
+//! let first = body.frame().await.unwrap()?.into_data().unwrap();
+//! assert_eq!(first, "data: hello\n\n");
+//!
+//! secret.rotate("another");
+//! let last = body.collect().await?.to_bytes();
+//! assert_eq!(last, "event: reauth\ndata: {\"reason\":\"revoked\",\"reconnect\":false}\n\n");
+//! # Ok(())
+//! # }
+//! ```
+
+mod body;
+mod end;
+mod future;
+mod gate;
+mod guard;
+mod layer;
+mod revision;
+mod service;
+mod sse;
+
+pub use self::{
+    body::StreamReauth,
+    end::{AccessEnded, EndReason, Ending},
+    future::ResponseFuture,
+    layer::StreamReauthLayer,
+    revision::Revision,
+    service::StreamReauthService,
+};

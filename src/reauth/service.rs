@@ -1,0 +1,59 @@
+//! The service of the third question.
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{ResponseFuture, StreamReauth, layer::Settings};
+use crate::{
+    access,
+    bearer::Challenge,
+    respond::{EmptyBody, refuse},
+};
+
+/// The service of [`StreamReauthLayer`](super::StreamReauthLayer).
+#[derive(Clone)]
+pub struct StreamReauthService<S> {
+    pub(super) inner: S,
+    pub(super) settings: Arc<Settings>,
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for StreamReauthService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: Body,
+{
+    type Response = Response<StreamReauth<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        // Shared with the layers further in: what a route requires is added to this very value.
+        let access = match access::of(&request, "StreamReauthLayer") {
+            Ok(access) => Some(access.clone()),
+            Err(_) if self.settings.missing_access_allowed => None,
+            Err(denied) => return ResponseFuture::refused(refuse(&denied, &Challenge::new(), &EmptyBody)),
+        };
+        let method = request.method().clone();
+        ResponseFuture::inner(self.inner.call(request), access, method, Arc::clone(&self.settings))
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for StreamReauthService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamReauthService")
+            .field("inner", &self.inner)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,130 @@
+//! The two layers of the second question.
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderMap, HeaderName};
+use tower_layer::Layer;
+
+use super::{Declared, Granted, RequireScope, Requirement, ResolveScopes, ScopeHierarchy, ScopeResolver, ScopeSet};
+use crate::{Identity, respond::EmptyBody};
+
+/// Decides which scopes the caller has, by a strategy: [`Strict`](super::Strict),
+/// [`Compat`](super::Compat), or a closure.
+#[derive(Clone, Debug)]
+pub struct ScopeResolverLayer<R = EmptyBody> {
+    resolution: Arc<Resolution>,
+    missing_access_allowed: bool,
+    respond: R,
+}
+
+/// How scopes are resolved: one value, for the door and for every recheck.
+#[derive(Clone)]
+pub(crate) struct Resolution {
+    resolver: Arc<dyn ResolveScopes>,
+    hierarchy: ScopeHierarchy,
+    header: Option<HeaderName>,
+}
+
+impl ScopeResolverLayer {
+    /// Resolves scopes by `resolver`; nothing implies anything, and no header is looked at.
+    #[must_use]
+    pub fn new(resolver: impl ResolveScopes) -> Self {
+        let resolution = Resolution { resolver: Arc::new(resolver), hierarchy: ScopeHierarchy::new(), header: None };
+        Self { resolution: Arc::new(resolution), missing_access_allowed: false, respond: EmptyBody }
+    }
+}
+
+impl<R> ScopeResolverLayer<R> {
+    /// Says which scope implies which.
+    #[must_use]
+    pub fn with_hierarchy(mut self, hierarchy: ScopeHierarchy) -> Self {
+        Arc::make_mut(&mut self.resolution).hierarchy = hierarchy;
+        self
+    }
+
+    /// Reads declared scopes from `header`: a comma-separated list (RFC 9110 section 5.6.1).
+    #[must_use]
+    pub fn with_declared_header(mut self, header: HeaderName) -> Self {
+        Arc::make_mut(&mut self.resolution).header = Some(header);
+        self
+    }
+
+    /// Lets requests without an [`Access`](crate::Access) through, unresolved, in place of a 500.
+    #[must_use]
+    pub fn with_missing_access_allowed(mut self) -> Self {
+        self.missing_access_allowed = true;
+        self
+    }
+
+    /// Answers refusals by `respond`, for instance a closure `Fn(&Denied) -> Response<B>`.
+    #[must_use]
+    pub fn with_response<T>(self, respond: T) -> ScopeResolverLayer<T> {
+        ScopeResolverLayer { resolution: self.resolution, missing_access_allowed: self.missing_access_allowed, respond }
+    }
+}
+
+impl<S, R: Clone> Layer<S> for ScopeResolverLayer<R> {
+    type Service = ScopeResolver<S, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ScopeResolver {
+            inner,
+            resolution: Arc::clone(&self.resolution),
+            missing_access_allowed: self.missing_access_allowed,
+            respond: self.respond.clone(),
+        }
+    }
+}
+
+impl Resolution {
+    pub(crate) fn declared(&self, headers: &HeaderMap) -> Option<ScopeSet> {
+        Declared::parse(headers.get_all(self.header.as_ref()?))
+    }
+
+    pub(crate) fn resolve(&self, identity: &Identity, declared: Option<&ScopeSet>) -> Granted {
+        let scopes = self.resolver.resolve(identity, Declared::new(declared, &self.hierarchy));
+        Granted::new(scopes, self.hierarchy.clone())
+    }
+}
+
+impl fmt::Debug for Resolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolution")
+            .field("hierarchy", &self.hierarchy)
+            .field("header", &self.header)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Refuses callers that were not granted what the route requires.
+///
+/// Nested layers add up: a caller must meet the requirements of all of them.
+#[derive(Clone, Debug)]
+pub struct RequireScopeLayer<R = EmptyBody> {
+    requirement: Requirement,
+    respond: R,
+}
+
+impl RequireScopeLayer {
+    /// Requires a [`Scope`](super::Scope), every scope of a [`ScopeSet`], or a [`Requirement`].
+    #[must_use]
+    pub fn new(requirement: impl Into<Requirement>) -> Self {
+        Self { requirement: requirement.into(), respond: EmptyBody }
+    }
+}
+
+impl<R> RequireScopeLayer<R> {
+    /// Answers refusals by `respond`, for instance a closure `Fn(&Denied) -> Response<B>`.
+    #[must_use]
+    pub fn with_response<T>(self, respond: T) -> RequireScopeLayer<T> {
+        RequireScopeLayer { requirement: self.requirement, respond }
+    }
+}
+
+impl<S, R: Clone> Layer<S> for RequireScopeLayer<R> {
+    type Service = RequireScope<S, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequireScope { inner, requirement: self.requirement.clone(), respond: self.respond.clone() }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a route requires.
+
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use super::{Scope, ScopeSet};
+
+/// What a route requires of its caller: of each group of alternatives, at least one scope.
+///
+/// Requirements of nested layers add up. The empty requirement asks for nothing.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Requirement(Option<Arc<[ScopeSet]>>);
+
+impl Requirement {
+    /// Every one of `scopes`.
+    #[must_use]
+    pub fn all_of(scopes: impl Into<ScopeSet>) -> Self {
+        Self::from_groups(scopes.into().iter().cloned().map(ScopeSet::from).collect())
+    }
+
+    /// At least one of `scopes`. Of the empty set nobody has one: it is a door that stays shut.
+    #[must_use]
+    pub fn any_of(scopes: impl Into<ScopeSet>) -> Self {
+        Self::from_groups(vec![scopes.into()])
+    }
+
+    /// This requirement and `other`.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (&self.0, &other.0) {
+            (_, None) => self,
+            (None, _) => other,
+            (Some(mine), Some(others)) => Self::from_groups(mine.iter().chain(others.iter()).cloned().collect()),
+        }
+    }
+
+    /// The groups of alternatives: one scope of each is required.
+    #[must_use]
+    pub fn alternatives(&self) -> &[ScopeSet] {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    /// Every scope that is named, in byte order: the `scope` attribute of a challenge (RFC 6750
+    /// section 3).
+    #[must_use]
+    pub fn scopes(&self) -> ScopeSet {
+        let named: BTreeSet<&Scope> = self.alternatives().iter().flat_map(ScopeSet::iter).collect();
+        named.into_iter().cloned().collect()
+    }
+
+    fn from_groups(groups: Vec<ScopeSet>) -> Self {
+        Self((!groups.is_empty()).then(|| groups.into()))
+    }
+}
+
+impl From<Scope> for Requirement {
+    fn from(scope: Scope) -> Self {
+        Self::all_of(scope)
+    }
+}
+
+/// Every scope of the set.
+impl From<ScopeSet> for Requirement {
+    fn from(scopes: ScopeSet) -> Self {
+        Self::all_of(scopes)
+    }
+}
+
+impl fmt::Debug for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.alternatives()).finish()
+    }
+}
