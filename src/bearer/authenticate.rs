@@ -30,6 +30,12 @@ pub trait Authenticate: Send + Sync + 'static {
     /// Verifies a credential.
     fn verify(&self, credential: &Self::Credential) -> Verification;
 
+    /// Verifies a credential that was let in before, for a stream that is still open. The same
+    /// question, unless attempts are counted at the door: a stream that asks again is none.
+    fn verify_again(&self, credential: &Self::Credential) -> Verification {
+        self.verify(credential)
+    }
+
     /// What moves whenever an earlier answer may have changed, if that can be told.
     fn revision(&self) -> Option<&Revision> {
         None
@@ -96,11 +102,9 @@ impl Bearer {
         let spaces = bytes[scheme_end..].iter().take_while(|&&b| b == b' ').count();
         let start = scheme_end + spaces;
         let token = bytes[start..].trim_ascii_end();
-        if self.syntax.matches(token) {
-            Ok(BearerToken::new(value.clone(), start..start + token.len()))
-        } else {
-            Err(Denied::Malformed)
-        }
+        let is_token = self.syntax.matches(token);
+        let token = is_token.then(|| BearerToken::from_header(value, start..start + token.len())).flatten();
+        token.ok_or(Denied::Malformed)
     }
 }
 

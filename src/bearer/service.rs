@@ -119,7 +119,7 @@ impl<A: Authenticate> Kept<A> {
 
 impl<A: Authenticate> Source for Kept<A> {
     fn verify(&self) -> Verification {
-        self.door.authenticator.verify(&self.credential())
+        self.door.authenticator.verify_again(&self.credential())
     }
 
     fn revision(&self) -> Option<&Revision> {

@@ -24,9 +24,13 @@ pub struct BearerToken {
 pub struct TokenDigest([u8; 32]);
 
 impl BearerToken {
-    /// `range` must lie within `header`: the parser that cut it out is the only caller.
-    pub(super) fn new(header: HeaderValue, range: Range<usize>) -> Self {
-        Self { header, range, digest: OnceLock::new() }
+    /// The token that stands at `range` of a header's value: for an
+    /// [`Authenticate`](super::Authenticate) that reads headers by rules of its own. `None` if the
+    /// range is empty or does not lie within the value.
+    #[must_use]
+    pub fn from_header(header: &HeaderValue, range: Range<usize>) -> Option<Self> {
+        let is_there = header.as_bytes().get(range.clone()).is_some_and(|token| !token.is_empty());
+        is_there.then(|| Self { header: header.clone(), range, digest: OnceLock::new() })
     }
 
     /// The bytes of the token.
