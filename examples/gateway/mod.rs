@@ -1,1 +1,3 @@
 //! The rooms of the gateway.
+
+pub mod watch;
