@@ -1,3 +1,5 @@
 //! The rooms of the gateway.
 
+pub mod config;
+pub mod demo;
 pub mod watch;

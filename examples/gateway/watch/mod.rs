@@ -118,6 +118,11 @@ impl Watched {
         }
     }
 
+    /// Changes up to now wake no one: the caller is about to look.
+    pub fn mark_seen(&mut self) {
+        self.changes.mark_unchanged();
+    }
+
     /// The watched path, made absolute, links not followed.
     pub fn path(&self) -> &Path {
         &self.file
@@ -216,6 +221,20 @@ mod tests {
         let mut watched = hearing().watch(&file);
         append(&file, "one\n");
         tokio::time::sleep(QUIET).await;
+        sees_a_change(&mut watched).await;
+    }
+
+    #[tokio::test]
+    async fn what_was_marked_as_seen_does_not_wake() {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("log");
+        fs::write(&file, "").unwrap();
+        let mut watched = hearing().watch(&file);
+        append(&file, "one\n");
+        tokio::time::sleep(QUIET).await;
+        watched.mark_seen();
+        sees_nothing(&mut watched).await;
+        append(&file, "two\n");
         sees_a_change(&mut watched).await;
     }
 

@@ -1,0 +1,72 @@
+//! Why the gateway does not start, or keeps its old settings, in words for the person who sets it
+//! up. No error quotes a value: it might be a secret.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug)]
+pub enum ConfigError {
+    /// A file that is there but cannot be read.
+    Unreadable { file: PathBuf, error: io::Error },
+    /// A file whose content is not understood: where in it, and what is wrong.
+    Malformed {
+        file: PathBuf,
+        place: String,
+        reason: String,
+    },
+    /// An environment variable that is not understood.
+    Variable { name: String, reason: String },
+    /// Settings that cannot go together, or lack something: what to do.
+    Unusable(String),
+}
+
+impl ConfigError {
+    pub fn unreadable(file: &Path, error: io::Error) -> Self {
+        Self::Unreadable {
+            file: file.to_owned(),
+            error,
+        }
+    }
+
+    pub fn malformed(file: &Path, place: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Malformed {
+            file: file.to_owned(),
+            place: place.into(),
+            reason: reason.into(),
+        }
+    }
+
+    pub fn variable(name: &str, reason: impl Into<String>) -> Self {
+        Self::Variable {
+            name: name.to_owned(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { file, error } => {
+                write!(f, "cannot read {}: {error}", file.display())
+            }
+            Self::Malformed {
+                file,
+                place,
+                reason,
+            } => write!(f, "{}: {place}: {reason}", file.display()),
+            Self::Variable { name, reason } => write!(f, "the variable {name} {reason}"),
+            Self::Unusable(advice) => f.write_str(advice),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The command line, as `--help` explains it.
+//!
+//! Each flag is optional here: what a missing one means is decided in one place, together with the
+//! variables and `openclaw.json`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::TypedValueParser;
+use clap::{Parser, ValueEnum};
+use jiff::SignedDuration;
+
+use super::Secret;
+
+/// A session-history server whose streams end when access ends.
+///
+/// Serves GET /sessions/{key}/history, as JSON or as an event stream, from the state folder of an
+/// OpenClaw installation. Try it without one: --demo.
+///
+/// A flag wins over openclaw.json, which wins over the variable. An empty variable counts as unset.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "gateway", version)]
+pub struct Flags {
+    /// Address to listen on [env: OPENCLAW_GATEWAY_BIND] [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind: Option<IpAddr>,
+
+    /// Port to listen on; 0 takes a free one [env: OPENCLAW_GATEWAY_PORT] [default: 19001]
+    #[arg(long)]
+    pub port: Option<u16>,
+
+    /// Folder with openclaw.json and agents/ [env: OPENCLAW_STATE_DIR] [default: ~/.openclaw]
+    #[arg(long, value_name = "FOLDER")]
+    pub state_dir: Option<PathBuf>,
+
+    /// What a caller must show [env: OPENCLAW_GATEWAY_AUTH_MODE] [default: password if one is
+    /// known, else token]
+    #[arg(long, value_name = "MODE")]
+    pub auth: Option<Mode>,
+
+    /// The shared token. Other users of this machine can see it here: prefer --token-file or the
+    /// variable [env: OPENCLAW_GATEWAY_TOKEN]
+    #[arg(long, value_parser = secret(), conflicts_with = "token_file")]
+    pub token: Option<Secret>,
+
+    /// The shared password; the same caution [env: OPENCLAW_GATEWAY_PASSWORD]
+    #[arg(long, value_parser = secret())]
+    pub password: Option<Secret>,
+
+    /// File that holds the shared token. It is watched: writing a new token to it ends the streams
+    /// that were opened with the old one, at once
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// File of per-client tokens, .toml or .json, each with an id, a secret or its sha256, a
+    /// subject, scopes and expires_at. It is watched: removing or narrowing a token ends its
+    /// streams and no one else's
+    #[arg(long, value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
+
+    /// Which scopes a shared secret has on history: all of them, or none
+    #[arg(long, value_name = "STRATEGY", default_value = "compat")]
+    pub history_scopes: HistoryScopes,
+
+    /// How often an idle stream is checked and kept alive, such as 500ms, 15s or 2m
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = heartbeat)]
+    pub heartbeat: Duration,
+
+    /// Run on a scratch folder with a session that grows, and print commands to try
+    #[arg(long, conflicts_with_all = ["state_dir", "auth", "token", "password", "token_file", "tokens"])]
+    pub demo: bool,
+}
+
+impl Flags {
+    /// The same, but served from this state folder, with the token in this file.
+    pub fn on(self, state_dir: PathBuf, token_file: PathBuf) -> Self {
+        Self {
+            state_dir: Some(state_dir),
+            auth: Some(Mode::Token),
+            token_file: Some(token_file),
+            ..self
+        }
+    }
+}
+
+/// How a caller proves who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// The shared token, or one of the per-client tokens
+    Token,
+    /// The shared password, or one of the per-client tokens
+    Password,
+    /// Nothing: whoever reaches the port may read
+    None,
+    /// A user name that a trusted proxy puts into a header; its settings are in openclaw.json
+    TrustedProxy,
+}
+
+impl Mode {
+    /// The mode of this name, as it is written everywhere.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::from_str(name, false).ok()
+    }
+
+    /// All names, for an error.
+    pub const NAMES: &str = "token, password, none or trusted-proxy";
+}
+
+/// How scopes are resolved for history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum HistoryScopes {
+    /// A shared secret has the default scopes, as OpenClaw does it
+    #[default]
+    Compat,
+    /// A shared secret has no scopes: only per-client tokens and trusted users can read
+    Strict,
+}
+
+fn secret() -> impl TypedValueParser<Value = Secret> {
+    // Clap would quote a refused value; a blank one gives nothing away.
+    clap::builder::StringValueParser::new()
+        .try_map(|text| Secret::new(&text).ok_or("a secret cannot be blank"))
+}
+
+/// The shortest and longest heartbeat: below, it would only check; above, it would keep nothing
+/// alive.
+const HEARTBEATS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(24 * 60 * 60);
+
+fn heartbeat(text: &str) -> Result<Duration, &'static str> {
+    let time: SignedDuration = text
+        .parse()
+        .map_err(|_| "not a time such as 500ms, 15s or 2m")?;
+    Duration::try_from(time)
+        .ok()
+        .filter(|time| HEARTBEATS.contains(time))
+        .ok_or("must be between 10ms and 24h")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(flags: &[&str]) -> Result<Flags, String> {
+        Flags::try_parse_from(["gateway"].iter().chain(flags)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_flags_are_put_together_rightly() {
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn no_flags_leave_everything_open() {
+        let flags = parse(&[]).unwrap();
+        assert_eq!((flags.bind, flags.port, flags.auth), (None, None, None));
+        assert_eq!(flags.history_scopes, HistoryScopes::Compat);
+        assert_eq!(flags.heartbeat, Duration::from_secs(15));
+        assert!(!flags.demo);
+    }
+
+    #[test]
+    fn every_mode_has_the_name_that_openclaw_gives_it() {
+        for (name, mode) in [
+            ("token", Mode::Token),
+            ("password", Mode::Password),
+            ("none", Mode::None),
+            ("trusted-proxy", Mode::TrustedProxy),
+        ] {
+            assert_eq!(parse(&["--auth", name]).unwrap().auth, Some(mode));
+            assert_eq!(Mode::named(name), Some(mode));
+            assert!(Mode::NAMES.contains(name));
+        }
+        assert_eq!(Mode::named("Token"), None);
+    }
+
+    #[test]
+    fn a_heartbeat_is_a_time_with_its_unit() {
+        for (text, milliseconds) in [("500ms", 500), ("15s", 15_000), ("2m", 120_000)] {
+            let expected = Duration::from_millis(milliseconds);
+            assert_eq!(parse(&["--heartbeat", text]).unwrap().heartbeat, expected);
+        }
+        for text in [
+            "",
+            "15",
+            "0s",
+            "-5s",
+            "1ms",
+            "25h",
+            "soon",
+            "999999999999999999999s",
+        ] {
+            assert!(heartbeat(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_in_no_help_no_debug_and_no_error() {
+        let flags = parse(&["--token", "hunter2", "--password", "hunter3"]).unwrap();
+        assert_eq!(flags.token.as_ref().unwrap().expose(), "hunter2");
+        let shown = format!("{flags:?}{}", Flags::command().render_long_help());
+        assert!(!shown.contains("hunter"), "{shown}");
+
+        let both = parse(&["--token", "hunter2", "--token-file", "f"]).unwrap_err();
+        assert!(
+            both.contains("--token-file") && !both.contains("hunter"),
+            "{both}"
+        );
+        assert!(
+            parse(&["--token", " "])
+                .unwrap_err()
+                .contains("cannot be blank")
+        );
+    }
+
+    #[test]
+    fn the_demo_is_a_house_of_its_own() {
+        for other in [
+            "--state-dir=x",
+            "--auth=none",
+            "--token=x",
+            "--password=x",
+            "--token-file=x",
+        ] {
+            assert!(parse(&["--demo", other]).is_err(), "{other}");
+        }
+        assert!(
+            parse(&["--demo", "--port=0", "--bind=::1", "--heartbeat=1s"])
+                .unwrap()
+                .demo
+        );
+    }
+}

@@ -1,0 +1,390 @@
+//! Settings that follow their files.
+//!
+//! 1. At the start every file must be good; the gateway does not start otherwise.
+//! 2. When a file changes, that file is read again, and the settings that result are published.
+//! 3. A file that cannot be read or understood, or whose settings cannot work together with the
+//!    rest, changes nothing: what it said before goes on, and the log says so once. The other
+//!    files go on being followed: a broken openclaw.json does not hold up a token rotation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::super::watch::{Watched, Watcher};
+use super::sources::{self, Contents, Sources};
+use super::{ConfigError, Settings};
+
+/// A file is often emptied and then written. Waiting this long spares a log line about the empty
+/// one; a writer that takes longer is heard again.
+const SETTLE: Duration = Duration::from_millis(5);
+
+/// Publishes the settings to whoever subscribed.
+pub struct LiveSettings {
+    sources: Sources,
+    contents: Contents,
+    settings: watch::Sender<Arc<Settings>>,
+}
+
+/// One of the files.
+#[derive(Clone, Copy)]
+enum Source {
+    Config,
+    Token,
+    ClientTokens,
+}
+
+impl LiveSettings {
+    /// Reads every file once.
+    pub fn open(sources: Sources) -> Result<Self, ConfigError> {
+        let contents = Contents::read(&sources)?;
+        let settings = Settings::new(&sources, &contents)?;
+        Ok(Self {
+            sources,
+            contents,
+            settings: watch::Sender::new(Arc::new(settings)),
+        })
+    }
+
+    /// The settings of now and, marked as changed, of later.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Settings>> {
+        self.settings.subscribe()
+    }
+
+    /// Follows the files until it is dropped. The last settings remain readable after that.
+    pub async fn follow(mut self, watcher: &Watcher) {
+        let mut config = Some(watcher.watch(&self.sources.config));
+        let mut token = self
+            .sources
+            .token_file
+            .as_ref()
+            .map(|file| watcher.watch(file));
+        let mut tokens = self.sources.tokens.as_ref().map(|file| watcher.watch(file));
+
+        // What changed before the watch began.
+        for source in [Source::Token, Source::ClientTokens, Source::Config] {
+            self.reread(source);
+        }
+        loop {
+            let (source, file) = tokio::select! {
+                file = changed(&mut config) => (Source::Config, file),
+                file = changed(&mut token) => (Source::Token, file),
+                file = changed(&mut tokens) => (Source::ClientTokens, file),
+            };
+            tokio::time::sleep(SETTLE).await;
+            file.mark_seen();
+            self.reread(source);
+        }
+    }
+
+    fn reread(&mut self, source: Source) {
+        let result = self.read(source).and_then(|contents| {
+            let settings = Settings::new(&self.sources, &contents)?;
+            Ok((contents, settings))
+        });
+        match result {
+            Ok((contents, settings)) => {
+                self.contents = contents;
+                self.publish(settings);
+            }
+            Err(error) => tracing::warn!(%error, "the settings stay as they were"),
+        }
+    }
+
+    /// The contents with one file read again.
+    fn read(&self, source: Source) -> Result<Contents, ConfigError> {
+        let mut contents = self.contents.clone();
+        match source {
+            Source::Config => contents.document = sources::read_config(&self.sources.config)?,
+            Source::Token => {
+                let file = self.sources.token_file.as_deref();
+                contents.token = file.map(sources::read_token).transpose()?;
+            }
+            Source::ClientTokens => {
+                let file = self.sources.tokens.as_deref();
+                contents.client_tokens = file.map(sources::read_client_tokens).transpose()?;
+            }
+        }
+        Ok(contents)
+    }
+
+    fn publish(&self, settings: Settings) {
+        let changed = self.settings.send_if_modified(|current| {
+            let changed = **current != settings;
+            if changed {
+                *current = Arc::new(settings);
+            }
+            changed
+        });
+        if changed {
+            tracing::info!("new settings");
+        }
+    }
+}
+
+/// Waits for a change of the file. One that was not given never changes.
+async fn changed(file: &mut Option<Watched>) -> &mut Watched {
+    match file {
+        Some(file) => {
+            file.changed().await;
+            file
+        }
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io;
+    use std::sync::Mutex;
+
+    use tempfile::TempDir;
+    use tokio::task::JoinHandle;
+    use tokio::time::timeout;
+    use tracing::subscriber::DefaultGuard;
+
+    use super::super::auth::Given;
+    use super::super::environment::Environment;
+    use super::super::{Auth, Secret};
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+    const QUIET: Duration = Duration::from_millis(150);
+
+    /// A folder with the three files, and what follows them.
+    struct House {
+        folder: TempDir,
+        watcher: Watcher,
+        settings: watch::Receiver<Arc<Settings>>,
+        following: JoinHandle<()>,
+    }
+
+    impl House {
+        async fn new() -> Self {
+            let folder = TempDir::new().unwrap();
+            let at = |name: &str| folder.path().join(name);
+            fs::write(at("token"), "one\n").unwrap();
+            fs::write(at("tokens.toml"), client("a", "operator.read")).unwrap();
+            let live = LiveSettings::open(Sources {
+                config: at("openclaw.json"),
+                token_file: Some(at("token")),
+                tokens: Some(at("tokens.toml")),
+                flags: Given::default(),
+                environment: Environment::default(),
+            })
+            .unwrap();
+            let settings = live.subscribe();
+            let watcher = Watcher::new().unwrap();
+            let following = tokio::spawn({
+                let watcher = watcher.clone();
+                async move { live.follow(&watcher).await }
+            });
+            // Until it watches.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Self {
+                folder,
+                watcher,
+                settings,
+                following,
+            }
+        }
+
+        fn write(&self, name: &str, content: &str) {
+            fs::write(self.folder.path().join(name), content).unwrap();
+        }
+
+        fn remove(&self, name: &str) {
+            fs::remove_file(self.folder.path().join(name)).unwrap();
+        }
+
+        async fn new_settings(&mut self) -> Arc<Settings> {
+            timeout(SOON, self.settings.changed())
+                .await
+                .expect("new settings")
+                .unwrap();
+            self.settings.borrow_and_update().clone()
+        }
+
+        async fn nothing_new(&mut self) {
+            assert!(timeout(QUIET, self.settings.changed()).await.is_err());
+        }
+    }
+
+    impl Drop for House {
+        fn drop(&mut self) {
+            self.following.abort();
+        }
+    }
+
+    fn client(id: &str, scope: &str) -> String {
+        format!("[[token]]\nid = '{id}'\nsecret = 'secret-of-{id}'\nscopes = ['{scope}']\n")
+    }
+
+    fn token(text: &str) -> Auth {
+        Auth::Token(Secret::new(text))
+    }
+
+    /// Collects what this thread logs from now on.
+    fn log() -> (DefaultGuard, Arc<Mutex<Vec<u8>>>) {
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&lines);
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || Lines(Arc::clone(&writer)))
+            .finish();
+        (tracing::subscriber::set_default(subscriber), lines)
+    }
+
+    fn shown(lines: &Mutex<Vec<u8>>) -> String {
+        String::from_utf8(lines.lock().unwrap().clone()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_new_token_is_published() {
+        let mut house = House::new().await;
+        assert_eq!(house.settings.borrow().auth, token("one"));
+        house.write("token", "two\n");
+        assert_eq!(house.new_settings().await.auth, token("two"));
+    }
+
+    #[tokio::test]
+    async fn an_empty_or_missing_token_file_keeps_the_old_token_and_says_so() {
+        let (_guard, lines) = log();
+        let mut house = House::new().await;
+        house.write("token", "\n");
+        house.nothing_new().await;
+        assert!(
+            shown(&lines).contains("token: it is empty"),
+            "{}",
+            shown(&lines)
+        );
+        house.remove("token");
+        house.nothing_new().await;
+        assert!(shown(&lines).contains("No such file"), "{}", shown(&lines));
+        assert_eq!(house.settings.borrow().auth, token("one"));
+        house.write("token", "two");
+        assert_eq!(house.new_settings().await.auth, token("two"));
+        assert!(!shown(&lines).contains("two"), "{}", shown(&lines));
+    }
+
+    #[tokio::test]
+    async fn narrowing_and_removing_a_client_token_is_published_and_a_broken_file_is_not() {
+        let (_guard, lines) = log();
+        let mut house = House::new().await;
+        house.write("tokens.toml", &client("a", "operator.none"));
+        let settings = house.new_settings().await;
+        assert_eq!(
+            settings.client_tokens.as_ref().unwrap()[0].scopes,
+            ["operator.none"]
+        );
+        house.write("tokens.toml", &client("a", "operator.none").repeat(2));
+        house.nothing_new().await;
+        let said = shown(&lines);
+        assert!(
+            said.contains("tokens.toml: token[1]: has the id of token[0]"),
+            "{said}"
+        );
+        assert!(!said.contains("secret-of"), "{said}");
+        house.write("tokens.toml", "");
+        assert!(
+            house
+                .new_settings()
+                .await
+                .client_tokens
+                .as_ref()
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[tokio::test]
+    async fn openclaw_json_is_followed_from_missing_to_there_to_broken_to_gone() {
+        let (_guard, lines) = log();
+        let mut house = House::new().await;
+        house.write(
+            "openclaw.json",
+            "{ gateway: { webchat: { chatHistoryMaxChars: 48 } } }",
+        );
+        assert_eq!(house.new_settings().await.chat_history_max_chars, 48);
+        house.write("openclaw.json", "{ gateway: ");
+        house.nothing_new().await;
+        assert!(
+            shown(&lines).contains("openclaw.json: line 1, "),
+            "{}",
+            shown(&lines)
+        );
+        house.remove("openclaw.json");
+        assert_eq!(house.new_settings().await.chat_history_max_chars, 8000);
+    }
+
+    #[tokio::test]
+    async fn settings_that_cannot_work_do_not_hold_up_a_rotation() {
+        let mut house = House::new().await;
+        house.write("openclaw.json", "{ gateway: { auth: { mode: 'none' } } }");
+        house.nothing_new().await;
+        house.write("token", "two");
+        assert_eq!(house.new_settings().await.auth, token("two"));
+    }
+
+    #[tokio::test]
+    async fn what_is_the_same_as_before_is_not_published() {
+        let mut house = House::new().await;
+        house.write("token", "one");
+        house.write("openclaw.json", "{ unknown: 1 }");
+        house.nothing_new().await;
+    }
+
+    #[tokio::test]
+    async fn what_changed_before_the_watch_began_is_not_lost() {
+        let house = House::new().await;
+        let at = |name: &str| house.folder.path().join(name);
+        let live = LiveSettings::open(Sources {
+            config: at("openclaw.json"),
+            token_file: Some(at("token")),
+            tokens: None,
+            flags: Given::default(),
+            environment: Environment::default(),
+        })
+        .unwrap();
+        let mut settings = live.subscribe();
+        house.write("token", "two");
+        tokio::select! {
+            () = live.follow(&house.watcher) => unreachable!("it follows for ever"),
+            changed = timeout(SOON, settings.changed()) => changed.unwrap().unwrap(),
+        }
+        assert_eq!(settings.borrow().auth, token("two"));
+    }
+
+    #[test]
+    fn at_the_start_every_file_must_be_good() {
+        let folder = TempDir::new().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let open = || {
+            LiveSettings::open(Sources {
+                config: at("openclaw.json"),
+                token_file: Some(at("token")),
+                tokens: Some(at("tokens.toml")),
+                flags: Given::default(),
+                environment: Environment::default(),
+            })
+            .err()
+            .map(|error| error.to_string())
+        };
+        assert!(open().unwrap().contains("token: No such file"));
+        fs::write(at("token"), "one").unwrap();
+        assert!(open().unwrap().contains("tokens.toml: No such file"));
+        fs::write(at("tokens.toml"), "").unwrap();
+        assert_eq!(open(), None);
+        fs::write(at("openclaw.json"), "{").unwrap();
+        assert!(open().unwrap().contains("openclaw.json: line 1, "));
+    }
+}

@@ -1,0 +1,186 @@
+//! How the gateway is set up: the command line, the variables, openclaw.json and files of secrets.
+//!
+//! [`Config`] is what the process was started with and stays. [`Settings`] is what can change
+//! while it runs; [`LiveSettings`] reads them, follows their files and publishes what is new.
+//!
+//! A flag wins over the variable of the same meaning. For what `gateway.auth` says, openclaw.json
+//! is in between: flag, then openclaw.json, then variable. An empty variable counts as unset.
+
+mod auth;
+mod document;
+mod environment;
+mod error;
+mod flags;
+mod live;
+mod secret;
+mod settings;
+mod sources;
+mod tokens;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+pub use self::auth::{Auth, TrustedProxy};
+pub use self::environment::Environment;
+pub use self::error::ConfigError;
+pub use self::flags::{Flags, HistoryScopes, Mode};
+pub use self::live::LiveSettings;
+pub use self::secret::Secret;
+pub use self::settings::{Agent, ControlUi, RateLimit, Session, SessionScope, Settings};
+pub use self::sources::Sources;
+pub use self::tokens::{ClientToken, Digest};
+
+use self::auth::Given;
+
+/// What the process was started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub state_dir: PathBuf,
+    /// The home folder, for paths that begin with `~` and for sessions of old installations.
+    pub home: Option<PathBuf>,
+    pub history_scopes: HistoryScopes,
+    pub heartbeat: Duration,
+    /// Where [`LiveSettings`] come from.
+    pub sources: Sources,
+}
+
+impl Config {
+    pub fn new(flags: Flags, environment: Environment) -> Result<Self, ConfigError> {
+        let bind = match flags.bind {
+            Some(address) => address,
+            None => parsed(
+                &environment,
+                "OPENCLAW_GATEWAY_BIND",
+                "must be an IP address",
+            )?
+            .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        };
+        let port = match flags.port {
+            Some(port) => port,
+            None => parsed(
+                &environment,
+                "OPENCLAW_GATEWAY_PORT",
+                "must be a port number",
+            )?
+            .unwrap_or(19001),
+        };
+        let state_dir = flags
+            .state_dir
+            .as_ref()
+            .map(|folder| environment.expand(folder))
+            .or_else(|| environment.path("OPENCLAW_STATE_DIR"))
+            .or_else(|| environment.home().map(|home| home.join(".openclaw")))
+            .ok_or_else(|| {
+                let advice = "no state folder: set --state-dir, OPENCLAW_STATE_DIR or HOME";
+                ConfigError::Unusable(advice.to_owned())
+            })?;
+        let config = environment
+            .path("OPENCLAW_CONFIG_PATH")
+            .unwrap_or_else(|| state_dir.join("openclaw.json"));
+        let expand = |file: &PathBuf| environment.expand(file);
+        Ok(Self {
+            listen: SocketAddr::new(bind, port),
+            state_dir,
+            home: environment.home(),
+            history_scopes: flags.history_scopes,
+            heartbeat: flags.heartbeat,
+            sources: Sources {
+                config,
+                token_file: flags.token_file.as_ref().map(expand),
+                tokens: flags.tokens.as_ref().map(expand),
+                flags: Given::by_flags(&flags),
+                environment,
+            },
+        })
+    }
+}
+
+fn parsed<T: FromStr>(
+    environment: &Environment,
+    name: &str,
+    expected: &str,
+) -> Result<Option<T>, ConfigError> {
+    let parse = |text: &str| {
+        text.parse()
+            .map_err(|_| ConfigError::variable(name, expected))
+    };
+    environment.text(name)?.map(parse).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::Parser;
+
+    use super::*;
+
+    fn config(flags: &[&str], variables: &[(&str, &str)]) -> Result<Config, String> {
+        let flags = Flags::parse_from(["gateway"].iter().chain(flags));
+        Config::new(flags, variables.iter().copied().collect()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_given_means_the_defaults() {
+        let config = config(&[], &[("HOME", "/home/me")]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:19001");
+        assert_eq!(config.state_dir, Path::new("/home/me/.openclaw"));
+        assert_eq!(
+            config.sources.config,
+            Path::new("/home/me/.openclaw/openclaw.json")
+        );
+        assert_eq!(config.home.unwrap(), Path::new("/home/me"));
+        assert_eq!(config.heartbeat, Duration::from_secs(15));
+        assert_eq!(config.history_scopes, HistoryScopes::Compat);
+    }
+
+    #[test]
+    fn a_variable_is_used_and_a_flag_wins_over_it() {
+        let variables = [
+            ("HOME", "/home/me"),
+            ("OPENCLAW_GATEWAY_BIND", "::1"),
+            ("OPENCLAW_GATEWAY_PORT", "8080"),
+            ("OPENCLAW_STATE_DIR", "~/state"),
+            ("OPENCLAW_CONFIG_PATH", "/etc/openclaw.json"),
+        ];
+        let by_variables = config(&[], &variables).unwrap();
+        assert_eq!(by_variables.listen.to_string(), "[::1]:8080");
+        assert_eq!(by_variables.state_dir, Path::new("/home/me/state"));
+        assert_eq!(by_variables.sources.config, Path::new("/etc/openclaw.json"));
+
+        let flags = ["--bind=0.0.0.0", "--port=0", "--state-dir=/s"];
+        let by_flags = config(&flags, &variables).unwrap();
+        assert_eq!(by_flags.listen.to_string(), "0.0.0.0:0");
+        assert_eq!(by_flags.state_dir, Path::new("/s"));
+    }
+
+    #[test]
+    fn a_variable_that_makes_no_sense_is_an_error_that_names_it() {
+        let error = config(&[], &[("OPENCLAW_GATEWAY_PORT", "http")]).unwrap_err();
+        assert_eq!(
+            error,
+            "the variable OPENCLAW_GATEWAY_PORT must be a port number"
+        );
+        let error = config(&[], &[("OPENCLAW_GATEWAY_BIND", "everywhere")]).unwrap_err();
+        assert_eq!(
+            error,
+            "the variable OPENCLAW_GATEWAY_BIND must be an IP address"
+        );
+    }
+
+    #[test]
+    fn without_a_home_a_state_folder_must_be_named() {
+        assert!(config(&[], &[]).unwrap_err().contains("--state-dir"));
+        assert!(config(&["--state-dir=/s"], &[]).is_ok());
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let variables = [("HOME", "/home/me"), ("OPENCLAW_GATEWAY_TOKEN", "hunter2")];
+        let shown = format!("{:?}", config(&["--password=hunter3"], &variables).unwrap());
+        assert!(!shown.contains("hunter"), "{shown}");
+    }
+}

@@ -1,0 +1,621 @@
+//! The settings that can change while the gateway runs: what openclaw.json says, with the
+//! authentication that results from it, the flags, the variables and the files of secrets.
+//!
+//! Fields that the gateway does not use are ignored: the file is OpenClaw's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::auth::{Auth, Given};
+use super::document::Node;
+use super::sources::{Contents, Sources};
+use super::{ClientToken, ConfigError};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub auth: Auth,
+    /// `--tokens`; `None` without that flag.
+    pub client_tokens: Option<Arc<[ClientToken]>>,
+    pub rate_limit: RateLimit,
+    /// Addresses and CIDR blocks, as written.
+    pub trusted_proxies: Vec<String>,
+    pub allow_real_ip_fallback: bool,
+    pub control_ui: ControlUi,
+    /// Longest text of a shown message, in UTF-16 units.
+    pub chat_history_max_chars: usize,
+    pub strict_transport_security: Option<HeaderValue>,
+    pub session: Session,
+    pub agents: Vec<Agent>,
+}
+
+/// `gateway.auth.rateLimit`: when a client that keeps failing is locked out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// The failure that locks the client out.
+    pub max_attempts: u32,
+    /// How long a failure counts.
+    pub window: Duration,
+    pub lockout: Duration,
+    /// Whether clients on this machine are never locked out.
+    pub exempt_loopback: bool,
+}
+
+/// `gateway.controlUi`: which web pages may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlUi {
+    /// As written: the comparison lower-cases.
+    pub allowed_origins: Vec<String>,
+    pub host_header_fallback: bool,
+}
+
+/// `session`: where sessions are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Another path for sessions.json; may hold `{agentId}` and a leading `~`.
+    pub store: Option<String>,
+    pub scope: SessionScope,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionScope {
+    #[default]
+    PerSender,
+    /// Every agent's main session is one session, `global`.
+    Global,
+}
+
+/// An entry of `agents.list`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    pub id: String,
+    pub default: bool,
+}
+
+impl Settings {
+    pub fn new(sources: &Sources, contents: &Contents) -> Result<Self, ConfigError> {
+        let root = contents.document.root();
+        let gateway = root.at("gateway")?;
+        let auth = gateway.at("auth")?;
+        let history_max = gateway.at("webchat")?.at("chatHistoryMaxChars")?;
+        let headers = gateway.at("http")?.at("securityHeaders")?;
+
+        Ok(Self {
+            auth: Auth::new(given(sources, contents, &auth)?, &auth, contents.secrets())?,
+            client_tokens: contents.client_tokens.clone(),
+            rate_limit: RateLimit::new(&auth.at("rateLimit")?)?,
+            trusted_proxies: owned(&gateway.at("trustedProxies")?)?,
+            allow_real_ip_fallback: gateway.at("allowRealIpFallback")?.flag()?.unwrap_or(false),
+            control_ui: ControlUi::new(&gateway.at("controlUi")?)?,
+            chat_history_max_chars: history_max.count()?.map_or(8000, |units| units as usize),
+            strict_transport_security: transport_security(&headers.at("strictTransportSecurity")?)?,
+            session: Session::new(&root.at("session")?)?,
+            agents: root
+                .at("agents")?
+                .at("list")?
+                .items()?
+                .iter()
+                .map(Agent::new)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl RateLimit {
+    fn new(settings: &Node<'_>) -> Result<Self, ConfigError> {
+        let time = |key, default: u32| {
+            let milliseconds = settings.at(key)?.count()?.unwrap_or(default);
+            Ok::<_, ConfigError>(Duration::from_millis(milliseconds.into()))
+        };
+        Ok(Self {
+            max_attempts: settings.at("maxAttempts")?.count()?.unwrap_or(10),
+            window: time("windowMs", 60_000)?,
+            lockout: time("lockoutMs", 300_000)?,
+            exempt_loopback: settings.at("exemptLoopback")?.flag()?.unwrap_or(true),
+        })
+    }
+}
+
+impl ControlUi {
+    fn new(settings: &Node<'_>) -> Result<Self, ConfigError> {
+        let fallback = settings.at("dangerouslyAllowHostHeaderOriginFallback")?;
+        Ok(Self {
+            allowed_origins: owned(&settings.at("allowedOrigins")?)?,
+            host_header_fallback: fallback.flag()?.unwrap_or(false),
+        })
+    }
+}
+
+impl Session {
+    fn new(settings: &Node<'_>) -> Result<Self, ConfigError> {
+        let store = settings.at("store")?.text()?.map(str::trim);
+        let scope = settings.at("scope")?;
+        Ok(Self {
+            store: store.filter(|path| !path.is_empty()).map(str::to_owned),
+            scope: match scope.text()? {
+                None | Some("per-sender") => SessionScope::PerSender,
+                Some("global") => SessionScope::Global,
+                Some(_) => return Err(scope.error("must be per-sender or global")),
+            },
+        })
+    }
+}
+
+impl Agent {
+    fn new(entry: &Node<'_>) -> Result<Self, ConfigError> {
+        let id = entry.at("id")?;
+        Ok(Self {
+            id: id.text()?.ok_or_else(|| id.error("is needed"))?.to_owned(),
+            default: entry.at("default")?.flag()?.unwrap_or(false),
+        })
+    }
+}
+
+/// What the places say about authentication, the first one to say something first.
+fn given(sources: &Sources, contents: &Contents, auth: &Node<'_>) -> Result<Given, ConfigError> {
+    let token_file = Given {
+        token: contents.token.clone(),
+        ..Given::default()
+    };
+    Ok(token_file
+        .or(sources.flags.clone())
+        .or(Given::by_file(auth, &sources.environment)?)
+        .or(Given::by_variables(&sources.environment)?))
+}
+
+/// A header's value, or `false` for no header.
+fn transport_security(node: &Node<'_>) -> Result<Option<HeaderValue>, ConfigError> {
+    if let Ok(Some(false)) = node.flag() {
+        return Ok(None);
+    }
+    let Some(text) = node.text()?.map(str::trim).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let value = HeaderValue::from_str(text).map_err(|_| node.error("must be a header's value"))?;
+    Ok(Some(value))
+}
+
+fn owned(list: &Node<'_>) -> Result<Vec<String>, ConfigError> {
+    Ok(list.texts()?.into_iter().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::super::document::Document;
+    use super::super::environment::Environment;
+    use super::super::{Mode, Secret, TrustedProxy};
+    use super::*;
+
+    /// What the settings come from, with openclaw.json as text.
+    struct Places {
+        flags: Given,
+        json5: &'static str,
+        variables: &'static [(&'static str, &'static str)],
+        token_file: Option<&'static str>,
+        client_tokens: bool,
+    }
+
+    const NOTHING: Places = Places {
+        flags: Given {
+            mode: None,
+            token: None,
+            password: None,
+        },
+        json5: "{}",
+        variables: &[],
+        token_file: None,
+        client_tokens: false,
+    };
+
+    impl Places {
+        fn settings(self) -> Result<Settings, String> {
+            let folder = tempfile::TempDir::new().unwrap();
+            let config = folder.path().join("openclaw.json");
+            std::fs::write(&config, self.json5).unwrap();
+            let contents = Contents {
+                document: Document::json5(&config).unwrap(),
+                token: self.token_file.and_then(Secret::new),
+                client_tokens: self.client_tokens.then(|| Arc::from([])),
+            };
+            let sources = Sources {
+                config,
+                token_file: None,
+                tokens: None,
+                flags: self.flags,
+                environment: self.variables.iter().copied().collect::<Environment>(),
+            };
+            Settings::new(&sources, &contents).map_err(|error| error.to_string())
+        }
+
+        fn auth(self) -> Result<Auth, String> {
+            self.settings().map(|settings| settings.auth)
+        }
+    }
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text).unwrap()
+    }
+
+    fn token(text: &str) -> Result<Auth, String> {
+        Ok(Auth::Token(Some(secret(text))))
+    }
+
+    fn password(text: &str) -> Result<Auth, String> {
+        Ok(Auth::Password(secret(text)))
+    }
+
+    /// A gateway that starts, so that other settings can be looked at.
+    fn with(json5: &'static str) -> Result<Settings, String> {
+        Places {
+            json5,
+            flags: Given {
+                mode: Some(Mode::None),
+                ..Given::default()
+            },
+            ..NOTHING
+        }
+        .settings()
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_variable() {
+        let all = || Places {
+            flags: Given {
+                mode: Some(Mode::Token),
+                token: Some(secret("flag")),
+                password: None,
+            },
+            json5: "{ gateway: { auth: { mode: 'password', token: 'file', password: 'file' } } }",
+            variables: &[
+                ("OPENCLAW_GATEWAY_AUTH_MODE", "none"),
+                ("OPENCLAW_GATEWAY_TOKEN", "variable"),
+                ("OPENCLAW_GATEWAY_PASSWORD", "variable"),
+            ],
+            ..NOTHING
+        };
+        assert_eq!(all().auth(), token("flag"));
+        let flags = NOTHING.flags;
+        assert_eq!(Places { flags, ..all() }.auth(), password("file"));
+        let (flags, json5) = (NOTHING.flags, "{}");
+        assert_eq!(
+            Places {
+                flags,
+                json5,
+                ..all()
+            }
+            .auth(),
+            Ok(Auth::None)
+        );
+    }
+
+    #[test]
+    fn mode_and_secret_may_come_from_different_places() {
+        let places = Places {
+            json5: "{ gateway: { auth: { mode: 'token' } } }",
+            variables: &[
+                ("OPENCLAW_GATEWAY_TOKEN", "variable"),
+                ("OPENCLAW_GATEWAY_PASSWORD", "p"),
+            ],
+            ..NOTHING
+        };
+        assert_eq!(places.auth(), token("variable"));
+    }
+
+    #[test]
+    fn without_a_mode_a_known_password_is_asked_for_else_a_token() {
+        let variables = &[("OPENCLAW_GATEWAY_TOKEN", "t")];
+        assert_eq!(
+            Places {
+                variables,
+                ..NOTHING
+            }
+            .auth(),
+            token("t")
+        );
+        let json5 = "{ gateway: { auth: { password: 'p' } } }";
+        assert_eq!(
+            Places {
+                json5,
+                variables,
+                ..NOTHING
+            }
+            .auth(),
+            password("p")
+        );
+    }
+
+    #[test]
+    fn blank_secrets_and_empty_variables_count_as_unset() {
+        let places = Places {
+            json5: "{ gateway: { auth: { password: '  ', token: '' } } }",
+            variables: &[
+                ("OPENCLAW_GATEWAY_AUTH_MODE", ""),
+                ("OPENCLAW_GATEWAY_TOKEN", "t"),
+            ],
+            ..NOTHING
+        };
+        assert_eq!(places.auth(), token("t"));
+    }
+
+    #[test]
+    fn a_missing_secret_is_an_error_that_says_what_to_set() {
+        let error = NOTHING.auth().unwrap_err();
+        for way in [
+            "--token-file",
+            "--token,",
+            "gateway.auth.token",
+            "OPENCLAW_GATEWAY_TOKEN",
+        ] {
+            assert!(error.contains(way), "{error}");
+        }
+        let json5 = "{ gateway: { auth: { mode: 'password', token: 't' } } }";
+        let error = Places { json5, ..NOTHING }.auth().unwrap_err();
+        for way in [
+            "--password",
+            "gateway.auth.password",
+            "OPENCLAW_GATEWAY_PASSWORD",
+        ] {
+            assert!(error.contains(way), "{error}");
+        }
+    }
+
+    #[test]
+    fn client_tokens_can_stand_in_for_a_shared_token_but_not_for_a_mode() {
+        let places = |json5| Places {
+            json5,
+            client_tokens: true,
+            ..NOTHING
+        };
+        assert_eq!(places("{}").auth(), Ok(Auth::Token(None)));
+        for mode in ["none", "trusted-proxy"] {
+            let json5 = match mode {
+                "none" => "{ gateway: { auth: { mode: 'none' } } }",
+                _ => "{ gateway: { auth: { mode: 'trusted-proxy' } } }",
+            };
+            assert!(places(json5).auth().unwrap_err().contains("--tokens needs"));
+        }
+        let json5 = "{ gateway: { auth: { mode: 'password' } } }";
+        assert!(
+            places(json5)
+                .auth()
+                .unwrap_err()
+                .contains("needs a password")
+        );
+    }
+
+    #[test]
+    fn the_token_file_is_the_token_and_refuses_a_mode_without_one() {
+        let places = |variables| Places {
+            variables,
+            token_file: Some("rotated"),
+            ..NOTHING
+        };
+        assert_eq!(
+            places(&[("OPENCLAW_GATEWAY_TOKEN", "t")]).auth(),
+            token("rotated")
+        );
+        for variables in [
+            &[("OPENCLAW_GATEWAY_PASSWORD", "p")],
+            &[("OPENCLAW_GATEWAY_AUTH_MODE", "none")],
+        ] {
+            assert!(
+                places(variables)
+                    .auth()
+                    .unwrap_err()
+                    .contains("--token-file")
+            );
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_file_can_name_a_variable() {
+        let json5 = "{ gateway: { auth: { token: '${MY_TOKEN}' } } }";
+        let variables = &[("MY_TOKEN", "t")];
+        assert_eq!(
+            Places {
+                json5,
+                variables,
+                ..NOTHING
+            }
+            .auth(),
+            token("t")
+        );
+        let error = Places { json5, ..NOTHING }.auth().unwrap_err();
+        assert!(
+            error.contains("gateway.auth.token: names the variable MY_TOKEN"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_mode_is_an_error_that_says_where() {
+        let json5 = "{ gateway: { auth: { mode: 'tokne' } } }";
+        let error = Places { json5, ..NOTHING }.auth().unwrap_err();
+        assert!(
+            error.contains("openclaw.json: gateway.auth.mode: must be token, "),
+            "{error}"
+        );
+        let variables = &[("OPENCLAW_GATEWAY_AUTH_MODE", "tokne")];
+        let error = Places {
+            variables,
+            ..NOTHING
+        }
+        .auth()
+        .unwrap_err();
+        assert!(
+            error.contains("variable OPENCLAW_GATEWAY_AUTH_MODE must be token, "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_trusted_proxy_has_its_settings_and_a_password_for_local_callers() {
+        let json5 = "{ gateway: { trustedProxies: ['127.0.0.1', '10.0.0.0/8'], auth: {
+            mode: 'trusted-proxy', password: 'p', trustedProxy: {
+                userHeader: ' X-Forwarded-User', requiredHeaders: ['X-Forwarded-Proto', 'x-auth-src'],
+                allowUsers: ['alice@example.com', 'Bob'], allowLoopback: true } } } }";
+        let settings = Places { json5, ..NOTHING }.settings().unwrap();
+        assert_eq!(settings.trusted_proxies, ["127.0.0.1", "10.0.0.0/8"]);
+        let expected = TrustedProxy {
+            user_header: HeaderName::from_static("x-forwarded-user"),
+            required_headers: vec![
+                HeaderName::from_static("x-forwarded-proto"),
+                HeaderName::from_static("x-auth-src"),
+            ],
+            allow_users: vec!["alice@example.com".to_owned(), "Bob".to_owned()],
+            allow_loopback: true,
+            local_password: Some(secret("p")),
+        };
+        assert_eq!(settings.auth, Auth::TrustedProxy(expected));
+    }
+
+    #[test]
+    fn a_trusted_proxy_refuses_a_token_beside_it_and_needs_its_user_header() {
+        let json5 = "{ gateway: { auth: { mode: 'trusted-proxy',
+            trustedProxy: { userHeader: 'x-user' } } } }";
+        assert!(Places { json5, ..NOTHING }.auth().is_ok());
+        let variables = &[("OPENCLAW_GATEWAY_TOKEN", "t")];
+        let error = Places {
+            json5,
+            variables,
+            ..NOTHING
+        }
+        .auth()
+        .unwrap_err();
+        assert!(error.contains("cannot be combined with a token"), "{error}");
+        let token_file = Some("t");
+        let error = Places {
+            json5,
+            token_file,
+            ..NOTHING
+        }
+        .auth()
+        .unwrap_err();
+        assert!(error.contains("cannot be combined with a token"), "{error}");
+
+        for (trusted_proxy, expected) in [
+            (
+                "{ gateway: { auth: { mode: 'trusted-proxy' } } }",
+                "userHeader: is needed",
+            ),
+            (
+                "{ gateway: { auth: { mode: 'trusted-proxy', trustedProxy: { userHeader: 'a b' } } } }",
+                "userHeader: must be a header's name",
+            ),
+        ] {
+            let error = Places {
+                json5: trusted_proxy,
+                ..NOTHING
+            }
+            .auth()
+            .unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        let settings = with("{}").unwrap();
+        let rate_limit = RateLimit {
+            max_attempts: 10,
+            window: Duration::from_secs(60),
+            lockout: Duration::from_secs(300),
+            exempt_loopback: true,
+        };
+        assert_eq!(settings.rate_limit, rate_limit);
+        assert_eq!(settings.chat_history_max_chars, 8000);
+        assert_eq!(settings.session.scope, SessionScope::PerSender);
+        assert_eq!(settings.session.store, None);
+        assert!(!settings.allow_real_ip_fallback && !settings.control_ui.host_header_fallback);
+        assert!(settings.trusted_proxies.is_empty() && settings.agents.is_empty());
+        assert_eq!(settings.strict_transport_security, None);
+    }
+
+    #[test]
+    fn every_setting_is_read_and_unknown_ones_are_ignored() {
+        let settings = with(
+            "{ unknown: [1], gateway: { port: 1, mode: {}, allowRealIpFallback: true,
+                auth: { rateLimit: { maxAttempts: 3, windowMs: 1000, lockoutMs: 2000, exemptLoopback: false } },
+                controlUi: { allowedOrigins: ['https://a.example'], dangerouslyAllowHostHeaderOriginFallback: true },
+                webchat: { chatHistoryMaxChars: 48 },
+                http: { securityHeaders: { strictTransportSecurity: 'max-age=1' } } },
+              session: { store: ' ~/s/{agentId}.json ', scope: 'global', mainKey: 'work' },
+              agents: { list: [{ id: 'dev', name: 'x' }, { id: 'ops', default: true }], defaults: {} } }",
+        )
+        .unwrap();
+        let rate_limit = RateLimit {
+            max_attempts: 3,
+            window: Duration::from_secs(1),
+            lockout: Duration::from_secs(2),
+            exempt_loopback: false,
+        };
+        assert_eq!(settings.rate_limit, rate_limit);
+        assert!(settings.allow_real_ip_fallback);
+        assert_eq!(settings.control_ui.allowed_origins, ["https://a.example"]);
+        assert!(settings.control_ui.host_header_fallback);
+        assert_eq!(settings.chat_history_max_chars, 48);
+        assert_eq!(settings.strict_transport_security.unwrap(), "max-age=1");
+        assert_eq!(settings.session.store.unwrap(), "~/s/{agentId}.json");
+        assert_eq!(settings.session.scope, SessionScope::Global);
+        let agents: Vec<_> = settings
+            .agents
+            .iter()
+            .map(|a| (a.id.as_str(), a.default))
+            .collect();
+        assert_eq!(agents, [("dev", false), ("ops", true)]);
+    }
+
+    #[test]
+    fn a_setting_that_makes_no_sense_is_an_error_with_its_path() {
+        for (json5, expected) in [
+            ("[]", "the whole of it: must be an object"),
+            ("{ gateway: 'hunter2' }", "gateway: must be an object"),
+            (
+                "{ gateway: { auth: 'hunter2' } }",
+                "gateway.auth: must be an object",
+            ),
+            (
+                "{ gateway: { auth: { token: 123456 } } }",
+                "gateway.auth.token: must be text",
+            ),
+            (
+                "{ gateway: { auth: { rateLimit: { maxAttempts: 0 } } } }",
+                "rateLimit.maxAttempts: must be a whole",
+            ),
+            (
+                "{ gateway: { webchat: { chatHistoryMaxChars: 1.5 } } }",
+                "chatHistoryMaxChars: must be a whole",
+            ),
+            (
+                "{ gateway: { trustedProxies: [1] } }",
+                "gateway.trustedProxies[0]: must be text",
+            ),
+            (
+                "{ gateway: { http: { securityHeaders: { strictTransportSecurity: true } } } }",
+                "must be text",
+            ),
+            (
+                "{ session: { scope: 'all' } }",
+                "session.scope: must be per-sender or global",
+            ),
+            ("{ agents: { list: [{}] } }", "agents.list[0].id: is needed"),
+        ] {
+            let error = with(json5).unwrap_err();
+            assert!(
+                error.contains("openclaw.json: ") && error.contains(expected),
+                "{error}"
+            );
+            assert!(
+                !error.contains("hunter2") && !error.contains("123456"),
+                "{error}"
+            );
+        }
+        assert!(
+            with("{ gateway: { http: { securityHeaders: { strictTransportSecurity: false } } } }")
+                .is_ok()
+        );
+    }
+}

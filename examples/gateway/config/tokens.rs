@@ -1,0 +1,316 @@
+//! The file of per-client tokens (`--tokens`), TOML or JSON by its extension:
+//!
+//! ```toml
+//! [[token]]
+//! id = "ci"                             # names it in logs; unique
+//! sha256 = "9f86d081884c7d65…"          # of the token, in hex; or `secret`, the token itself
+//! subject = "build server"              # whose it is; the id if left out
+//! scopes = ["operator.read"]            # none if left out
+//! expires_at = 2027-01-01T00:00:00Z     # RFC 3339; never if left out
+//! ```
+//!
+//! In JSON it is `{"token": [{"id": …}]}`. Every mistake is an error, an unknown field included:
+//! a misspelt `expires_at` must not mean "never". A token that has expired is no mistake.
+
+use std::array;
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::document::{Document, Node};
+use super::{ConfigError, Secret};
+
+/// One client's token. The token itself is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientToken {
+    pub id: String,
+    pub digest: Digest,
+    pub subject: String,
+    /// Each one a scope-token of RFC 6749, section 3.3.
+    pub scopes: Vec<String>,
+    pub expires_at: Option<SystemTime>,
+}
+
+/// The SHA-256 of a token. Not shown: a weak token can be found by its digest.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl ClientToken {
+    /// Reads the whole file; one broken entry breaks it.
+    pub fn read_all(file: &Path) -> Result<Vec<Self>, ConfigError> {
+        let document = match file.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") => Document::toml(file)?,
+            Some("json") => Document::json(file)?,
+            _ => {
+                let reason = "must end in .toml or .json";
+                return Err(ConfigError::malformed(file, "the file's name", reason));
+            }
+        };
+        let root = document.root();
+        root.allow_only(&["token"])?;
+        let tokens = Self::unique(&root.at("token")?.items()?)?;
+        Ok(tokens)
+    }
+
+    fn unique(entries: &[Node<'_>]) -> Result<Vec<Self>, ConfigError> {
+        let mut ids = HashMap::new();
+        let mut digests = HashMap::new();
+        let mut tokens = Vec::with_capacity(entries.len());
+        for (n, entry) in entries.iter().enumerate() {
+            let token = Self::parse(entry)?;
+            let named = |what| entry.error(format!("{what} (id {:?})", token.id));
+            if let Some(first) = ids.insert(token.id.clone(), n) {
+                return Err(named(format!("has the id of token[{first}]")));
+            }
+            if let Some(first) = digests.insert(token.digest.clone(), n) {
+                return Err(named(format!("is the same token as token[{first}]")));
+            }
+            tokens.push(token);
+        }
+        Ok(tokens)
+    }
+
+    fn parse(entry: &Node<'_>) -> Result<Self, ConfigError> {
+        let id = entry.at("id")?.text()?.unwrap_or_default().trim();
+        if id.is_empty() {
+            return Err(entry.error("needs an id"));
+        }
+        let named = |what: &str| entry.error(format!("{what} (id {id:?})"));
+
+        entry.allow_only(&["id", "sha256", "secret", "subject", "scopes", "expires_at"])?;
+        let digest = match (entry.at("sha256")?.text()?, entry.at("secret")?.text()?) {
+            (Some(hex), None) => {
+                Digest::from_hex(hex).ok_or_else(|| named("needs 64 hex digits as sha256"))?
+            }
+            (None, Some(secret)) => {
+                let secret = Secret::new(secret).ok_or_else(|| named("has a blank secret"))?;
+                Digest::of(&secret)
+            }
+            (Some(_), Some(_)) => return Err(named("has both sha256 and secret")),
+            (None, None) => return Err(named("needs sha256 or secret")),
+        };
+        let scopes = entry.at("scopes")?.texts()?;
+        if !scopes.iter().all(|scope| is_scope(scope)) {
+            return Err(named(
+                "has a scope with a blank or a character that none may have",
+            ));
+        }
+        let expires_at = match entry.at("expires_at")?.text()? {
+            None => None,
+            Some(text) => {
+                let at: Timestamp = text
+                    .parse()
+                    .map_err(|_| named("needs an RFC 3339 time with its offset as expires_at"))?;
+                Some(at.into())
+            }
+        };
+        Ok(Self {
+            id: id.to_owned(),
+            digest,
+            subject: entry.at("subject")?.text()?.unwrap_or(id).to_owned(),
+            scopes: scopes.into_iter().map(str::to_owned).collect(),
+            expires_at,
+        })
+    }
+}
+
+impl Digest {
+    fn of(secret: &Secret) -> Self {
+        Self(Sha256::digest(secret.expose()).into())
+    }
+
+    fn from_hex(text: &str) -> Option<Self> {
+        let digit = |digit: u8| char::from(digit).to_digit(16)?.try_into().ok();
+        let digits: Option<Vec<u8>> = text.bytes().map(digit).collect();
+        let digits: [u8; 64] = digits?.try_into().ok()?;
+        Some(Self(array::from_fn(|n| {
+            digits[2 * n] << 4 | digits[2 * n + 1]
+        })))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Digest(..)")
+    }
+}
+
+/// RFC 6749, section 3.3: printable ASCII without space, quote and backslash.
+fn is_scope(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use jiff::SignedDuration;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const SHA256_OF_TEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+    fn read(name: &str, content: &str) -> Result<Vec<ClientToken>, String> {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join(name);
+        fs::write(&file, content).unwrap();
+        ClientToken::read_all(&file).map_err(|error| error.to_string())
+    }
+
+    fn toml(content: &str) -> Result<Vec<ClientToken>, String> {
+        read("tokens.toml", content)
+    }
+
+    #[test]
+    fn toml_and_json_say_the_same() {
+        let from_toml = toml(&format!(
+            r#"
+            [[token]]
+            id = "ci"
+            sha256 = "{SHA256_OF_TEST}"
+            subject = "build server"
+            scopes = ["operator.read", "operator.write"]
+            expires_at = 2027-01-01T01:00:00+01:00
+
+            [[token]]
+            id = "me"
+            secret = "hunter2"
+            "#
+        ));
+        let from_json = read(
+            "tokens.json",
+            &format!(
+                r#"{{"token": [
+                    {{"id": "ci", "sha256": "{}", "subject": "build server",
+                      "scopes": ["operator.read", "operator.write"],
+                      "expires_at": "2027-01-01T00:00:00Z"}},
+                    {{"id": "me", "secret": "hunter2"}}
+                ]}}"#,
+                SHA256_OF_TEST.to_uppercase()
+            ),
+        );
+        assert_eq!(from_toml, from_json);
+
+        let tokens = from_toml.unwrap();
+        assert_eq!(tokens[0].digest, Digest::of(&Secret::new("test").unwrap()));
+        assert_eq!(tokens[0].subject, "build server");
+        assert_eq!(tokens[0].scopes, ["operator.read", "operator.write"]);
+        let new_year: Timestamp = "2027-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(tokens[0].expires_at, Some(new_year.into()));
+        assert_eq!(
+            tokens[1].digest,
+            Digest::of(&Secret::new("hunter2").unwrap())
+        );
+        assert_eq!(tokens[1].subject, "me");
+        assert!(tokens[1].scopes.is_empty());
+        assert_eq!(tokens[1].expires_at, None);
+    }
+
+    #[test]
+    fn an_empty_file_is_no_tokens_and_an_expired_token_is_a_token() {
+        assert_eq!(toml(""), Ok(Vec::new()));
+        assert_eq!(read("tokens.json", "{}"), Ok(Vec::new()));
+        let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
+        let content =
+            format!("[[token]]\nid = \"a\"\nsecret = \"b\"\nexpires_at = \"{yesterday}\"");
+        assert_eq!(toml(&content).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn every_mistake_is_an_error_that_says_where_and_never_the_secret() {
+        let sha256 = format!("sha256 = '{SHA256_OF_TEST}'");
+        for (entry, expected) in [
+            ("secret = 'hunter2'".to_owned(), "token[0]: needs an id"),
+            (
+                "id = 'a'".to_owned(),
+                r#"token[0]: needs sha256 or secret (id "a")"#,
+            ),
+            (
+                format!("id = 'a'\nsecret = 'hunter2'\n{sha256}"),
+                r#"token[0]: has both sha256 and secret (id "a")"#,
+            ),
+            (
+                "id = 'a'\nsha256 = 'abc'".to_owned(),
+                r#"token[0]: needs 64 hex digits as sha256 (id "a")"#,
+            ),
+            (
+                format!("id = 'a'\nsha256 = '{}'", "+f".repeat(32)),
+                r#"token[0]: needs 64 hex digits as sha256 (id "a")"#,
+            ),
+            (
+                "id = 'a'\nsecret = ' '".to_owned(),
+                r#"token[0]: has a blank secret (id "a")"#,
+            ),
+            (
+                "id = 'a'\nsecret = 'hunter2'\nexpires = 2027-01-01T00:00:00Z".to_owned(),
+                "token[0]: has the unknown field `expires`",
+            ),
+            (
+                "id = 'a'\nsecret = 'hunter2'\nexpires_at = 2027-01-01T00:00:00".to_owned(),
+                r#"token[0]: needs an RFC 3339 time with its offset as expires_at (id "a")"#,
+            ),
+            (
+                "id = 'a'\nsecret = 'hunter2'\nscopes = ['a b']".to_owned(),
+                r#"token[0]: has a scope with a blank or a character that none may have (id "a")"#,
+            ),
+            (
+                "id = 'a'\nsecret = 'hunter2'\nscopes = 'operator.read'".to_owned(),
+                "token[0].scopes: must be a list",
+            ),
+            (
+                "id = 'a'\nsecret = 123456".to_owned(),
+                "token[0].secret: must be text",
+            ),
+            (
+                "id = 'a'\nsecret = 'x'\n[[token]]\nid = 'a'\nsecret = 'y'".to_owned(),
+                r#"token[1]: has the id of token[0] (id "a")"#,
+            ),
+            (
+                format!("id = 'a'\nsecret = 'test'\n[[token]]\nid = 'b'\n{sha256}"),
+                r#"token[1]: is the same token as token[0] (id "b")"#,
+            ),
+            ("id = 'a'\nsecret = 'hunter2".to_owned(), "line 3: "),
+        ] {
+            let error = toml(&format!("[[token]]\n{entry}")).unwrap_err();
+            assert!(
+                error.contains(&format!("tokens.toml: {expected}")),
+                "{error}"
+            );
+            assert!(
+                !error.contains("hunter2") && !error.contains("123456"),
+                "{error}"
+            );
+        }
+        assert!(
+            toml("[[tokens]]\nid = 'a'")
+                .unwrap_err()
+                .contains("unknown field `tokens`")
+        );
+        assert!(
+            read("tokens.json", "[]")
+                .unwrap_err()
+                .contains("must be an object")
+        );
+        assert!(
+            read("tokens", "")
+                .unwrap_err()
+                .contains("must end in .toml or .json")
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_digest() {
+        let tokens = toml("[[token]]\nid = 'a'\nsecret = 'test'").unwrap();
+        let shown = format!("{tokens:?}");
+        assert!(shown.contains("digest: Digest(..)"), "{shown}");
+        assert!(!shown.contains("159"), "0x9f, the first byte: {shown}");
+    }
+}
