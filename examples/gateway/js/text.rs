@@ -1,0 +1,162 @@
+//! [`Text`]: a JavaScript string.
+
+use std::{borrow::Cow, fmt};
+
+use super::{ParseError, Value, parse::parse_wtf8, wtf8};
+
+/// A JavaScript string, held as WTF-8 and borrowed where it can be.
+///
+/// Equality is that of JavaScript: the same UTF-16 units.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Text<'a>(Cow<'a, [u8]>);
+
+impl<'a> Text<'a> {
+    /// Text out of pieces of other texts, cut between characters and joined with [`wtf8::append`].
+    pub fn from_wtf8(bytes: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self(bytes.into())
+    }
+
+    pub fn as_wtf8(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The text as a `str`, unless it holds a lone surrogate.
+    pub fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
+    }
+
+    /// The text as UTF-8: lone surrogates become U+FFFD, as they do whenever JavaScript encodes.
+    pub fn to_utf8(&self) -> Cow<'_, str> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => {
+                let mut text = String::with_capacity(self.0.len());
+                let mut rest = &self.0[..];
+                while let Some(at) = (0..rest.len()).find(|at| lone(&rest[*at..])) {
+                    text.push_str(&String::from_utf8_lossy(&rest[..at]));
+                    text.push(char::REPLACEMENT_CHARACTER);
+                    rest = &rest[at + 3..];
+                }
+                text.push_str(&String::from_utf8_lossy(rest));
+                Cow::Owned(text)
+            }
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the text is empty but for whitespace.
+    pub fn is_blank(&self) -> bool {
+        wtf8::is_blank(&self.0)
+    }
+
+    /// Without whitespace at either end.
+    pub fn trim(&self) -> Text<'_> {
+        Text::from_wtf8(wtf8::trim(&self.0))
+    }
+
+    pub fn lower_case(&self) -> Text<'_> {
+        Text(wtf8::lower_case(&self.0))
+    }
+
+    /// How many UTF-16 units the text has.
+    pub fn utf16_len(&self) -> usize {
+        wtf8::utf16_len(&self.0)
+    }
+
+    /// The trimmed text, if anything is left of it: "opt-string" in the rules.
+    pub fn opt_string(&self) -> Option<Text<'_>> {
+        Some(self.trim()).filter(|trimmed| !trimmed.is_empty())
+    }
+
+    /// Reads the text as JSON.
+    pub fn parse_json(&self) -> Result<Value<'_>, ParseError> {
+        parse_wtf8(&self.0)
+    }
+
+    /// The same text, borrowed.
+    pub fn borrowed(&self) -> Text<'_> {
+        Text::from_wtf8(&self.0[..])
+    }
+
+    pub fn into_owned(self) -> Text<'static> {
+        Text(Cow::Owned(self.0.into_owned()))
+    }
+
+    pub fn into_wtf8(self) -> Cow<'a, [u8]> {
+        self.0
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text.as_bytes()))
+    }
+}
+
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text.into_bytes()))
+    }
+}
+
+impl PartialEq<str> for Text<'_> {
+    fn eq(&self, other: &str) -> bool {
+        *self.0 == *other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for Text<'_> {
+    fn eq(&self, other: &&str) -> bool {
+        *self == **other
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_utf8().fmt(f)
+    }
+}
+
+fn lone(text: &[u8]) -> bool {
+    wtf8::surrogate_at_start(text).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_opt_string_is_trimmed_and_not_empty() {
+        for (text, expected) in [("", None), (" \u{feff}\n", None), (" a b ", Some("a b"))] {
+            let text = Text::from(text);
+            assert_eq!(text.opt_string(), expected.map(Text::from), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_replaced_in_utf8() {
+        let text = Text::from_wtf8(b"a\xED\xA0\xBD\xED\xA0\xBDb".as_slice());
+        assert_eq!(text.as_str(), None);
+        assert_eq!(text.to_utf8(), "a\u{fffd}\u{fffd}b");
+        assert_eq!(Text::from("a").to_utf8(), "a");
+    }
+
+    #[test]
+    fn text_compares_with_str() {
+        assert!(Text::from("role") == "role");
+        assert!(Text::from("role") != *"Role");
+    }
+
+    #[test]
+    fn text_can_hold_json_of_its_own() {
+        let outer = Text::from("{\"a\":1}");
+        let inner = outer.parse_json().unwrap();
+        assert_eq!(
+            inner.as_object().unwrap().get("a"),
+            Some(&Value::Number(1.0))
+        );
+    }
+}
