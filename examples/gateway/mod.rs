@@ -4,3 +4,4 @@ pub mod config;
 pub mod demo;
 pub mod watch;
 pub mod js;
+pub mod projection;

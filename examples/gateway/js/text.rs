@@ -61,6 +61,23 @@ impl<'a> Text<'a> {
         Text(wtf8::lower_case(&self.0))
     }
 
+    /// Whether the text is this ASCII word, in any case.
+    pub fn is_word(&self, word: &str) -> bool {
+        self.0.eq_ignore_ascii_case(word.as_bytes())
+    }
+
+    /// Puts what a rule makes of the text in its place. A rule that gives back the text itself, or
+    /// a part of a borrowed text, costs nothing.
+    pub fn edit(&mut self, rule: impl for<'t> Fn(&'t [u8]) -> Cow<'t, [u8]>) {
+        match &self.0 {
+            Cow::Borrowed(text) => self.0 = rule(text),
+            Cow::Owned(text) => match rule(text) {
+                Cow::Borrowed(part) if part.len() == text.len() => {}
+                edited => self.0 = Cow::Owned(edited.into_owned()),
+            },
+        }
+    }
+
     /// How many UTF-16 units the text has.
     pub fn utf16_len(&self) -> usize {
         wtf8::utf16_len(&self.0)
@@ -142,6 +159,16 @@ mod tests {
         assert_eq!(text.as_str(), None);
         assert_eq!(text.to_utf8(), "a\u{fffd}\u{fffd}b");
         assert_eq!(Text::from("a").to_utf8(), "a");
+    }
+
+    #[test]
+    fn an_edit_keeps_what_is_borrowed() {
+        let mut text = Text::from(" a ");
+        text.edit(|text| Cow::Borrowed(wtf8::trim(text)));
+        assert!(matches!(text.0, Cow::Borrowed(b"a")));
+        text.edit(|text| Cow::Owned([text, b" b "].concat()));
+        text.edit(|text| Cow::Borrowed(wtf8::trim(text)));
+        assert!(text == "a b");
     }
 
     #[test]

@@ -61,6 +61,28 @@ pub fn is_blank(text: &[u8]) -> bool {
     trim_start(text).is_empty()
 }
 
+/// The runs between the whitespace.
+pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        rest = trim_start(rest);
+        let end = (0..rest.len()).find(|at| leading_space(&rest[*at..]) > 0);
+        let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = after;
+        (!word.is_empty()).then_some(word)
+    })
+}
+
+/// The lines, without their `\n` or `\r\n`: JavaScript's `split(/\r?\n/)`.
+pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut lines = text.split(|byte| *byte == b'\n').peekable();
+    std::iter::from_fn(move || {
+        let line = lines.next()?;
+        let ended = lines.peek().is_some();
+        Some(line.strip_suffix(b"\r").filter(|_| ended).unwrap_or(line))
+    })
+}
+
 /// The width in bytes of the whitespace character at the start; 0 if there is none.
 pub fn leading_space(text: &[u8]) -> usize {
     match text {
@@ -205,6 +227,19 @@ mod tests {
             let text = other.to_string();
             assert_eq!(trim(text.as_bytes()), text.as_bytes(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn words_stand_between_whitespace() {
+        let found: Vec<_> = words("\u{a0}a  b\u{3000}\u{e9}\n".as_bytes()).collect();
+        assert_eq!(found, [b"a".as_slice(), b"b", "\u{e9}".as_bytes()]);
+        assert_eq!(words(b" ").count(), 0);
+    }
+
+    #[test]
+    fn only_a_return_before_a_line_feed_belongs_to_the_line_end() {
+        let found: Vec<_> = lines(b"a\r\n\rb\r\r\n\nc\r").collect();
+        assert_eq!(found, [b"a".as_slice(), b"\rb\r", b"", b"c\r"]);
     }
 
     #[test]
