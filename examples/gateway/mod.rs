@@ -5,3 +5,8 @@ pub mod demo;
 pub mod watch;
 pub mod js;
 pub mod projection;
+pub mod history;
+pub mod js;
+pub mod skim;
+pub mod store;
+pub mod transcript;

@@ -1,0 +1,165 @@
+//! What the store needs to know of the configuration.
+
+use std::path::PathBuf;
+
+use super::AgentId;
+
+/// The configured agents and where state is kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The state directory: agents' stores lie in it.
+    pub state: PathBuf,
+    /// The home directory: for a leading `~`, and for transcripts from before there were agents.
+    pub home: PathBuf,
+    /// `session.store`: where an agent's store is, if not at the usual place.
+    pub store: Option<String>,
+    /// `session.scope` is `global`: all agents share one main session.
+    pub global_scope: bool,
+    /// `agents.list`.
+    pub agents: Vec<Agent>,
+}
+
+/// An entry of `agents.list`.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    pub id: AgentId,
+    pub default: bool,
+}
+
+/// In `session.store`, the place of the agent's name.
+const AGENT: &str = "{agentId}";
+
+impl Settings {
+    /// The agent whose sessions go by bare keys.
+    pub fn default_agent(&self) -> AgentId {
+        let chosen = self.agents.iter().find(|agent| agent.default);
+        chosen
+            .or(self.agents.first())
+            .map_or_else(AgentId::main, |agent| agent.id.clone())
+    }
+
+    /// Whether `main` was an agent once and is none any more: others are listed, and it is not.
+    pub fn main_is_removed(&self) -> bool {
+        !self.agents.is_empty() && !self.agents.iter().any(|agent| agent.id.is_main())
+    }
+
+    /// The `sessions.json` of an agent.
+    pub fn store_of(&self, agent: &AgentId) -> PathBuf {
+        let Some(template) = self.template() else {
+            return self.agents_root().join(agent.as_str()).join(USUAL_STORE);
+        };
+        let path = template.replace(AGENT, agent.as_str());
+        let path = match path.strip_prefix('~') {
+            Some("") => self.home.clone(),
+            Some(rest) if rest.starts_with('/') => self.home.join(&rest[1..]),
+            _ => PathBuf::from(path),
+        };
+        std::path::absolute(&path).unwrap_or(path)
+    }
+
+    /// Whether an agent may have stores besides [`store_of`](Self::store_of).
+    pub fn stores_are_discovered(&self) -> bool {
+        self.template()
+            .is_some_and(|template| template.contains(AGENT))
+    }
+
+    /// The stores of an agent that lie in the state directory.
+    pub fn discovered_stores(&self, agent: &AgentId) -> Vec<PathBuf> {
+        let Ok(entries) = self.agents_root().read_dir() else {
+            return Vec::new();
+        };
+        let mut stores: Vec<PathBuf> = entries
+            .filter_map(Result::ok)
+            .filter(|entry| {
+                let name = entry.file_name();
+                name.to_str().is_some_and(|name| names_agent(name, agent))
+            })
+            .map(|entry| entry.path().join(USUAL_STORE))
+            .collect();
+        stores.sort();
+        stores
+    }
+
+    fn template(&self) -> Option<&str> {
+        self.store
+            .as_deref()
+            .map(str::trim)
+            .filter(|template| !template.is_empty())
+    }
+
+    fn agents_root(&self) -> PathBuf {
+        self.state.join("agents")
+    }
+
+    /// Where transcripts lay before there were agents.
+    pub fn legacy_transcripts(&self) -> PathBuf {
+        self.home.join(".openclaw/sessions")
+    }
+
+    /// Where the transcripts of an agent usually lie.
+    pub fn usual_transcripts(&self, agent: &AgentId) -> PathBuf {
+        self.agents_root().join(agent.as_str()).join("sessions")
+    }
+}
+
+const USUAL_STORE: &str = "sessions/sessions.json";
+
+/// A name that says nothing normalises to `main` but is not the directory of that agent.
+fn names_agent(directory: &str, agent: &AgentId) -> bool {
+    AgentId::normalize(directory) == *agent
+        && (!agent.is_main() || directory.eq_ignore_ascii_case("main"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn settings(store: Option<&str>) -> Settings {
+        Settings {
+            state: "/state".into(),
+            home: "/home/x".into(),
+            store: store.map(Into::into),
+            global_scope: false,
+            agents: Vec::new(),
+        }
+    }
+
+    fn agent(id: &str, default: bool) -> Agent {
+        Agent {
+            id: AgentId::normalize(id),
+            default,
+        }
+    }
+
+    #[test]
+    fn the_default_agent_is_the_marked_one_else_the_first_else_main() {
+        let mut settings = settings(None);
+        assert_eq!(settings.default_agent().as_str(), "main");
+        assert!(!settings.main_is_removed());
+        settings.agents = vec![agent("dev", false), agent("ops", false)];
+        assert_eq!(settings.default_agent().as_str(), "dev");
+        assert!(settings.main_is_removed());
+        settings.agents.push(agent("Main", true));
+        assert_eq!(settings.default_agent().as_str(), "main");
+        assert!(!settings.main_is_removed());
+    }
+
+    #[test]
+    fn a_store_is_where_the_template_says() {
+        let ops = AgentId::normalize("ops");
+        for (template, path) in [
+            (None, "/state/agents/ops/sessions/sessions.json"),
+            (Some("  "), "/state/agents/ops/sessions/sessions.json"),
+            (Some("/alt/{agentId}/{agentId}.json"), "/alt/ops/ops.json"),
+            (Some("~/s.json"), "/home/x/s.json"),
+            (Some("/alt/~x"), "/alt/~x"),
+        ] {
+            assert_eq!(settings(template).store_of(&ops), Path::new(path));
+        }
+        assert!(settings(Some("/a/{agentId}")).stores_are_discovered());
+        assert!(!settings(Some("/a/b")).stores_are_discovered());
+        assert!(!settings(None).stores_are_discovered());
+    }
+}
