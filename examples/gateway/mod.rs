@@ -2,11 +2,10 @@
 
 pub mod config;
 pub mod demo;
-pub mod watch;
-pub mod js;
-pub mod projection;
 pub mod history;
 pub mod js;
+pub mod projection;
 pub mod skim;
 pub mod store;
 pub mod transcript;
+pub mod watch;

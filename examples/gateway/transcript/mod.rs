@@ -1,1 +1,32 @@
-//! The transcript.
+//! Transcripts: from a file of lines to messages.
+//!
+//! A transcript is a file of JSON, one record a line, that another program appends to. Which of the
+//! records are its history, and in which order, only the whole file tells ([`index`]); so each file
+//! is scanned once ([`scan`]), some bytes are kept for each line, and after that only what was added
+//! is scanned ([`indexed`]). Messages are read by their places in the history, and nothing else is
+//! read for them ([`messages`]).
+//!
+//! There are two readings of one transcript, and they can differ. The *full* history is what the
+//! records say. The *tail*, for a page at the end, is what a look at the end of the file makes of
+//! them ([`tail`]).
+//!
+//! Everything here blocks, on files and on locks.
+
+mod cache;
+mod date;
+mod file;
+mod index;
+mod indexed;
+mod lines;
+mod message;
+mod messages;
+mod scan;
+mod stand_in;
+mod tail;
+
+pub use self::{
+    cache::Transcripts,
+    file::{Change, Position, Selection, Transcript, View},
+    indexed::Generation,
+    messages::RawMessages,
+};

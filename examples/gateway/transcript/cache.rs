@@ -1,0 +1,34 @@
+//! [`Transcripts`]: the transcripts that were looked at last.
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use lru::LruCache;
+
+use super::Transcript;
+
+/// How many transcripts are remembered. An index takes some 50 bytes for each line.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+
+/// Transcripts by path, shared by all who look at them.
+#[derive(Debug)]
+pub struct Transcripts(Mutex<LruCache<PathBuf, Arc<Transcript>>>);
+
+impl Transcripts {
+    /// The transcript at this path. Does not read it.
+    pub fn at(&self, path: &Path) -> Arc<Transcript> {
+        let mut transcripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let transcript =
+            transcripts.get_or_insert_mut_ref(path, || Arc::new(Transcript::new(path)));
+        Arc::clone(transcript)
+    }
+}
+
+impl Default for Transcripts {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(REMEMBERED)))
+    }
+}

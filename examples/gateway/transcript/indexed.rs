@@ -1,0 +1,212 @@
+//! [`Indexed`]: what is known of a transcript's file, kept up with the file as it grows.
+//!
+//! A transcript is a file that others append to. What was indexed once is indexed for good while the
+//! file only grows; the file is taken for another one, and indexed anew, when
+//!
+//! - it is on another device or has another inode,
+//! - it is shorter, or as long as before and yet modified,
+//! - what stood at its end stands there no more.
+//!
+//! Each time begins a new [`Generation`].
+//!
+//! The last line may be in the middle of being written. It is a line already if it is a record; then
+//! only the line's end may follow. If it is none it is looked at again when there is more.
+
+use std::{
+    fs::{File, Metadata},
+    io::{self, ErrorKind},
+    os::unix::fs::{FileExt, MetadataExt},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use super::{
+    index::{Index, Line},
+    lines::{self, FileLine},
+    scan::{Flags, scan},
+};
+
+/// How many bytes at the end of what is indexed are compared.
+const COMPARED: usize = 512;
+
+/// One life of a transcript's content: lines were only ever added to it.
+///
+/// No two are equal in one run of the program, whichever transcripts they are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Generation(u64);
+
+impl Generation {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Indexed {
+    pub(super) generation: Generation,
+    pub(super) index: Index,
+    /// The file when it was indexed.
+    stamp: Option<Stamp>,
+    last: LastLine,
+    /// The bytes before the end of what is indexed.
+    end: Vec<u8>,
+}
+
+impl Indexed {
+    /// Whether the file is still as it was when it was indexed.
+    pub(super) fn is_current(&self, file: &File) -> io::Result<bool> {
+        Ok(self.stamp == Some(Stamp::of(file)?))
+    }
+
+    /// Whether this is of that file, if perhaps not of all of it.
+    pub(super) fn is_of(&self, file: &File) -> io::Result<bool> {
+        let now = Stamp::of(file)?;
+        let stamp = self.stamp.as_ref();
+        Ok(stamp.is_some_and(|stamp| stamp.is_same_file(&now) && stamp.size <= now.size))
+    }
+
+    /// Indexes what the file has more than before, or all of it if it is another one.
+    pub(super) fn catch_up(&mut self, file: &File) -> io::Result<()> {
+        let now = Stamp::of(file)?;
+        if self.stamp.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        if !self.is_continued(file, &now)? {
+            *self = Self::default();
+        }
+        let result = self.read(file, now);
+        if result.is_err() {
+            *self = Self::default();
+        }
+        result
+    }
+
+    /// How much of the file is indexed, in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.stamp.as_ref().map_or(0, |stamp| stamp.size)
+    }
+
+    /// The last line, if it is being written and is no record yet.
+    pub(super) fn torn(&self) -> Option<Line> {
+        match self.last {
+            LastLine::Torn(line) => Some(line),
+            _ => None,
+        }
+    }
+
+    fn is_continued(&self, file: &File, now: &Stamp) -> io::Result<bool> {
+        let Some(before) = &self.stamp else {
+            return Ok(true);
+        };
+        if !before.is_same_file(now) || now.size <= before.size {
+            return Ok(false);
+        }
+        let mut end = vec![0; self.end.len()];
+        file.read_exact_at(&mut end, before.size - self.end.len() as u64)?;
+        let mut next = vec![0; 2.min((now.size - before.size) as usize)];
+        file.read_exact_at(&mut next, before.size)?;
+        let ends = matches!(self.last, LastLine::Unended);
+        Ok(end == self.end && (!ends || next.starts_with(b"\n") || next == b"\r\n"))
+    }
+
+    fn read(&mut self, file: &File, now: Stamp) -> io::Result<()> {
+        let from = match self.last {
+            LastLine::Ended(end) => end,
+            LastLine::Unended => self.size(),
+            LastLine::Torn(line) => line.offset,
+        };
+        let is_first = self.stamp.is_none();
+        self.last = LastLine::Ended(now.size);
+        lines::for_each(file, from, now.size, |line| self.add(line))?;
+        self.index.settle();
+        if is_first {
+            self.index.shrink();
+        }
+        let compared = now.size.min(COMPARED as u64);
+        self.end.resize(compared as usize, 0);
+        file.read_exact_at(&mut self.end, now.size - compared)?;
+        self.stamp = Some(now);
+        Ok(())
+    }
+
+    fn add(&mut self, line: FileLine<'_>) {
+        let facts = scan(line.text);
+        let known = facts.map(|facts| Line {
+            offset: line.offset,
+            facts,
+        });
+        match known {
+            Some(known) if line.is_complete => self.index.push(known),
+            Some(known) if known.facts.flags.has(Flags::RECORD) => {
+                self.index.push(known);
+                self.last = LastLine::Unended;
+            }
+            Some(known) => self.last = LastLine::Torn(known),
+            None if line.is_complete => {}
+            None => self.last = LastLine::Ended(line.offset),
+        }
+    }
+}
+
+impl Default for Indexed {
+    fn default() -> Self {
+        Self {
+            generation: Generation::next(),
+            index: Index::default(),
+            stamp: None,
+            last: LastLine::Ended(0),
+            end: Vec::new(),
+        }
+    }
+}
+
+/// How far the last line has got.
+#[derive(Debug)]
+enum LastLine {
+    /// It has its end, and from this offset on there is nothing but space.
+    Ended(u64),
+    /// It is in the index but has no end yet.
+    Unended,
+    /// It is no record, and not in the index yet.
+    Torn(Line),
+}
+
+/// What is compared to see whether a file has changed.
+#[derive(Clone, Debug, PartialEq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        regular(&metadata)?;
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
+
+    fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+/// Refuses what is no file to read lines from.
+pub(super) fn regular(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_file() {
+        Ok(())
+    } else if metadata.is_dir() {
+        Err(ErrorKind::IsADirectory.into())
+    } else {
+        Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "not a regular file",
+        ))
+    }
+}
