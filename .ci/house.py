@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Checks what no compiler does: where files lie, and that none names the machine it was written on."""
+
+import os
+import re
+import subprocess
+import sys
+
+TOP_LEVEL = {
+    "Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", "LICENSE-APACHE",
+    "src", "examples", "tests", "benches",
+}
+IN_THE_PACKAGE = {"Cargo.toml", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "src/lib.rs"}
+CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
+NPM = "https://registry.npmjs.org/"
+
+# Where somebody's home or checkout is, as an absolute path.
+MACHINE_PATH = re.compile(r"(?<![\w.~}-])/(?:root|work|Users/\w+|home/\w+)/")
+# A package manager's settings: whoever builds has their own.
+SETTINGS = {".npmrc", "pip.conf", "config.toml"}
+# Recorded from a real server, byte for byte: the paths in them are its own.
+RECORDED = (".jsonl", ".json", ".json.bak", ".gz")
+
+
+def output(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def problems():
+    files = output("git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+    for name in sorted({file.split("/")[0] for file in files} - TOP_LEVEL):
+        if not name.startswith("."):
+            yield f"{name}: has no place at the top level"
+
+    here = os.getcwd()
+    for file in files:
+        if os.path.basename(file) in SETTINGS and not file.startswith(("src/", "tests/", "examples/")):
+            yield f"{file}: settings of a package manager"
+        if file.startswith("tests/") and file.endswith(RECORDED):
+            continue
+        with open(file, encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, 1):
+                if here in line or MACHINE_PATH.search(line):
+                    yield f"{file}:{number}: names a path of somebody's machine"
+
+    with open("Cargo.lock", encoding="utf-8") as lock:
+        for source in sorted(set(re.findall(r'^source = "(.*)"$', lock.read(), re.M)) - {CRATES_IO}):
+            yield f"Cargo.lock: a source other than crates.io: {source}"
+    for file in files:
+        if os.path.basename(file) == "package-lock.json":
+            with open(file, encoding="utf-8") as lock:
+                resolved = re.findall(r'"resolved": "(.*?)"', lock.read())
+            if any(not url.startswith(NPM) for url in resolved):
+                yield f"{file}: a source other than the npm registry"
+
+    packaged = set(output("cargo", "package", "--list", "--allow-dirty", "--locked").splitlines())
+    for file in sorted(IN_THE_PACKAGE - packaged):
+        yield f"{file}: missing from the package"
+    for file in sorted(packaged):
+        if file.startswith((".ci", ".github")):
+            yield f"{file}: has no business in the package"
+
+
+found = list(problems())
+for problem in found:
+    print(problem, file=sys.stderr)
+sys.exit(1 if found else 0)
