@@ -125,6 +125,14 @@ impl<'a> Node<'a> {
         Ok(items.iter().enumerate().map(item).collect())
     }
 
+    /// An error if there is nothing here.
+    pub fn needed(self) -> Result<Self, ConfigError> {
+        match self.value {
+            None => Err(self.error("is needed")),
+            Some(_) => Ok(self),
+        }
+    }
+
     pub fn text(&self) -> Result<Option<&'a str>, ConfigError> {
         self.typed(Value::as_str, "must be text")
     }

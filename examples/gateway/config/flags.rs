@@ -4,6 +4,7 @@
 //! variables and `openclaw.json`.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -98,13 +99,13 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// All names, for an error.
+    pub const NAMES: &str = "token, password, none or trusted-proxy";
+
     /// The mode of this name, as it is written everywhere.
     pub fn named(name: &str) -> Option<Self> {
         Self::from_str(name, false).ok()
     }
-
-    /// All names, for an error.
-    pub const NAMES: &str = "token, password, none or trusted-proxy";
 }
 
 /// How scopes are resolved for history.
@@ -125,7 +126,7 @@ fn secret() -> impl TypedValueParser<Value = Secret> {
 
 /// The shortest and longest heartbeat: below, it would only check; above, it would keep nothing
 /// alive.
-const HEARTBEATS: std::ops::RangeInclusive<Duration> =
+const HEARTBEATS: RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(24 * 60 * 60);
 
 fn heartbeat(text: &str) -> Result<Duration, &'static str> {

@@ -9,8 +9,9 @@
 //! expires_at = 2027-01-01T00:00:00Z     # RFC 3339; never if left out
 //! ```
 //!
-//! In JSON it is `{"token": [{"id": …}]}`. Every mistake is an error, an unknown field included:
-//! a misspelt `expires_at` must not mean "never". A token that has expired is no mistake.
+//! In JSON it is `{"token": [{"id": …}]}`. Every mistake is an error, an unknown field included: a
+//! misspelt `expires_at` must not mean "never". A file without the list is one too, for it may be
+//! just being written; `token = []` takes every token away. An expired token is no mistake.
 
 use std::array;
 use std::collections::HashMap;
@@ -52,8 +53,7 @@ impl ClientToken {
         };
         let root = document.root();
         root.allow_only(&["token"])?;
-        let tokens = Self::unique(&root.at("token")?.items()?)?;
-        Ok(tokens)
+        Self::unique(&root.at("token")?.needed()?.items()?)
     }
 
     fn unique(entries: &[Node<'_>]) -> Result<Vec<Self>, ConfigError> {
@@ -215,9 +215,9 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_no_tokens_and_an_expired_token_is_a_token() {
-        assert_eq!(toml(""), Ok(Vec::new()));
-        assert_eq!(read("tokens.json", "{}"), Ok(Vec::new()));
+    fn an_empty_list_is_no_tokens_and_an_expired_token_is_a_token() {
+        assert_eq!(toml("token = []"), Ok(Vec::new()));
+        assert_eq!(read("tokens.json", "{\"token\":[]}"), Ok(Vec::new()));
         let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
         let content =
             format!("[[token]]\nid = \"a\"\nsecret = \"b\"\nexpires_at = \"{yesterday}\"");
@@ -294,6 +294,9 @@ mod tests {
                 .unwrap_err()
                 .contains("unknown field `tokens`")
         );
+        for (name, empty) in [("tokens.toml", " "), ("tokens.json", "{}")] {
+            assert!(read(name, empty).unwrap_err().contains("token: is needed"));
+        }
         assert!(
             read("tokens.json", "[]")
                 .unwrap_err()

@@ -178,6 +178,16 @@ mod tests {
         while timeout(QUIET, watched.changed()).await.is_ok() {}
     }
 
+    /// Waits, without taking it, for a change to be told.
+    async fn told(watched: &Watched) {
+        let told = async {
+            while !watched.changes.has_changed().unwrap() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(SOON, told).await.expect("a change");
+    }
+
     async fn sees_nothing(watched: &mut Watched) {
         assert!(timeout(QUIET, watched.changed()).await.is_err());
     }
@@ -220,7 +230,7 @@ mod tests {
         fs::write(&file, "").unwrap();
         let mut watched = hearing().watch(&file);
         append(&file, "one\n");
-        tokio::time::sleep(QUIET).await;
+        told(&watched).await;
         sees_a_change(&mut watched).await;
     }
 
@@ -231,7 +241,7 @@ mod tests {
         fs::write(&file, "").unwrap();
         let mut watched = hearing().watch(&file);
         append(&file, "one\n");
-        tokio::time::sleep(QUIET).await;
+        told(&watched).await;
         watched.mark_seen();
         sees_nothing(&mut watched).await;
         append(&file, "two\n");
