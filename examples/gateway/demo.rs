@@ -61,10 +61,7 @@ impl Demo {
 
         let now = Timestamp::now();
         let row = json!({ "sessionId": "test-session", "updatedAt": now.as_millisecond() });
-        fs::write(
-            demo.sessions().join("sessions.json"),
-            json!({ SESSION: row }).to_string(),
-        )?;
+        fs::write(demo.sessions().join("sessions.json"), json!({ SESSION: row }).to_string())?;
         let header = json!({
             "type": "session", "version": 3, "id": "test-session", "timestamp": written(now),
         });
@@ -155,10 +152,7 @@ impl<'a> Record<'a> {
             timestamp: at.map(written),
             message: Message {
                 role,
-                content: [Block {
-                    r#type: "text",
-                    text,
-                }],
+                content: [Block { r#type: "text", text }],
                 timestamp: at.map(Timestamp::as_millisecond),
             },
         }
@@ -184,12 +178,7 @@ struct Instructions {
 
 impl Display for Instructions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            url,
-            token,
-            next_token,
-            token_file,
-        } = self;
+        let Self { url, token, next_token, token_file } = self;
         write!(
             f,
             "A session grows by a message every two seconds.
@@ -321,13 +310,7 @@ mod tests {
         assert_eq!(shown.matches(&format!("Bearer {}'", demo.token)).count(), 2);
 
         let rotate = shown.lines().find(|line| line.contains("echo")).unwrap();
-        assert!(
-            Command::new("sh")
-                .args(["-c", rotate])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("sh").args(["-c", rotate]).status().unwrap().success());
         let rotated = fs::read_to_string(demo.token_file()).unwrap();
         assert_eq!(rotated, format!("{}\n", demo.next_token));
         assert_ne!(demo.next_token, demo.token);

@@ -229,20 +229,13 @@ impl Containers {
     fn last(&self) -> Option<Container> {
         let at = self.depth.checked_sub(1)?;
         let is_object = self.is_object[at / 64] >> (at % 64) & 1 == 1;
-        Some(if is_object {
-            Container::Object
-        } else {
-            Container::Array
-        })
+        Some(if is_object { Container::Object } else { Container::Array })
     }
 }
 
 impl Default for Containers {
     fn default() -> Self {
-        Self {
-            depth: 0,
-            is_object: [0; MAX_DEPTH.div_ceil(64)],
-        }
+        Self { depth: 0, is_object: [0; MAX_DEPTH.div_ceil(64)] }
     }
 }
 
@@ -275,17 +268,7 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_refused() {
-        for text in [
-            "",
-            "null",
-            "[]",
-            "{",
-            "{}x",
-            "{,}",
-            "{\"a\":1,}",
-            "{\"a\":[}",
-            "{\"a\":\"\t\"}",
-        ] {
+        for text in ["", "null", "[]", "{", "{}x", "{,}", "{\"a\":1,}", "{\"a\":[}", "{\"a\":\"\t\"}"] {
             assert_eq!(members(text.as_bytes()), None, "{text}");
         }
     }
@@ -294,16 +277,8 @@ mod tests {
     fn the_depth_limit_is_that_of_the_parser() {
         for depth in [MAX_DEPTH - 2, MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1] {
             for inner in ["", "0", "{}"] {
-                let text = format!(
-                    "{{\"a\":{}{inner}{}}}",
-                    "[".repeat(depth),
-                    "]".repeat(depth)
-                );
-                assert_eq!(
-                    members(text.as_bytes()).is_some(),
-                    js::parse(text.as_bytes()).is_ok(),
-                    "{depth} {inner}"
-                );
+                let text = format!("{{\"a\":{}{inner}{}}}", "[".repeat(depth), "]".repeat(depth));
+                assert_eq!(members(text.as_bytes()).is_some(), js::parse(text.as_bytes()).is_ok(), "{depth} {inner}");
             }
         }
     }

@@ -55,11 +55,7 @@ pub struct SecretFiles {
 
 impl Given {
     pub fn by_flags(flags: &Flags) -> Self {
-        Self {
-            mode: flags.auth,
-            token: flags.token.clone(),
-            password: flags.password.clone(),
-        }
+        Self { mode: flags.auth, token: flags.token.clone(), password: flags.password.clone() }
     }
 
     pub fn by_variables(environment: &Environment) -> Result<Self, ConfigError> {
@@ -71,11 +67,7 @@ impl Given {
                 ConfigError::variable("OPENCLAW_GATEWAY_AUTH_MODE", reason)
             })?),
         };
-        Ok(Self {
-            mode,
-            token: secret("OPENCLAW_GATEWAY_TOKEN")?,
-            password: secret("OPENCLAW_GATEWAY_PASSWORD")?,
-        })
+        Ok(Self { mode, token: secret("OPENCLAW_GATEWAY_TOKEN")?, password: secret("OPENCLAW_GATEWAY_PASSWORD")? })
     }
 
     /// Reads `gateway.auth`.
@@ -116,9 +108,7 @@ impl Auth {
             return Err(unusable("--tokens needs auth mode token or password"));
         }
         if files.token && mode == Mode::Password {
-            return Err(unusable(
-                "--token-file needs auth mode token, and the mode is password: set --auth token",
-            ));
+            return Err(unusable("--token-file needs auth mode token, and the mode is password: set --auth token"));
         }
         if files.token && mode == Mode::None {
             return Err(unusable("--token-file has no meaning with auth mode none"));
@@ -140,9 +130,7 @@ impl Auth {
                 "auth mode trusted-proxy cannot be combined with a token: remove --token, \
                  --token-file, gateway.auth.token and the variable OPENCLAW_GATEWAY_TOKEN",
             )),
-            Mode::TrustedProxy => {
-                TrustedProxy::new(&auth.at("trustedProxy")?, given.password).map(Self::TrustedProxy)
-            }
+            Mode::TrustedProxy => TrustedProxy::new(&auth.at("trustedProxy")?, given.password).map(Self::TrustedProxy),
         }
     }
 }
@@ -161,12 +149,7 @@ impl TrustedProxy {
                 .into_iter()
                 .map(|name| header(&required_headers, name))
                 .collect::<Result<_, _>>()?,
-            allow_users: settings
-                .at("allowUsers")?
-                .texts()?
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
+            allow_users: settings.at("allowUsers")?.texts()?.into_iter().map(str::to_owned).collect(),
             allow_loopback: settings.at("allowLoopback")?.flag()?.unwrap_or(false),
             local_password,
         })
@@ -180,10 +163,7 @@ fn secret(node: &Node<'_>, environment: &Environment) -> Result<Option<Secret>, 
         return Ok(None);
     };
     let text = text.trim();
-    match text
-        .strip_prefix("${")
-        .and_then(|rest| rest.strip_suffix('}'))
-    {
+    match text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
         None => Ok(Secret::new(text)),
         Some(name) => match environment.text(name)?.and_then(Secret::new) {
             None => Err(node.error(format!("names the variable {name}, which is not set"))),

@@ -23,21 +23,14 @@ pub struct Document {
 impl Document {
     /// A file without any settings.
     pub fn empty(file: &Path) -> Self {
-        Self {
-            file: file.to_owned(),
-            value: Value::Null,
-        }
+        Self { file: file.to_owned(), value: Value::Null }
     }
 
     /// Reads a JSON5 file.
     pub fn json5(file: &Path) -> Result<Self, ConfigError> {
         let text = read(file)?;
         if depth(&text) > MAX_DEPTH {
-            return Err(ConfigError::malformed(
-                file,
-                "the whole of it",
-                "is nested too deeply",
-            ));
+            return Err(ConfigError::malformed(file, "the whole of it", "is nested too deeply"));
         }
         let value = json5::from_str(&text).map_err(|error| {
             let place = match error.position() {
@@ -50,10 +43,7 @@ impl Document {
             };
             ConfigError::malformed(file, place, reason)
         })?;
-        Ok(Self {
-            file: file.to_owned(),
-            value,
-        })
+        Ok(Self { file: file.to_owned(), value })
     }
 
     /// Reads a JSON file.
@@ -62,10 +52,7 @@ impl Document {
             let place = format!("line {}, column {}", error.line(), error.column());
             ConfigError::malformed(file, place, "not valid JSON")
         })?;
-        Ok(Self {
-            file: file.to_owned(),
-            value,
-        })
+        Ok(Self { file: file.to_owned(), value })
     }
 
     /// Reads a TOML file. A TOML date becomes text.
@@ -76,19 +63,12 @@ impl Document {
             let line = before.unwrap_or_default().matches('\n').count() + 1;
             ConfigError::malformed(file, format!("line {line}"), error.message())
         })?;
-        Ok(Self {
-            file: file.to_owned(),
-            value: json_of(toml::Value::Table(table)),
-        })
+        Ok(Self { file: file.to_owned(), value: json_of(toml::Value::Table(table)) })
     }
 
     /// The whole of it.
     pub fn root(&self) -> Node<'_> {
-        Node {
-            file: &self.file,
-            place: String::new(),
-            value: Some(&self.value).filter(|value| !value.is_null()),
-        }
+        Node { file: &self.file, place: String::new(), value: Some(&self.value).filter(|value| !value.is_null()) }
     }
 }
 
@@ -153,10 +133,7 @@ impl<'a> Node<'a> {
 
     /// A list of texts; empty if there is no list.
     pub fn texts(&self) -> Result<Vec<&'a str>, ConfigError> {
-        self.items()?
-            .into_iter()
-            .map(|item| item.text()?.ok_or_else(|| item.error("must be text")))
-            .collect()
+        self.items()?.into_iter().map(|item| item.text()?.ok_or_else(|| item.error("must be text"))).collect()
     }
 
     /// An error if this object has a field other than these.
@@ -182,11 +159,7 @@ impl<'a> Node<'a> {
         ConfigError::malformed(self.file, place, reason)
     }
 
-    fn typed<T>(
-        &self,
-        read: impl FnOnce(&'a Value) -> Option<T>,
-        expected: &str,
-    ) -> Result<Option<T>, ConfigError> {
+    fn typed<T>(&self, read: impl FnOnce(&'a Value) -> Option<T>, expected: &str) -> Result<Option<T>, ConfigError> {
         match self.value {
             None => Ok(None),
             Some(value) => read(value).map(Some).ok_or_else(|| self.error(expected)),
@@ -194,11 +167,7 @@ impl<'a> Node<'a> {
     }
 
     fn node(&self, place: String, value: Option<&'a Value>) -> Node<'a> {
-        Node {
-            file: self.file,
-            place,
-            value: value.filter(|value| !value.is_null()),
-        }
+        Node { file: self.file, place, value: value.filter(|value| !value.is_null()) }
     }
 }
 
@@ -229,10 +198,7 @@ fn json_of(value: toml::Value) -> Value {
         toml::Value::Boolean(flag) => flag.into(),
         toml::Value::Datetime(date) => date.to_string().into(),
         toml::Value::Array(items) => items.into_iter().map(json_of).collect(),
-        toml::Value::Table(fields) => fields
-            .into_iter()
-            .map(|(name, value)| (name, json_of(value)))
-            .collect(),
+        toml::Value::Table(fields) => fields.into_iter().map(|(name, value)| (name, json_of(value))).collect(),
     }
 }
 
@@ -275,11 +241,7 @@ mod tests {
     #[test]
     fn broken_syntax_is_an_error_with_its_line() {
         for (read, content, place) in [
-            (
-                Document::json5 as Read,
-                "{\n  a: hunter2\n}",
-                "file: line 2, column",
-            ),
+            (Document::json5 as Read, "{\n  a: hunter2\n}", "file: line 2, column"),
             (Document::json5, "", "file: the end: "),
             (Document::json, "{\n\"a\": hunter2}", "file: line 2, column"),
             (Document::toml, "a = 1\n\nb = hunter2", "file: line 3:"),
@@ -326,12 +288,7 @@ mod tests {
             assert!(error.contains("file: a[0].b: must be "), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
-        assert!(
-            a.text()
-                .unwrap_err()
-                .to_string()
-                .contains(": a: must be text")
-        );
+        assert!(a.text().unwrap_err().to_string().contains(": a: must be text"));
     }
 
     #[test]
@@ -340,16 +297,7 @@ mod tests {
             let document = parse(Document::json5, written).unwrap();
             assert_eq!(document.root().count().unwrap(), Some(expected));
         }
-        for refused in [
-            "0",
-            "-1",
-            "1.5",
-            "1e300",
-            "Infinity",
-            "'1'",
-            "true",
-            "4294967296",
-        ] {
+        for refused in ["0", "-1", "1.5", "1e300", "Infinity", "'1'", "true", "4294967296"] {
             let document = parse(Document::json5, format!("[{refused}]")).unwrap();
             let root = document.root();
             let item = &root.items().unwrap()[0];

@@ -50,20 +50,13 @@ impl Environment {
     }
 
     fn value(&self, name: &str) -> Option<&OsString> {
-        self.0
-            .get(OsStr::new(name))
-            .filter(|value| !value.is_empty())
+        self.0.get(OsStr::new(name)).filter(|value| !value.is_empty())
     }
 }
 
 impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
-        Self(
-            variables
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        )
+        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 }
 
@@ -92,10 +85,7 @@ mod tests {
         assert_eq!(environment.expand(Path::new("~")), Path::new("/home/me"));
         assert_eq!(environment.expand(Path::new("~you/x")), Path::new("~you/x"));
         assert_eq!(environment.expand(Path::new("/a/~")), Path::new("/a/~"));
-        assert_eq!(
-            Environment::default().expand(Path::new("~/x")),
-            Path::new("~/x")
-        );
+        assert_eq!(Environment::default().expand(Path::new("~/x")), Path::new("~/x"));
     }
 
     #[cfg(unix)]

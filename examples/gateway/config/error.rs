@@ -10,11 +10,7 @@ pub enum ConfigError {
     /// A file that is there but cannot be read.
     Unreadable { file: PathBuf, error: io::Error },
     /// A file whose content is not understood: where in it, and what is wrong.
-    Malformed {
-        file: PathBuf,
-        place: String,
-        reason: String,
-    },
+    Malformed { file: PathBuf, place: String, reason: String },
     /// An environment variable that is not understood.
     Variable { name: String, reason: String },
     /// Settings that cannot go together, or lack something: what to do.
@@ -23,25 +19,15 @@ pub enum ConfigError {
 
 impl ConfigError {
     pub fn unreadable(file: &Path, error: io::Error) -> Self {
-        Self::Unreadable {
-            file: file.to_owned(),
-            error,
-        }
+        Self::Unreadable { file: file.to_owned(), error }
     }
 
     pub fn malformed(file: &Path, place: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Malformed {
-            file: file.to_owned(),
-            place: place.into(),
-            reason: reason.into(),
-        }
+        Self::Malformed { file: file.to_owned(), place: place.into(), reason: reason.into() }
     }
 
     pub fn variable(name: &str, reason: impl Into<String>) -> Self {
-        Self::Variable {
-            name: name.to_owned(),
-            reason: reason.into(),
-        }
+        Self::Variable { name: name.to_owned(), reason: reason.into() }
     }
 }
 
@@ -51,11 +37,7 @@ impl fmt::Display for ConfigError {
             Self::Unreadable { file, error } => {
                 write!(f, "cannot read {}: {error}", file.display())
             }
-            Self::Malformed {
-                file,
-                place,
-                reason,
-            } => write!(f, "{}: {place}: {reason}", file.display()),
+            Self::Malformed { file, place, reason } => write!(f, "{}: {place}: {reason}", file.display()),
             Self::Variable { name, reason } => write!(f, "the variable {name} {reason}"),
             Self::Unusable(advice) => f.write_str(advice),
         }

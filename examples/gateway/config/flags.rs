@@ -76,12 +76,7 @@ pub struct Flags {
 impl Flags {
     /// The same, but served from this state folder, with the token in this file.
     pub fn on(self, state_dir: PathBuf, token_file: PathBuf) -> Self {
-        Self {
-            state_dir: Some(state_dir),
-            auth: Some(Mode::Token),
-            token_file: Some(token_file),
-            ..self
-        }
+        Self { state_dir: Some(state_dir), auth: Some(Mode::Token), token_file: Some(token_file), ..self }
     }
 }
 
@@ -120,23 +115,16 @@ pub enum HistoryScopes {
 
 fn secret() -> impl TypedValueParser<Value = Secret> {
     // Clap would quote a refused value; a blank one gives nothing away.
-    clap::builder::StringValueParser::new()
-        .try_map(|text| Secret::new(&text).ok_or("a secret cannot be blank"))
+    clap::builder::StringValueParser::new().try_map(|text| Secret::new(&text).ok_or("a secret cannot be blank"))
 }
 
 /// The shortest and longest heartbeat: below, it would only check; above, it would keep nothing
 /// alive.
-const HEARTBEATS: RangeInclusive<Duration> =
-    Duration::from_millis(10)..=Duration::from_secs(24 * 60 * 60);
+const HEARTBEATS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 60 * 60);
 
 fn heartbeat(text: &str) -> Result<Duration, &'static str> {
-    let time: SignedDuration = text
-        .parse()
-        .map_err(|_| "not a time such as 500ms, 15s or 2m")?;
-    Duration::try_from(time)
-        .ok()
-        .filter(|time| HEARTBEATS.contains(time))
-        .ok_or("must be between 10ms and 24h")
+    let time: SignedDuration = text.parse().map_err(|_| "not a time such as 500ms, 15s or 2m")?;
+    Duration::try_from(time).ok().filter(|time| HEARTBEATS.contains(time)).ok_or("must be between 10ms and 24h")
 }
 
 #[cfg(test)]
@@ -184,16 +172,7 @@ mod tests {
             let expected = Duration::from_millis(milliseconds);
             assert_eq!(parse(&["--heartbeat", text]).unwrap().heartbeat, expected);
         }
-        for text in [
-            "",
-            "15",
-            "0s",
-            "-5s",
-            "1ms",
-            "25h",
-            "soon",
-            "999999999999999999999s",
-        ] {
+        for text in ["", "15", "0s", "-5s", "1ms", "25h", "soon", "999999999999999999999s"] {
             assert!(heartbeat(text).is_err(), "{text}");
         }
     }
@@ -206,32 +185,15 @@ mod tests {
         assert!(!shown.contains("hunter"), "{shown}");
 
         let both = parse(&["--token", "hunter2", "--token-file", "f"]).unwrap_err();
-        assert!(
-            both.contains("--token-file") && !both.contains("hunter"),
-            "{both}"
-        );
-        assert!(
-            parse(&["--token", " "])
-                .unwrap_err()
-                .contains("cannot be blank")
-        );
+        assert!(both.contains("--token-file") && !both.contains("hunter"), "{both}");
+        assert!(parse(&["--token", " "]).unwrap_err().contains("cannot be blank"));
     }
 
     #[test]
     fn the_demo_is_a_house_of_its_own() {
-        for other in [
-            "--state-dir=x",
-            "--auth=none",
-            "--token=x",
-            "--password=x",
-            "--token-file=x",
-        ] {
+        for other in ["--state-dir=x", "--auth=none", "--token=x", "--password=x", "--token-file=x"] {
             assert!(parse(&["--demo", other]).is_err(), "{other}");
         }
-        assert!(
-            parse(&["--demo", "--port=0", "--bind=::1", "--heartbeat=1s"])
-                .unwrap()
-                .demo
-        );
+        assert!(parse(&["--demo", "--port=0", "--bind=::1", "--heartbeat=1s"]).unwrap().demo);
     }
 }

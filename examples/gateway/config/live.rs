@@ -39,11 +39,7 @@ impl LiveSettings {
     pub fn open(sources: Sources) -> Result<Self, ConfigError> {
         let contents = Contents::read(&sources)?;
         let settings = Settings::new(&sources, &contents)?;
-        Ok(Self {
-            sources,
-            contents,
-            settings: watch::Sender::new(Arc::new(settings)),
-        })
+        Ok(Self { sources, contents, settings: watch::Sender::new(Arc::new(settings)) })
     }
 
     /// The settings of now and, marked as changed, of later.
@@ -54,11 +50,7 @@ impl LiveSettings {
     /// Follows the files until it is dropped. The last settings remain readable after that.
     pub async fn follow(mut self, watcher: &Watcher) {
         let mut config = Some(watcher.watch(&self.sources.config));
-        let mut token = self
-            .sources
-            .token_file
-            .as_ref()
-            .map(|file| watcher.watch(file));
+        let mut token = self.sources.token_file.as_ref().map(|file| watcher.watch(file));
         let mut tokens = self.sources.tokens.as_ref().map(|file| watcher.watch(file));
 
         // What changed before the watch began.
@@ -182,12 +174,7 @@ mod tests {
             });
             // Until it watches.
             tokio::time::sleep(Duration::from_millis(20)).await;
-            Self {
-                folder,
-                watcher,
-                settings,
-                following,
-            }
+            Self { folder, watcher, settings, following }
         }
 
         fn write(&self, name: &str, content: &str) {
@@ -199,10 +186,7 @@ mod tests {
         }
 
         async fn new_settings(&mut self) -> Arc<Settings> {
-            timeout(SOON, self.settings.changed())
-                .await
-                .expect("new settings")
-                .unwrap();
+            timeout(SOON, self.settings.changed()).await.expect("new settings").unwrap();
             self.settings.borrow_and_update().clone()
         }
 
@@ -238,9 +222,7 @@ mod tests {
         }
         let lines = Arc::new(Mutex::new(Vec::new()));
         let writer = Arc::clone(&lines);
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || Lines(Arc::clone(&writer)))
-            .finish();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || Lines(Arc::clone(&writer))).finish();
         (tracing::subscriber::set_default(subscriber), lines)
     }
 
@@ -308,10 +290,7 @@ mod tests {
     async fn openclaw_json_is_followed_from_missing_to_there_to_broken_to_gone() {
         let (_guard, lines) = log();
         let mut house = House::new().await;
-        house.write(
-            "openclaw.json",
-            "{ gateway: { webchat: { chatHistoryMaxChars: 48 } } }",
-        );
+        house.write("openclaw.json", "{ gateway: { webchat: { chatHistoryMaxChars: 48 } } }");
         assert_eq!(house.new_settings().await.chat_history_max_chars, 48);
         house.write("openclaw.json", "{ gateway: ");
         says(&lines, "openclaw.json: line 1, ").await;

@@ -51,21 +51,12 @@ impl Config {
     pub fn new(flags: Flags, environment: Environment) -> Result<Self, ConfigError> {
         let bind = match flags.bind {
             Some(address) => address,
-            None => parsed(
-                &environment,
-                "OPENCLAW_GATEWAY_BIND",
-                "must be an IP address",
-            )?
-            .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            None => parsed(&environment, "OPENCLAW_GATEWAY_BIND", "must be an IP address")?
+                .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         };
         let port = match flags.port {
             Some(port) => port,
-            None => parsed(
-                &environment,
-                "OPENCLAW_GATEWAY_PORT",
-                "must be a port number",
-            )?
-            .unwrap_or(19001),
+            None => parsed(&environment, "OPENCLAW_GATEWAY_PORT", "must be a port number")?.unwrap_or(19001),
         };
         let state_dir = flags
             .state_dir
@@ -77,9 +68,7 @@ impl Config {
                 let advice = "no state folder: set --state-dir, OPENCLAW_STATE_DIR or HOME";
                 ConfigError::Unusable(advice.to_owned())
             })?;
-        let config = environment
-            .path("OPENCLAW_CONFIG_PATH")
-            .unwrap_or_else(|| state_dir.join("openclaw.json"));
+        let config = environment.path("OPENCLAW_CONFIG_PATH").unwrap_or_else(|| state_dir.join("openclaw.json"));
         let expand = |file: &PathBuf| environment.expand(file);
         Ok(Self {
             listen: SocketAddr::new(bind, port),
@@ -98,15 +87,8 @@ impl Config {
     }
 }
 
-fn parsed<T: FromStr>(
-    environment: &Environment,
-    name: &str,
-    expected: &str,
-) -> Result<Option<T>, ConfigError> {
-    let parse = |text: &str| {
-        text.parse()
-            .map_err(|_| ConfigError::variable(name, expected))
-    };
+fn parsed<T: FromStr>(environment: &Environment, name: &str, expected: &str) -> Result<Option<T>, ConfigError> {
+    let parse = |text: &str| text.parse().map_err(|_| ConfigError::variable(name, expected));
     environment.text(name)?.map(parse).transpose()
 }
 
@@ -128,10 +110,7 @@ mod tests {
         let config = config(&[], &[("HOME", "/home/me")]).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:19001");
         assert_eq!(config.state_dir, Path::new("/home/me/.openclaw"));
-        assert_eq!(
-            config.sources.config,
-            Path::new("/home/me/.openclaw/openclaw.json")
-        );
+        assert_eq!(config.sources.config, Path::new("/home/me/.openclaw/openclaw.json"));
         assert_eq!(config.home.unwrap(), Path::new("/home/me"));
         assert_eq!(config.heartbeat, Duration::from_secs(15));
         assert_eq!(config.history_scopes, HistoryScopes::Compat);
@@ -160,15 +139,9 @@ mod tests {
     #[test]
     fn a_variable_that_makes_no_sense_is_an_error_that_names_it() {
         let error = config(&[], &[("OPENCLAW_GATEWAY_PORT", "http")]).unwrap_err();
-        assert_eq!(
-            error,
-            "the variable OPENCLAW_GATEWAY_PORT must be a port number"
-        );
+        assert_eq!(error, "the variable OPENCLAW_GATEWAY_PORT must be a port number");
         let error = config(&[], &[("OPENCLAW_GATEWAY_BIND", "everywhere")]).unwrap_err();
-        assert_eq!(
-            error,
-            "the variable OPENCLAW_GATEWAY_BIND must be an IP address"
-        );
+        assert_eq!(error, "the variable OPENCLAW_GATEWAY_BIND must be an IP address");
     }
 
     #[test]

@@ -61,10 +61,7 @@ mod tests {
     fn a_file_holds_one_secret_on_one_line() {
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("token");
-        assert_eq!(
-            Secret::read(&file).unwrap_err().kind(),
-            io::ErrorKind::NotFound
-        );
+        assert_eq!(Secret::read(&file).unwrap_err().kind(), io::ErrorKind::NotFound);
         fs::write(&file, "abc\r\n").unwrap();
         assert_eq!(Secret::read(&file).unwrap().expose(), "abc");
         for broken in [&b""[..], b"\n\n", b"abc\ndef\n", b"\xff\xfe"] {

@@ -91,13 +91,7 @@ impl Settings {
             chat_history_max_chars: history_max.count()?.map_or(8000, |units| units as usize),
             strict_transport_security: transport_security(&headers.at("strictTransportSecurity")?)?,
             session: Session::new(&root.at("session")?)?,
-            agents: root
-                .at("agents")?
-                .at("list")?
-                .items()?
-                .iter()
-                .map(Agent::new)
-                .collect::<Result<_, _>>()?,
+            agents: root.at("agents")?.at("list")?.items()?.iter().map(Agent::new).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -154,10 +148,7 @@ impl Agent {
 
 /// What the places say about authentication, the first one to say something first.
 fn given(sources: &Sources, contents: &Contents, auth: &Node<'_>) -> Result<Given, ConfigError> {
-    let token_file = Given {
-        token: contents.token.clone(),
-        ..Given::default()
-    };
+    let token_file = Given { token: contents.token.clone(), ..Given::default() };
     Ok(token_file
         .or(sources.flags.clone())
         .or(Given::by_file(auth, &sources.environment)?)
@@ -199,11 +190,7 @@ mod tests {
     }
 
     const NOTHING: Places = Places {
-        flags: Given {
-            mode: None,
-            token: None,
-            password: None,
-        },
+        flags: Given { mode: None, token: None, password: None },
         json5: "{}",
         variables: &[],
         token_file: None,
@@ -249,25 +236,13 @@ mod tests {
 
     /// A gateway that starts, so that other settings can be looked at.
     fn with(json5: &'static str) -> Result<Settings, String> {
-        Places {
-            json5,
-            flags: Given {
-                mode: Some(Mode::None),
-                ..Given::default()
-            },
-            ..NOTHING
-        }
-        .settings()
+        Places { json5, flags: Given { mode: Some(Mode::None), ..Given::default() }, ..NOTHING }.settings()
     }
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_variable() {
         let all = || Places {
-            flags: Given {
-                mode: Some(Mode::Token),
-                token: Some(secret("flag")),
-                password: None,
-            },
+            flags: Given { mode: Some(Mode::Token), token: Some(secret("flag")), password: None },
             json5: "{ gateway: { auth: { mode: 'password', token: 'file', password: 'file' } } }",
             variables: &[
                 ("OPENCLAW_GATEWAY_AUTH_MODE", "none"),
@@ -280,25 +255,14 @@ mod tests {
         let flags = NOTHING.flags;
         assert_eq!(Places { flags, ..all() }.auth(), password("file"));
         let (flags, json5) = (NOTHING.flags, "{}");
-        assert_eq!(
-            Places {
-                flags,
-                json5,
-                ..all()
-            }
-            .auth(),
-            Ok(Auth::None)
-        );
+        assert_eq!(Places { flags, json5, ..all() }.auth(), Ok(Auth::None));
     }
 
     #[test]
     fn mode_and_secret_may_come_from_different_places() {
         let places = Places {
             json5: "{ gateway: { auth: { mode: 'token' } } }",
-            variables: &[
-                ("OPENCLAW_GATEWAY_TOKEN", "variable"),
-                ("OPENCLAW_GATEWAY_PASSWORD", "p"),
-            ],
+            variables: &[("OPENCLAW_GATEWAY_TOKEN", "variable"), ("OPENCLAW_GATEWAY_PASSWORD", "p")],
             ..NOTHING
         };
         assert_eq!(places.auth(), token("variable"));
@@ -307,34 +271,16 @@ mod tests {
     #[test]
     fn without_a_mode_a_known_password_is_asked_for_else_a_token() {
         let variables = &[("OPENCLAW_GATEWAY_TOKEN", "t")];
-        assert_eq!(
-            Places {
-                variables,
-                ..NOTHING
-            }
-            .auth(),
-            token("t")
-        );
+        assert_eq!(Places { variables, ..NOTHING }.auth(), token("t"));
         let json5 = "{ gateway: { auth: { password: 'p' } } }";
-        assert_eq!(
-            Places {
-                json5,
-                variables,
-                ..NOTHING
-            }
-            .auth(),
-            password("p")
-        );
+        assert_eq!(Places { json5, variables, ..NOTHING }.auth(), password("p"));
     }
 
     #[test]
     fn blank_secrets_and_empty_variables_count_as_unset() {
         let places = Places {
             json5: "{ gateway: { auth: { password: '  ', token: '' } } }",
-            variables: &[
-                ("OPENCLAW_GATEWAY_AUTH_MODE", ""),
-                ("OPENCLAW_GATEWAY_TOKEN", "t"),
-            ],
+            variables: &[("OPENCLAW_GATEWAY_AUTH_MODE", ""), ("OPENCLAW_GATEWAY_TOKEN", "t")],
             ..NOTHING
         };
         assert_eq!(places.auth(), token("t"));
@@ -343,32 +289,19 @@ mod tests {
     #[test]
     fn a_missing_secret_is_an_error_that_says_what_to_set() {
         let error = NOTHING.auth().unwrap_err();
-        for way in [
-            "--token-file",
-            "--token,",
-            "gateway.auth.token",
-            "OPENCLAW_GATEWAY_TOKEN",
-        ] {
+        for way in ["--token-file", "--token,", "gateway.auth.token", "OPENCLAW_GATEWAY_TOKEN"] {
             assert!(error.contains(way), "{error}");
         }
         let json5 = "{ gateway: { auth: { mode: 'password', token: 't' } } }";
         let error = Places { json5, ..NOTHING }.auth().unwrap_err();
-        for way in [
-            "--password",
-            "gateway.auth.password",
-            "OPENCLAW_GATEWAY_PASSWORD",
-        ] {
+        for way in ["--password", "gateway.auth.password", "OPENCLAW_GATEWAY_PASSWORD"] {
             assert!(error.contains(way), "{error}");
         }
     }
 
     #[test]
     fn client_tokens_can_stand_in_for_a_shared_token_but_not_for_a_mode() {
-        let places = |json5| Places {
-            json5,
-            client_tokens: true,
-            ..NOTHING
-        };
+        let places = |json5| Places { json5, client_tokens: true, ..NOTHING };
         assert_eq!(places("{}").auth(), Ok(Auth::Token(None)));
         for mode in ["none", "trusted-proxy"] {
             let json5 = match mode {
@@ -378,35 +311,15 @@ mod tests {
             assert!(places(json5).auth().unwrap_err().contains("--tokens needs"));
         }
         let json5 = "{ gateway: { auth: { mode: 'password' } } }";
-        assert!(
-            places(json5)
-                .auth()
-                .unwrap_err()
-                .contains("needs a password")
-        );
+        assert!(places(json5).auth().unwrap_err().contains("needs a password"));
     }
 
     #[test]
     fn the_token_file_is_the_token_and_refuses_a_mode_without_one() {
-        let places = |variables| Places {
-            variables,
-            token_file: Some("rotated"),
-            ..NOTHING
-        };
-        assert_eq!(
-            places(&[("OPENCLAW_GATEWAY_TOKEN", "t")]).auth(),
-            token("rotated")
-        );
-        for variables in [
-            &[("OPENCLAW_GATEWAY_PASSWORD", "p")],
-            &[("OPENCLAW_GATEWAY_AUTH_MODE", "none")],
-        ] {
-            assert!(
-                places(variables)
-                    .auth()
-                    .unwrap_err()
-                    .contains("--token-file")
-            );
+        let places = |variables| Places { variables, token_file: Some("rotated"), ..NOTHING };
+        assert_eq!(places(&[("OPENCLAW_GATEWAY_TOKEN", "t")]).auth(), token("rotated"));
+        for variables in [&[("OPENCLAW_GATEWAY_PASSWORD", "p")], &[("OPENCLAW_GATEWAY_AUTH_MODE", "none")]] {
+            assert!(places(variables).auth().unwrap_err().contains("--token-file"));
         }
     }
 
@@ -414,41 +327,19 @@ mod tests {
     fn a_secret_in_the_file_can_name_a_variable() {
         let json5 = "{ gateway: { auth: { token: '${MY_TOKEN}' } } }";
         let variables = &[("MY_TOKEN", "t")];
-        assert_eq!(
-            Places {
-                json5,
-                variables,
-                ..NOTHING
-            }
-            .auth(),
-            token("t")
-        );
+        assert_eq!(Places { json5, variables, ..NOTHING }.auth(), token("t"));
         let error = Places { json5, ..NOTHING }.auth().unwrap_err();
-        assert!(
-            error.contains("gateway.auth.token: names the variable MY_TOKEN"),
-            "{error}"
-        );
+        assert!(error.contains("gateway.auth.token: names the variable MY_TOKEN"), "{error}");
     }
 
     #[test]
     fn an_unknown_mode_is_an_error_that_says_where() {
         let json5 = "{ gateway: { auth: { mode: 'tokne' } } }";
         let error = Places { json5, ..NOTHING }.auth().unwrap_err();
-        assert!(
-            error.contains("openclaw.json: gateway.auth.mode: must be token, "),
-            "{error}"
-        );
+        assert!(error.contains("openclaw.json: gateway.auth.mode: must be token, "), "{error}");
         let variables = &[("OPENCLAW_GATEWAY_AUTH_MODE", "tokne")];
-        let error = Places {
-            variables,
-            ..NOTHING
-        }
-        .auth()
-        .unwrap_err();
-        assert!(
-            error.contains("variable OPENCLAW_GATEWAY_AUTH_MODE must be token, "),
-            "{error}"
-        );
+        let error = Places { variables, ..NOTHING }.auth().unwrap_err();
+        assert!(error.contains("variable OPENCLAW_GATEWAY_AUTH_MODE must be token, "), "{error}");
     }
 
     #[test]
@@ -461,10 +352,7 @@ mod tests {
         assert_eq!(settings.trusted_proxies, ["127.0.0.1", "10.0.0.0/8"]);
         let expected = TrustedProxy {
             user_header: HeaderName::from_static("x-forwarded-user"),
-            required_headers: vec![
-                HeaderName::from_static("x-forwarded-proto"),
-                HeaderName::from_static("x-auth-src"),
-            ],
+            required_headers: vec![HeaderName::from_static("x-forwarded-proto"), HeaderName::from_static("x-auth-src")],
             allow_users: vec!["alice@example.com".to_owned(), "Bob".to_owned()],
             allow_loopback: true,
             local_password: Some(secret("p")),
@@ -478,40 +366,20 @@ mod tests {
             trustedProxy: { userHeader: 'x-user' } } } }";
         assert!(Places { json5, ..NOTHING }.auth().is_ok());
         let variables = &[("OPENCLAW_GATEWAY_TOKEN", "t")];
-        let error = Places {
-            json5,
-            variables,
-            ..NOTHING
-        }
-        .auth()
-        .unwrap_err();
+        let error = Places { json5, variables, ..NOTHING }.auth().unwrap_err();
         assert!(error.contains("cannot be combined with a token"), "{error}");
         let token_file = Some("t");
-        let error = Places {
-            json5,
-            token_file,
-            ..NOTHING
-        }
-        .auth()
-        .unwrap_err();
+        let error = Places { json5, token_file, ..NOTHING }.auth().unwrap_err();
         assert!(error.contains("cannot be combined with a token"), "{error}");
 
         for (trusted_proxy, expected) in [
-            (
-                "{ gateway: { auth: { mode: 'trusted-proxy' } } }",
-                "userHeader: is needed",
-            ),
+            ("{ gateway: { auth: { mode: 'trusted-proxy' } } }", "userHeader: is needed"),
             (
                 "{ gateway: { auth: { mode: 'trusted-proxy', trustedProxy: { userHeader: 'a b' } } } }",
                 "userHeader: must be a header's name",
             ),
         ] {
-            let error = Places {
-                json5: trusted_proxy,
-                ..NOTHING
-            }
-            .auth()
-            .unwrap_err();
+            let error = Places { json5: trusted_proxy, ..NOTHING }.auth().unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
     }
@@ -560,11 +428,7 @@ mod tests {
         assert_eq!(settings.strict_transport_security.unwrap(), "max-age=1");
         assert_eq!(settings.session.store.unwrap(), "~/s/{agentId}.json");
         assert_eq!(settings.session.scope, SessionScope::Global);
-        let agents: Vec<_> = settings
-            .agents
-            .iter()
-            .map(|a| (a.id.as_str(), a.default))
-            .collect();
+        let agents: Vec<_> = settings.agents.iter().map(|a| (a.id.as_str(), a.default)).collect();
         assert_eq!(agents, [("dev", false), ("ops", true)]);
     }
 
@@ -573,49 +437,19 @@ mod tests {
         for (json5, expected) in [
             ("[]", "the whole of it: must be an object"),
             ("{ gateway: 'hunter2' }", "gateway: must be an object"),
-            (
-                "{ gateway: { auth: 'hunter2' } }",
-                "gateway.auth: must be an object",
-            ),
-            (
-                "{ gateway: { auth: { token: 123456 } } }",
-                "gateway.auth.token: must be text",
-            ),
-            (
-                "{ gateway: { auth: { rateLimit: { maxAttempts: 0 } } } }",
-                "rateLimit.maxAttempts: must be a whole",
-            ),
-            (
-                "{ gateway: { webchat: { chatHistoryMaxChars: 1.5 } } }",
-                "chatHistoryMaxChars: must be a whole",
-            ),
-            (
-                "{ gateway: { trustedProxies: [1] } }",
-                "gateway.trustedProxies[0]: must be text",
-            ),
-            (
-                "{ gateway: { http: { securityHeaders: { strictTransportSecurity: true } } } }",
-                "must be text",
-            ),
-            (
-                "{ session: { scope: 'all' } }",
-                "session.scope: must be per-sender or global",
-            ),
+            ("{ gateway: { auth: 'hunter2' } }", "gateway.auth: must be an object"),
+            ("{ gateway: { auth: { token: 123456 } } }", "gateway.auth.token: must be text"),
+            ("{ gateway: { auth: { rateLimit: { maxAttempts: 0 } } } }", "rateLimit.maxAttempts: must be a whole"),
+            ("{ gateway: { webchat: { chatHistoryMaxChars: 1.5 } } }", "chatHistoryMaxChars: must be a whole"),
+            ("{ gateway: { trustedProxies: [1] } }", "gateway.trustedProxies[0]: must be text"),
+            ("{ gateway: { http: { securityHeaders: { strictTransportSecurity: true } } } }", "must be text"),
+            ("{ session: { scope: 'all' } }", "session.scope: must be per-sender or global"),
             ("{ agents: { list: [{}] } }", "agents.list[0].id: is needed"),
         ] {
             let error = with(json5).unwrap_err();
-            assert!(
-                error.contains("openclaw.json: ") && error.contains(expected),
-                "{error}"
-            );
-            assert!(
-                !error.contains("hunter2") && !error.contains("123456"),
-                "{error}"
-            );
+            assert!(error.contains("openclaw.json: ") && error.contains(expected), "{error}");
+            assert!(!error.contains("hunter2") && !error.contains("123456"), "{error}");
         }
-        assert!(
-            with("{ gateway: { http: { securityHeaders: { strictTransportSecurity: false } } } }")
-                .is_ok()
-        );
+        assert!(with("{ gateway: { http: { securityHeaders: { strictTransportSecurity: false } } } }").is_ok());
     }
 }

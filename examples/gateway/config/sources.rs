@@ -36,19 +36,12 @@ impl Contents {
         Ok(Self {
             document: read_config(&sources.config)?,
             token: sources.token_file.as_deref().map(read_token).transpose()?,
-            client_tokens: sources
-                .tokens
-                .as_deref()
-                .map(read_client_tokens)
-                .transpose()?,
+            client_tokens: sources.tokens.as_deref().map(read_client_tokens).transpose()?,
         })
     }
 
     pub fn secrets(&self) -> SecretFiles {
-        SecretFiles {
-            token: self.token.is_some(),
-            client_tokens: self.client_tokens.is_some(),
-        }
+        SecretFiles { token: self.token.is_some(), client_tokens: self.client_tokens.is_some() }
     }
 }
 

@@ -83,9 +83,7 @@ impl ClientToken {
 
         entry.allow_only(&["id", "sha256", "secret", "subject", "scopes", "expires_at"])?;
         let digest = match (entry.at("sha256")?.text()?, entry.at("secret")?.text()?) {
-            (Some(hex), None) => {
-                Digest::from_hex(hex).ok_or_else(|| named("needs 64 hex digits as sha256"))?
-            }
+            (Some(hex), None) => Digest::from_hex(hex).ok_or_else(|| named("needs 64 hex digits as sha256"))?,
             (None, Some(secret)) => {
                 let secret = Secret::new(secret).ok_or_else(|| named("has a blank secret"))?;
                 Digest::of(&secret)
@@ -95,16 +93,13 @@ impl ClientToken {
         };
         let scopes = entry.at("scopes")?.texts()?;
         if !scopes.iter().all(|scope| is_scope(scope)) {
-            return Err(named(
-                "has a scope with a blank or a character that none may have",
-            ));
+            return Err(named("has a scope with a blank or a character that none may have"));
         }
         let expires_at = match entry.at("expires_at")?.text()? {
             None => None,
             Some(text) => {
-                let at: Timestamp = text
-                    .parse()
-                    .map_err(|_| named("needs an RFC 3339 time with its offset as expires_at"))?;
+                let at: Timestamp =
+                    text.parse().map_err(|_| named("needs an RFC 3339 time with its offset as expires_at"))?;
                 Some(at.into())
             }
         };
@@ -127,9 +122,7 @@ impl Digest {
         let digit = |digit: u8| char::from(digit).to_digit(16)?.try_into().ok();
         let digits: Option<Vec<u8>> = text.bytes().map(digit).collect();
         let digits: [u8; 64] = digits?.try_into().ok()?;
-        Some(Self(array::from_fn(|n| {
-            digits[2 * n] << 4 | digits[2 * n + 1]
-        })))
+        Some(Self(array::from_fn(|n| digits[2 * n] << 4 | digits[2 * n + 1])))
     }
 }
 
@@ -141,10 +134,7 @@ impl fmt::Debug for Digest {
 
 /// RFC 6749, section 3.3: printable ASCII without space, quote and backslash.
 fn is_scope(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
 }
 
 #[cfg(test)]
@@ -205,10 +195,7 @@ mod tests {
         assert_eq!(tokens[0].scopes, ["operator.read", "operator.write"]);
         let new_year: Timestamp = "2027-01-01T00:00:00Z".parse().unwrap();
         assert_eq!(tokens[0].expires_at, Some(new_year.into()));
-        assert_eq!(
-            tokens[1].digest,
-            Digest::of(&Secret::new("hunter2").unwrap())
-        );
+        assert_eq!(tokens[1].digest, Digest::of(&Secret::new("hunter2").unwrap()));
         assert_eq!(tokens[1].subject, "me");
         assert!(tokens[1].scopes.is_empty());
         assert_eq!(tokens[1].expires_at, None);
@@ -219,8 +206,7 @@ mod tests {
         assert_eq!(toml("token = []"), Ok(Vec::new()));
         assert_eq!(read("tokens.json", "{\"token\":[]}"), Ok(Vec::new()));
         let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
-        let content =
-            format!("[[token]]\nid = \"a\"\nsecret = \"b\"\nexpires_at = \"{yesterday}\"");
+        let content = format!("[[token]]\nid = \"a\"\nsecret = \"b\"\nexpires_at = \"{yesterday}\"");
         assert_eq!(toml(&content).unwrap().len(), 1);
     }
 
@@ -229,26 +215,14 @@ mod tests {
         let sha256 = format!("sha256 = '{SHA256_OF_TEST}'");
         for (entry, expected) in [
             ("secret = 'hunter2'".to_owned(), "token[0]: needs an id"),
-            (
-                "id = 'a'".to_owned(),
-                r#"token[0]: needs sha256 or secret (id "a")"#,
-            ),
-            (
-                format!("id = 'a'\nsecret = 'hunter2'\n{sha256}"),
-                r#"token[0]: has both sha256 and secret (id "a")"#,
-            ),
-            (
-                "id = 'a'\nsha256 = 'abc'".to_owned(),
-                r#"token[0]: needs 64 hex digits as sha256 (id "a")"#,
-            ),
+            ("id = 'a'".to_owned(), r#"token[0]: needs sha256 or secret (id "a")"#),
+            (format!("id = 'a'\nsecret = 'hunter2'\n{sha256}"), r#"token[0]: has both sha256 and secret (id "a")"#),
+            ("id = 'a'\nsha256 = 'abc'".to_owned(), r#"token[0]: needs 64 hex digits as sha256 (id "a")"#),
             (
                 format!("id = 'a'\nsha256 = '{}'", "+f".repeat(32)),
                 r#"token[0]: needs 64 hex digits as sha256 (id "a")"#,
             ),
-            (
-                "id = 'a'\nsecret = ' '".to_owned(),
-                r#"token[0]: has a blank secret (id "a")"#,
-            ),
+            ("id = 'a'\nsecret = ' '".to_owned(), r#"token[0]: has a blank secret (id "a")"#),
             (
                 "id = 'a'\nsecret = 'hunter2'\nexpires = 2027-01-01T00:00:00Z".to_owned(),
                 "token[0]: has the unknown field `expires`",
@@ -261,14 +235,8 @@ mod tests {
                 "id = 'a'\nsecret = 'hunter2'\nscopes = ['a b']".to_owned(),
                 r#"token[0]: has a scope with a blank or a character that none may have (id "a")"#,
             ),
-            (
-                "id = 'a'\nsecret = 'hunter2'\nscopes = 'operator.read'".to_owned(),
-                "token[0].scopes: must be a list",
-            ),
-            (
-                "id = 'a'\nsecret = 123456".to_owned(),
-                "token[0].secret: must be text",
-            ),
+            ("id = 'a'\nsecret = 'hunter2'\nscopes = 'operator.read'".to_owned(), "token[0].scopes: must be a list"),
+            ("id = 'a'\nsecret = 123456".to_owned(), "token[0].secret: must be text"),
             (
                 "id = 'a'\nsecret = 'x'\n[[token]]\nid = 'a'\nsecret = 'y'".to_owned(),
                 r#"token[1]: has the id of token[0] (id "a")"#,
@@ -280,33 +248,15 @@ mod tests {
             ("id = 'a'\nsecret = 'hunter2".to_owned(), "line 3: "),
         ] {
             let error = toml(&format!("[[token]]\n{entry}")).unwrap_err();
-            assert!(
-                error.contains(&format!("tokens.toml: {expected}")),
-                "{error}"
-            );
-            assert!(
-                !error.contains("hunter2") && !error.contains("123456"),
-                "{error}"
-            );
+            assert!(error.contains(&format!("tokens.toml: {expected}")), "{error}");
+            assert!(!error.contains("hunter2") && !error.contains("123456"), "{error}");
         }
-        assert!(
-            toml("[[tokens]]\nid = 'a'")
-                .unwrap_err()
-                .contains("unknown field `tokens`")
-        );
+        assert!(toml("[[tokens]]\nid = 'a'").unwrap_err().contains("unknown field `tokens`"));
         for (name, empty) in [("tokens.toml", " "), ("tokens.json", "{}")] {
             assert!(read(name, empty).unwrap_err().contains("token: is needed"));
         }
-        assert!(
-            read("tokens.json", "[]")
-                .unwrap_err()
-                .contains("must be an object")
-        );
-        assert!(
-            read("tokens", "")
-                .unwrap_err()
-                .contains("must end in .toml or .json")
-        );
+        assert!(read("tokens.json", "[]").unwrap_err().contains("must be an object"));
+        assert!(read("tokens", "").unwrap_err().contains("must end in .toml or .json"));
     }
 
     #[test]

@@ -49,17 +49,11 @@ impl<'a> Object<'a> {
     }
 
     pub fn get(&self, key: &str) -> Option<&Value<'a>> {
-        self.0
-            .iter()
-            .find(|(own, _)| own == key)
-            .map(|(_, value)| value)
+        self.0.iter().find(|(own, _)| own == key).map(|(_, value)| value)
     }
 
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value<'a>> {
-        self.0
-            .iter_mut()
-            .find(|(own, _)| own == key)
-            .map(|(_, value)| value)
+        self.0.iter_mut().find(|(own, _)| own == key).map(|(_, value)| value)
     }
 
     /// Sets a key: in its place if it is there already, else at the end.
@@ -105,9 +99,7 @@ impl<'a> Object<'a> {
 
     /// The number under this key, if it is finite.
     pub fn number(&self, key: &str) -> Option<f64> {
-        self.get(key)?
-            .as_number()
-            .filter(|number| number.is_finite())
+        self.get(key)?.as_number().filter(|number| number.is_finite())
     }
 
     /// The trimmed text under this key, if it is a string and not blank.
@@ -138,12 +130,7 @@ impl<'a> Object<'a> {
 impl PartialEq for Object<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len()
-            && self.0.iter().all(|(key, value)| {
-                other
-                    .0
-                    .iter()
-                    .any(|(theirs, other)| key == theirs && value == other)
-            })
+            && self.0.iter().all(|(key, value)| other.0.iter().any(|(theirs, other)| key == theirs && value == other))
     }
 }
 
@@ -164,10 +151,7 @@ fn has_duplicates(entries: &[(Text<'_>, Value<'_>)]) -> bool {
         let mut seen = HashSet::with_capacity(entries.len());
         return entries.iter().any(|(key, _)| !seen.insert(key));
     }
-    entries
-        .iter()
-        .enumerate()
-        .any(|(at, (key, _))| entries[..at].iter().any(|(other, _)| key == other))
+    entries.iter().enumerate().any(|(at, (key, _))| entries[..at].iter().any(|(other, _)| key == other))
 }
 
 #[cfg(test)]
@@ -176,25 +160,12 @@ mod tests {
 
     #[test]
     fn of_equal_keys_the_last_value_wins_in_the_first_place() {
-        let few = Object::from_entries(vec![
-            ("a".into(), 1.0.into()),
-            ("b".into(), 2.0.into()),
-            ("a".into(), 3.0.into()),
-        ]);
-        assert_eq!(
-            few.iter().map(|(key, _)| key.to_utf8()).collect::<Vec<_>>(),
-            ["a", "b"]
-        );
+        let few =
+            Object::from_entries(vec![("a".into(), 1.0.into()), ("b".into(), 2.0.into()), ("a".into(), 3.0.into())]);
+        assert_eq!(few.iter().map(|(key, _)| key.to_utf8()).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(few.number("a"), Some(3.0));
 
-        let many = (0..200)
-            .map(|at| {
-                (
-                    Text::from(format!("k{}", at % 100)),
-                    Value::Number(f64::from(at)),
-                )
-            })
-            .collect();
+        let many = (0..200).map(|at| (Text::from(format!("k{}", at % 100)), Value::Number(f64::from(at)))).collect();
         let many = Object::from_entries(many);
         assert_eq!(many.len(), 100);
         assert_eq!(many.number("k7"), Some(107.0));
@@ -214,25 +185,15 @@ mod tests {
 
     #[test]
     fn order_does_not_matter_for_equality() {
-        assert_eq!(
-            Object::from([("a", 1.0), ("b", 2.0)]),
-            Object::from([("b", 2.0), ("a", 1.0)])
-        );
+        assert_eq!(Object::from([("a", 1.0), ("b", 2.0)]), Object::from([("b", 2.0), ("a", 1.0)]));
         assert_ne!(Object::from([("a", 1.0)]), Object::from([("a", 2.0)]));
         assert_ne!(Object::from([("a", 1.0)]), Object::from([("b", 1.0)]));
     }
 
     #[test]
     fn the_first_key_with_text_is_taken() {
-        let object = Object::from([
-            ("a", Value::from(" ")),
-            ("b", 1.0.into()),
-            ("c", " x ".into()),
-        ]);
-        assert_eq!(
-            object.first_opt_string(&["a", "b", "c"]),
-            Some(Text::from("x"))
-        );
+        let object = Object::from([("a", Value::from(" ")), ("b", 1.0.into()), ("c", " x ".into())]);
+        assert_eq!(object.first_opt_string(&["a", "b", "c"]), Some(Text::from("x")));
         assert_eq!(object.first_opt_string(&["a", "b"]), None);
     }
 }

@@ -244,11 +244,7 @@ impl<'a> Parser<'a> {
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
         }
-        if self.at == start {
-            self.refuse()
-        } else {
-            Ok(())
-        }
+        if self.at == start { self.refuse() } else { Ok(()) }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -303,10 +299,7 @@ mod tests {
             ("[ ]", "[]"),
             ("{ }", "{}"),
             ("\t[1 , 2\r\n]", "[1,2]"),
-            (
-                r#"{"a" : {"b":[{}]} , "c":false}"#,
-                r#"{"a":{"b":[{}]},"c":false}"#,
-            ),
+            (r#"{"a" : {"b":[{}]} , "c":false}"#, r#"{"a":{"b":[{}]},"c":false}"#),
             (r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#),
             (r#"{"\u0061":1,"a":2}"#, r#"{"a":2}"#),
             (r#""\"\\\/\b\f\n\r\t\u00e9""#, r#""\"\\/\b\f\n\r\té""#),
@@ -320,11 +313,7 @@ mod tests {
             ("0.1e1", "1"),
             ("\"\u{2028}\u{7f}\"", "\"\u{2028}\u{7f}\""),
         ] {
-            assert_eq!(
-                written(json.as_bytes()).as_deref(),
-                Some(expected),
-                "{json}"
-            );
+            assert_eq!(written(json.as_bytes()).as_deref(), Some(expected), "{json}");
         }
     }
 
@@ -377,10 +366,7 @@ mod tests {
             "// c\n1",
             "\"\\\n\"",
         ] {
-            assert!(
-                matches!(parse(json.as_bytes()), Err(ParseError::Syntax { .. })),
-                "{json}"
-            );
+            assert!(matches!(parse(json.as_bytes()), Err(ParseError::Syntax { .. })), "{json}");
         }
     }
 
@@ -389,34 +375,20 @@ mod tests {
         let line = br#"{"a":"plain","b":"\n"}"#;
         let value = parse(line).unwrap();
         let object = value.as_object().unwrap();
-        assert!(matches!(
-            object.text("a").unwrap().clone().into_wtf8(),
-            Cow::Borrowed(_)
-        ));
-        assert!(matches!(
-            object.text("b").unwrap().clone().into_wtf8(),
-            Cow::Owned(_)
-        ));
+        assert!(matches!(object.text("a").unwrap().clone().into_wtf8(), Cow::Borrowed(_)));
+        assert!(matches!(object.text("b").unwrap().clone().into_wtf8(), Cow::Owned(_)));
     }
 
     #[test]
     fn bytes_that_are_no_utf8_read_as_replacement_characters() {
-        assert_eq!(
-            written(b"\"a\xFFb\xE2\x82c\xF0\x9F\x98\"").as_deref(),
-            Some("\"a\u{fffd}b\u{fffd}c\u{fffd}\"")
-        );
-        assert_eq!(
-            written(b"\"\xED\xA0\xBD\"").as_deref(),
-            Some("\"\u{fffd}\u{fffd}\u{fffd}\"")
-        );
+        assert_eq!(written(b"\"a\xFFb\xE2\x82c\xF0\x9F\x98\"").as_deref(), Some("\"a\u{fffd}b\u{fffd}c\u{fffd}\""));
+        assert_eq!(written(b"\"\xED\xA0\xBD\"").as_deref(), Some("\"\u{fffd}\u{fffd}\u{fffd}\""));
     }
 
     #[test]
     fn json_inside_a_text_may_hold_bare_surrogates() {
         let inner = Text::from_wtf8(b"\"\\ud83d\xED\xB8\x80\xED\xB8\x80\"".as_slice());
-        let Ok(Value::String(text)) = inner.parse_json() else {
-            panic!("a string")
-        };
+        let Ok(Value::String(text)) = inner.parse_json() else { panic!("a string") };
         assert_eq!(text.as_wtf8(), b"\xF0\x9F\x98\x80\xED\xB8\x80");
     }
 
@@ -446,22 +418,11 @@ mod tests {
             drop((value, owned));
 
             for depth in [MAX_DEPTH + 1, 1_000_000] {
-                assert!(matches!(
-                    parse(nested(depth).as_bytes()),
-                    Err(ParseError::TooDeep { .. })
-                ));
+                assert!(matches!(parse(nested(depth).as_bytes()), Err(ParseError::TooDeep { .. })));
             }
-            assert!(matches!(
-                parse("[".repeat(1_000_000).as_bytes()),
-                Err(ParseError::TooDeep { .. })
-            ));
+            assert!(matches!(parse("[".repeat(1_000_000).as_bytes()), Err(ParseError::TooDeep { .. })));
         };
         // Half of what a worker thread has.
-        std::thread::Builder::new()
-            .stack_size(1 << 20)
-            .spawn(check)
-            .unwrap()
-            .join()
-            .unwrap();
+        std::thread::Builder::new().stack_size(1 << 20).spawn(check).unwrap().join().unwrap();
     }
 }

@@ -181,9 +181,6 @@ mod tests {
     fn text_can_hold_json_of_its_own() {
         let outer = Text::from("{\"a\":1}");
         let inner = outer.parse_json().unwrap();
-        assert_eq!(
-            inner.as_object().unwrap().get("a"),
-            Some(&Value::Number(1.0))
-        );
+        assert_eq!(inner.as_object().unwrap().get("a"), Some(&Value::Number(1.0)));
     }
 }

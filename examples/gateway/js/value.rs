@@ -175,11 +175,7 @@ mod tests {
             ("[]", true),
             ("{}", true),
         ] {
-            assert_eq!(
-                parse(json.as_bytes()).unwrap().is_truthy(),
-                truthy,
-                "{json}"
-            );
+            assert_eq!(parse(json.as_bytes()).unwrap().is_truthy(), truthy, "{json}");
         }
     }
 

@@ -52,10 +52,7 @@ impl Text<'_> {
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(b'"');
         let mut rest = self.as_wtf8();
-        while let Some(at) = rest
-            .iter()
-            .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20 | 0xED))
-        {
+        while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20 | 0xED)) {
             out.extend_from_slice(&rest[..at]);
             rest = &rest[at + write_escaped(&rest[at..], out)..];
         }
@@ -144,10 +141,7 @@ mod tests {
             ("a\"b\\c/d", r#""a\"b\\c/d""#),
             ("\u{8}\u{c}\n\r\t", r#""\b\f\n\r\t""#),
             ("\0\u{1f}\u{b}", r#""\u0000\u001f\u000b""#),
-            (
-                "\u{7f}\u{85}\u{2028}😀\u{d7ff}\u{e000}",
-                "\"\u{7f}\u{85}\u{2028}😀\u{d7ff}\u{e000}\"",
-            ),
+            ("\u{7f}\u{85}\u{2028}😀\u{d7ff}\u{e000}", "\"\u{7f}\u{85}\u{2028}😀\u{d7ff}\u{e000}\""),
         ] {
             assert_eq!(written(text), expected);
         }
@@ -161,14 +155,8 @@ mod tests {
 
     #[test]
     fn containers_are_written_without_spaces() {
-        let inner = Object::from([
-            ("b", Value::Null),
-            ("c", Value::Array(vec![true.into(), 1.0.into()])),
-        ]);
-        assert_eq!(
-            written(Object::from([("a", inner)])),
-            r#"{"a":{"b":null,"c":[true,1]}}"#
-        );
+        let inner = Object::from([("b", Value::Null), ("c", Value::Array(vec![true.into(), 1.0.into()]))]);
+        assert_eq!(written(Object::from([("a", inner)])), r#"{"a":{"b":null,"c":[true,1]}}"#);
         assert_eq!(written(Object::new()), "{}");
     }
 }

@@ -178,11 +178,7 @@ fn pair(high: u16, low: u16) -> u32 {
 fn push_code_point(text: &mut Vec<u8>, code: u32) {
     match char::from_u32(code) {
         Some(char) => text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
-        None => text.extend_from_slice(&[
-            0xED,
-            0x80 | (code >> 6 & 0x3F) as u8,
-            0x80 | (code & 0x3F) as u8,
-        ]),
+        None => text.extend_from_slice(&[0xED, 0x80 | (code >> 6 & 0x3F) as u8, 0x80 | (code & 0x3F) as u8]),
     }
 }
 
@@ -190,13 +186,8 @@ fn push_code_point(text: &mut Vec<u8>, code: u32) {
 fn with_high_half(before: &[u8], after: &[u8]) -> Vec<u8> {
     let mut text = before.to_vec();
     if let [first, second, third, _, ..] = *after {
-        let above = (u32::from(first & 0x07) << 18)
-            | (u32::from(second & 0x3F) << 12)
-            | (u32::from(third & 0x3F) << 6);
-        push_code_point(
-            &mut text,
-            0xD800 + (above.saturating_sub(0x10000) >> 10 & 0x3FF),
-        );
+        let above = (u32::from(first & 0x07) << 18) | (u32::from(second & 0x3F) << 12) | (u32::from(third & 0x3F) << 6);
+        push_code_point(&mut text, 0xD800 + (above.saturating_sub(0x10000) >> 10 & 0x3FF));
     }
     text
 }
@@ -219,7 +210,9 @@ mod tests {
 
     #[test]
     fn whitespace_is_what_javascript_takes_for_it() {
-        for space in "\t\n\u{b}\u{c}\r \u{a0}\u{1680}\u{2000}\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}".chars() {
+        for space in
+            "\t\n\u{b}\u{c}\r \u{a0}\u{1680}\u{2000}\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}".chars()
+        {
             assert!(is_blank(space.to_string().as_bytes()), "{space:?}");
             assert_eq!(trim(format!("{space}a{space}").as_bytes()), b"a", "{space:?}");
         }
@@ -244,14 +237,7 @@ mod tests {
 
     #[test]
     fn lengths_count_utf16_units() {
-        for (text, units) in [
-            ("", 0),
-            ("abc", 3),
-            ("é", 1),
-            ("€", 1),
-            ("😀", 2),
-            ("a😀b", 4),
-        ] {
+        for (text, units) in [("", 0), ("abc", 3), ("é", 1), ("€", 1), ("😀", 2), ("a😀b", 4)] {
             assert_eq!(utf16_len(text.as_bytes()), units, "{text}");
         }
         assert_eq!(utf16_len(HIGH), 1);
@@ -271,10 +257,7 @@ mod tests {
         ] {
             assert_eq!(first_units(text, units), expected, "{units}");
         }
-        assert_eq!(
-            first_units("\u{10ffff}".as_bytes(), 1),
-            b"\xED\xAF\xBF".as_slice()
-        );
+        assert_eq!(first_units("\u{10ffff}".as_bytes(), 1), b"\xED\xAF\xBF".as_slice());
     }
 
     #[test]
@@ -294,14 +277,9 @@ mod tests {
 
     #[test]
     fn lower_case_is_the_full_mapping() {
-        for (text, lower) in [
-            ("user", "user"),
-            ("USER", "user"),
-            ("ÀÉ", "àé"),
-            ("İ", "i\u{307}"),
-            ("ΑΣ", "ας"),
-            ("K", "k"),
-        ] {
+        for (text, lower) in
+            [("user", "user"), ("USER", "user"), ("ÀÉ", "àé"), ("İ", "i\u{307}"), ("ΑΣ", "ας"), ("K", "k")]
+        {
             assert_eq!(lower_case(text.as_bytes()), lower.as_bytes(), "{text}");
         }
         assert_eq!(lower_case(b"A\xED\xA0\xBDB"), b"a\xED\xA0\xBDb".as_slice());
@@ -310,13 +288,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_do_not_panic() {
-        for bytes in [
-            b"\xF0".as_slice(),
-            b"\xED\xA0",
-            b"\xF7\xBF\xBF\xBF",
-            b"\xFF\xFE",
-            b"\x80\x80",
-        ] {
+        for bytes in [b"\xF0".as_slice(), b"\xED\xA0", b"\xF7\xBF\xBF\xBF", b"\xFF\xFE", b"\x80\x80"] {
             for units in 0..4 {
                 first_units(bytes, units);
             }

@@ -38,9 +38,7 @@ pub fn is_control_reply(text: &[u8]) -> bool {
     let Some(first) = words.next() else {
         return false;
     };
-    CONTROL_REPLIES
-        .iter()
-        .any(|reply| reply.eq_ignore_ascii_case(first))
+    CONTROL_REPLIES.iter().any(|reply| reply.eq_ignore_ascii_case(first))
         && words.all(|word| word.eq_ignore_ascii_case(first))
 }
 
@@ -59,17 +57,12 @@ pub fn has_other_blocks(message: &Object<'_>) -> bool {
 /// its tool calls, or a control reply.
 pub fn is_dropped(message: &Object<'_>) -> bool {
     role::is_assistant(message)
-        && (phase(message) == Some(Phase::Commentary) && !has_text_beside_tools(message)
-            || is_silent(message))
+        && (phase(message) == Some(Phase::Commentary) && !has_text_beside_tools(message) || is_silent(message))
 }
 
 fn has_text_beside_tools(message: &Object<'_>) -> bool {
     let blocks = message.array("content").unwrap_or_default();
-    blocks.iter().any(block::is_tool)
-        && blocks
-            .iter()
-            .filter_map(block::text)
-            .any(|text| !text.is_blank())
+    blocks.iter().any(block::is_tool) && blocks.iter().filter_map(block::text).any(|text| !text.is_blank())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,13 +83,9 @@ impl Phase {
     /// The phase in a text block's signature.
     pub fn of_block(block: &Value<'_>) -> Option<Self> {
         let block = block.as_object().filter(|_| block::is_text(block))?;
-        let signature = block
-            .text("textSignature")
-            .filter(|text| text.as_wtf8().starts_with(b"{"))?;
+        let signature = block.text("textSignature").filter(|text| text.as_wtf8().starts_with(b"{"))?;
         let signature = signature.parse_json().ok()?;
-        let signature = signature
-            .as_object()
-            .filter(|object| object.number("v") == Some(1.0))?;
+        let signature = signature.as_object().filter(|object| object.number("v") == Some(1.0))?;
         Self::named(signature.text("phase")?)
     }
 }
@@ -119,32 +108,14 @@ mod tests {
     #[test]
     fn the_text_is_found_where_it_stands() {
         for (message, expected) in [
-            (
-                r#"{"role":"assistant","text":"t","content":"c"}"#,
-                Some("t"),
-            ),
+            (r#"{"role":"assistant","text":"t","content":"c"}"#, Some("t")),
             (r#"{"role":"assistant","text":5,"content":"c"}"#, Some("c")),
-            (
-                r#"{"role":"assistant","content":[{"type":"text","text":"a"}]}"#,
-                Some("a"),
-            ),
-            (
-                r#"{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}"#,
-                Some("a\nb"),
-            ),
+            (r#"{"role":"assistant","content":[{"type":"text","text":"a"}]}"#, Some("a")),
+            (r#"{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}"#, Some("a\nb")),
             (r#"{"role":"assistant","content":[]}"#, None),
-            (
-                r#"{"role":"assistant","content":[{"type":"text","text":"a"},null]}"#,
-                None,
-            ),
-            (
-                r#"{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"image"}]}"#,
-                None,
-            ),
-            (
-                r#"{"role":"assistant","content":[{"type":"text","text":5}]}"#,
-                None,
-            ),
+            (r#"{"role":"assistant","content":[{"type":"text","text":"a"},null]}"#, None),
+            (r#"{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"image"}]}"#, None),
+            (r#"{"role":"assistant","content":[{"type":"text","text":5}]}"#, None),
             (r#"{"role":"Assistant","text":"t"}"#, None),
         ] {
             let message = table::object(message);
@@ -155,23 +126,10 @@ mod tests {
 
     #[test]
     fn control_replies_are_one_word_over_and_over() {
-        for text in [
-            "NO_REPLY",
-            " no_reply\n",
-            "ANNOUNCE_SKIP announce_skip",
-            "REPLY_SKIP\u{a0}REPLY_SKIP",
-        ] {
+        for text in ["NO_REPLY", " no_reply\n", "ANNOUNCE_SKIP announce_skip", "REPLY_SKIP\u{a0}REPLY_SKIP"] {
             assert!(is_control_reply(text.as_bytes()), "{text}");
         }
-        for text in [
-            "",
-            " ",
-            "NO_REPLY.",
-            "NO REPLY",
-            "NO_REPLYNO_REPLY",
-            "NO_REPLY REPLY_SKIP",
-            "`NO_REPLY`",
-        ] {
+        for text in ["", " ", "NO_REPLY.", "NO REPLY", "NO_REPLYNO_REPLY", "NO_REPLY REPLY_SKIP", "`NO_REPLY`"] {
             assert!(!is_control_reply(text.as_bytes()), "{text}");
         }
     }
@@ -188,10 +146,22 @@ mod tests {
             (true, r#""content":[{"type":"toolCall"},{"type":"text","text":" "}],"phase":"commentary""#.into()),
             (false, r#""content":[{"type":"toolCall"},{"type":"text","text":"x"}],"phase":"commentary""#.into()),
             (false, r#""content":"x","phase":"other""#.into()),
-            (false, format!(r#""content":[{{"type":"text","text":"x",{commentary}}},{{"type":"text","text":"y",{answer}}}]"#)),
+            (
+                false,
+                format!(
+                    r#""content":[{{"type":"text","text":"x",{commentary}}},{{"type":"text","text":"y",{answer}}}]"#
+                ),
+            ),
             (false, format!(r#""content":[{{"type":"text","text":"x",{commentary}}}],"phase":"final_answer""#)),
-            (false, r#""content":[{"type":"text","text":"x","textSignature":"{\"v\":2,\"phase\":\"commentary\"}"}]"#.into()),
-            (false, r#""content":[{"type":"text","text":"x","textSignature":" {\"v\":1,\"phase\":\"commentary\"}"}]"#.into()),
+            (
+                false,
+                r#""content":[{"type":"text","text":"x","textSignature":"{\"v\":2,\"phase\":\"commentary\"}"}]"#.into(),
+            ),
+            (
+                false,
+                r#""content":[{"type":"text","text":"x","textSignature":" {\"v\":1,\"phase\":\"commentary\"}"}]"#
+                    .into(),
+            ),
             (false, r#""content":[{"type":"text","text":"NO_REPLY"},{"type":"image"}]"#.into()),
             (false, r#""content":[{"type":"text","text":"NO_REPLY"},null]"#.into()),
         ] {

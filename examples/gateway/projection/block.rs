@@ -2,14 +2,7 @@
 
 use crate::gateway::js::{Text, Value};
 
-const TOOLS: [&str; 6] = [
-    "toolcall",
-    "tool_call",
-    "tooluse",
-    "tool_use",
-    "toolresult",
-    "tool_result",
-];
+const TOOLS: [&str; 6] = ["toolcall", "tool_call", "tooluse", "tool_use", "toolresult", "tool_result"];
 
 /// Whether this is an object of type `text`.
 pub fn is_text(block: &Value<'_>) -> bool {
@@ -33,8 +26,5 @@ pub fn is_tool(block: &Value<'_>) -> bool {
 }
 
 pub fn has_type(block: &Value<'_>, kind: &str) -> bool {
-    block
-        .as_object()
-        .and_then(|block| block.text("type"))
-        .is_some_and(|own| own == kind)
+    block.as_object().and_then(|block| block.text("type")).is_some_and(|own| own == kind)
 }

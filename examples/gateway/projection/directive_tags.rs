@@ -43,9 +43,7 @@ fn after_audio_tag(text: &[u8]) -> Option<&[u8]> {
 
 fn after_reply_tag(text: &[u8]) -> Option<&[u8]> {
     let name = trim_start(text.strip_prefix(b"[[")?);
-    if let Some(rest) =
-        strip_word(name, b"reply_to_current").and_then(|rest| trim_start(rest).strip_prefix(b"]]"))
-    {
+    if let Some(rest) = strip_word(name, b"reply_to_current").and_then(|rest| trim_start(rest).strip_prefix(b"]]")) {
         return Some(rest);
     }
     let target = trim_start(strip_word(name, b"reply_to")?).strip_prefix(b":")?;
@@ -110,12 +108,7 @@ mod tests {
 
     #[test]
     fn halves_of_a_pair_join_where_a_tag_stood_between_them() {
-        let text = [
-            b"\xED\xA0\xBD".as_slice(),
-            b"[[audio_as_voice]]",
-            b"\xED\xB8\x80",
-        ]
-        .concat();
+        let text = [b"\xED\xA0\xBD".as_slice(), b"[[audio_as_voice]]", b"\xED\xB8\x80"].concat();
         assert_eq!(strip(&text), "\u{1f600}".as_bytes());
     }
 }

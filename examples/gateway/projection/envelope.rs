@@ -41,9 +41,7 @@ fn has_time(header: &[u8], shape: &[u8]) -> bool {
             b'd' => byte.is_ascii_digit(),
             _ => byte == shape,
         });
-        fits && !header
-            .get(at + shape.len())
-            .is_some_and(|next| is_word(*next))
+        fits && !header.get(at + shape.len()).is_some_and(|next| is_word(*next))
     })
 }
 

@@ -15,8 +15,7 @@ const DEFAULT_PROMPTS: [&[u8]; 2] = [
     b"Read HEARTBEAT.md if it exists (workspace context). Follow it strictly. Do not infer or repeat old tasks from prior chats. If nothing needs attention, reply HEARTBEAT_OK.",
     b"Read HEARTBEAT.md if it exists (workspace context). Follow it strictly. Do not infer or repeat old tasks from prior chats. Use heartbeat_respond to report the wake outcome. Set notify=false when nothing needs the user's attention. Set notify=true with notificationText only when the user should be interrupted.",
 ];
-const TASKS_START: &[u8] =
-    b"Run the following periodic tasks (only those due based on their intervals):";
+const TASKS_START: &[u8] = b"Run the following periodic tasks (only those due based on their intervals):";
 const TASKS_END: &[u8] = b"After completing all due tasks, reply HEARTBEAT_OK.";
 
 const TOKEN: &[u8] = b"HEARTBEAT_OK";
@@ -36,9 +35,7 @@ pub fn is_acknowledgement(message: &Object<'_>) -> bool {
     match text_source(message) {
         None | Some(Value::Null) => true,
         Some(Value::Array(blocks)) if !blocks.iter().all(is_text_block) => false,
-        Some(Value::String(_) | Value::Array(_)) => {
-            text(message).is_some_and(|text| acknowledges(&text))
-        }
+        Some(Value::String(_) | Value::Array(_)) => text(message).is_some_and(|text| acknowledges(&text)),
         _ => false,
     }
 }
@@ -49,9 +46,7 @@ fn text<'m>(message: &'m Object<'_>) -> Option<Cow<'m, [u8]>> {
         Value::String(text) => Some(Cow::Borrowed(text.as_wtf8())),
         Value::Array(blocks) => {
             let texts = blocks.iter().filter(|block| is_text_block(block));
-            let texts: Vec<_> = texts
-                .filter_map(|block| Some(block.as_object()?.text("text")?.as_wtf8()))
-                .collect();
+            let texts: Vec<_> = texts.filter_map(|block| Some(block.as_object()?.text("text")?.as_wtf8())).collect();
             Some(Cow::Owned(texts.concat()))
         }
         _ => None,
@@ -59,28 +54,19 @@ fn text<'m>(message: &'m Object<'_>) -> Option<Cow<'m, [u8]>> {
 }
 
 fn is_text_block(block: &Value<'_>) -> bool {
-    ["text", "input_text", "output_text"]
-        .iter()
-        .any(|kind| block::has_type(block, kind))
-        && block
-            .as_object()
-            .is_some_and(|block| block.text("text").is_some())
+    ["text", "input_text", "output_text"].iter().any(|kind| block::has_type(block, kind))
+        && block.as_object().is_some_and(|block| block.text("text").is_some())
 }
 
 fn is_prompt_text(text: &[u8]) -> bool {
-    let is_poll = text == POLL
-        || text.ends_with(POLL) && DELIVERY_HINTS.iter().any(|hint| text.starts_with(hint));
+    let is_poll = text == POLL || text.ends_with(POLL) && DELIVERY_HINTS.iter().any(|hint| text.starts_with(hint));
     let is_default = || {
-        DEFAULT_PROMPTS
-            .iter()
-            .any(|prompt| match text.strip_prefix(*prompt) {
-                Some(rest) => rest.is_empty() || rest.starts_with(b"\n"),
-                None => false,
-            })
+        DEFAULT_PROMPTS.iter().any(|prompt| match text.strip_prefix(*prompt) {
+            Some(rest) => rest.is_empty() || rest.starts_with(b"\n"),
+            None => false,
+        })
     };
-    is_poll
-        || is_default()
-        || text.starts_with(TASKS_START) && memmem::find(text, TASKS_END).is_some()
+    is_poll || is_default() || text.starts_with(TASKS_START) && memmem::find(text, TASKS_END).is_some()
 }
 
 fn acknowledges(text: &[u8]) -> bool {
@@ -92,9 +78,7 @@ fn acknowledges(text: &[u8]) -> bool {
     if !has_token(text) && !has_token(&plain) {
         return false;
     }
-    let remark = strip_token(text)
-        .filter(|rest| !rest.is_empty())
-        .or_else(|| strip_token(&plain));
+    let remark = strip_token(text).filter(|rest| !rest.is_empty()).or_else(|| strip_token(&plain));
     remark.is_some_and(|remark| utf16_len(&remark) <= REMARK_LIMIT)
 }
 
@@ -115,10 +99,7 @@ fn without_markup(text: &[u8]) -> Vec<u8> {
             b'<' if last_close.is_some_and(|close| close > at) => {
                 memchr::memchr(b'>', rest).map_or(0, |close| close + 1)
             }
-            b'&' if rest
-                .get(..HARD_SPACE.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(HARD_SPACE)) =>
-            {
+            b'&' if rest.get(..HARD_SPACE.len()).is_some_and(|start| start.eq_ignore_ascii_case(HARD_SPACE)) => {
                 HARD_SPACE.len()
             }
             _ => 0,
@@ -127,14 +108,8 @@ fn without_markup(text: &[u8]) -> Vec<u8> {
         rest = &rest[skipped.max(1)..];
     }
     let is_mark = |byte: &u8| matches!(byte, b'*' | b'`' | b'~' | b'_');
-    let end = plain
-        .iter()
-        .rposition(|byte| !is_mark(byte))
-        .map_or(0, |at| at + 1);
-    let start = plain[..end]
-        .iter()
-        .position(|byte| !is_mark(byte))
-        .unwrap_or(end);
+    let end = plain.iter().rposition(|byte| !is_mark(byte)).map_or(0, |at| at + 1);
+    let start = plain[..end].iter().position(|byte| !is_mark(byte)).unwrap_or(end);
     plain.truncate(end);
     plain.drain(..start);
     plain
@@ -208,12 +183,8 @@ mod tests {
         assert!(is_prompt(&table::object(
             r#"{"role":"user","content":[{"type":"input_text","text":"[OpenClaw "},{"type":"image"},{"type":"text","text":"heartbeat poll]"}]}"#
         )));
-        assert!(is_prompt(&table::object(
-            r#"{"role":"user","text":"[OpenClaw heartbeat poll]"}"#
-        )));
-        assert!(!is_prompt(&table::object(
-            r#"{"role":"user","content":null,"text":"[OpenClaw heartbeat poll]"}"#
-        )));
+        assert!(is_prompt(&table::object(r#"{"role":"user","text":"[OpenClaw heartbeat poll]"}"#)));
+        assert!(!is_prompt(&table::object(r#"{"role":"user","content":null,"text":"[OpenClaw heartbeat poll]"}"#)));
     }
 
     #[test]
@@ -241,11 +212,7 @@ mod tests {
             (true, "<HEARTBEAT_OK".into()),
             (false, "<HEARTBEAT_OK y".into()),
         ] {
-            assert_eq!(
-                is_acknowledgement(&said("Assistant", &text)),
-                acknowledgement,
-                "{text}"
-            );
+            assert_eq!(is_acknowledgement(&said("Assistant", &text)), acknowledgement, "{text}");
             assert!(!is_acknowledgement(&said("user", &text)));
         }
     }
@@ -257,19 +224,10 @@ mod tests {
             (true, r#""x":1"#),
             (true, r#""content":[]"#),
             (true, r#""text":"HEARTBEAT_OK""#),
-            (
-                true,
-                r#""content":[{"type":"output_text","text":"HEARTBEAT_"},{"type":"text","text":"OK"}]"#,
-            ),
+            (true, r#""content":[{"type":"output_text","text":"HEARTBEAT_"},{"type":"text","text":"OK"}]"#),
             (false, r#""content":{"a":1}"#),
-            (
-                false,
-                r#""content":[{"type":"text","text":"HEARTBEAT_OK"},{"type":"toolCall"}]"#,
-            ),
-            (
-                false,
-                r#""content":[{"type":"text","text":"HEARTBEAT_OK"},{"type":"text"}]"#,
-            ),
+            (false, r#""content":[{"type":"text","text":"HEARTBEAT_OK"},{"type":"toolCall"}]"#),
+            (false, r#""content":[{"type":"text","text":"HEARTBEAT_OK"},{"type":"text"}]"#),
             (false, r#""content":[{"text":"HEARTBEAT_OK"}]"#),
             (false, r#""content":["HEARTBEAT_OK"]"#),
         ] {

@@ -37,9 +37,7 @@ pub fn hide<'a>(messages: Vec<Object<'a>>, before: Before) -> Vec<Object<'a>> {
 fn is_hidden(message: &Object<'_>) -> bool {
     let runtime_context = || {
         role::is_exactly(message, "custom")
-            && message
-                .text("customType")
-                .is_some_and(|kind| kind == "openclaw.runtime-context")
+            && message.text("customType").is_some_and(|kind| kind == "openclaw.runtime-context")
     };
     if message.get("display") == Some(&Value::Bool(false)) || runtime_context() {
         return true;
@@ -53,16 +51,11 @@ fn is_hidden(message: &Object<'_>) -> bool {
 /// Whether a user message is a sub-agent's announcement.
 fn is_announcement(message: &Object<'_>) -> bool {
     let from_sub_agent = message.object("provenance").is_some_and(|provenance| {
-        provenance
-            .text("kind")
-            .is_some_and(|kind| kind == "inter_session")
-            && provenance
-                .opt_string("sourceTool")
-                .is_some_and(|tool| tool == "subagent_announce")
+        provenance.text("kind").is_some_and(|kind| kind == "inter_session")
+            && provenance.opt_string("sourceTool").is_some_and(|tool| tool == "subagent_announce")
     });
     from_sub_agent
-        || mentions(message, b"[Inter-session message]")
-            && mentions(message, b"sourceTool=subagent_announce")
+        || mentions(message, b"[Inter-session message]") && mentions(message, b"sourceTool=subagent_announce")
 }
 
 /// Whether the message's text, or that of any of its blocks, holds these words.
@@ -70,10 +63,7 @@ fn mentions(message: &Object<'_>, words: &[u8]) -> bool {
     let holds = |text: &Text<'_>| memmem::find(text.as_wtf8(), words).is_some();
     match text_source(message) {
         Some(Value::String(text)) => holds(text),
-        Some(Value::Array(blocks)) => blocks
-            .iter()
-            .filter_map(|block| block.as_object()?.text("text"))
-            .any(holds),
+        Some(Value::Array(blocks)) => blocks.iter().filter_map(|block| block.as_object()?.text("text")).any(holds),
         _ => false,
     }
 }
@@ -83,9 +73,7 @@ fn is_empty(message: &Object<'_>) -> bool {
     let content = message.get("content").filter(|content| !content.is_null());
     match content.or_else(|| message.get("text")) {
         Some(Value::String(text)) => text.is_blank(),
-        Some(Value::Array(blocks)) => blocks
-            .iter()
-            .all(|block| block::text(block).is_some_and(Text::is_blank)),
+        Some(Value::Array(blocks)) => blocks.iter().all(|block| block::text(block).is_some_and(Text::is_blank)),
         _ => false,
     }
 }
@@ -113,9 +101,7 @@ fn is_injected(message: &Object<'_>) -> bool {
 }
 
 fn is_by(message: &Object<'_>, model: &str) -> bool {
-    message
-        .text("provider")
-        .is_some_and(|provider| provider == "openclaw")
+    message.text("provider").is_some_and(|provider| provider == "openclaw")
         && message.text("model").is_some_and(|own| own == model)
 }
 
@@ -139,28 +125,17 @@ mod tests {
     const EMPTY: &str = r#"{"role":"assistant","content":""}"#;
     const REAL: &str = r#"{"role":"user","content":"real"}"#;
     const BLANK: &str = r#"{"role":"user","content":" "}"#;
-    const ACP: &str =
-        r#"{"role":"assistant","content":"a","provider":"openclaw","model":"acp-runtime"}"#;
+    const ACP: &str = r#"{"role":"assistant","content":"a","provider":"openclaw","model":"acp-runtime"}"#;
     const COPY: &str = r#"{"role":"assistant","content":[{"type":"text","text":" a "}],"provider":"openclaw","model":"gateway-injected"}"#;
-    const OTHER: &str =
-        r#"{"role":"assistant","content":"b","provider":"openclaw","model":"gateway-injected"}"#;
+    const OTHER: &str = r#"{"role":"assistant","content":"b","provider":"openclaw","model":"gateway-injected"}"#;
 
     #[test]
     fn a_message_is_hidden_for_what_it_is() {
         for (shown, message) in [
-            (
-                false,
-                r#"{"role":"assistant","content":"x","display":false}"#,
-            ),
+            (false, r#"{"role":"assistant","content":"x","display":false}"#),
             (true, r#"{"role":"assistant","content":"x","display":0}"#),
-            (
-                false,
-                r#"{"role":"custom","content":"x","customType":"openclaw.runtime-context"}"#,
-            ),
-            (
-                true,
-                r#"{"role":"Custom","content":"x","customType":"openclaw.runtime-context"}"#,
-            ),
+            (false, r#"{"role":"custom","content":"x","customType":"openclaw.runtime-context"}"#),
+            (true, r#"{"role":"Custom","content":"x","customType":"openclaw.runtime-context"}"#),
             (
                 false,
                 r#"{"role":"user","content":"x","provenance":{"kind":"inter_session","sourceTool":" subagent_announce "}}"#,
@@ -177,29 +152,17 @@ mod tests {
                 false,
                 r#"{"role":"User","content":[{"text":"[Inter-session message]"},{"text":"sourceTool=subagent_announce"}]}"#,
             ),
-            (
-                true,
-                r#"{"role":"user","content":"[Inter-session message]"}"#,
-            ),
+            (true, r#"{"role":"user","content":"[Inter-session message]"}"#),
             (false, r#"{"role":"USER","content":"\ufeff"}"#),
             (false, r#"{"role":"user","content":null,"text":""}"#),
             (false, r#"{"role":"user","content":"","text":"shadow"}"#),
-            (
-                false,
-                r#"{"role":"user","content":[{"type":"text","text":" "}]}"#,
-            ),
+            (false, r#"{"role":"user","content":[{"type":"text","text":" "}]}"#),
             (true, r#"{"role":"user","content":[{"type":"text"}]}"#),
             (true, r#"{"role":"user","content":[null]}"#),
             (true, r#"{"role":"user","content":null}"#),
             (true, r#"{"role":"user","content":"","MediaPath":"/a"}"#),
-            (
-                true,
-                r#"{"role":"user","content":"","MediaPaths":["","/a"]}"#,
-            ),
-            (
-                false,
-                r#"{"role":"user","content":"","MediaPaths":[],"MediaPath":"/a"}"#,
-            ),
+            (true, r#"{"role":"user","content":"","MediaPaths":["","/a"]}"#),
+            (false, r#"{"role":"user","content":"","MediaPaths":[],"MediaPath":"/a"}"#),
             (true, EMPTY),
             (false, OK),
             (false, PROMPT),
@@ -207,11 +170,7 @@ mod tests {
             (true, r#"{"role":"toolResult","content":""}"#),
         ] {
             let list = table::objects(&[message]);
-            assert_eq!(
-                hide(list, Before::Nothing).len(),
-                usize::from(shown),
-                "{message}"
-            );
+            assert_eq!(hide(list, Before::Nothing).len(), usize::from(shown), "{message}");
         }
     }
 

@@ -93,10 +93,7 @@ fn without_memory(lines: Vec<&[u8]>) -> Vec<&[u8]> {
     let mut kept = Vec::with_capacity(lines.len());
     let mut at = 0;
     while at < lines.len() {
-        let opens = trim(lines[at]) == UNTRUSTED
-            && lines
-                .get(at + 1)
-                .is_some_and(|next| trim(next) == MEMORY_OPEN);
+        let opens = trim(lines[at]) == UNTRUSTED && lines.get(at + 1).is_some_and(|next| trim(next) == MEMORY_OPEN);
         if opens && last_close.is_some_and(|close| close > at) {
             while trim(lines[at]) != MEMORY_CLOSE {
                 at += 1;
@@ -141,17 +138,12 @@ fn leads_untrusted_tail(after: &[&[u8]]) -> bool {
     let probe = after[..after.len().min(7)].join(&b'\n');
     memmem::find(&probe, b"<<<EXTERNAL_UNTRUSTED_CONTENT").is_some()
         || memmem::find(&probe, b"UNTRUSTED channel metadata (").is_some()
-        || memmem::find_iter(&probe, b"Source:")
-            .any(|at| leading_space(&probe[at + b"Source:".len()..]) > 0)
+        || memmem::find_iter(&probe, b"Source:").any(|at| leading_space(&probe[at + b"Source:".len()..]) > 0)
 }
 
 fn trim_newlines(text: &[u8]) -> &[u8] {
     let start = text.iter().take_while(|byte| **byte == b'\n').count();
-    let end = text[start..]
-        .iter()
-        .rev()
-        .take_while(|byte| **byte == b'\n')
-        .count();
+    let end = text[start..].iter().rev().take_while(|byte| **byte == b'\n').count();
     &text[start..text.len() - end]
 }
 
@@ -178,20 +170,11 @@ mod tests {
             &[
                 ("[Wed 2026-01-28 20:30 EST] hello", "hello"),
                 ("[wed 2026-01-28 20:30:15 x]   hello", "hello"),
-                (
-                    "[Wed 2026-01-28 20:30] [Thu 2026-01-29 21:30] twice",
-                    "[Thu 2026-01-29 21:30] twice",
-                ),
+                ("[Wed 2026-01-28 20:30] [Thu 2026-01-29 21:30] twice", "[Thu 2026-01-29 21:30] twice"),
                 ("[Wed 2026-01-28 20:30]\nhello", "\nhello"),
-                (
-                    "[Wedn 2026-01-28 20:30] hello",
-                    "[Wedn 2026-01-28 20:30] hello",
-                ),
+                ("[Wedn 2026-01-28 20:30] hello", "[Wedn 2026-01-28 20:30] hello"),
                 ("[Wed 2026-01-28 20:3] hello", "[Wed 2026-01-28 20:3] hello"),
-                (
-                    " [Wed 2026-01-28 20:30] hello",
-                    " [Wed 2026-01-28 20:30] hello",
-                ),
+                (" [Wed 2026-01-28 20:30] hello", " [Wed 2026-01-28 20:30] hello"),
                 ("[Wed 2026-01-28 20:30", "[Wed 2026-01-28 20:30"),
             ],
         );
@@ -203,31 +186,13 @@ mod tests {
             strip,
             &[
                 ("\nno metadata\n", "\nno metadata\n"),
-                (
-                    "Conversation info (untrusted metadata):\n```json\n{}\n```\n\nhello",
-                    "hello",
-                ),
-                (
-                    " Sender (untrusted metadata): \n ```json \n{}\n ``` \nhello",
-                    "hello",
-                ),
-                (
-                    "Sender (untrusted metadata):\r\n```json\r\n{}\r\n```\r\nhello\r\n",
-                    "hello\r",
-                ),
-                (
-                    "a\nSender (untrusted metadata):\n```json\n{}\n```\nb\n\n",
-                    "a\nb",
-                ),
-                (
-                    "Sender (untrusted metadata):\nno fence\nhello",
-                    "Sender (untrusted metadata):\nno fence\nhello",
-                ),
+                ("Conversation info (untrusted metadata):\n```json\n{}\n```\n\nhello", "hello"),
+                (" Sender (untrusted metadata): \n ```json \n{}\n ``` \nhello", "hello"),
+                ("Sender (untrusted metadata):\r\n```json\r\n{}\r\n```\r\nhello\r\n", "hello\r"),
+                ("a\nSender (untrusted metadata):\n```json\n{}\n```\nb\n\n", "a\nb"),
+                ("Sender (untrusted metadata):\nno fence\nhello", "Sender (untrusted metadata):\nno fence\nhello"),
                 ("Sender (untrusted metadata):\n```json\nnever closed", ""),
-                (
-                    "see Sender (untrusted metadata): inline\n",
-                    "see Sender (untrusted metadata): inline",
-                ),
+                ("see Sender (untrusted metadata): inline\n", "see Sender (untrusted metadata): inline"),
                 (
                     "[Wed 2026-01-28 20:30] Sender (untrusted metadata):\n```json\n{}\n```\n[Thu 2026-01-29 20:30] hi",
                     "hi",
@@ -241,14 +206,8 @@ mod tests {
         table::texts(
             strip,
             &[
-                (
-                    "Delivery: to send a message, use the `message` tool.\nhello",
-                    "hello",
-                ),
-                (
-                    "  Delivery: to send a message, use the `message` tool.  \nhello",
-                    "hello",
-                ),
+                ("Delivery: to send a message, use the `message` tool.\nhello", "hello"),
+                ("  Delivery: to send a message, use the `message` tool.  \nhello", "hello"),
                 (
                     "Delivery: to send a message, use the `message` tool. more\nhello",
                     "Delivery: to send a message, use the `message` tool. more\nhello",
@@ -263,23 +222,11 @@ mod tests {
         table::texts(
             strip,
             &[
-                (
-                    &format!("hello\n\n{head}\n<<<EXTERNAL_UNTRUSTED_CONTENT id=1>>>\nx"),
-                    "hello",
-                ),
-                (
-                    &format!("hello\n{head}\nUNTRUSTED channel metadata (x)\nz"),
-                    "hello",
-                ),
-                (
-                    &format!("hello\n{head}\n1\n2\n3\n4\n5\n6\nSource: web"),
-                    "hello",
-                ),
+                (&format!("hello\n\n{head}\n<<<EXTERNAL_UNTRUSTED_CONTENT id=1>>>\nx"), "hello"),
+                (&format!("hello\n{head}\nUNTRUSTED channel metadata (x)\nz"), "hello"),
+                (&format!("hello\n{head}\n1\n2\n3\n4\n5\n6\nSource: web"), "hello"),
                 (&format!("hello\n{head}\nSource:\nweb"), "hello"),
-                (
-                    &format!("hello\n{head}\nSource:web"),
-                    &format!("hello\n{head}\nSource:web"),
-                ),
+                (&format!("hello\n{head}\nSource:web"), &format!("hello\n{head}\nSource:web")),
                 (
                     &format!("hello\n{head}\n1\n2\n3\n4\n5\n6\n7\nSource: web"),
                     &format!("hello\n{head}\n1\n2\n3\n4\n5\n6\n7\nSource: web"),
@@ -294,16 +241,8 @@ mod tests {
         table::texts(
             strip,
             &[
-                (
-                    &format!(
-                        "{head}\n<active_memory_plugin>\nm\n</active_memory_plugin>\n\n \nhello"
-                    ),
-                    "hello",
-                ),
-                (
-                    &format!("{head}\n<active_memory_plugin>\nhello"),
-                    &format!("{head}\n<active_memory_plugin>\nhello"),
-                ),
+                (&format!("{head}\n<active_memory_plugin>\nm\n</active_memory_plugin>\n\n \nhello"), "hello"),
+                (&format!("{head}\n<active_memory_plugin>\nhello"), &format!("{head}\n<active_memory_plugin>\nhello")),
                 (
                     &format!("</active_memory_plugin>\n{head}\n<active_memory_plugin>\nhello"),
                     &format!("</active_memory_plugin>\n{head}\n<active_memory_plugin>\nhello"),

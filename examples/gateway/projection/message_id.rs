@@ -26,8 +26,7 @@ fn is_hint(line: &[u8]) -> bool {
 }
 
 fn starts_with_tag(text: &[u8]) -> bool {
-    text.get(..TAG.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(TAG))
+    text.get(..TAG.len()).is_some_and(|start| start.eq_ignore_ascii_case(TAG))
 }
 
 #[cfg(test)]

@@ -31,11 +31,7 @@ pub fn insert<'a>(mut messages: Vec<Object<'a>>, before: Before) -> Vec<Object<'
     let mut mirrors: Vec<(usize, Object<'a>)> = Vec::new();
     for (at, message) in messages.iter().enumerate() {
         let calls = pending.len();
-        pending.extend(SendCall::all(message).map(|send| Pending {
-            send,
-            call: at,
-            result: None,
-        }));
+        pending.extend(SendCall::all(message).map(|send| Pending { send, call: at, result: None }));
         let ended = role::is_exactly(message, "user") || pending.len() == calls && is_seen(message);
         if ended {
             pending.clear();
@@ -52,10 +48,7 @@ pub fn insert<'a>(mut messages: Vec<Object<'a>>, before: Before) -> Vec<Object<'
         } else if silent {
             for reply in pending.drain(..) {
                 if let Some(result) = reply.result {
-                    mirrors.push((
-                        at,
-                        mirror(reply.send, &messages[reply.call], &messages[result]),
-                    ));
+                    mirrors.push((at, mirror(reply.send, &messages[reply.call], &messages[result])));
                 }
             }
         }
@@ -92,9 +85,7 @@ fn mirror<'a>(send: SendCall, call: &Object<'a>, result: &Object<'a>) -> Object<
         ("content", Value::Array(vec![text.into()])),
         ("openclawMessageToolMirror", origin.into()),
     ]);
-    let of_call = ["timestamp", "createdAt", "agentId"]
-        .into_iter()
-        .map(|key| (key, call.get(key)));
+    let of_call = ["timestamp", "createdAt", "agentId"].into_iter().map(|key| (key, call.get(key)));
     for (key, value) in of_call.chain([("__openclaw", result.get("__openclaw"))]) {
         if let Some(value) = value {
             mirror.insert(key, value.clone());
@@ -110,8 +101,7 @@ mod tests {
 
     const CALL: &str = r#"{"role":"assistant","timestamp":7,"content":[{"type":"toolCall","id":"c","name":"message","arguments":{"action":"send","message":"hi"}}]}"#;
     const OTHER_CALL: &str = r#"{"role":"assistant","content":[{"type":"toolCall","name":"message","arguments":{"action":"send","message":"ho"}}]}"#;
-    const RESULT: &str =
-        r#"{"role":"toolResult","toolCallId":"c","content":"ok","__openclaw":{"seq":2}}"#;
+    const RESULT: &str = r#"{"role":"toolResult","toolCallId":"c","content":"ok","__openclaw":{"seq":2}}"#;
     const SILENT: &str = r#"{"role":"assistant","content":"NO_REPLY"}"#;
     const SEEN: &str = r#"{"role":"assistant","content":"seen"}"#;
     const USER: &str = r#"{"role":"user","content":"q"}"#;
@@ -121,25 +111,13 @@ mod tests {
     #[test]
     fn sent_replies_are_mirrored_before_the_silent_one() {
         for (list, expected) in [
-            (
-                &[CALL, RESULT, SILENT][..],
-                &[CALL, RESULT, MIRROR, SILENT][..],
-            ),
+            (&[CALL, RESULT, SILENT][..], &[CALL, RESULT, MIRROR, SILENT][..]),
             (&[CALL, SILENT], &[CALL, SILENT]),
             (&[CALL, RESULT, SEEN, SILENT], &[CALL, RESULT, SEEN, SILENT]),
             (&[CALL, USER, RESULT, SILENT], &[CALL, USER, RESULT, SILENT]),
-            (
-                &[CALL, RESULT, SILENT, SILENT],
-                &[CALL, RESULT, MIRROR, SILENT, SILENT],
-            ),
-            (
-                &[CALL, SILENT, RESULT, SILENT],
-                &[CALL, SILENT, RESULT, SILENT],
-            ),
-            (
-                &[CALL, OTHER_CALL, RESULT, SILENT],
-                &[CALL, OTHER_CALL, RESULT, MIRROR, OTHER_MIRROR, SILENT],
-            ),
+            (&[CALL, RESULT, SILENT, SILENT], &[CALL, RESULT, MIRROR, SILENT, SILENT]),
+            (&[CALL, SILENT, RESULT, SILENT], &[CALL, SILENT, RESULT, SILENT]),
+            (&[CALL, OTHER_CALL, RESULT, SILENT], &[CALL, OTHER_CALL, RESULT, MIRROR, OTHER_MIRROR, SILENT]),
             (&[RESULT, CALL, SILENT], &[RESULT, CALL, SILENT]),
         ] {
             let mirrored = insert(table::objects(list), Before::Nothing);
@@ -150,15 +128,9 @@ mod tests {
     #[test]
     fn a_list_without_its_start_begins_where_nothing_unknown_is_pending() {
         for (list, expected) in [
-            (
-                &[RESULT, SILENT, CALL, RESULT, SILENT][..],
-                &[CALL, RESULT, MIRROR, SILENT][..],
-            ),
+            (&[RESULT, SILENT, CALL, RESULT, SILENT][..], &[CALL, RESULT, MIRROR, SILENT][..]),
             (&[CALL, RESULT, SILENT, SEEN], &[SEEN]),
-            (
-                &[RESULT, USER, CALL, RESULT, SILENT],
-                &[RESULT, USER, CALL, RESULT, MIRROR, SILENT],
-            ),
+            (&[RESULT, USER, CALL, RESULT, SILENT], &[RESULT, USER, CALL, RESULT, MIRROR, SILENT]),
             (&[RESULT, SEEN, SILENT], &[RESULT, SEEN, SILENT]),
             (&[CALL, RESULT], &[CALL, RESULT]),
         ] {

@@ -34,10 +34,7 @@ fn delimited_block(text: &[u8]) -> Option<(usize, Option<usize>)> {
     let (mut start, mut depth) = (0, 0);
     let mut at = line_start;
     for line in text[line_start..].split_inclusive(|byte| *byte == b'\n') {
-        let marker = line
-            .strip_suffix(b"\r\n")
-            .or(line.strip_suffix(b"\n"))
-            .unwrap_or(line);
+        let marker = line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line);
         if marker == BEGIN {
             if depth == 0 {
                 start = at;
@@ -93,11 +90,9 @@ fn legacy_events_end(text: &[u8], event: usize) -> usize {
 /// next event or a blank line.
 fn legacy_event_end(text: &[u8], event: usize) -> Option<usize> {
     let mut at = event;
-    for part in [
-        b"<<<BEGIN_UNTRUSTED_CHILD_RESULT>>>".as_slice(),
-        b"<<<END_UNTRUSTED_CHILD_RESULT>>>",
-        b"\n\nAction:\n",
-    ] {
+    for part in
+        [b"<<<BEGIN_UNTRUSTED_CHILD_RESULT>>>".as_slice(), b"<<<END_UNTRUSTED_CHILD_RESULT>>>", b"\n\nAction:\n"]
+    {
         at = find(text, part, at)? + part.len();
     }
     Some(find(text, NEXT_LEGACY_EVENT, at).unwrap_or_else(|| paragraph_end(text, at)))
@@ -107,12 +102,9 @@ fn paragraph_end(text: &[u8], from: usize) -> usize {
     find(text, b"\n\n", from).unwrap_or(text.len())
 }
 
-const NOTICE_HEADERS: [&[u8]; 2] = [
-    b"OpenClaw runtime context for the immediately preceding user message.",
-    b"OpenClaw runtime event.",
-];
-const NOTICE: &[u8] =
-    b"This context is runtime-generated, not user-authored. Keep internal details private.";
+const NOTICE_HEADERS: [&[u8]; 2] =
+    [b"OpenClaw runtime context for the immediately preceding user message.", b"OpenClaw runtime event."];
+const NOTICE: &[u8] = b"This context is runtime-generated, not user-authored. Keep internal details private.";
 
 /// Takes out notices of two lines, with the blank lines after them.
 pub fn strip_notices(text: &[u8]) -> Cow<'_, [u8]> {
@@ -123,9 +115,7 @@ pub fn strip_notices(text: &[u8]) -> Cow<'_, [u8]> {
     let mut found = false;
     let mut lines = lines(text).peekable();
     while let Some(line) = lines.next() {
-        if NOTICE_HEADERS.contains(&trim(line))
-            && lines.next_if(|next| trim(next) == NOTICE).is_some()
-        {
+        if NOTICE_HEADERS.contains(&trim(line)) && lines.next_if(|next| trim(next) == NOTICE).is_some() {
             while lines.next_if(|next| is_blank(next)).is_some() {}
             found = true;
         } else {
@@ -151,11 +141,7 @@ fn at_most_two_newlines(text: &[u8]) -> Vec<u8> {
 /// The text without a stretch, and one blank line in its place.
 fn cut(text: &[u8], start: usize, end: usize) -> Vec<u8> {
     let (before, after) = (trim_end(&text[..start]), trim_start(&text[end..]));
-    let between: &[u8] = if before.is_empty() || after.is_empty() {
-        b""
-    } else {
-        b"\n\n"
-    };
+    let between: &[u8] = if before.is_empty() || after.is_empty() { b"" } else { b"\n\n" };
     [before, between, after].concat()
 }
 
@@ -170,10 +156,7 @@ mod tests {
 
     #[test]
     fn delimited_blocks_go_with_their_surroundings() {
-        let (b, e) = (
-            "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>",
-            "<<<END_OPENCLAW_INTERNAL_CONTEXT>>>",
-        );
+        let (b, e) = ("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>", "<<<END_OPENCLAW_INTERNAL_CONTEXT>>>");
         table::texts(
             strip_delimited,
             &[
@@ -181,10 +164,7 @@ mod tests {
                 (&format!("a \n{b}\nx\n{e}\n\n b"), "a\n\nb"),
                 (&format!("{b}\nx\n{e}"), ""),
                 (&format!("\n{b}\r\nx\r\n{e}\r\nb"), "b"),
-                (
-                    &format!("a {b} in a line {e} b"),
-                    &format!("a {b} in a line {e} b"),
-                ),
+                (&format!("a {b} in a line {e} b"), &format!("a {b} in a line {e} b")),
                 (&format!(" a\n{b}\nnever closed\n{e} "), " a"),
                 (&format!("a\n{b}\n1\n{b}\n2\n{e}\n3\n{e}\nb"), "a\n\nb"),
                 (&format!("a\n{b}\n{b}\nx\n{e}\nb"), "a"),
@@ -206,45 +186,26 @@ mod tests {
                 (&format!("{header}no event"), &format!("{header}no event")),
                 (&format!("pre\n\n{header}{event}\n\npost"), "pre\n\npost"),
                 (&format!("{header}{event}"), ""),
-                (
-                    &format!("{header}{event}\n\n---\n\n{event}\n\npost"),
-                    "post",
-                ),
-                (
-                    &format!("{header}[Internal task completion event]\nplain\n\npost\n\nmore"),
-                    "post\n\nmore",
-                ),
-                (
-                    &format!("a\n\n{header}{event}\n\nb\n\n{header}{event}\n\nc"),
-                    "a\n\nb\n\nc",
-                ),
+                (&format!("{header}{event}\n\n---\n\n{event}\n\npost"), "post"),
+                (&format!("{header}[Internal task completion event]\nplain\n\npost\n\nmore"), "post\n\nmore"),
+                (&format!("a\n\n{header}{event}\n\nb\n\n{header}{event}\n\nc"), "a\n\nb\n\nc"),
             ],
         );
     }
 
     #[test]
     fn notices_go_with_the_blank_lines_after_them() {
-        let notice =
-            "This context is runtime-generated, not user-authored. Keep internal details private.";
+        let notice = "This context is runtime-generated, not user-authored. Keep internal details private.";
         table::texts(
             strip_notices,
             &[
-                (
-                    &format!("OpenClaw runtime event.\n{notice}\n\n \nhello\n\n\n\nx"),
-                    "hello\n\nx",
-                ),
-                (
-                    &format!("a\r\n OpenClaw runtime event. \r\n {notice}\nb\r\nc "),
-                    "a\nb\nc",
-                ),
+                (&format!("OpenClaw runtime event.\n{notice}\n\n \nhello\n\n\n\nx"), "hello\n\nx"),
+                (&format!("a\r\n OpenClaw runtime event. \r\n {notice}\nb\r\nc "), "a\nb\nc"),
                 (
                     &format!("OpenClaw runtime event.\nother\n{notice}"),
                     &format!("OpenClaw runtime event.\nother\n{notice}"),
                 ),
-                (
-                    "OpenClaw runtime event.\n\n\n\nx",
-                    "OpenClaw runtime event.\n\n\n\nx",
-                ),
+                ("OpenClaw runtime event.\n\n\n\nx", "OpenClaw runtime event.\n\n\n\nx"),
             ],
         );
     }

@@ -57,31 +57,20 @@ fn sanitise(message: &mut Object<'_>, limit: Option<usize>) {
 
 /// Whether the message is a tool's result or speaks of a tool call.
 fn is_tool_payload(message: &Object<'_>) -> bool {
-    ["toolresult", "tool_result", "tool", "function"]
-        .iter()
-        .any(|tool| role::is(message, tool))
-        || ["toolName", "tool_name", "toolCallId", "tool_call_id"]
-            .iter()
-            .any(|key| message.text(key).is_some())
+    ["toolresult", "tool_result", "tool", "function"].iter().any(|tool| role::is(message, tool))
+        || ["toolName", "tool_name", "toolCallId", "tool_call_id"].iter().any(|key| message.text(key).is_some())
 }
 
 fn sanitise_block(block: &mut Value<'_>, text_limit: Option<usize>, limit: Option<usize>) {
     let text_limit = text_limit.filter(|_| !block::is_tool(block));
-    let (image, audio) = (
-        block::has_type(block, "image"),
-        block::has_type(block, "audio"),
-    );
+    let (image, audio) = (block::has_type(block, "image"), block::has_type(block, "audio"));
     let Value::Object(block) = block else { return };
     for key in ["text", "content"] {
         if let Some(Value::String(text)) = block.get_mut(key) {
             clean(text, text_limit);
         }
     }
-    for (key, limit) in [
-        ("partialJson", text_limit),
-        ("arguments", text_limit),
-        ("thinking", limit),
-    ] {
+    for (key, limit) in [("partialJson", text_limit), ("arguments", text_limit), ("thinking", limit)] {
         if let Some(Value::String(text)) = block.get_mut(key) {
             cut(text, limit);
         }
@@ -121,19 +110,14 @@ fn keep_answer(message: &mut Object<'_>, limit: Option<usize>) -> bool {
         .filter_map(|block| {
             let mut text = block::text(block)?.clone();
             clean(&mut text, limit);
-            (!text.is_blank()).then(|| {
-                Object::from([("type", Value::from("text")), ("text", text.into())]).into()
-            })
+            (!text.is_blank()).then(|| Object::from([("type", Value::from("text")), ("text", text.into())]).into())
         })
         .collect();
     if answer.is_empty() {
         return false;
     }
     message.insert("content", answer);
-    if message
-        .text("phase")
-        .is_some_and(|phase| phase == "commentary")
-    {
+    if message.text("phase").is_some_and(|phase| phase == "commentary") {
         message.remove("phase");
     }
     true
@@ -143,9 +127,7 @@ fn keep_answer(message: &mut Object<'_>, limit: Option<usize>) -> bool {
 fn keep_final_phase(message: &mut Object<'_>) {
     if let Some(Value::Array(blocks)) = message.get_mut("content") {
         if blocks.iter().any(|block| Phase::of_block(block).is_some()) {
-            blocks.retain(|block| {
-                !block::is_text(block) || Phase::of_block(block) == Some(Phase::FinalAnswer)
-            });
+            blocks.retain(|block| !block::is_text(block) || Phase::of_block(block) == Some(Phase::FinalAnswer));
         }
     }
 }
@@ -181,38 +163,20 @@ mod tests {
         table::messages(
             limited,
             &[
-                (
-                    r#"{"role":"user","content":"1234"}"#,
-                    r#"{"role":"user","content":"1234"}"#,
-                ),
-                (
-                    r#"{"role":"user","content":"12345"}"#,
-                    r#"{"role":"user","content":"1234\n...(truncated)..."}"#,
-                ),
+                (r#"{"role":"user","content":"1234"}"#, r#"{"role":"user","content":"1234"}"#),
+                (r#"{"role":"user","content":"12345"}"#, r#"{"role":"user","content":"1234\n...(truncated)..."}"#),
                 (
                     r#"{"content":"[[reply_to_current]]1234","text":"é€😀!"}"#,
                     r#"{"content":"1234","text":"é€😀\n...(truncated)..."}"#,
                 ),
-                (
-                    r#"{"content":"123😀"}"#,
-                    r#"{"content":"123\ud83d\n...(truncated)..."}"#,
-                ),
+                (r#"{"content":"123😀"}"#, r#"{"content":"123\ud83d\n...(truncated)..."}"#),
                 (
                     r#"{"role":"toolResult","content":"12345[[reply_to_current]]"}"#,
                     r#"{"role":"toolResult","content":"12345"}"#,
                 ),
-                (
-                    r#"{"role":"FUNCTION","text":"12345"}"#,
-                    r#"{"role":"FUNCTION","text":"12345"}"#,
-                ),
-                (
-                    r#"{"tool_name":"","content":"12345"}"#,
-                    r#"{"tool_name":"","content":"12345"}"#,
-                ),
-                (
-                    r#"{"toolName":null,"content":"12345"}"#,
-                    r#"{"toolName":null,"content":"1234\n...(truncated)..."}"#,
-                ),
+                (r#"{"role":"FUNCTION","text":"12345"}"#, r#"{"role":"FUNCTION","text":"12345"}"#),
+                (r#"{"tool_name":"","content":"12345"}"#, r#"{"tool_name":"","content":"12345"}"#),
+                (r#"{"toolName":null,"content":"12345"}"#, r#"{"toolName":null,"content":"1234\n...(truncated)..."}"#),
                 (
                     r#"{"content":[{"text":"12345","content":"12345","thinking":"[[reply_to_current]]","partialJson":"12345","arguments":"12345"}]}"#,
                     r#"{"content":[{"text":"1234\n...(truncated)...","content":"1234\n...(truncated)...","thinking":"[[re\n...(truncated)...","partialJson":"1234\n...(truncated)...","arguments":"1234\n...(truncated)..."}]}"#,
@@ -221,10 +185,7 @@ mod tests {
                     r#"{"content":[{"type":" Tool_Result ","text":"12345","content":"12345","thinking":"12345","partialJson":"12345","arguments":"12345"}]}"#,
                     r#"{"content":[{"type":" Tool_Result ","text":"12345","content":"12345","thinking":"1234\n...(truncated)...","partialJson":"12345","arguments":"12345"}]}"#,
                 ),
-                (
-                    r#"{"content":["12345",["12345"],null]}"#,
-                    r#"{"content":["12345",["12345"],null]}"#,
-                ),
+                (r#"{"content":["12345",["12345"],null]}"#, r#"{"content":["12345",["12345"],null]}"#),
             ],
         );
     }
@@ -234,10 +195,7 @@ mod tests {
         table::messages(
             unlimited,
             &[
-                (
-                    r#"{"details":1,"content":[{"details":1}]}"#,
-                    r#"{"content":[{"details":1}]}"#,
-                ),
+                (r#"{"details":1,"content":[{"details":1}]}"#, r#"{"content":[{"details":1}]}"#),
                 (
                     r#"{"content":[{"thinkingSignature":"s","openclawReasoningReplay":{},"x":1}]}"#,
                     r#"{"content":[{"x":1}]}"#,
@@ -246,14 +204,8 @@ mod tests {
                     r#"{"content":[{"type":"image","data":"é\ud83d"}]}"#,
                     r#"{"content":[{"type":"image","omitted":true,"bytes":5}]}"#,
                 ),
-                (
-                    r#"{"content":[{"type":"Image","data":"x"}]}"#,
-                    r#"{"content":[{"type":"Image","data":"x"}]}"#,
-                ),
-                (
-                    r#"{"content":[{"type":"image","data":5}]}"#,
-                    r#"{"content":[{"type":"image","data":5}]}"#,
-                ),
+                (r#"{"content":[{"type":"Image","data":"x"}]}"#, r#"{"content":[{"type":"Image","data":"x"}]}"#),
+                (r#"{"content":[{"type":"image","data":5}]}"#, r#"{"content":[{"type":"image","data":5}]}"#),
                 (
                     r#"{"content":[{"type":"audio","data":"x","source":{"type":"base64","data":"QUJD"}}]}"#,
                     r#"{"content":[{"type":"audio","data":"x","source":{"type":"base64","omitted":true,"bytes":4}}]}"#,
@@ -298,9 +250,7 @@ mod tests {
     #[test]
     fn of_text_with_phases_only_the_final_answer_stays() {
         let signed = |text: &str, phase: &str| {
-            format!(
-                r#"{{"type":"text","text":"{text}","textSignature":"{{\"v\":1,\"phase\":\"{phase}\"}}"}}"#
-            )
+            format!(r#"{{"type":"text","text":"{text}","textSignature":"{{\"v\":1,\"phase\":\"{phase}\"}}"}}"#)
         };
         let (comment, answer) = (signed("c", "commentary"), signed("f", "final_answer"));
         let mixed = format!(
@@ -308,8 +258,7 @@ mod tests {
         );
         let kept = format!(r#"{{"role":"assistant","content":[{answer},{{"type":"image"}},5]}}"#);
         table::messages(unlimited, &[(&mixed, &kept)]);
-        let plain =
-            r#"{"role":"assistant","content":[{"type":"text","text":"n"},{"type":"image"}]}"#;
+        let plain = r#"{"role":"assistant","content":[{"type":"text","text":"n"},{"type":"image"}]}"#;
         table::messages(unlimited, &[(plain, plain)]);
     }
 }

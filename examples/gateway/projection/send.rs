@@ -41,26 +41,18 @@ impl SendCall {
     /// The sends that an assistant message asks for.
     pub fn all(message: &Object<'_>) -> impl Iterator<Item = Self> {
         let assistant = role::is_assistant(message);
-        let blocks = message
-            .array("content")
-            .filter(|_| assistant)
-            .unwrap_or_default();
-        blocks
-            .iter()
-            .filter_map(|block| Self::from_block(block.as_object()?))
+        let blocks = message.array("content").filter(|_| assistant).unwrap_or_default();
+        blocks.iter().filter_map(|block| Self::from_block(block.as_object()?))
     }
 
     fn from_block(block: &Object<'_>) -> Option<Self> {
         let kind = block.text("type")?.trim();
-        let is_call =
-            without_underscores_is(&kind, "toolcall") || without_underscores_is(&kind, "tooluse");
+        let is_call = without_underscores_is(&kind, "toolcall") || without_underscores_is(&kind, "tooluse");
         if !is_call {
             return None;
         }
         let function = block.object("function");
-        let name = block
-            .first_opt_string(&NAME_KEYS)
-            .or_else(|| function?.opt_string("name"))?;
+        let name = block.first_opt_string(&NAME_KEYS).or_else(|| function?.opt_string("name"))?;
         if !name.is_word("message") {
             return None;
         }
@@ -68,24 +60,16 @@ impl SendCall {
             .iter()
             .find_map(|key| record(block.get(key)?))
             .or_else(|| record(function?.get("arguments")?))?;
-        let sends = arguments
-            .opt_string("action")
-            .is_some_and(|action| action.is_word("send"));
+        let sends = arguments.opt_string("action").is_some_and(|action| action.is_word("send"));
         if !sends || is_dry_run(&arguments) || has_route(&arguments) {
             return None;
         }
-        let mut text = TEXT_KEYS
-            .iter()
-            .find_map(|key| arguments.text(key).filter(|text| !text.is_blank()))?
-            .clone();
+        let mut text = TEXT_KEYS.iter().find_map(|key| arguments.text(key).filter(|text| !text.is_blank()))?.clone();
         text.edit(directive_tags::strip);
         if text.is_blank() {
             return None;
         }
-        Some(Self {
-            text: text.into_owned(),
-            call_id: block.first_opt_string(&CALL_ID_KEYS).map(Text::into_owned),
-        })
+        Some(Self { text: text.into_owned(), call_id: block.first_opt_string(&CALL_ID_KEYS).map(Text::into_owned) })
     }
 }
 
@@ -103,9 +87,7 @@ pub fn record<'v>(value: &'v Value<'_>) -> Option<Cow<'v, Object<'v>>> {
 
 /// Whether arguments or a result say that nothing is really sent.
 pub fn is_dry_run(record: &Object<'_>) -> bool {
-    ["dryRun", "dry_run"]
-        .iter()
-        .any(|key| record.get(key) == Some(&Value::Bool(true)))
+    ["dryRun", "dry_run"].iter().any(|key| record.get(key) == Some(&Value::Bool(true)))
         || record
             .first_opt_string(&["deliveryStatus", "delivery_status", "status"])
             .is_some_and(|status| status.is_word("dry_run"))
@@ -118,9 +100,7 @@ pub fn without_underscores_is(text: &Text<'_>, word: &str) -> bool {
 }
 
 fn has_route(arguments: &Object<'_>) -> bool {
-    ROUTE_KEYS
-        .iter()
-        .any(|key| arguments.get(key).is_some_and(names_something))
+    ROUTE_KEYS.iter().any(|key| arguments.get(key).is_some_and(names_something))
 }
 
 fn names_something(value: &Value<'_>) -> bool {
@@ -141,11 +121,7 @@ mod tests {
     #[test]
     fn sends_are_read_in_every_spelling() {
         for (block, text, call_id) in [
-            (
-                r#""type":"toolCall","name":"message","arguments":{"action":"send","message":"hi"}"#,
-                "hi",
-                None,
-            ),
+            (r#""type":"toolCall","name":"message","arguments":{"action":"send","message":"hi"}"#, "hi", None),
             (
                 r#""type":" Tool_Use ","toolName":" MESSAGE ","input":{"action":" SendCall ","text":"hi"},"callId":"c""#,
                 "hi",
@@ -172,18 +148,9 @@ mod tests {
                 None,
             ),
         ] {
-            let message = table::object(&format!(
-                r#"{{"role":"assistant","content":[5,{{{block}}}]}}"#
-            ));
-            let expected = SendCall {
-                text: Text::from(text),
-                call_id: call_id.map(Text::from),
-            };
-            assert_eq!(
-                SendCall::all(&message).collect::<Vec<_>>(),
-                [expected],
-                "{block}"
-            );
+            let message = table::object(&format!(r#"{{"role":"assistant","content":[5,{{{block}}}]}}"#));
+            let expected = SendCall { text: Text::from(text), call_id: call_id.map(Text::from) };
+            assert_eq!(SendCall::all(&message).collect::<Vec<_>>(), [expected], "{block}");
         }
     }
 
@@ -203,9 +170,7 @@ mod tests {
             r#""type":"toolCall","name":"message","arguments":{"action":"send","message":"hi","dry_run":true}"#,
             r#""type":"toolCall","name":"message","arguments":{"action":"send","message":"hi","status":" Dry_Run "}"#,
         ] {
-            let message = table::object(&format!(
-                r#"{{"role":"assistant","content":[{{{block}}}]}}"#
-            ));
+            let message = table::object(&format!(r#"{{"role":"assistant","content":[{{{block}}}]}}"#));
             assert_eq!(SendCall::all(&message).count(), 0, "{block}");
         }
         let user = table::object(

@@ -25,10 +25,9 @@ pub fn settle(message: &mut Object<'_>) {
 fn from_texts(message: &Object<'_>) -> Option<Text<'static>> {
     let from_blocks = match message.get("content") {
         Some(Value::String(text)) => return from_text(text),
-        Some(Value::Array(blocks)) => blocks
-            .iter()
-            .filter_map(|block| block.as_object()?.text("text"))
-            .find_map(from_text),
+        Some(Value::Array(blocks)) => {
+            blocks.iter().filter_map(|block| block.as_object()?.text("text")).find_map(from_text)
+        }
         _ => None,
     };
     from_blocks.or_else(|| from_text(message.text("text")?))
@@ -70,8 +69,7 @@ mod tests {
     #[test]
     fn the_label_is_the_message_s_own_or_that_of_its_metadata() {
         let block = |sentinel: &str, json: &str| {
-            format!(r"{sentinel} (untrusted metadata):\n```json\n{json}\n```\n")
-                .replace('"', r#"\""#)
+            format!(r"{sentinel} (untrusted metadata):\n```json\n{json}\n```\n").replace('"', r#"\""#)
         };
         let labelled = |content: &str, label: &str| {
             let message = format!(r#"{{"role":"user",{content}}}"#);
@@ -81,54 +79,13 @@ mod tests {
         let sender = |json| block("Sender", json);
         let conversation = |json| block("Conversation info", json);
         let cases = [
-            labelled(
-                &format!(
-                    r#""content":"{}""#,
-                    sender(r#"{"id":"i","label":" Bob ","name":"n"}"#)
-                ),
-                "Bob",
-            ),
-            labelled(
-                &format!(
-                    r#""content":"{}""#,
-                    sender(r#"{"label":" ","e164":"+1","id":"i"}"#)
-                ),
-                "+1",
-            ),
-            labelled(
-                &format!(
-                    r#""content":"{}{}""#,
-                    conversation(r#"{"sender":"C"}"#),
-                    sender(r#"{"id":7}"#)
-                ),
-                "C",
-            ),
-            labelled(
-                &format!(
-                    r#""content":"{}{}""#,
-                    conversation(r#"{"sender":"C"}"#),
-                    sender(r#"{"id":"S"}"#)
-                ),
-                "S",
-            ),
-            labelled(
-                &format!(
-                    r#""content":[{{"type":"x","text":"{}"}}]"#,
-                    sender(r#"{"id":"B"}"#)
-                ),
-                "B",
-            ),
-            labelled(
-                &format!(r#""content":[5],"text":"{}""#, sender(r#"{"id":"T"}"#)),
-                "T",
-            ),
-            labelled(
-                &format!(
-                    r#""content":"{}""#,
-                    sender("{\"id\":\"`\u{200b}``x`\u{200b}``\"}")
-                ),
-                "```x```",
-            ),
+            labelled(&format!(r#""content":"{}""#, sender(r#"{"id":"i","label":" Bob ","name":"n"}"#)), "Bob"),
+            labelled(&format!(r#""content":"{}""#, sender(r#"{"label":" ","e164":"+1","id":"i"}"#)), "+1"),
+            labelled(&format!(r#""content":"{}{}""#, conversation(r#"{"sender":"C"}"#), sender(r#"{"id":7}"#)), "C"),
+            labelled(&format!(r#""content":"{}{}""#, conversation(r#"{"sender":"C"}"#), sender(r#"{"id":"S"}"#)), "S"),
+            labelled(&format!(r#""content":[{{"type":"x","text":"{}"}}]"#, sender(r#"{"id":"B"}"#)), "B"),
+            labelled(&format!(r#""content":[5],"text":"{}""#, sender(r#"{"id":"T"}"#)), "T"),
+            labelled(&format!(r#""content":"{}""#, sender("{\"id\":\"`\u{200b}``x`\u{200b}``\"}")), "```x```"),
         ];
         for (message, expected) in cases {
             table::messages(settle, &[(&message, &expected)]);
@@ -137,17 +94,11 @@ mod tests {
             format!(r#"{{"content":"x","text":"{}"}}"#, sender(r#"{"id":"T"}"#)),
             format!(r#"{{"content":"{}"}}"#, sender("{bad")),
             format!(r#"{{"content":"{}"}}"#, sender("[1]")),
-            format!(
-                r#"{{"content":"{}","senderLabel":"own"}}"#,
-                sender(r#"{"id":"T"}"#)
-            ),
+            format!(r#"{{"content":"{}","senderLabel":"own"}}"#, sender(r#"{"id":"T"}"#)),
         ];
         for message in unlabelled {
             table::messages(settle, &[(&message, &message)]);
         }
-        table::messages(
-            settle,
-            &[(r#"{"senderLabel":" own "}"#, r#"{"senderLabel":"own"}"#)],
-        );
+        table::messages(settle, &[(r#"{"senderLabel":" own "}"#, r#"{"senderLabel":"own"}"#)]);
     }
 }

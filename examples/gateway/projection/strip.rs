@@ -23,9 +23,7 @@ const EVERY_ROLE: [Rule; 4] = [
 const USER: [Rule; 2] = [envelope::strip, message_id::strip];
 
 pub fn strip(message: &mut Object<'_>) {
-    let user = message
-        .text("role")
-        .is_some_and(|role| role.trim().is_word("user"));
+    let user = message.text("role").is_some_and(|role| role.trim().is_word("user"));
     if user {
         sender_label::settle(message);
     }
@@ -38,10 +36,7 @@ pub fn strip(message: &mut Object<'_>) {
     match message.get_mut("content") {
         Some(Value::String(text)) => strip_text(text),
         Some(Value::Array(blocks)) => {
-            blocks
-                .iter_mut()
-                .filter_map(text_of_block)
-                .for_each(strip_text);
+            blocks.iter_mut().filter_map(text_of_block).for_each(strip_text);
         }
         _ => {
             if let Some(Value::String(text)) = message.get_mut("text") {
@@ -83,10 +78,7 @@ mod tests {
                     r#"{"role":"assistant","content":"[Slack x] a\n[message_id: 1]"}"#,
                     r#"{"role":"assistant","content":"[Slack x] a\n[message_id: 1]"}"#,
                 ),
-                (
-                    r#"{"content":"[Mon 2026-01-01 10:00] a"}"#,
-                    r#"{"content":"a"}"#,
-                ),
+                (r#"{"content":"[Mon 2026-01-01 10:00] a"}"#, r#"{"content":"a"}"#),
                 (
                     r#"{"role":"user","content":"[Mon 2026-01-01 10:00] [Slack x] a\n[message_id: 1]"}"#,
                     r#"{"role":"user","content":"a"}"#,

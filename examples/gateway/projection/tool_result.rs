@@ -19,27 +19,16 @@ fn is_result(message: &Object<'_>) -> bool {
     match message.first_opt_string(&NAME_KEYS) {
         Some(name) => name.is_word("message"),
         None => message.text("role").is_some_and(|role| {
-            ["toolresult", "tool", "function"]
-                .iter()
-                .any(|tool| without_underscores_is(role, tool))
+            ["toolresult", "tool", "function"].iter().any(|tool| without_underscores_is(role, tool))
         }),
     }
 }
 
 fn succeeded(message: &Object<'_>) -> bool {
-    let no_error = matches!(
-        message.get("error"),
-        None | Some(Value::Null | Value::Bool(false))
-    );
+    let no_error = matches!(message.get("error"), None | Some(Value::Null | Value::Bool(false)));
     no_error
         && message.get("isError") != Some(&Value::Bool(true))
-        && in_answers(message, &|value| {
-            value
-                .as_object()
-                .filter(|object| is_dry_run(object))
-                .map(drop)
-        })
-        .is_none()
+        && in_answers(message, &|value| value.as_object().filter(|object| is_dry_run(object)).map(drop)).is_none()
         && in_answers(message, &verdict) != Some(false)
 }
 
@@ -53,9 +42,7 @@ fn verdict(value: &Value<'_>) -> Option<bool> {
 
 /// The first thing that `look` finds in the answers.
 fn in_answers<T>(message: &Object<'_>, look: &impl Fn(&Value<'_>) -> Option<T>) -> Option<T> {
-    ANSWER_KEYS
-        .iter()
-        .find_map(|key| search(message.get(key)?, look))
+    ANSWER_KEYS.iter().find_map(|key| search(message.get(key)?, look))
 }
 
 /// Looks at a value, at the object it holds as JSON, or at the items of an array and their text.
@@ -64,12 +51,8 @@ fn search<T>(value: &Value<'_>, look: &impl Fn(&Value<'_>) -> Option<T>) -> Opti
         Value::String(_) => look(&Value::Object(record(value)?.into_owned())),
         Value::Array(items) => items.iter().find_map(|item| {
             search(item, look).or_else(|| {
-                let texts = ["text", "content"]
-                    .iter()
-                    .filter_map(|key| item.as_object()?.get(key));
-                texts
-                    .filter(|text| text.as_text().is_some())
-                    .find_map(|text| search(text, look))
+                let texts = ["text", "content"].iter().filter_map(|key| item.as_object()?.get(key));
+                texts.filter(|text| text.as_text().is_some()).find_map(|text| search(text, look))
             })
         }),
         other => look(other),
@@ -91,22 +74,12 @@ mod tests {
             (true, r#"{"role":"other","tool":"message","id":"c"}"#),
             (false, r#"{"role":"toolResult"}"#),
             (false, r#"{"role":"toolResult","toolCallId":"d","id":"c"}"#),
-            (
-                false,
-                r#"{"role":"toolResult","toolCallId":"c","toolName":"read"}"#,
-            ),
+            (false, r#"{"role":"toolResult","toolCallId":"c","toolName":"read"}"#),
             (false, r#"{"role":"assistant","toolCallId":"c"}"#),
         ] {
-            assert_eq!(
-                confirms(&table::object(message), Some(&Text::from("c"))),
-                confirmed,
-                "{message}"
-            );
+            assert_eq!(confirms(&table::object(message), Some(&Text::from("c"))), confirmed, "{message}");
         }
-        assert!(confirms(
-            &table::object(r#"{"role":"tool","id":"any"}"#),
-            None
-        ));
+        assert!(confirms(&table::object(r#"{"role":"tool","id":"any"}"#), None));
     }
 
     #[test]
@@ -114,10 +87,7 @@ mod tests {
         for (success, fields) in [
             (true, r#""content":"{\"ok\":true}""#),
             (true, r#""isError":"true","error":false"#),
-            (
-                true,
-                r#""result":{"ok":"no"},"output":{"ok":true},"content":{"ok":false}"#,
-            ),
+            (true, r#""result":{"ok":"no"},"output":{"ok":true},"content":{"ok":false}"#),
             (true, r#""content":[{"nested":{"ok":false}}]"#),
             (true, r#""content":"false""#),
             (false, r#""isError":true"#),
@@ -126,17 +96,11 @@ mod tests {
             (false, r#""content":"{\"ok\":false}""#),
             (false, r#""result":false"#),
             (false, r#""result":{"ok":false},"output":{"ok":true}"#),
-            (
-                false,
-                r#""content":[{"type":"text","text":"{\"ok\":false}"}]"#,
-            ),
+            (false, r#""content":[{"type":"text","text":"{\"ok\":false}"}]"#),
             (false, r#""content":[[{"content":"{\"ok\":false}"}]]"#),
             (false, r#""text":"{\"dryRun\":true}""#),
             (false, r#""output":[{"status":"dry_run"}]"#),
-            (
-                false,
-                r#""result":{"ok":true},"content":{"deliveryStatus":"DRY_RUN"}"#,
-            ),
+            (false, r#""result":{"ok":true},"content":{"deliveryStatus":"DRY_RUN"}"#),
         ] {
             let message = table::object(&format!(r#"{{"role":"tool",{fields}}}"#));
             assert_eq!(confirms(&message, None), success, "{fields}");

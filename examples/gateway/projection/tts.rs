@@ -35,10 +35,7 @@ impl SupplementKey {
         if digest.is_none() && spoken.is_none() {
             return None;
         }
-        Some(Self {
-            digest: digest.and_then(|hex| from_hex(hex.as_wtf8())),
-            spoken: spoken.as_ref().map(sha256),
-        })
+        Some(Self { digest: digest.and_then(|hex| from_hex(hex.as_wtf8())), spoken: spoken.as_ref().map(sha256) })
     }
 
     /// The latest of the places where this text stands.
@@ -52,11 +49,7 @@ impl SupplementKey {
 ///
 /// `later` are the keys of supplements that come after the list. They are not merged, but show
 /// which messages another one may still be merged into.
-pub fn merge<'a>(
-    messages: Vec<Object<'a>>,
-    before: Before,
-    later: &[SupplementKey],
-) -> Vec<Shown<'a>> {
+pub fn merge<'a>(messages: Vec<Object<'a>>, before: Before, later: &[SupplementKey]) -> Vec<Shown<'a>> {
     if later.is_empty() && !messages.iter().any(|message| message.contains(MARKER)) {
         return messages.into_iter().map(Shown::surely).collect();
     }
@@ -81,9 +74,7 @@ pub fn merge<'a>(
     }
     for (at, key) in later.iter().enumerate() {
         if let Some(partner) = key.place_in(&latest) {
-            shown[partner]
-                .doubt
-                .get_or_insert(Doubt::SupplementAfter(at));
+            shown[partner].doubt.get_or_insert(Doubt::SupplementAfter(at));
         }
     }
     shown
@@ -94,11 +85,7 @@ fn is_supplement(message: &Object<'_>) -> bool {
     let blocks = message.array("content").unwrap_or_default();
     role::is(message, "assistant")
         && blocks.iter().any(block::is_not_text)
-        && blocks
-            .iter()
-            .filter_map(block::text)
-            .map(Text::trim)
-            .all(|text| text.is_empty() || text == "Audio reply")
+        && blocks.iter().filter_map(block::text).map(Text::trim).all(|text| text.is_empty() || text == "Audio reply")
 }
 
 /// The trimmed text of an assistant message, whatever other blocks it has, if there is any.
@@ -111,9 +98,7 @@ fn spoken_text(message: &Object<'_>) -> Option<Text<'static>> {
         Some(Value::Array(blocks)) => assistant::join_lines(blocks.iter().filter_map(block::text)),
         _ => message.text("text")?.as_wtf8().to_vec(),
     };
-    Text::from_wtf8(wtf8::trim(&text).to_vec())
-        .opt_string()
-        .map(Text::into_owned)
+    Text::from_wtf8(wtf8::trim(&text).to_vec()).opt_string().map(Text::into_owned)
 }
 
 /// Moves the audio of a supplement to its partner.
@@ -159,21 +144,18 @@ mod tests {
 
     const HELLO: &str = r#"{"role":"assistant","content":" Hello "}"#;
     const HELLO_TEXT: &str = r#"{"role":"assistant","text":"Hello"}"#;
-    const HELLO_BLOCKS: &str =
-        r#"{"role":"Assistant","content":[{"type":"text","text":"Hello"},{"type":"x"}]}"#;
+    const HELLO_BLOCKS: &str = r#"{"role":"Assistant","content":[{"type":"text","text":"Hello"},{"type":"x"}]}"#;
     const SPOKEN: &str = r#"{"role":"assistant","content":[{"type":"text","text":" Audio reply "},{"type":"audio"}],"openclawTtsSupplement":{"spokenText":" Hello "}}"#;
     const DIGEST: &str = r#"{"role":"Assistant","content":[{"type":"audio"}],"openclawTtsSupplement":{"textSha256":" 185f8db32271fe25f561a6fc938b2e264306ec304eda518007d1764826381969 ","spokenText":"x"}}"#;
-    const MERGED: &str =
-        r#"{"role":"assistant","content":[{"type":"text","text":"Hello"},{"type":"audio"}]}"#;
-    const MERGED_TEXT: &str = r#"{"role":"assistant","text":"Hello","content":[{"type":"text","text":"Hello"},{"type":"audio"}]}"#;
-    const MERGED_BLOCKS: &str = r#"{"role":"Assistant","content":[{"type":"text","text":"Hello"},{"type":"x"},{"type":"audio"}]}"#;
+    const MERGED: &str = r#"{"role":"assistant","content":[{"type":"text","text":"Hello"},{"type":"audio"}]}"#;
+    const MERGED_TEXT: &str =
+        r#"{"role":"assistant","text":"Hello","content":[{"type":"text","text":"Hello"},{"type":"audio"}]}"#;
+    const MERGED_BLOCKS: &str =
+        r#"{"role":"Assistant","content":[{"type":"text","text":"Hello"},{"type":"x"},{"type":"audio"}]}"#;
     const USER: &str = r#"{"role":"user","content":"Hello"}"#;
 
     fn merged(list: &[&str], before: Before, later: &[&str]) -> Vec<Shown<'static>> {
-        let later: Vec<_> = table::objects(later)
-            .iter()
-            .filter_map(SupplementKey::of)
-            .collect();
+        let later: Vec<_> = table::objects(later).iter().filter_map(SupplementKey::of).collect();
         merge(table::objects(list), before, &later)
     }
 
@@ -188,10 +170,7 @@ mod tests {
             (&[SPOKEN, HELLO], &[SPOKEN, HELLO]),
             (&[USER, SPOKEN], &[USER, SPOKEN]),
         ] {
-            let messages: Vec<_> = merged(list, Before::Nothing, &[])
-                .into_iter()
-                .map(|shown| shown.message)
-                .collect();
+            let messages: Vec<_> = merged(list, Before::Nothing, &[]).into_iter().map(|shown| shown.message).collect();
             assert_eq!(messages, table::objects(expected), "{list:?}");
         }
     }
@@ -206,10 +185,8 @@ mod tests {
             r#"{"role":"assistant","content":[{"type":"audio"}],"openclawTtsSupplement":{"textSha256":"185F8DB32271FE25F561A6FC938B2E264306EC304EDA518007D1764826381969"}}"#,
             r#"{"role":"user","content":[{"type":"audio"}],"openclawTtsSupplement":{"spokenText":"Hello"}}"#,
         ] {
-            let messages: Vec<_> = merged(&[HELLO, message], Before::Nothing, &[])
-                .into_iter()
-                .map(|shown| shown.message)
-                .collect();
+            let messages: Vec<_> =
+                merged(&[HELLO, message], Before::Nothing, &[]).into_iter().map(|shown| shown.message).collect();
             assert_eq!(messages, table::objects(&[HELLO, message]), "{message}");
         }
     }
@@ -217,24 +194,14 @@ mod tests {
     #[test]
     fn doubts_tell_where_a_partner_may_be() {
         let doubts = |list, before, later| -> Vec<_> {
-            merged(list, before, later)
-                .into_iter()
-                .map(|shown| shown.doubt)
-                .collect()
+            merged(list, before, later).into_iter().map(|shown| shown.doubt).collect()
         };
-        assert_eq!(
-            doubts(&[USER, SPOKEN], Before::Unknown, &[]),
-            [None, Some(Doubt::PartnerBefore)]
-        );
+        assert_eq!(doubts(&[USER, SPOKEN], Before::Unknown, &[]), [None, Some(Doubt::PartnerBefore)]);
         assert_eq!(doubts(&[USER, SPOKEN], Before::Nothing, &[]), [None, None]);
         assert_eq!(doubts(&[HELLO, SPOKEN], Before::Unknown, &[]), [None]);
         let other = r#"{"openclawTtsSupplement":{"spokenText":"other"}}"#;
         assert_eq!(
-            doubts(
-                &[HELLO, HELLO, USER],
-                Before::Nothing,
-                &[other, SPOKEN, DIGEST]
-            ),
+            doubts(&[HELLO, HELLO, USER], Before::Nothing, &[other, SPOKEN, DIGEST]),
             [None, Some(Doubt::SupplementAfter(1)), None]
         );
     }

@@ -58,9 +58,7 @@ fn keep_total(cost: &mut Value<'_>) -> bool {
     let Value::Object(cost) = cost else {
         return false;
     };
-    cost.retain(|key, value| {
-        *key == "total" && matches!(value, Value::Number(number) if number.is_finite())
-    });
+    cost.retain(|key, value| *key == "total" && matches!(value, Value::Number(number) if number.is_finite()));
     !cost.is_empty()
 }
 
@@ -78,34 +76,13 @@ mod tests {
                     r#"{"role":"assistant","usage":{"input":1,"output":-1.5,"total_tokens":0,"extra":9,"cost":{"input":1,"total":0.5}}}"#,
                     r#"{"role":"assistant","usage":{"input":1,"output":-1.5,"total_tokens":0,"cost":{"total":0.5}}}"#,
                 ),
-                (
-                    r#"{"role":"assistant","usage":{"input":"1","output":1e999}}"#,
-                    r#"{"role":"assistant"}"#,
-                ),
-                (
-                    r#"{"role":"assistant","usage":{"cost":{"total":"x"}}}"#,
-                    r#"{"role":"assistant"}"#,
-                ),
-                (
-                    r#"{"role":"assistant","usage":{"cost":5}}"#,
-                    r#"{"role":"assistant"}"#,
-                ),
-                (
-                    r#"{"role":"assistant","usage":[1],"cost":5}"#,
-                    r#"{"role":"assistant"}"#,
-                ),
-                (
-                    r#"{"role":"assistant","cost":{"total":0,"input":1}}"#,
-                    r#"{"role":"assistant","cost":{"total":0}}"#,
-                ),
-                (
-                    r#"{"role":"assistant","cost":{"input":1}}"#,
-                    r#"{"role":"assistant"}"#,
-                ),
-                (
-                    r#"{"role":"Assistant","usage":{"input":1},"cost":{"total":1}}"#,
-                    r#"{"role":"Assistant"}"#,
-                ),
+                (r#"{"role":"assistant","usage":{"input":"1","output":1e999}}"#, r#"{"role":"assistant"}"#),
+                (r#"{"role":"assistant","usage":{"cost":{"total":"x"}}}"#, r#"{"role":"assistant"}"#),
+                (r#"{"role":"assistant","usage":{"cost":5}}"#, r#"{"role":"assistant"}"#),
+                (r#"{"role":"assistant","usage":[1],"cost":5}"#, r#"{"role":"assistant"}"#),
+                (r#"{"role":"assistant","cost":{"total":0,"input":1}}"#, r#"{"role":"assistant","cost":{"total":0}}"#),
+                (r#"{"role":"assistant","cost":{"input":1}}"#, r#"{"role":"assistant"}"#),
+                (r#"{"role":"Assistant","usage":{"input":1},"cost":{"total":1}}"#, r#"{"role":"Assistant"}"#),
             ],
         );
     }

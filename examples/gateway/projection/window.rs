@@ -48,10 +48,7 @@ pub enum Doubt {
 
 impl<'a> Shown<'a> {
     pub(super) fn surely(message: Object<'a>) -> Self {
-        Self {
-            message,
-            doubt: None,
-        }
+        Self { message, doubt: None }
     }
 }
 

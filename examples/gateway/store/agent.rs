@@ -35,11 +35,7 @@ impl AgentId {
             let id = id.replace(REPLACED, "-");
             id.trim_matches('-').chars().take(LENGTH).collect()
         };
-        if id.is_empty() {
-            Self::main()
-        } else {
-            Self(id)
-        }
+        if id.is_empty() { Self::main() } else { Self(id) }
     }
 
     pub fn as_str(&self) -> &str {
@@ -63,9 +59,7 @@ const REPLACED: char = ' ';
 fn is_directory_name(name: &str) -> bool {
     name.len() <= LENGTH
         && name.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
-        && name
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
 }
 
 #[cfg(test)]

@@ -29,11 +29,7 @@ pub(super) fn candidates(
     let by_id = |directory: &Path| session.file_name().map(|name| directory.join(name));
     let by_file = file.and_then(|file| inside(directory, file, settings).or(by_id(directory)));
     let stale = file.is_some_and(|file| is_stale(file, session));
-    let (fresh, last_resort) = if stale {
-        (None, by_file)
-    } else {
-        (by_file, None)
-    };
+    let (fresh, last_resort) = if stale { (None, by_file) } else { (by_file, None) };
     let mut paths = Vec::with_capacity(4);
     let legacy = settings.legacy_transcripts();
     for path in [fresh, by_id(directory), last_resort, by_id(&legacy)] {
@@ -45,8 +41,7 @@ pub(super) fn candidates(
 /// Whether the file is named after a session, and not after this one.
 fn is_stale(file: &str, session: &SessionId) -> bool {
     let name = Path::new(file).file_name().and_then(OsStr::to_str);
-    name.and_then(|name| session_in_name(name))
-        .is_some_and(|named| named != session.as_str())
+    name.and_then(|name| session_in_name(name)).is_some_and(|named| named != session.as_str())
 }
 
 /// The session in `<id>.jsonl`, `<id>-topic-<x>.jsonl` or `<time>_<id>.jsonl`, if it is a UUID.
@@ -67,16 +62,11 @@ fn is_time(text: &str) -> bool {
     let shape = b"dddd-dd-ddT";
     let bytes = text.as_bytes();
     bytes.len() > shape.len()
-        && shape
-            .iter()
-            .zip(bytes)
-            .all(|(expected, byte)| match expected {
-                b'd' => byte.is_ascii_digit(),
-                _ => byte == expected,
-            })
-        && bytes[shape.len()..]
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-+".contains(byte))
+        && shape.iter().zip(bytes).all(|(expected, byte)| match expected {
+            b'd' => byte.is_ascii_digit(),
+            _ => byte == expected,
+        })
+        && bytes[shape.len()..].iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-+".contains(byte))
 }
 
 /// The path that a `sessionFile` stands for, if that is inside.
@@ -220,10 +210,7 @@ mod tests {
         );
         assert_eq!(
             home.candidates("sid", None),
-            [
-                "state/agents/a/sessions/sid.jsonl",
-                "home/.openclaw/sessions/sid.jsonl",
-            ]
+            ["state/agents/a/sessions/sid.jsonl", "home/.openclaw/sessions/sid.jsonl",]
         );
     }
 
@@ -290,11 +277,7 @@ mod tests {
         ] {
             let path = home.touch(file);
             let first = home.candidates("sid", Some(&path)).swap_remove(0);
-            let expected = if accepted {
-                file
-            } else {
-                "state/agents/a/sessions/sid.jsonl"
-            };
+            let expected = if accepted { file } else { "state/agents/a/sessions/sid.jsonl" };
             assert_eq!(first, expected);
         }
     }

@@ -31,9 +31,7 @@ impl StoreFiles {
         }
         let file = {
             let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            files
-                .get_or_insert_mut(path.to_owned(), Arc::default)
-                .clone()
+            files.get_or_insert_mut(path.to_owned(), Arc::default).clone()
         };
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         if file.stamp != stamp {
@@ -41,10 +39,7 @@ impl StoreFiles {
                 tracing::warn!(path = %path.display(), %error, "session store taken as empty");
                 Rows::default()
             });
-            *file = StoreFile {
-                stamp,
-                rows: Arc::new(rows),
-            };
+            *file = StoreFile { stamp, rows: Arc::new(rows) };
         }
         Arc::clone(&file.rows)
     }
@@ -141,11 +136,7 @@ mod tests {
         let files = StoreFiles::default();
         let garbage = directory.path().join("garbage.json");
         fs::write(&garbage, "{oops").unwrap();
-        for path in [
-            garbage.clone(),
-            directory.path().to_owned(),
-            garbage.join("x"),
-        ] {
+        for path in [garbage.clone(), directory.path().to_owned(), garbage.join("x")] {
             assert!(times(&files, &path).is_empty(), "{}", path.display());
         }
     }

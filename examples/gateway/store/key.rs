@@ -52,25 +52,15 @@ impl RequestedKey {
                 }
             }
             None if key == "main" => CanonicalKey::main(default, settings),
-            None if key.starts_with("agent:") => CanonicalKey {
-                key,
-                agent: default,
-            },
-            None => CanonicalKey {
-                key: format!("agent:{default}:{key}"),
-                agent: default,
-            },
+            None if key.starts_with("agent:") => CanonicalKey { key, agent: default },
+            None => CanonicalKey { key: format!("agent:{default}:{key}"), agent: default },
         }
     }
 
     /// The key in the store of `main`, although that agent is configured no more.
     pub(super) fn canonical_of_removed_main(&self, settings: &Settings) -> CanonicalKey {
         let (key, agent) = (fold(&self.0), AgentId::main());
-        if key == main_key(&agent) {
-            CanonicalKey::main(agent, settings)
-        } else {
-            CanonicalKey { key, agent }
-        }
+        if key == main_key(&agent) { CanonicalKey::main(agent, settings) } else { CanonicalKey { key, agent } }
     }
 }
 
@@ -86,18 +76,12 @@ impl CanonicalKey {
         if settings.global_scope {
             Self::shared("global", settings.default_agent())
         } else {
-            Self {
-                key: main_key(&agent),
-                agent,
-            }
+            Self { key: main_key(&agent), agent }
         }
     }
 
     fn shared(word: &str, agent: AgentId) -> Self {
-        Self {
-            key: word.to_lowercase(),
-            agent,
-        }
+        Self { key: word.to_lowercase(), agent }
     }
 
     /// Whether this is `global` or `unknown`.
@@ -152,9 +136,7 @@ fn opaque(key: &str) -> Vec<Range<usize>> {
         return signal_groups(key);
     };
     const THREAD: &str = ":thread:";
-    let marker = (peer..key.len())
-        .rev()
-        .find(|at| starts_with_ignoring_case(key, *at, THREAD));
+    let marker = (peer..key.len()).rev().find(|at| starts_with_ignoring_case(key, *at, THREAD));
     match marker {
         Some(at) => vec![peer..at, at + THREAD.len()..key.len()],
         None => vec![peer..key.len()],
@@ -198,9 +180,7 @@ fn signal_groups(key: &str) -> Vec<Range<usize>> {
 
 /// Whether `prefix`, which is ASCII, stands at byte `at`.
 fn starts_with_ignoring_case(key: &str, at: usize, prefix: &str) -> bool {
-    key.as_bytes()
-        .get(at..at + prefix.len())
-        .is_some_and(|found| found.eq_ignore_ascii_case(prefix.as_bytes()))
+    key.as_bytes().get(at..at + prefix.len()).is_some_and(|found| found.eq_ignore_ascii_case(prefix.as_bytes()))
 }
 
 #[cfg(test)]
@@ -214,13 +194,7 @@ mod tests {
             home: "/home/x".into(),
             store: None,
             global_scope,
-            agents: agents
-                .iter()
-                .map(|id| Agent {
-                    id: AgentId::normalize(id),
-                    default: false,
-                })
-                .collect(),
+            agents: agents.iter().map(|id| Agent { id: AgentId::normalize(id), default: false }).collect(),
         }
     }
 
@@ -232,11 +206,7 @@ mod tests {
     #[track_caller]
     fn assert_canonical(settings: &Settings, cases: &[(&str, &str, &str)]) {
         for (key, expected, agent) in cases {
-            assert_eq!(
-                canonical(key, settings),
-                ((*expected).into(), (*agent).into()),
-                "{key}"
-            );
+            assert_eq!(canonical(key, settings), ((*expected).into(), (*agent).into()), "{key}");
         }
     }
 
@@ -293,16 +263,10 @@ mod tests {
         let settings = settings(&["ops"], false);
         assert_canonical(
             &settings,
-            &[
-                ("agent:main:main", "agent:ops:main", "ops"),
-                ("agent:main:foo", "agent:main:foo", "main"),
-            ],
+            &[("agent:main:main", "agent:ops:main", "ops"), ("agent:main:foo", "agent:main:foo", "main")],
         );
         let key = RequestedKey::parse("agent:main:main").unwrap();
-        assert_eq!(
-            key.canonical_of_removed_main(&settings).key,
-            "agent:main:main"
-        );
+        assert_eq!(key.canonical_of_removed_main(&settings).key, "agent:main:main");
     }
 
     #[test]
@@ -310,17 +274,11 @@ mod tests {
         for (key, folded) in [
             ("A:Signal:Group:AbC=:X", "a:signal:group:AbC=:x"),
             ("xsignal:group:AbC", "xsignal:group:abc"),
-            (
-                "signal:group:A:signal:group:B",
-                "signal:group:A:signal:group:B",
-            ),
+            ("signal:group:A:signal:group:B", "signal:group:A:signal:group:B"),
             ("MATRIX:Channel:!Room:Ex.Org", "matrix:channel:!Room:Ex.Org"),
             ("Agent:X:Matrix:Group:!R", "agent:x:matrix:group:!R"),
             ("x:matrix:group:!R", "x:matrix:group:!r"),
-            (
-                "matrix:group:!R:Thread:A:THREAD:$B",
-                "matrix:group:!R:Thread:A:thread:$B",
-            ),
+            ("matrix:group:!R:Thread:A:THREAD:$B", "matrix:group:!R:Thread:A:thread:$B"),
             ("ÀÉ:signal:group:É", "àé:signal:group:É"),
         ] {
             assert_eq!(fold(key), folded, "{key}");

@@ -63,10 +63,7 @@ impl Row {
             "updatedAt" => updated_at = js::parse(value).ok(),
             _ => {}
         })?;
-        let file = file
-            .as_ref()
-            .and_then(js::Value::opt_string)
-            .map(|file| file.to_utf8().into_owned());
+        let file = file.as_ref().and_then(js::Value::opt_string).map(|file| file.to_utf8().into_owned());
         let session = match id {
             None => None,
             Some(id) => {
@@ -74,16 +71,9 @@ impl Row {
                 (id.is_plain() || file.is_some()).then_some(id)
             }
         };
-        let updated_at = updated_at
-            .and_then(|at| at.as_number())
-            .filter(|at| at.is_finite() && *at >= 0.0)
-            .unwrap_or(0.0);
-        Some(Self {
-            key: key.into(),
-            session,
-            file,
-            updated_at,
-        })
+        let updated_at =
+            updated_at.and_then(|at| at.as_number()).filter(|at| at.is_finite() && *at >= 0.0).unwrap_or(0.0);
+        Some(Self { key: key.into(), session, file, updated_at })
     }
 }
 
@@ -111,9 +101,10 @@ impl SessionId {
 
     /// Whether the id is that of a session with a transcript of its own name.
     fn is_plain(&self) -> bool {
-        let checkpoint = self.0.len().checked_sub(36).is_some_and(|at| {
-            is_uuid(&self.0[at..]) && self.0[..at].to_ascii_lowercase().ends_with(".checkpoint.")
-        });
+        let checkpoint =
+            self.0.len().checked_sub(36).is_some_and(|at| {
+                is_uuid(&self.0[at..]) && self.0[..at].to_ascii_lowercase().ends_with(".checkpoint.")
+            });
         self.file_name().is_some() && !checkpoint
     }
 }
@@ -160,9 +151,7 @@ mod tests {
 
     #[test]
     fn a_row_with_a_strange_id_is_no_row() {
-        for id in [
-            "5", "null", "\"\"", "\" \"", "\"..\"", "\"a/b\"", "\"a b\"", "\"é\"",
-        ] {
+        for id in ["5", "null", "\"\"", "\" \"", "\"..\"", "\"a/b\"", "\"a b\"", "\"é\""] {
             assert_eq!(row(&format!("{{\"sessionId\":{id}}}")), None, "{id}");
         }
         for json in ["null", "[]", "\"x\"", "5"] {

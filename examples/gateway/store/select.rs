@@ -50,12 +50,11 @@ impl Sessions {
                 stores.extend(settings.discovered_stores(&canonical.agent));
             }
             let names = [canonical.key.as_str(), key.as_str()];
-            self.freshest(stores, &names, canonical.is_shared())
-                .map(|(store, row)| Found {
-                    key: canonical,
-                    store,
-                    row,
-                })
+            self.freshest(stores, &names, canonical.is_shared()).map(|(store, row)| Found {
+                key: canonical,
+                store,
+                row,
+            })
         })
     }
 
@@ -70,30 +69,18 @@ impl Sessions {
         let main = main_key(&agent);
         let names = [canonical.key.as_str(), key.as_str(), &main];
         let (store, row) = self.freshest(settings.discovered_stores(&agent), &names, false)?;
-        Some(Found {
-            key: canonical,
-            store,
-            row,
-        })
+        Some(Found { key: canonical, store, row })
     }
 
     /// The freshest row under these names. Of stores with equally fresh rows the last one wins.
-    fn freshest(
-        &self,
-        stores: Vec<PathBuf>,
-        names: &[&str],
-        exactly: bool,
-    ) -> Option<(PathBuf, Row)> {
+    fn freshest(&self, stores: Vec<PathBuf>, names: &[&str], exactly: bool) -> Option<(PathBuf, Row)> {
         let mut best: Option<(PathBuf, Row)> = None;
         for store in stores {
             let rows = self.stores.rows(&store);
             let Some(row) = freshest(&rows, names, exactly) else {
                 continue;
             };
-            if best
-                .as_ref()
-                .is_none_or(|(_, best)| row.updated_at >= best.updated_at)
-            {
+            if best.as_ref().is_none_or(|(_, best)| row.updated_at >= best.updated_at) {
                 best = Some((store, row.clone()));
             }
         }
@@ -127,13 +114,11 @@ fn freshest<'a>(rows: &'a Rows, names: &[&str], exactly: bool) -> Option<&'a Row
         alike.find(|row| row.key == *name)
     });
     let alike = names.iter().flat_map(|name| rows.alike(name));
-    exact.chain(alike.filter(|_| !exactly)).reduce(|best, row| {
-        if row.updated_at > best.updated_at {
-            row
-        } else {
-            best
-        }
-    })
+    exact.chain(alike.filter(|_| !exactly)).reduce(
+        |best, row| {
+            if row.updated_at > best.updated_at { row } else { best }
+        },
+    )
 }
 
 #[cfg(test)]
@@ -164,11 +149,7 @@ mod tests {
                 global_scope: false,
                 agents: Vec::new(),
             };
-            Self {
-                _temp: temp,
-                settings,
-                sessions: Sessions::default(),
-            }
+            Self { _temp: temp, settings, sessions: Sessions::default() }
         }
 
         /// The canonical key and the session's id.
@@ -264,15 +245,9 @@ mod tests {
                        "agent:main:foo":{"sessionId":"oldfoo","updatedAt":5},
                        "agent:main:older":{"sessionId":"older","updatedAt":1}}"#,
             ),
-            (
-                "agents/ops/sessions/sessions.json",
-                r#"{"agent:ops:main":{"sessionId":"opsmain"}}"#,
-            ),
+            ("agents/ops/sessions/sessions.json", r#"{"agent:ops:main":{"sessionId":"opsmain"}}"#),
         ]);
-        state.settings.agents = vec![Agent {
-            id: AgentId::normalize("ops"),
-            default: true,
-        }];
+        state.settings.agents = vec![Agent { id: AgentId::normalize("ops"), default: true }];
         state.assert_finds(&[
             ("main", Some(("agent:ops:main", "opsmain"))),
             ("agent:main:main", Some(("agent:main:main", "oldmain"))),
@@ -281,10 +256,7 @@ mod tests {
             ("agent:main:older", Some(("agent:main:older", "oldmain"))),
         ]);
         fs::remove_file(state.settings.state.join(MAIN)).unwrap();
-        state.assert_finds(&[
-            ("agent:main:main", Some(("agent:ops:main", "opsmain"))),
-            ("agent:main:foo", None),
-        ]);
+        state.assert_finds(&[("agent:main:main", Some(("agent:ops:main", "opsmain"))), ("agent:main:foo", None)]);
     }
 
     #[test]
@@ -301,9 +273,7 @@ mod tests {
         let transcript = |key| {
             let key = RequestedKey::parse(key).unwrap();
             let session = state.sessions.find(&key, &state.settings).unwrap();
-            session
-                .transcript
-                .map(|path| path.file_name().unwrap().to_owned())
+            session.transcript.map(|path| path.file_name().unwrap().to_owned())
         };
         assert_eq!(transcript("a").unwrap(), "sid.jsonl");
         assert_eq!(transcript("b"), None);

@@ -33,9 +33,7 @@ impl Settings {
     /// The agent whose sessions go by bare keys.
     pub fn default_agent(&self) -> AgentId {
         let chosen = self.agents.iter().find(|agent| agent.default);
-        chosen
-            .or(self.agents.first())
-            .map_or_else(AgentId::main, |agent| agent.id.clone())
+        chosen.or(self.agents.first()).map_or_else(AgentId::main, |agent| agent.id.clone())
     }
 
     /// Whether `main` was an agent once and is none any more: others are listed, and it is not.
@@ -59,8 +57,7 @@ impl Settings {
 
     /// Whether an agent may have stores besides [`store_of`](Self::store_of).
     pub fn stores_are_discovered(&self) -> bool {
-        self.template()
-            .is_some_and(|template| template.contains(AGENT))
+        self.template().is_some_and(|template| template.contains(AGENT))
     }
 
     /// The stores of an agent that lie in the state directory.
@@ -81,10 +78,7 @@ impl Settings {
     }
 
     fn template(&self) -> Option<&str> {
-        self.store
-            .as_deref()
-            .map(str::trim)
-            .filter(|template| !template.is_empty())
+        self.store.as_deref().map(str::trim).filter(|template| !template.is_empty())
     }
 
     fn agents_root(&self) -> PathBuf {
@@ -106,8 +100,7 @@ const USUAL_STORE: &str = "sessions/sessions.json";
 
 /// A name that says nothing normalises to `main` but is not the directory of that agent.
 fn names_agent(directory: &str, agent: &AgentId) -> bool {
-    AgentId::normalize(directory) == *agent
-        && (!agent.is_main() || directory.eq_ignore_ascii_case("main"))
+    AgentId::normalize(directory) == *agent && (!agent.is_main() || directory.eq_ignore_ascii_case("main"))
 }
 
 #[cfg(test)]
@@ -127,10 +120,7 @@ mod tests {
     }
 
     fn agent(id: &str, default: bool) -> Agent {
-        Agent {
-            id: AgentId::normalize(id),
-            default,
-        }
+        Agent { id: AgentId::normalize(id), default }
     }
 
     #[test]

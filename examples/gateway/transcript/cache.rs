@@ -21,8 +21,7 @@ impl Transcripts {
     /// The transcript at this path. Does not read it.
     pub fn at(&self, path: &Path) -> Arc<Transcript> {
         let mut transcripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let transcript =
-            transcripts.get_or_insert_mut_ref(path, || Arc::new(Transcript::new(path)));
+        let transcript = transcripts.get_or_insert_mut_ref(path, || Arc::new(Transcript::new(path)));
         Arc::clone(transcript)
     }
 }

@@ -68,18 +68,13 @@ impl Reader<'_> {
             _ => 0,
         };
         let rest = minute * MINUTE + second.unwrap_or(0) * SECOND + milliseconds;
-        let is_time =
-            minute < 60 && second.unwrap_or(0) < 60 && (hour < 24 || hour == 24 && rest == 0);
+        let is_time = minute < 60 && second.unwrap_or(0) < 60 && (hour < 24 || hour == 24 && rest == 0);
         is_time.then_some(hour * HOUR + rest)
     }
 
     /// The digits after the point, in milliseconds.
     fn fraction(&mut self) -> Option<i64> {
-        let length = self
-            .0
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let length = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let (digits, rest) = self.0.split_at(length);
         self.0 = rest;
         let digit = |at| digits.get(at).map_or(0, |byte| i64::from(byte - b'0'));
@@ -108,21 +103,14 @@ impl Reader<'_> {
 
     /// Two digits after `mark`. `Some(None)` if there is no mark.
     fn part(&mut self, mark: u8) -> Option<Option<i64>> {
-        if self.skip(mark) {
-            self.digits(2).map(Some)
-        } else {
-            Some(None)
-        }
+        if self.skip(mark) { self.digits(2).map(Some) } else { Some(None) }
     }
 
     /// A number of exactly so many digits.
     fn digits(&mut self, count: usize) -> Option<i64> {
         let (digits, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
-        digits.iter().try_fold(0, |number, byte| {
-            byte.is_ascii_digit()
-                .then(|| number * 10 + i64::from(byte - b'0'))
-        })
+        digits.iter().try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0')))
     }
 
     fn skip(&mut self, byte: u8) -> bool {
@@ -136,11 +124,7 @@ impl Reader<'_> {
 fn days_before(year: i64, month: i64) -> i64 {
     // Years are counted from March, so that a leap day is the last of its year; eras of 400 years
     // have all the same number of days.
-    let (year, month) = if month < 3 {
-        (year - 1, month + 9)
-    } else {
-        (year, month - 3)
-    };
+    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
     let (era, year) = (year.div_euclid(400), year.rem_euclid(400));
     let days = year * 365 + year / 4 - year / 100 + (153 * month + 2) / 5;
     era * 146_097 + days - 719_468
@@ -149,9 +133,7 @@ fn days_before(year: i64, month: i64) -> i64 {
 /// A time of the local clocks, given as if they showed UTC.
 fn from_local(time: i64) -> i64 {
     let utc = |time| {
-        let clock = Timestamp::from_millisecond(time)
-            .ok()?
-            .to_zoned(TimeZone::UTC);
+        let clock = Timestamp::from_millisecond(time).ok()?.to_zoned(TimeZone::UTC);
         let local = TimeZone::system().to_timestamp(clock.datetime()).ok()?;
         Some(local.as_millisecond())
     };

@@ -23,10 +23,7 @@ pub struct Transcript {
 
 impl Transcript {
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            indexed: RwLock::default(),
-        }
+        Self { path: path.into(), indexed: RwLock::default() }
     }
 
     pub fn path(&self) -> &Path {
@@ -72,11 +69,7 @@ impl View<'_> {
 
     /// The full history.
     pub fn history(&self) -> Selection<'_> {
-        Selection {
-            file: &self.file,
-            first_seq: 1,
-            picks: Picks::History(&self.indexed),
-        }
+        Selection { file: &self.file, first_seq: 1, picks: Picks::History(&self.indexed) }
     }
 
     /// The last messages as a read with this limit sees them.
@@ -91,17 +84,13 @@ impl View<'_> {
 
     /// Where the transcript ends at this moment.
     pub fn position(&self) -> Position {
-        Position {
-            generation: self.indexed.generation,
-            lines: self.indexed.index.lines().len(),
-        }
+        Position { generation: self.indexed.generation, lines: self.indexed.index.lines().len() }
     }
 
     /// What has happened to the history since then.
     pub fn since(&self, then: Position) -> Change {
-        let added = (then.generation == self.indexed.generation)
-            .then(|| self.indexed.index.added_since(then.lines))
-            .flatten();
+        let added =
+            (then.generation == self.indexed.generation).then(|| self.indexed.index.added_since(then.lines)).flatten();
         added.map_or(Change::Rewritten, Change::Appended)
     }
 }
@@ -139,9 +128,7 @@ impl Selection<'_> {
         match &self.picks {
             Picks::History(indexed) => {
                 let history = indexed.index.history().get(range).unwrap_or_default();
-                let lines = history
-                    .iter()
-                    .map(|line| indexed.index.lines()[*line as usize]);
+                let lines = history.iter().map(|line| indexed.index.lines()[*line as usize]);
                 RawMessages::read(self.file, first_seq, lines.map(Pick::Record))
             }
             Picks::Window(picks) => {

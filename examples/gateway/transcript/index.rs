@@ -48,9 +48,7 @@ impl Index {
     /// Adds the next line of the file.
     pub(super) fn push(&mut self, line: Line) {
         let number = self.lines.len() as u32;
-        let Facts {
-            id, parent, flags, ..
-        } = line.facts;
+        let Facts { id, parent, flags, .. } = line.facts;
         self.lines.push(line);
         if flags.has(Flags::COMPACTION) {
             self.intact_from = self.lines.len();
@@ -59,9 +57,7 @@ impl Index {
         let continues = match self.leaf {
             // All records are history until the first linked one.
             None => !flags.has(Flags::LINKED),
-            Some(leaf) if flags.has(Flags::LINKED) => {
-                parent == leaf && !known && id != self.end && !self.looped
-            }
+            Some(leaf) if flags.has(Flags::LINKED) => parent == leaf && !known && id != self.end && !self.looped,
             // Off the way, unless it takes or fills a place on it.
             Some(_) => {
                 self.unsettled |= known || id != Id::NONE && id == self.end;
@@ -143,9 +139,7 @@ struct Ids(HashTable<u32>);
 
 impl Ids {
     fn find(&self, id: Id, lines: &[Line]) -> Option<u32> {
-        self.0
-            .find(id.bits(), |line| lines[*line as usize].facts.id == id)
-            .copied()
+        self.0.find(id.bits(), |line| lines[*line as usize].facts.id == id).copied()
     }
 
     /// Says which line had the id before.
@@ -154,8 +148,7 @@ impl Ids {
         match self.0.find_mut(id.bits(), |line| id_of(line) == id) {
             Some(line) => Some(std::mem::replace(line, number)),
             None => {
-                self.0
-                    .insert_unique(id.bits(), number, |line| id_of(line).bits());
+                self.0.insert_unique(id.bits(), number, |line| id_of(line).bits());
                 None
             }
         }
@@ -171,10 +164,7 @@ mod tests {
     use super::{super::scan::scan, *};
 
     fn line(json: &str) -> Line {
-        Line {
-            offset: 0,
-            facts: scan(json.as_bytes()).unwrap(),
-        }
+        Line { offset: 0, facts: scan(json.as_bytes()).unwrap() }
     }
 
     fn index(lines: &[&str]) -> Index {
@@ -195,10 +185,7 @@ mod tests {
 
     #[track_caller]
     fn assert_history(records: &[(&str, Option<&str>)], history: &[u32]) {
-        let lines: Vec<_> = records
-            .iter()
-            .map(|(id, parent)| record(id, *parent))
-            .collect();
+        let lines: Vec<_> = records.iter().map(|(id, parent)| record(id, *parent)).collect();
         let lines: Vec<_> = lines.iter().map(String::as_str).collect();
         assert_eq!(index(&lines).history(), history);
     }
@@ -216,14 +203,8 @@ mod tests {
 
     #[test]
     fn with_links_the_way_to_the_last_of_them_is() {
-        assert_history(
-            &[("a", Some("-")), ("b", Some("a")), ("c", Some("b"))],
-            &[0, 1, 2],
-        );
-        assert_history(
-            &[("a", Some("-")), ("b", Some("a")), ("c", Some("a"))],
-            &[0, 2],
-        );
+        assert_history(&[("a", Some("-")), ("b", Some("a")), ("c", Some("b"))], &[0, 1, 2]);
+        assert_history(&[("a", Some("-")), ("b", Some("a")), ("c", Some("a"))], &[0, 2]);
         assert_history(&[("a", Some("gone")), ("b", Some("a"))], &[0, 1]);
         assert_history(&[("x", None), ("a", Some("x")), ("y", None)], &[0, 1]);
         assert_history(&[("x", None), ("a", Some("-"))], &[1]);
@@ -231,15 +212,7 @@ mod tests {
 
     #[test]
     fn a_later_record_of_the_same_id_takes_the_place() {
-        assert_history(
-            &[
-                ("a", Some("-")),
-                ("b", Some("a")),
-                ("a", Some("-")),
-                ("c", Some("b")),
-            ],
-            &[2, 1, 3],
-        );
+        assert_history(&[("a", Some("-")), ("b", Some("a")), ("a", Some("-")), ("c", Some("b"))], &[2, 1, 3]);
         assert_history(&[("a", Some("-")), ("b", Some("a")), ("b", None)], &[2]);
     }
 
@@ -252,10 +225,7 @@ mod tests {
     fn a_loop_is_no_history() {
         assert_history(&[("x", Some("-")), ("a", Some("a"))], &[]);
         assert_history(&[("a", Some("b")), ("b", Some("a"))], &[]);
-        assert_history(
-            &[("a", Some("b")), ("b", Some("a")), ("c", Some("-"))],
-            &[2],
-        );
+        assert_history(&[("a", Some("b")), ("b", Some("a")), ("c", Some("-"))], &[2]);
     }
 
     #[test]
@@ -291,10 +261,7 @@ mod tests {
     fn stated(lines: &[Line]) -> Vec<u32> {
         let counted = |number: &u32| lines[*number as usize].facts.flags.has(Flags::COUNTED);
         let all = 0..lines.len() as u32;
-        let Some(leaf) = lines
-            .iter()
-            .rfind(|line| line.facts.flags.has(Flags::LINKED))
-        else {
+        let Some(leaf) = lines.iter().rfind(|line| line.facts.flags.has(Flags::LINKED)) else {
             return all.filter(counted).collect();
         };
         let (mut way, mut seen, mut next) = (Vec::new(), HashSet::new(), leaf.facts.id);

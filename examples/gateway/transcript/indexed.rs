@@ -131,10 +131,7 @@ impl Indexed {
 
     fn add(&mut self, line: FileLine<'_>) {
         let facts = scan(line.text);
-        let known = facts.map(|facts| Line {
-            offset: line.offset,
-            facts,
-        });
+        let known = facts.map(|facts| Line { offset: line.offset, facts });
         match known {
             Some(known) if line.is_complete => self.index.push(known),
             Some(known) if known.facts.flags.has(Flags::RECORD) => {
@@ -204,9 +201,6 @@ pub(super) fn regular(metadata: &Metadata) -> io::Result<()> {
     } else if metadata.is_dir() {
         Err(ErrorKind::IsADirectory.into())
     } else {
-        Err(io::Error::new(
-            ErrorKind::InvalidInput,
-            "not a regular file",
-        ))
+        Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"))
     }
 }

@@ -24,12 +24,7 @@ pub(super) struct FileLine<'a> {
 }
 
 /// Calls `line` for each line of the file between two offsets, the last of which may be cut short.
-pub(super) fn for_each(
-    file: &File,
-    from: u64,
-    to: u64,
-    mut line: impl FnMut(FileLine<'_>),
-) -> io::Result<()> {
+pub(super) fn for_each(file: &File, from: u64, to: u64, mut line: impl FnMut(FileLine<'_>)) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK.min(usize::try_from(to - from).unwrap_or(CHUNK))];
     // The buffer begins with the line that begins at this offset.
     let mut offset = from;
@@ -62,11 +57,7 @@ pub(super) fn for_each(
         offset += start as u64;
     }
     if filled > 0 {
-        line(FileLine {
-            offset,
-            text: &buffer[..filled],
-            is_complete: false,
-        });
+        line(FileLine { offset, text: &buffer[..filled], is_complete: false });
     }
     Ok(())
 }
@@ -93,12 +84,7 @@ mod tests {
     fn a_line_ends_with_a_newline_and_perhaps_a_return_before_it() {
         assert_eq!(
             lines(b"a\n\r\nb\r\r\nc\rd", 0),
-            [
-                (0, "a".into(), true),
-                (2, "".into(), true),
-                (4, "b\r".into(), true),
-                (8, "c\rd".into(), false),
-            ]
+            [(0, "a".into(), true), (2, "".into(), true), (4, "b\r".into(), true), (8, "c\rd".into(), false),]
         );
         assert_eq!(lines(b"a\nb\n", 2), [(2, "b".into(), true)]);
         assert_eq!(lines(b"", 0), []);

@@ -71,9 +71,7 @@ mod tests {
 
     #[track_caller]
     fn assert_message(record: &str, expected: &str) {
-        let Ok(Value::Object(record)) = js::parse(record.as_bytes()) else {
-            panic!("a record")
-        };
+        let Ok(Value::Object(record)) = js::parse(record.as_bytes()) else { panic!("a record") };
         let mut json = Vec::new();
         match message(record, 7, 5.0) {
             Some(message) => message.write(&mut json),
@@ -92,10 +90,7 @@ mod tests {
             r#"{"id":5,"timestamp":1.5,"message":{}}"#,
             r#"{"__openclaw":{"recordTimestampMs":1.5,"seq":7}}"#,
         );
-        assert_message(
-            r#"{"timestamp":1e999,"message":{}}"#,
-            r#"{"__openclaw":{"seq":7}}"#,
-        );
+        assert_message(r#"{"timestamp":1e999,"message":{}}"#, r#"{"__openclaw":{"seq":7}}"#);
     }
 
     #[test]
@@ -104,14 +99,8 @@ mod tests {
             r#"{"id":"a","message":{"__openclaw":{"seq":9,"x":1},"role":"user"}}"#,
             r#"{"__openclaw":{"seq":7,"x":1,"id":"a"},"role":"user"}"#,
         );
-        assert_message(
-            r#"{"message":{"__openclaw":{"id":"kept"}}}"#,
-            r#"{"__openclaw":{"id":"kept","seq":7}}"#,
-        );
-        assert_message(
-            r#"{"message":{"__openclaw":[1]}}"#,
-            r#"{"__openclaw":{"seq":7}}"#,
-        );
+        assert_message(r#"{"message":{"__openclaw":{"id":"kept"}}}"#, r#"{"__openclaw":{"id":"kept","seq":7}}"#);
+        assert_message(r#"{"message":{"__openclaw":[1]}}"#, r#"{"__openclaw":{"seq":7}}"#);
     }
 
     #[test]
@@ -126,9 +115,7 @@ mod tests {
         let said = r#"{"role":"system","content":[{"type":"text","text":"Compaction"}]"#;
         assert_message(
             r#"{"type":"compaction","id":"c","timestamp":"1970-01-01","summary":"s"}"#,
-            &format!(
-                r#"{said},"timestamp":0,"__openclaw":{{"kind":"compaction","id":"c","seq":7}}}}"#
-            ),
+            &format!(r#"{said},"timestamp":0,"__openclaw":{{"kind":"compaction","id":"c","seq":7}}}}"#),
         );
         assert_message(
             r#"{"type":"compaction","timestamp":9,"message":0}"#,

@@ -49,15 +49,8 @@ struct RawLine {
 
 impl RawMessages {
     /// Reads these lines, the first of which has this number.
-    pub(super) fn read(
-        file: &File,
-        first_seq: usize,
-        picks: impl IntoIterator<Item = Pick>,
-    ) -> io::Result<Self> {
-        let mut messages = Self {
-            first_seq,
-            ..Self::default()
-        };
+    pub(super) fn read(file: &File, first_seq: usize, picks: impl IntoIterator<Item = Pick>) -> io::Result<Self> {
+        let mut messages = Self { first_seq, ..Self::default() };
         let mut run = Run::default();
         for pick in picks {
             let bytes = pick.bytes();
@@ -67,10 +60,9 @@ impl RawMessages {
             }
             run.bytes.end = run.bytes.end.max(bytes.end);
             let at = |offset: u64| run.place + (offset - run.bytes.start) as usize;
-            messages.lines.push(RawLine {
-                bytes: at(bytes.start)..at(bytes.end),
-                is_stand_in: matches!(pick, Pick::StandIn(_)),
-            });
+            messages
+                .lines
+                .push(RawLine { bytes: at(bytes.start)..at(bytes.end), is_stand_in: matches!(pick, Pick::StandIn(_)) });
         }
         run.read(file, &mut messages.bytes)?;
         Ok(messages)
@@ -110,10 +102,7 @@ struct Run {
 
 impl Run {
     fn starting(offset: u64, place: usize) -> Self {
-        Self {
-            bytes: offset..offset,
-            place,
-        }
+        Self { bytes: offset..offset, place }
     }
 
     fn takes(&self, bytes: &Range<u64>) -> bool {

@@ -55,12 +55,7 @@ pub(super) fn scan(line: &[u8]) -> Option<Facts> {
     let length = line.len() as u32;
     let oversized = Flags::OVERSIZED.only_if(is_oversized(line));
     if !is_record {
-        return (!wtf8::is_blank(line)).then_some(Facts {
-            id: Id::NONE,
-            parent: Id::NONE,
-            length,
-            flags: oversized,
-        });
+        return (!wtf8::is_blank(line)).then_some(Facts { id: Id::NONE, parent: Id::NONE, length, flags: oversized });
     }
     Some(Facts {
         id,
@@ -174,16 +169,7 @@ mod tests {
 
     #[test]
     fn blank_lines_are_no_lines() {
-        for line in [
-            "",
-            "   ",
-            "\t",
-            "\u{a0}",
-            "\u{feff}",
-            "\u{b}\u{c}",
-            "\u{2028}\u{2029}",
-            "\r",
-        ] {
+        for line in ["", "   ", "\t", "\u{a0}", "\u{feff}", "\u{b}\u{c}", "\u{2028}\u{2029}", "\r"] {
             assert_eq!(scan(line.as_bytes()), None, "{line:?}");
         }
         assert_eq!(facts("\u{200b}").length, 3);
@@ -191,15 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_junk() {
-        for line in [
-            "{not json",
-            "[1]",
-            "5",
-            "null",
-            "{} x",
-            "\u{feff}{}",
-            "{\"id\":\"a\",}",
-        ] {
+        for line in ["{not json", "[1]", "5", "null", "{} x", "\u{feff}{}", "{\"id\":\"a\",}"] {
             assert_eq!(facts(line).flags, Flags::NONE, "{line:?}");
         }
     }
@@ -249,22 +227,15 @@ mod tests {
     #[test]
     fn ids_are_equal_as_texts() {
         let parent = |line| facts(line).parent;
-        assert_eq!(
-            facts(r#"{"id":"a\u0062"}"#).id,
-            parent(r#"{"parentId":"ab"}"#)
-        );
+        assert_eq!(facts(r#"{"id":"a\u0062"}"#).id, parent(r#"{"parentId":"ab"}"#));
         assert_ne!(facts(r#"{"id":"b"}"#).id, parent(r#"{"parentId":" b"}"#));
         assert_eq!(parent(r#"{"parentId":"\t"}"#), Id::NONE);
-        assert_eq!(
-            scan(b"{\"id\":\"\xFF\"}").unwrap().id,
-            facts("{\"id\":\"\u{fffd}\"}").id
-        );
+        assert_eq!(scan(b"{\"id\":\"\xFF\"}").unwrap().id, facts("{\"id\":\"\u{fffd}\"}").id);
     }
 
     #[test]
     fn length_is_that_of_the_text() {
-        let line =
-            |fill: &[u8], count: usize| [b"{\"a\":\"", &*fill.repeat(count), b"\"}"].concat();
+        let line = |fill: &[u8], count: usize| [b"{\"a\":\"", &*fill.repeat(count), b"\"}"].concat();
         let is_oversized = |line: &[u8]| scan(line).unwrap().flags.has(Flags::OVERSIZED);
         let room = OVERSIZED - 8;
         assert!(!is_oversized(&line(b"x", room)));

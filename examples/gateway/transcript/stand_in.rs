@@ -46,19 +46,10 @@ pub(super) fn stand_in(start: &[u8]) -> Object<'static> {
 }
 
 fn message(role: Option<Text<'static>>) -> Object<'static> {
-    let text = Object::from([
-        ("type", "text"),
-        ("text", "[chat.history omitted: message too large]"),
-    ]);
-    let meta = Object::from([
-        ("truncated", Value::from(true)),
-        ("reason", "oversized".into()),
-    ]);
+    let text = Object::from([("type", "text"), ("text", "[chat.history omitted: message too large]")]);
+    let meta = Object::from([("truncated", Value::from(true)), ("reason", "oversized".into())]);
     Object::from([
-        (
-            "role",
-            Value::from(role.unwrap_or_else(|| "assistant".into())),
-        ),
+        ("role", Value::from(role.unwrap_or_else(|| "assistant".into()))),
         ("content", vec![text.into()].into()),
         ("__openclaw", meta.into()),
     ])
@@ -75,9 +66,7 @@ fn string(text: &[u8], name: &str) -> Option<Text<'static>> {
 
 /// The value of the first `"name": 1`.
 fn number(text: &[u8], name: &str) -> Option<f64> {
-    values(text, name)
-        .find_map(|(_, value)| number_at_start(value))
-        .filter(|number| number.is_finite())
+    values(text, name).find_map(|(_, value)| number_at_start(value)).filter(|number| number.is_finite())
 }
 
 /// Where `"name":` stands, and what follows it, for each place where it does.
@@ -182,18 +171,9 @@ mod tests {
 
     #[test]
     fn a_time_is_looked_for_before_the_message_only() {
-        assert_stand_in(
-            r#"{"message":{"timestamp":5}"#,
-            r#"{"message":{"role":"assistant",…}"#,
-        );
-        assert_stand_in(
-            r#"{"timestamp":-1.5e3x"#,
-            r#"{"timestamp":-1500,"message":{"role":"assistant",…}"#,
-        );
-        assert_stand_in(
-            r#"{"timestamp":"","timestamp":1.e"#,
-            r#"{"timestamp":1,"message":{"role":"assistant",…}"#,
-        );
+        assert_stand_in(r#"{"message":{"timestamp":5}"#, r#"{"message":{"role":"assistant",…}"#);
+        assert_stand_in(r#"{"timestamp":-1.5e3x"#, r#"{"timestamp":-1500,"message":{"role":"assistant",…}"#);
+        assert_stand_in(r#"{"timestamp":"","timestamp":1.e"#, r#"{"timestamp":1,"message":{"role":"assistant",…}"#);
     }
 
     #[test]

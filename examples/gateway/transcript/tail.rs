@@ -35,10 +35,7 @@ pub(super) fn tail(indexed: &Indexed, file: &File, limit: usize) -> io::Result<V
         if line.facts.flags.has(Flags::OVERSIZED) {
             records.push(Record::standing_in(line, file)?);
         } else if line.facts.flags.has(Flags::RECORD) {
-            records.push(Record {
-                facts: line.facts,
-                pick: Pick::Record(line),
-            });
+            records.push(Record { facts: line.facts, pick: Pick::Record(line) });
         }
     }
     let history = history(&records).into_iter();
@@ -52,11 +49,7 @@ fn window(indexed: &Indexed, count: usize) -> Vec<Line> {
     let is_inside = |line: &&Line| start == 0 || line.offset > start;
     let lines = indexed.index.lines().iter().rev().copied();
     let torn = indexed.torn().into_iter();
-    let mut window: Vec<Line> = torn
-        .chain(lines)
-        .take_while(|line| is_inside(&line))
-        .take(count)
-        .collect();
+    let mut window: Vec<Line> = torn.chain(lines).take_while(|line| is_inside(&line)).take(count).collect();
     window.reverse();
     window
 }
@@ -96,9 +89,7 @@ impl Record {
 
 /// The records that are history if these are all there are.
 fn history(records: &[Record]) -> Vec<Record> {
-    let leaf = records
-        .iter()
-        .rfind(|record| record.facts.flags.has(Flags::LINKED));
+    let leaf = records.iter().rfind(|record| record.facts.flags.has(Flags::LINKED));
     let Some(leaf) = leaf else {
         return records.to_vec();
     };
@@ -116,9 +107,7 @@ fn history(records: &[Record]) -> Vec<Record> {
         next = records[*at].facts.parent;
     }
     let before = way.last().map_or(&[][..], |first| &records[..*first]);
-    let compaction = before
-        .iter()
-        .rposition(|record| record.facts.flags.has(Flags::COMPACTION));
+    let compaction = before.iter().rposition(|record| record.facts.flags.has(Flags::COMPACTION));
     way.extend(compaction);
     way.into_iter().rev().map(|at| records[at]).collect()
 }

@@ -61,28 +61,24 @@ impl Watcher {
         let shared = Arc::new(Shared(Mutex::new(State::new(system))));
 
         let hearer = Arc::downgrade(&shared);
-        thread::Builder::new()
-            .name("watch-events".to_owned())
-            .spawn(move || {
-                for event in events {
-                    let Some(shared) = hearer.upgrade() else {
-                        break;
-                    };
-                    shared.lock().heard(event);
-                }
-            })?;
+        thread::Builder::new().name("watch-events".to_owned()).spawn(move || {
+            for event in events {
+                let Some(shared) = hearer.upgrade() else {
+                    break;
+                };
+                shared.lock().heard(event);
+            }
+        })?;
 
         let poller = Arc::downgrade(&shared);
-        thread::Builder::new()
-            .name("watch-poll".to_owned())
-            .spawn(move || {
-                loop {
-                    thread::sleep(poll);
-                    if !Shared::look_at_all(&poller) {
-                        break;
-                    }
+        thread::Builder::new().name("watch-poll".to_owned()).spawn(move || {
+            loop {
+                thread::sleep(poll);
+                if !Shared::look_at_all(&poller) {
+                    break;
                 }
-            })?;
+            }
+        })?;
 
         Ok(Self { shared })
     }
@@ -93,11 +89,7 @@ impl Watcher {
         // no file, and nothing will ever be heard of it.
         let file = path::absolute(&file).unwrap_or_else(|_| file.as_ref().to_owned());
         let changes = self.shared.lock().add(&file);
-        Watched {
-            file,
-            changes,
-            shared: Arc::clone(&self.shared),
-        }
+        Watched { file, changes, shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -380,9 +372,7 @@ mod tests {
     async fn a_thousand_handles_in_one_folder_share_one_watch_and_leave_nothing() {
         let folder = TempDir::new().unwrap();
         let watcher = hearing();
-        let handles: Vec<_> = (0..1000)
-            .map(|n| watcher.watch(folder.path().join(format!("log-{}", n % 10))))
-            .collect();
+        let handles: Vec<_> = (0..1000).map(|n| watcher.watch(folder.path().join(format!("log-{}", n % 10)))).collect();
         assert_eq!(watcher.shared.lock().folders_watched(), 1);
         assert_eq!(watcher.shared.lock().files().len(), 10);
         drop(handles);

@@ -42,10 +42,7 @@ pub fn of(path: &Path) -> BTreeSet<Point> {
             Some(Component::CurDir) | None => continue,
         };
         let here = at.join(name);
-        let point = Point {
-            folder: at.clone(),
-            name: name.to_owned(),
-        };
+        let point = Point { folder: at.clone(), name: name.to_owned() };
         match fs::symlink_metadata(&here) {
             Ok(found) if found.is_symlink() => {
                 points.insert(point);
@@ -70,10 +67,7 @@ pub fn of(path: &Path) -> BTreeSet<Point> {
 
 /// The components of a path, last first.
 fn steps(path: &Path) -> Vec<OsString> {
-    path.components()
-        .rev()
-        .map(|component| component.as_os_str().to_owned())
-        .collect()
+    path.components().rev().map(|component| component.as_os_str().to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -83,10 +77,7 @@ mod tests {
     use super::*;
 
     fn points(path: &Path) -> Vec<(PathBuf, String)> {
-        of(path)
-            .into_iter()
-            .map(|point| (point.folder, point.name.into_string().unwrap()))
-            .collect()
+        of(path).into_iter().map(|point| (point.folder, point.name.into_string().unwrap())).collect()
     }
 
     /// A scratch folder whose own path holds no link.

@@ -25,8 +25,7 @@ impl Stamp {
 fn seen(found: &fs::Metadata) -> Seen {
     use std::os::unix::fs::MetadataExt;
 
-    let nanoseconds =
-        |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+    let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
     [
         found.dev().into(),
         found.ino().into(),

@@ -39,11 +39,7 @@ struct Folder {
 
 impl State {
     pub fn new(system: Option<RecommendedWatcher>) -> Self {
-        Self {
-            system,
-            files: HashMap::new(),
-            folders: HashMap::new(),
-        }
+        Self { system, files: HashMap::new(), folders: HashMap::new() }
     }
 
     /// One more handle on `file`.
@@ -53,12 +49,7 @@ impl State {
             return known.changes.subscribe();
         }
         let (changes, receiver) = watch::channel(());
-        let new = File {
-            handles: 1,
-            changes,
-            seen: Stamp::of(file),
-            points: BTreeSet::new(),
-        };
+        let new = File { handles: 1, changes, seen: Stamp::of(file), points: BTreeSet::new() };
         self.files.insert(file.to_owned(), new);
         self.follow(file);
         receiver
@@ -123,11 +114,7 @@ impl State {
             return;
         }
         // Nobody said so: the folders on the way may not be those that are watched.
-        let folders: Vec<_> = known
-            .points
-            .iter()
-            .map(|point| point.folder.clone())
-            .collect();
+        let folders: Vec<_> = known.points.iter().map(|point| point.folder.clone()).collect();
         for folder in folders {
             self.forget(&folder);
         }
@@ -137,23 +124,14 @@ impl State {
 
     #[cfg(test)]
     pub fn folders_watched(&self) -> usize {
-        self.folders
-            .values()
-            .filter(|folder| folder.watched)
-            .count()
+        self.folders.values().filter(|folder| folder.watched).count()
     }
 
     /// The files for which something at `path` matters: a name in a folder, or a folder itself.
     fn dependents(&self, path: &Path) -> BTreeSet<PathBuf> {
-        let name = path
-            .parent()
-            .zip(path.file_name())
-            .and_then(|(folder, name)| self.folders.get(folder)?.names.get(name));
-        let inside = self
-            .folders
-            .get(path)
-            .into_iter()
-            .flat_map(|folder| folder.names.values());
+        let name =
+            path.parent().zip(path.file_name()).and_then(|(folder, name)| self.folders.get(folder)?.names.get(name));
+        let inside = self.folders.get(path).into_iter().flat_map(|folder| folder.names.values());
         name.into_iter().chain(inside).flatten().cloned().collect()
     }
 
@@ -184,11 +162,7 @@ impl State {
         let mut again = false;
         for point in &points {
             let folder = self.folders.entry(point.folder.clone()).or_default();
-            folder
-                .names
-                .entry(point.name.clone())
-                .or_default()
-                .insert(file.to_owned());
+            folder.names.entry(point.name.clone()).or_default().insert(file.to_owned());
             if !folder.watched {
                 again |= self.watch(&point.folder);
             }
