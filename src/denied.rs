@@ -16,7 +16,7 @@ use crate::{bearer::VerifyError, scope::Requirement};
 /// | [`InsufficientScope`](Self::InsufficientScope) | 403 | `insufficient_scope`, and all that is required |
 /// | [`LockedOut`](Self::LockedOut) | 429 | no challenge; `Retry-After` |
 /// | [`Unavailable`](Self::Unavailable) | 503 | no challenge; `Retry-After` |
-/// | [`NoAccess`](Self::NoAccess) | 500 | no challenge |
+/// | [`NoAccess`](Self::NoAccess), [`NoPeer`](Self::NoPeer) | 500 | no challenge |
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Denied {
@@ -52,6 +52,8 @@ pub enum Denied {
         /// The layer that needed it.
         layer: &'static str,
     },
+    /// The request does not say which peer sent it: the server is put together wrongly.
+    NoPeer,
 }
 
 impl Denied {
@@ -65,7 +67,7 @@ impl Denied {
             Self::LockedOut { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::InsufficientScope { .. } => StatusCode::FORBIDDEN,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NoAccess { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NoAccess { .. } | Self::NoPeer => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -90,6 +92,7 @@ impl Denied {
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::Unavailable { .. } => "unavailable",
             Self::NoAccess { .. } => "no_access",
+            Self::NoPeer => "no_peer",
         }
     }
 }
@@ -118,6 +121,7 @@ impl fmt::Display for Denied {
             Self::NoAccess { layer } => {
                 write!(f, "{layer} found no Access in the request: put BearerAuthLayer, or your own source, outside it")
             }
+            Self::NoPeer => f.write_str("the request carries no PeerAddr: insert one for each accepted connection"),
         }
     }
 }

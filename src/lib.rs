@@ -52,8 +52,10 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `axum` | [`Access`] and [`Identity`] as extractors, [`Denied`] as a response |
-//! | `tracing` | an event for each refusal and each end of a stream |
-//! | `metrics` | a counter for each, through the `metrics` facade |
+//! | `limiter` | the module `limiter`: clients that keep failing are locked out |
+//! | `metrics` | a counter for each refusal and each end of a stream, through the `metrics` facade |
+//! | `tracing` | an event for each |
+//! | `trusted-proxy` | the module `proxy`: callers and client addresses from a proxy's headers |
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -67,7 +69,11 @@ pub mod bearer;
 mod clock;
 mod denied;
 mod identity;
+#[cfg(feature = "limiter")]
+pub mod limiter;
 mod observe;
+#[cfg(feature = "trusted-proxy")]
+pub mod proxy;
 pub mod reauth;
 mod respond;
 pub mod scope;

@@ -99,7 +99,9 @@ impl From<&Denied> for EndReason {
             Denied::InsufficientScope { .. } => Self::ScopeLost,
             Denied::LockedOut { .. } => Self::LockedOut,
             Denied::Unavailable { .. } => Self::Unavailable,
-            Denied::Missing | Denied::Malformed | Denied::Rejected | Denied::NoAccess { .. } => Self::Revoked,
+            Denied::Missing | Denied::Malformed | Denied::Rejected | Denied::NoAccess { .. } | Denied::NoPeer => {
+                Self::Revoked
+            }
         }
     }
 }

@@ -1,0 +1,108 @@
+//! Counts failures, and locks clients out.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{FailureLimits, client::Client, ledger::Ledger};
+use crate::reauth::Revision;
+
+/// Counts failures per client in a sliding window, and locks out the client that has too many.
+///
+/// Clones are handles on the same counts. Time is [`tokio::time`]'s.
+#[derive(Clone, Default)]
+pub struct FailureLimiter(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    revision: Revision,
+}
+
+#[derive(Default)]
+struct State {
+    limits: FailureLimits,
+    ledger: Ledger,
+}
+
+impl FailureLimiter {
+    /// Nobody has failed yet.
+    #[must_use]
+    pub fn new(limits: FailureLimits) -> Self {
+        let state = Mutex::new(State { limits, ledger: Ledger::default() });
+        Self(Arc::new(Shared { state, revision: Revision::new() }))
+    }
+
+    /// Counts by other limits from now on. What was counted stays, and so does the end of each lock.
+    pub fn set_limits(&self, limits: FailureLimits) {
+        self.state().limits = limits;
+    }
+
+    /// Whether the client at `address` is heard.
+    ///
+    /// # Errors
+    ///
+    /// How long it stays locked out, if it is.
+    pub fn check(&self, address: IpAddr) -> Result<(), Duration> {
+        let state = self.state();
+        let left = state.client(address).and_then(|client| state.ledger.lock_left(client, Instant::now()));
+        left.map_or(Ok(()), Err)
+    }
+
+    /// Records a failure of the client at `address`; nothing while it is locked out.
+    pub fn failed(&self, address: IpAddr) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let Some(client) = state.client(address) else { return };
+        let State { limits, ledger } = &mut *state;
+        let locks = ledger.lock_left(client, now).is_none() && ledger.fail(client, now, limits);
+        drop(state);
+        if locks {
+            // Quietly: or strangers could wake every open stream by being locked out.
+            self.0.revision.bump_quietly();
+        }
+    }
+
+    /// Forgets the failures of the client at `address`. A lock holds until it ends.
+    pub fn succeeded(&self, address: IpAddr) {
+        let mut state = self.state();
+        if let Some(client) = state.client(address) {
+            state.ledger.clear(client);
+        }
+    }
+
+    /// What moves when a lock begins, without waking anybody: an open stream sees the lock at its
+    /// next frame or heartbeat.
+    #[must_use]
+    pub fn revision(&self) -> &Revision {
+        &self.0.revision
+    }
+
+    // A panic elsewhere leaves the state whole: nothing in here calls foreign code.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Who is counted at `address`; nobody if it is exempt.
+    fn client(&self, address: IpAddr) -> Option<Client> {
+        let exempt = !self.limits.loopback_counted && address.to_canonical().is_loopback();
+        (!exempt).then(|| address.into())
+    }
+}
+
+impl fmt::Debug for FailureLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state();
+        f.debug_struct("FailureLimiter")
+            .field("limits", &state.limits)
+            .field("clients", &state.ledger.len())
+            .finish_non_exhaustive()
+    }
+}

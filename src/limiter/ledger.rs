@@ -1,0 +1,208 @@
+//! Who failed when, and who is locked out: a table that never grows past its capacity.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{FailureLimits, client::Client};
+
+/// A lock that is meant to hold for ever holds this long: clocks cannot count further.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    records: HashMap<Client, Record>,
+    /// The clients that are not locked out, by their last failure.
+    failing: BTreeSet<(Instant, Client)>,
+    /// The clients that are locked out, by the end of their lock.
+    locked: BTreeSet<(Instant, Client)>,
+}
+
+#[derive(Debug)]
+enum Record {
+    /// Never empty, the oldest failure first.
+    Failing(Vec<Instant>),
+    Locked {
+        until: Instant,
+    },
+}
+
+impl Ledger {
+    /// How long the client stays locked out, if it is.
+    pub(super) fn lock_left(&self, client: Client, now: Instant) -> Option<Duration> {
+        match self.records.get(&client)? {
+            Record::Locked { until } => Some(until.duration_since(now)).filter(|left| !left.is_zero()),
+            Record::Failing(_) => None,
+        }
+    }
+
+    /// Records a failure of a client that is not locked out. Tells whether it is now.
+    pub(super) fn fail(&mut self, client: Client, now: Instant, limits: &FailureLimits) -> bool {
+        let mut failures = match self.remove(client) {
+            Some(Record::Failing(failures)) => failures,
+            Some(Record::Locked { .. }) | None => Vec::new(),
+        };
+        let stale = failures.partition_point(|&failure| now.duration_since(failure) >= limits.window);
+        failures.drain(..stale);
+        failures.push(now);
+
+        self.make_room(limits.capacity, now);
+        if failures.len() < limits.max_attempts {
+            self.failing.insert((now, client));
+            self.records.insert(client, Record::Failing(failures));
+            false
+        } else {
+            let until = now + limits.lockout.min(FOREVER);
+            self.locked.insert((until, client));
+            self.records.insert(client, Record::Locked { until });
+            true
+        }
+    }
+
+    /// Forgets the failures of a client that is not locked out.
+    pub(super) fn clear(&mut self, client: Client) {
+        if let Some(Record::Failing(_)) = self.records.get(&client) {
+            self.remove(client);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    fn remove(&mut self, client: Client) -> Option<Record> {
+        let record = self.records.remove(&client)?;
+        match &record {
+            Record::Locked { until } => self.locked.remove(&(*until, client)),
+            Record::Failing(failures) => failures.last().is_some_and(|&last| self.failing.remove(&(last, client))),
+        };
+        Some(record)
+    }
+
+    /// Forgets clients until one more can be recorded.
+    fn make_room(&mut self, capacity: usize, now: Instant) {
+        while self.records.len() >= capacity {
+            let over = self.locked.first().filter(|(until, _)| *until <= now);
+            let leaves = over.or(self.failing.first()).or(self.locked.first()).copied();
+            let Some((_, client)) = leaves else { return };
+            self.remove(client);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const LIMITS: FailureLimits = FailureLimits::new().with_max_attempts(2).with_capacity(3);
+
+    fn client(n: u32) -> Client {
+        Client::V4(Ipv4Addr::from_bits(n))
+    }
+
+    fn lock(ledger: &mut Ledger, n: u32, now: Instant) {
+        assert!(!ledger.fail(client(n), now, &LIMITS));
+        assert!(ledger.fail(client(n), now, &LIMITS));
+    }
+
+    /// Every record stands in the one order that it belongs to, and nothing else does.
+    fn assert_whole(ledger: &Ledger) {
+        assert_eq!(ledger.failing.len() + ledger.locked.len(), ledger.records.len());
+        for (client, record) in &ledger.records {
+            match record {
+                Record::Locked { until } => assert!(ledger.locked.contains(&(*until, *client))),
+                Record::Failing(failures) => {
+                    assert!(ledger.failing.contains(&(*failures.last().unwrap(), *client)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_oldest_unlocked_client_makes_room_and_a_locked_one_stays() {
+        let mut ledger = Ledger::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        lock(&mut ledger, 1, at(0));
+        ledger.fail(client(2), at(1), &LIMITS);
+        ledger.fail(client(3), at(2), &LIMITS);
+        ledger.fail(client(4), at(3), &LIMITS);
+
+        assert_whole(&ledger);
+        assert_eq!(ledger.len(), 3);
+        assert!(ledger.lock_left(client(1), at(3)).is_some());
+        assert!(!ledger.records.contains_key(&client(2)));
+    }
+
+    #[test]
+    fn a_lock_that_is_over_makes_room_before_any_other_client() {
+        let mut ledger = Ledger::default();
+        let start = Instant::now();
+        lock(&mut ledger, 1, start);
+        let later = start + LIMITS.lockout;
+        ledger.fail(client(2), start, &LIMITS);
+        ledger.fail(client(3), start, &LIMITS);
+        ledger.fail(client(4), later, &LIMITS);
+
+        assert_whole(&ledger);
+        assert!(!ledger.records.contains_key(&client(1)));
+        assert!(ledger.records.contains_key(&client(2)));
+    }
+
+    #[test]
+    fn when_all_are_locked_the_lock_that_ends_soonest_ends() {
+        let mut ledger = Ledger::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for n in 1..=3 {
+            lock(&mut ledger, n, at(n.into()));
+        }
+        ledger.fail(client(4), at(4), &LIMITS);
+
+        assert_whole(&ledger);
+        assert_eq!(ledger.len(), 3);
+        assert_eq!(ledger.lock_left(client(1), at(4)), None);
+        assert!(ledger.lock_left(client(2), at(4)).is_some());
+        assert!(ledger.lock_left(client(3), at(4)).is_some());
+    }
+
+    #[test]
+    fn a_flood_of_addresses_leaves_the_table_at_its_capacity() {
+        let mut ledger = Ledger::default();
+        let start = Instant::now();
+        for n in 0..10_000 {
+            // Some fail once, some are locked out, some come back.
+            ledger.fail(client(n % 4_000), start + Duration::from_millis(n.into()), &LIMITS);
+            ledger.fail(client(n / 3), start + Duration::from_millis(n.into()), &LIMITS);
+            assert!(ledger.len() <= 3);
+        }
+        assert_whole(&ledger);
+    }
+
+    #[test]
+    fn a_smaller_capacity_takes_effect_with_the_next_failure() {
+        let mut ledger = Ledger::default();
+        let now = Instant::now();
+        for n in 0..3 {
+            ledger.fail(client(n), now, &LIMITS);
+        }
+        ledger.fail(client(9), now, &LIMITS.with_capacity(1));
+        assert_whole(&ledger);
+        assert_eq!(ledger.len(), 1);
+        assert!(ledger.records.contains_key(&client(9)));
+    }
+
+    #[test]
+    fn a_lock_for_ever_is_no_overflow() {
+        let mut ledger = Ledger::default();
+        let now = Instant::now();
+        let limits = FailureLimits::new().with_max_attempts(1).with_lockout(Duration::MAX);
+        assert!(ledger.fail(client(1), now, &limits));
+        assert_eq!(ledger.lock_left(client(1), now), Some(FOREVER));
+    }
+}

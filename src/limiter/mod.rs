@@ -1,0 +1,90 @@
+//! Clients that keep failing are not heard for a while.
+//!
+//! A [`FailureLimiter`] counts failures per client address; [`Limited`] puts it around any
+//! [`Authenticate`](crate::bearer::Authenticate).
+//!
+//! # How a request is decided
+//!
+//! 1. A client that is locked out is refused with 429 and `Retry-After`, whatever it presents, nothing
+//!    included. That neither counts nor makes the lock longer.
+//! 2. A request that presents no credential, or a malformed one, is refused without being counted.
+//! 3. A rejected credential counts. The failure that makes the count reach
+//!    [`max_attempts`](FailureLimits::with_max_attempts) within the
+//!    [`window`](FailureLimits::with_window) locks the client; that failure itself is answered as any
+//!    other.
+//! 4. A good credential clears the count. A verifier that cannot tell, or a credential that was good
+//!    once, does neither.
+//! 5. While a response streams, a recheck honours a lock and never counts: a stream that is asked
+//!    again is no attempt.
+//!
+//! # Who is one client
+//!
+//! An IPv4 address, an IPv4-mapped IPv6 address being the same as that, or the /64 of an IPv6 address:
+//! that is the least that one subscriber is given. Loopback addresses are exempt unless
+//! [`with_loopback_counted`](FailureLimits::with_loopback_counted) says otherwise.
+//!
+//! # Memory
+//!
+//! Fixed: at most [`capacity`](FailureLimits::with_capacity) clients, each with at most
+//! `max_attempts` times. When one more fails, a lock that is over is forgotten first, then the client
+//! whose last failure is the oldest. When every client that is remembered is locked out, the lock that
+//! would end soonest ends there and then: to lock everybody else out instead would hand the door to
+//! the attacker.
+//!
+//! # Deployment
+//!
+//! - Behind a proxy every client has the proxy's address, and one that fails locks out all: resolve
+//!   the address from the headers of proxies that you trust, and of no others.
+//! - Who holds a good credential can clear the count between two guesses at another one. A limiter
+//!   slows guessing down; a secret that cannot be guessed is what stops it.
+//! - A lock is seen by open streams at their next frame or heartbeat and not before, so that strangers
+//!   cannot wake every stream by being locked out.
+//!
+//! # Example
+//!
+//! ```
+//! use std::net::SocketAddr;
+//!
+//! use http::{Request, Response};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_reauth::{
+//!     StaticToken,
+//!     bearer::{AuthLayer, Bearer},
+//!     limiter::{FailureLimiter, FailureLimits, Limited},
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! let limiter = FailureLimiter::new(FailureLimits::new().with_max_attempts(3));
+//! let limited = Limited::new(Bearer::new(StaticToken::new("s3cret")), limiter, |_headers, extensions| {
+//!     extensions.get::<SocketAddr>().map(SocketAddr::ip)
+//! });
+//! let service = ServiceBuilder::new()
+//!     .layer(AuthLayer::from_authenticator(limited))
+//!     .service_fn(async |_: Request<()>| Ok::<_, std::convert::Infallible>(Response::new(String::new())));
+//!
+//! let ask = async |token: &str| {
+//!     let request = Request::builder()
+//!         .header("authorization", format!("Bearer {token}"))
+//!         .extension(SocketAddr::from(([203, 0, 113, 9], 40_000)))
+//!         .body(())
+//!         .unwrap();
+//!     service.clone().oneshot(request).await.unwrap().status().as_u16()
+//! };
+//! assert_eq!([ask("a").await, ask("b").await, ask("c").await], [401, 401, 401]);
+//! assert_eq!(ask("s3cret").await, 429);
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod failure_limiter;
+mod ledger;
+mod limited;
+mod limits;
+
+pub use self::{
+    failure_limiter::FailureLimiter,
+    limited::{Attempt, Limited},
+    limits::FailureLimits,
+};

@@ -1,0 +1,95 @@
+//! Behind a proxy: whom it vouches for, and where its clients are.
+//!
+//! [`TrustedProxy`] takes callers from a header that a proxy in front of the service writes;
+//! [`ClientAddress`] finds the address of the client behind it. Both believe a peer within the
+//! [`TrustedNetworks`] and nobody else, and both need to know who the peer is: the server puts a
+//! [`PeerAddr`] into each request's extensions.
+//!
+//! # How a caller is decided
+//!
+//! In this order; the first rule that fails refuses the request:
+//!
+//! 1. The request carries a [`PeerAddr`], or the server is put together wrongly: 500.
+//! 2. The peer is within the trusted networks. Else nothing it says counts: no credential, 401.
+//! 3. A loopback peer is believed only where
+//!    [`with_loopback_allowed`](TrustedProxy::with_loopback_allowed) says so, and a peer at another
+//!    address of this very machine never: any local program could be it. 401.
+//! 4. Every required header is there, and not blank: 401.
+//! 5. The user header is there, once, and not blank: 401, for two of them 400. Its text without the
+//!    white space around it is the user.
+//! 6. The user is one of the allowed ones, if they are named, letter by letter: 401.
+//! 7. The [`OriginPolicy`] lets the web page call, if a browser says that one does: 401. A proxy knows
+//!    its users by cookies, which a browser adds to the calls of any page.
+//!
+//! While a response streams, a recheck asks 2, 3 and 6 again. The headers are gone by then: a caller
+//! that was let in under other header rules than those of now is rejected.
+//!
+//! # Where a client is
+//!
+//! 1. Behind a peer that is not trusted there is nobody: the client is the peer.
+//! 2. Else the entries of all `X-Forwarded-For` headers are read from the right: each proxy appends
+//!    what it saw, so that what stands to the left of an unknown address is that stranger's word.
+//!    Brackets and ports are removed; what is no address, a loopback address or a trusted one is
+//!    passed over. The first that is left is the client.
+//! 3. If none is left, `X-Real-IP` is, where [`with_real_ip`](ClientAddress::with_real_ip) allows it,
+//!    unless it is loopback.
+//! 4. Else the client is the peer.
+//!
+//! IPv4-mapped IPv6 addresses are the IPv4 addresses that they stand for, everywhere.
+//!
+//! # Deployment
+//!
+//! - The proxy must overwrite or remove the user header, the required headers and `X-Real-IP` of its
+//!   clients, and append to `X-Forwarded-For`. Whatever it passes on unchanged, a client can write.
+//! - Whoever can connect from a trusted network is trusted. Name the proxy's own addresses, not the
+//!   network that others share with it.
+//!
+//! # Example
+//!
+//! ```
+//! use std::net::SocketAddr;
+//!
+//! use http::{HeaderName, Request, Response};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_reauth::{
+//!     Access,
+//!     bearer::AuthLayer,
+//!     proxy::{PeerAddr, TrustedNetworks, TrustedProxy},
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! let proxy = TrustedProxy::new(TrustedNetworks::parse(["10.0.0.0/8"])?, HeaderName::from_static("x-auth-user"));
+//! let service = ServiceBuilder::new()
+//!     .layer(AuthLayer::from_authenticator(proxy))
+//!     .service_fn(async |request: Request<()>| {
+//!         let caller = request.extensions().get::<Access>().map(Access::identity);
+//!         Ok::<_, std::convert::Infallible>(Response::new(caller.map_or(String::new(), |c| c.subject().to_owned())))
+//!     });
+//!
+//! let from = |peer: [u8; 4]| {
+//!     let peer = PeerAddr(SocketAddr::from((peer, 40_000)));
+//!     Request::builder().header("x-auth-user", "alice").extension(peer).body(()).unwrap()
+//! };
+//! assert_eq!(service.clone().oneshot(from([10, 0, 0, 1])).await?.body(), "alice");
+//! assert_eq!(service.oneshot(from([203, 0, 113, 9])).await?.status(), 401);
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod machine;
+mod networks;
+mod origin;
+mod origin_policy;
+mod peer;
+mod trusted;
+
+pub use self::{
+    client::ClientAddress,
+    networks::{InvalidNetwork, TrustedNetworks},
+    origin::{InvalidOrigin, Origin},
+    origin_policy::OriginPolicy,
+    peer::PeerAddr,
+    trusted::{ProxiedUser, TrustedProxy},
+};

@@ -1,0 +1,175 @@
+//! Callers that a proxy vouches for.
+
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
+
+use http::{HeaderMap, HeaderName, Request};
+
+use super::{OriginPolicy, PeerAddr, TrustedNetworks, machine};
+use crate::{
+    AuthMethod, Denied, Identity,
+    bearer::{Authenticate, Verification, VerifyError},
+    reauth::Revision,
+};
+
+/// Takes the caller from a header that a trusted proxy writes.
+///
+/// The rules are fixed: to change them, build another one and put it in this one's place. A caller that
+/// this one let in can be verified by the other, as described in the
+/// [module's documentation](super).
+#[derive(Clone, Debug)]
+pub struct TrustedProxy {
+    trusted: TrustedNetworks,
+    loopback_allowed: bool,
+    /// Anyone, if not named.
+    allowed_users: Option<Arc<HashSet<String>>>,
+    headers: Arc<HeaderRules>,
+    revision: Revision,
+}
+
+/// What is read in a request's head, which is gone when a stream is asked again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct HeaderRules {
+    user: HeaderName,
+    required: Vec<HeaderName>,
+    origins: OriginPolicy,
+}
+
+/// A caller that a proxy vouched for: what a recheck needs, and nothing of the request's buffers.
+#[derive(Clone, Debug)]
+pub struct ProxiedUser {
+    identity: Identity,
+    peer: IpAddr,
+    judged_by: Arc<HeaderRules>,
+}
+
+impl TrustedProxy {
+    /// Believes what peers within `trusted` write into `user_header`. No page of another origin may
+    /// call.
+    #[must_use]
+    pub fn new(trusted: TrustedNetworks, user_header: HeaderName) -> Self {
+        Self {
+            trusted,
+            loopback_allowed: false,
+            allowed_users: None,
+            headers: Arc::new(HeaderRules { user: user_header, required: Vec::new(), origins: OriginPolicy::new() }),
+            revision: Revision::new(),
+        }
+    }
+
+    /// Believes a proxy on this machine, if its loopback address is within the trusted networks. Every
+    /// local program can then name any user.
+    #[must_use]
+    pub fn with_loopback_allowed(mut self) -> Self {
+        self.loopback_allowed = true;
+        self
+    }
+
+    /// Requires a header that only the proxy writes, whatever its value.
+    #[must_use]
+    pub fn with_required_header(mut self, header: HeaderName) -> Self {
+        Arc::make_mut(&mut self.headers).required.push(header);
+        self
+    }
+
+    /// Lets in these users and no others.
+    #[must_use]
+    pub fn with_allowed_users<T: Into<String>>(mut self, users: impl IntoIterator<Item = T>) -> Self {
+        self.allowed_users = Some(Arc::new(users.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// Says which web pages may call.
+    #[must_use]
+    pub fn with_origins(mut self, origins: OriginPolicy) -> Self {
+        Arc::make_mut(&mut self.headers).origins = origins;
+        self
+    }
+
+    /// Whom the proxy vouches for, by the rules 1 to 6 of the [module's documentation](super): all but
+    /// the one about web pages.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::NoPeer`] without a [`PeerAddr`], [`Denied::Missing`] where nobody is vouched for,
+    /// [`Denied::Malformed`] where the user cannot be read, [`Denied::Rejected`] where they are not
+    /// allowed.
+    pub fn identify<B>(&self, request: &Request<B>) -> Result<ProxiedUser, Denied> {
+        let peer = *request.extensions().get::<PeerAddr>().ok_or(Denied::NoPeer)?;
+        let is_disguised = || !peer.ip().is_loopback() && machine::is_own(peer.0);
+        if !self.trusts(peer.ip()) || is_disguised() {
+            return Err(Denied::Missing);
+        }
+        let user = self.headers.read(request.headers())?;
+        if !self.allows(user) {
+            return Err(Denied::Rejected);
+        }
+        let identity = Identity::new(user, AuthMethod::TrustedProxy);
+        Ok(ProxiedUser { identity, peer: peer.ip(), judged_by: Arc::clone(&self.headers) })
+    }
+
+    /// Which web pages may call.
+    #[must_use]
+    pub fn origins(&self) -> &OriginPolicy {
+        &self.headers.origins
+    }
+
+    fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted.contains(peer) && (self.loopback_allowed || !peer.is_loopback())
+    }
+
+    fn allows(&self, user: &str) -> bool {
+        self.allowed_users.as_ref().is_none_or(|allowed| allowed.contains(user))
+    }
+}
+
+impl Authenticate for TrustedProxy {
+    type Credential = ProxiedUser;
+
+    fn present<B>(&self, request: &Request<B>) -> Result<ProxiedUser, Denied> {
+        let user = self.identify(request)?;
+        if self.origins().allows(request) { Ok(user) } else { Err(Denied::Rejected) }
+    }
+
+    fn verify(&self, user: &ProxiedUser) -> Verification {
+        let same_rules = Arc::ptr_eq(&self.headers, &user.judged_by) || self.headers == user.judged_by;
+        if same_rules && self.trusts(user.peer) && self.allows(user.identity.subject()) {
+            Ok(user.identity.clone()).into()
+        } else {
+            Err(VerifyError::Rejected).into()
+        }
+    }
+
+    /// Never moves, for the rules are fixed.
+    fn revision(&self) -> Option<&Revision> {
+        Some(&self.revision)
+    }
+}
+
+impl HeaderRules {
+    /// The user that the headers name.
+    fn read<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, Denied> {
+        let is_there = |name| headers.get_all(name).iter().any(|value| !value.as_bytes().trim_ascii().is_empty());
+        if !self.required.iter().all(is_there) {
+            return Err(Denied::Missing);
+        }
+        let mut users = headers.get_all(&self.user).iter();
+        let user = users.next().ok_or(Denied::Missing)?;
+        // Of two of them, one may be the client's own.
+        if users.next().is_some() {
+            return Err(Denied::Malformed);
+        }
+        match std::str::from_utf8(user.as_bytes()).map(str::trim) {
+            Err(_) => Err(Denied::Malformed),
+            Ok("") => Err(Denied::Missing),
+            Ok(user) => Ok(user),
+        }
+    }
+}
+
+impl ProxiedUser {
+    /// Who is vouched for.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}

@@ -1,0 +1,328 @@
+//! Clients that keep failing are locked out: the failure limiter through the public API, on a paused
+//! clock.
+
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::{Request, Response, header::RETRY_AFTER};
+use http_body_util::{
+    BodyExt,
+    channel::{Channel, Sender},
+};
+use tokio::time::{Instant, advance, sleep};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower_reauth::{
+    AuthMethod, Identity, StaticToken, StreamReauth, StreamReauthLayer, VerifyToken,
+    bearer::{AuthLayer, Authenticate, Bearer, BearerToken, VerifyError, verify_async},
+    limiter::{FailureLimiter, FailureLimits, Limited},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const STRANGER: &str = "203.0.113.1";
+
+/// A limiter, and the authentication that it stands in front of.
+struct House {
+    limiter: FailureLimiter,
+    auth: Limited<Bearer>,
+}
+
+impl House {
+    fn new(limits: FailureLimits, verifier: impl VerifyToken) -> Self {
+        let limiter = FailureLimiter::new(limits);
+        let auth = Limited::new(Bearer::new(verifier), limiter.clone(), |_, extensions| {
+            extensions.get::<SocketAddr>().map(SocketAddr::ip)
+        });
+        Self { limiter, auth }
+    }
+
+    fn with_secret() -> Self {
+        Self::new(FailureLimits::new(), StaticToken::new("right"))
+    }
+
+    /// The status, and `Retry-After`.
+    async fn ask(&self, client: &str, token: &str) -> (u16, Option<u64>) {
+        let service = ServiceBuilder::new()
+            .layer(AuthLayer::from_authenticator(self.auth.clone()))
+            .service(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::new()))));
+        let response = service.oneshot(request(client, token)).await.unwrap();
+        let retry_after = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap().parse().unwrap());
+        (response.status().as_u16(), retry_after)
+    }
+
+    async fn fail(&self, client: &str, times: usize) {
+        for _ in 0..times {
+            assert_eq!(self.ask(client, "wrong").await, (401, None));
+        }
+    }
+
+    /// A stream of whatever is sent.
+    async fn stream(&self, client: &str) -> (Sender<Bytes>, StreamReauth<Channel<Bytes>>) {
+        let (sender, body) = Channel::new(8);
+        let body = Arc::new(Mutex::new(Some(body)));
+        let service = ServiceBuilder::new()
+            .layer(AuthLayer::from_authenticator(self.auth.clone()))
+            .layer(StreamReauthLayer::new())
+            .service(service_fn(move |_: Request<()>| {
+                let body = body.lock().unwrap().take().expect("one request");
+                async { Ok::<_, Infallible>(Response::new(body)) }
+            }));
+        let response = service.oneshot(request(client, "right")).await.unwrap();
+        assert_eq!(response.status(), 200);
+        (sender, response.into_body())
+    }
+}
+
+fn request(client: &str, token: &str) -> Request<()> {
+    let mut request = Request::new(());
+    if let Ok(address) = client.parse::<IpAddr>() {
+        request.extensions_mut().insert(SocketAddr::new(address, 40_000));
+    }
+    if !token.is_empty() {
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tenth_failure_within_a_minute_locks_the_client_for_five_minutes() {
+    let house = House::with_secret();
+    house.fail(STRANGER, 10).await;
+
+    for token in ["wrong", "right", ""] {
+        assert_eq!(house.ask(STRANGER, token).await, (429, Some(300)), "{token:?}");
+    }
+    assert_eq!(house.ask("203.0.113.2", "right").await, (200, None));
+
+    advance(300 * SECOND - Duration::from_millis(1)).await;
+    assert_eq!(house.ask(STRANGER, "right").await, (429, Some(1)));
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(house.ask(STRANGER, "right").await, (200, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_lock_the_count_begins_anew() {
+    let house = House::with_secret();
+    house.fail(STRANGER, 10).await;
+    // Asking while it is locked out counts for nothing.
+    for _ in 0..20 {
+        assert_eq!(house.ask(STRANGER, "wrong").await.0, 429);
+    }
+    advance(300 * SECOND).await;
+    house.fail(STRANGER, 10).await;
+    assert_eq!(house.ask(STRANGER, "right").await, (429, Some(300)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_counts_for_a_minute_and_no_longer() {
+    let house = House::with_secret();
+    house.fail(STRANGER, 1).await;
+    advance(30 * SECOND).await;
+    house.fail(STRANGER, 8).await;
+    advance(30 * SECOND).await;
+    // The first one is a minute old: this is the ninth.
+    house.fail(STRANGER, 1).await;
+    assert_eq!(house.limiter.check(STRANGER.parse().unwrap()), Ok(()));
+    house.fail(STRANGER, 1).await;
+    assert_eq!(house.limiter.check(STRANGER.parse().unwrap()), Err(300 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_clears_the_count() {
+    let house = House::with_secret();
+    for _ in 0..3 {
+        house.fail(STRANGER, 9).await;
+        assert_eq!(house.ask(STRANGER, "right").await, (200, None));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_a_credential_is_not_counted() {
+    let house = House::with_secret();
+    for _ in 0..20 {
+        assert_eq!(house.ask(STRANGER, "").await, (401, None));
+        assert_eq!(house.ask(STRANGER, "not a token").await, (400, None));
+    }
+    assert_eq!(house.ask(STRANGER, "right").await, (200, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verifier_that_cannot_tell_neither_counts_nor_clears() {
+    let verifier = |token: &BearerToken| match token.as_bytes() {
+        b"right" => Err(VerifyError::unavailable()),
+        _ => Err(VerifyError::Rejected),
+    };
+    let house = House::new(FailureLimits::new(), verifier);
+    for _ in 0..20 {
+        assert_eq!(house.ask(STRANGER, "right").await, (503, Some(1)));
+    }
+    house.fail(STRANGER, 9).await;
+    assert_eq!(house.ask(STRANGER, "right").await, (503, Some(1)));
+    house.fail(STRANGER, 1).await;
+    assert_eq!(house.ask(STRANGER, "right").await, (429, Some(300)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_credential_does_not_buy_ten_more_guesses() {
+    let old = Identity::new("old", AuthMethod::Token).with_expires_at(SystemTime::UNIX_EPOCH);
+    let verifier = move |token: &BearerToken| match token.as_bytes() {
+        b"old" => Ok(old.clone()),
+        _ => Err(VerifyError::Rejected),
+    };
+    let house = House::new(FailureLimits::new(), verifier);
+    house.fail(STRANGER, 9).await;
+    assert_eq!(house.ask(STRANGER, "old").await, (401, None));
+    house.fail(STRANGER, 1).await;
+    assert_eq!(house.ask(STRANGER, "old").await, (429, Some(300)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn loopback_is_exempt_unless_it_is_counted() {
+    let house = House::with_secret();
+    for client in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+        house.fail(client, 20).await;
+        assert_eq!(house.ask(client, "right").await, (200, None));
+    }
+    let house = House::new(FailureLimits::new().with_loopback_counted(), StaticToken::new("right"));
+    house.fail("127.0.0.1", 10).await;
+    assert_eq!(house.ask("127.0.0.1", "right").await, (429, Some(300)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_64_bits_of_an_ipv6_subscriber_are_one_client() {
+    let house = House::with_secret();
+    for n in 1..=10 {
+        house.fail(&format!("2001:db8:0:1:{n}::1"), 1).await;
+    }
+    assert_eq!(house.ask("2001:db8:0:1::ffff", "right").await, (429, Some(300)));
+    assert_eq!(house.ask("2001:db8:0:2::ffff", "right").await, (200, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_without_an_address_are_counted_as_one_client() {
+    let house = House::with_secret();
+    house.fail("no address", 10).await;
+    assert_eq!(house.ask("no address", "right").await, (429, Some(300)));
+    assert_eq!(house.ask(STRANGER, "right").await, (200, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_addresses_pushes_out_the_oldest_count_and_no_lock() {
+    let house = House::new(FailureLimits::new().with_capacity(100), StaticToken::new("right"));
+    house.fail(STRANGER, 10).await;
+    house.fail("203.0.113.2", 9).await;
+    for n in 0..1_000_u32 {
+        advance(Duration::from_millis(1)).await;
+        house.fail(&IpAddr::from((0x0a00_0000 + n).to_be_bytes()).to_string(), 1).await;
+    }
+    assert_eq!(house.ask(STRANGER, "right").await.0, 429);
+    house.fail("203.0.113.2", 9).await;
+    assert_eq!(house.ask("203.0.113.2", "right").await, (200, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_limits_take_effect_at_once_and_a_lock_keeps_its_end() {
+    let house = House::with_secret();
+    house.fail(STRANGER, 10).await;
+    house.fail("203.0.113.2", 4).await;
+    house.limiter.set_limits(FailureLimits::new().with_max_attempts(5).with_lockout(2 * SECOND));
+    house.fail("203.0.113.2", 1).await;
+    assert_eq!(house.ask("203.0.113.2", "right").await, (429, Some(2)));
+    assert_eq!(house.ask(STRANGER, "right").await, (429, Some(300)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_a_hundred_times_at_once_learns_no_more_than_ten_answers() {
+    let slow = verify_async(async |token: BearerToken| {
+        sleep(SECOND).await;
+        match token.as_bytes() {
+            b"right" => Ok(Identity::new("caller", AuthMethod::Token)),
+            _ => Err(VerifyError::Rejected),
+        }
+    });
+    let house = House::new(FailureLimits::new(), slow);
+    let mut guesses: Vec<_> = (0..99).map(|_| house.ask(STRANGER, "wrong")).collect();
+    guesses.push(house.ask(STRANGER, "right"));
+
+    let answers = join_all(guesses).await;
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 401).count(), 10);
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 429).count(), 90);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_stream_ends_at_its_next_frame_once_its_client_is_locked_out() {
+    let house = House::with_secret();
+    let (mut sender, mut stream) = house.stream(STRANGER).await;
+    sender.send_data("one".into()).await.unwrap();
+    assert_eq!(stream.frame().await.unwrap().unwrap().into_data().unwrap(), "one");
+
+    house.fail(STRANGER, 10).await;
+    sender.send_data("two".into()).await.unwrap();
+    assert!(stream.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_stream_sees_the_lock_at_its_heartbeat_and_not_before() {
+    let house = House::with_secret();
+    let (_sender, mut stream) = house.stream(STRANGER).await;
+    let start = Instant::now();
+    // The stream is polled first, and then left alone.
+    let (frame, ()) = tokio::join!(stream.frame(), house.fail(STRANGER, 10));
+    assert!(frame.is_none());
+    assert!(start.elapsed() > 10 * SECOND, "strangers must not wake streams: {:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_of_somebody_else_leaves_a_stream_alone() {
+    let house = House::with_secret();
+    let (mut sender, mut stream) = house.stream("203.0.113.2").await;
+    house.fail(STRANGER, 10).await;
+    sender.send_data("one".into()).await.unwrap();
+    assert_eq!(stream.frame().await.unwrap().unwrap().into_data().unwrap(), "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recheck_that_fails_is_not_counted_as_an_attempt() {
+    let limits = FailureLimits::new().with_max_attempts(1);
+    let house = House::new(limits, StaticToken::new("right"));
+    let attempt = house.auth.present(&request(STRANGER, "wrong")).unwrap();
+    for _ in 0..3 {
+        assert_eq!(house.auth.verify_again(&attempt).await.unwrap_err(), VerifyError::Rejected);
+    }
+    assert_eq!(house.limiter.check(STRANGER.parse().unwrap()), Ok(()));
+
+    assert_eq!(house.auth.verify(&attempt).await.unwrap_err(), VerifyError::Rejected);
+    assert!(matches!(house.auth.verify_again(&attempt).await, Err(VerifyError::LockedOut { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_revision_is_there_only_where_the_inner_verifier_has_one() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let verifier = {
+        let asked = Arc::clone(&asked);
+        move |_: &BearerToken| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            Ok(Identity::new("caller", AuthMethod::Token))
+        }
+    };
+    let house = House::new(FailureLimits::new(), verifier);
+    assert!(house.auth.revision().is_none());
+    let (mut sender, mut stream) = house.stream(STRANGER).await;
+    let at_door = asked.load(Ordering::Relaxed);
+    sender.send_data("one".into()).await.unwrap();
+    stream.frame().await.unwrap().unwrap();
+    assert!(asked.load(Ordering::Relaxed) > at_door, "each frame must be asked for");
+
+    let house = House::with_secret();
+    let before = house.auth.revision().unwrap().current();
+    house.fail(STRANGER, 10).await;
+    assert!(house.auth.revision().unwrap().current() > before);
+}

@@ -1,0 +1,144 @@
+//! Callers that a trusted proxy vouches for, through the public API.
+
+use std::{convert::Infallible, net::SocketAddr};
+
+use bytes::Bytes;
+use http::{HeaderName, Request, Response};
+use http_body_util::Empty;
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower_reauth::{
+    AuthMethod, Denied,
+    bearer::{AuthLayer, Authenticate, VerifyError},
+    proxy::{OriginPolicy, PeerAddr, TrustedNetworks, TrustedProxy},
+};
+
+const USER: HeaderName = HeaderName::from_static("x-user");
+const SOURCE: HeaderName = HeaderName::from_static("x-auth-src");
+const PROXY: [u8; 4] = [10, 0, 0, 1];
+
+fn networks(texts: &[&str]) -> TrustedNetworks {
+    TrustedNetworks::parse(texts).unwrap()
+}
+
+fn proxy() -> TrustedProxy {
+    TrustedProxy::new(networks(&["10.0.0.0/8", "127.0.0.1"]), USER)
+}
+
+fn request(peer: [u8; 4], headers: &[(&str, &str)]) -> Request<()> {
+    let request = Request::builder().extension(PeerAddr(SocketAddr::from((peer, 40_000))));
+    headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).body(()).unwrap()
+}
+
+/// What the door says: the user, or why not.
+async fn ask(proxy: &TrustedProxy, request: Request<()>) -> Result<String, Denied> {
+    let user = proxy.present(&request)?;
+    let identity = proxy.verify(&user).await?;
+    assert_eq!(identity.method(), AuthMethod::TrustedProxy);
+    Ok(identity.subject().to_owned())
+}
+
+#[tokio::test]
+async fn the_user_is_the_text_of_the_header_without_the_space_around_it() {
+    for (header, user) in
+        [("alice", "alice"), (" bob@example.com\t", "bob@example.com"), ("josé", "josé"), ("a, b", "a, b")]
+    {
+        assert_eq!(ask(&proxy(), request(PROXY, &[("x-user", header)])).await.as_deref(), Ok(user));
+    }
+}
+
+#[tokio::test]
+async fn a_peer_outside_the_networks_names_nobody() {
+    let stranger = || request([203, 0, 113, 9], &[("x-user", "alice"), ("x-forwarded-for", "10.0.0.1")]);
+    assert_eq!(ask(&proxy(), stranger()).await, Err(Denied::Missing));
+    let nobody = TrustedProxy::new(TrustedNetworks::none(), USER);
+    assert_eq!(ask(&nobody, request(PROXY, &[("x-user", "alice")])).await, Err(Denied::Missing));
+}
+
+#[tokio::test]
+async fn a_mapped_peer_is_the_ipv4_peer() {
+    let mut request = request(PROXY, &[("x-user", "alice")]);
+    request.extensions_mut().insert(PeerAddr("[::ffff:10.0.0.1]:40000".parse().unwrap()));
+    assert_eq!(ask(&proxy(), request).await.as_deref(), Ok("alice"));
+}
+
+#[tokio::test]
+async fn a_loopback_proxy_must_be_allowed() {
+    let local = || request([127, 0, 0, 1], &[("x-user", "alice")]);
+    assert_eq!(ask(&proxy(), local()).await, Err(Denied::Missing));
+    assert_eq!(ask(&proxy().with_loopback_allowed(), local()).await.as_deref(), Ok("alice"));
+    let elsewhere = TrustedProxy::new(networks(&["10.0.0.0/8"]), USER).with_loopback_allowed();
+    assert_eq!(ask(&elsewhere, local()).await, Err(Denied::Missing));
+}
+
+#[tokio::test]
+async fn a_required_header_must_be_there_and_not_blank() {
+    let proxy = proxy().with_required_header(SOURCE);
+    assert_eq!(ask(&proxy, request(PROXY, &[("x-user", "a")])).await, Err(Denied::Missing));
+    assert_eq!(ask(&proxy, request(PROXY, &[("x-user", "a"), ("x-auth-src", " ")])).await, Err(Denied::Missing));
+    assert_eq!(ask(&proxy, request(PROXY, &[("x-user", "a"), ("X-Auth-Src", "idp")])).await.as_deref(), Ok("a"));
+}
+
+#[tokio::test]
+async fn no_user_two_users_and_an_unreadable_user_are_refused() {
+    assert_eq!(ask(&proxy(), request(PROXY, &[])).await, Err(Denied::Missing));
+    assert_eq!(ask(&proxy(), request(PROXY, &[("x-user", "  ")])).await, Err(Denied::Missing));
+    assert_eq!(ask(&proxy(), request(PROXY, &[("x-user", "a"), ("x-user", "b")])).await, Err(Denied::Malformed));
+    let mut unreadable = request(PROXY, &[]);
+    unreadable.headers_mut().insert(USER, http::HeaderValue::from_bytes(b"jos\xe9").unwrap());
+    assert_eq!(ask(&proxy(), unreadable).await, Err(Denied::Malformed));
+}
+
+#[tokio::test]
+async fn only_allowed_users_pass_letter_by_letter() {
+    let proxy = proxy().with_allowed_users(["alice@example.com", "bob"]);
+    assert_eq!(ask(&proxy, request(PROXY, &[("x-user", " bob ")])).await.as_deref(), Ok("bob"));
+    for user in ["eve", "Bob", "alice@example.co"] {
+        assert_eq!(ask(&proxy, request(PROXY, &[("x-user", user)])).await, Err(Denied::Rejected), "{user}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_is_refused_unless_it_is_allowed() {
+    let page = || request(PROXY, &[("x-user", "alice"), ("origin", "https://app.example.com")]);
+    assert_eq!(ask(&proxy(), page()).await, Err(Denied::Rejected));
+    let origins = OriginPolicy::new().with_allowed(["https://app.example.com".parse().unwrap()]);
+    assert_eq!(ask(&proxy().with_origins(origins), page()).await.as_deref(), Ok("alice"));
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_name_the_peer_is_told_so() {
+    let service = ServiceBuilder::new()
+        .layer(AuthLayer::from_authenticator(proxy()))
+        .service(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))));
+    let request = Request::builder().header("x-user", "alice").body(()).unwrap();
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 500);
+}
+
+#[tokio::test]
+async fn a_recheck_asks_the_rules_of_now_about_user_and_peer() {
+    let user = proxy().with_loopback_allowed().present(&request([127, 0, 0, 1], &[("x-user", "alice")])).unwrap();
+    let recheck = async |now: TrustedProxy| now.verify_again(&user).await.map(|who| who.subject().to_owned());
+
+    assert_eq!(recheck(proxy().with_loopback_allowed()).await.as_deref(), Ok("alice"));
+    assert_eq!(recheck(proxy().with_loopback_allowed().with_allowed_users(["alice"])).await.as_deref(), Ok("alice"));
+    for now in [
+        proxy(),
+        proxy().with_loopback_allowed().with_allowed_users(["bob"]),
+        TrustedProxy::new(networks(&["10.0.0.0/8"]), USER).with_loopback_allowed(),
+    ] {
+        assert_eq!(recheck(now).await, Err(VerifyError::Rejected));
+    }
+}
+
+#[tokio::test]
+async fn a_caller_of_other_header_rules_is_rejected_for_the_headers_are_gone() {
+    let user = proxy().present(&request(PROXY, &[("x-user", "alice")])).unwrap();
+    assert!(proxy().verify_again(&user).await.is_ok());
+    for now in [
+        proxy().with_required_header(SOURCE),
+        proxy().with_origins(OriginPolicy::new().with_any()),
+        TrustedProxy::new(networks(&["10.0.0.0/8"]), SOURCE),
+    ] {
+        assert_eq!(now.verify_again(&user).await.unwrap_err(), VerifyError::Rejected);
+    }
+}
