@@ -1,12 +1,14 @@
 //! Which scope implies which, and what a caller was granted under it.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use super::{Requirement, Scope, ScopeSet};
 
 /// What implies what: `admin` implies everything, `write` implies `read`.
 ///
-/// Empty by default: each scope then stands for itself alone. Implications are transitive.
+/// Empty by default: each scope then stands for itself alone. Implications are transitive, and may
+/// run in a circle.
+// The rules are kept closed: what follows from two of them is a rule too. So a question is one pass.
 #[derive(Clone, Debug, Default)]
 pub struct ScopeHierarchy(Option<Arc<Vec<Rule>>>);
 
@@ -53,7 +55,7 @@ impl ScopeHierarchy {
     /// Whether one who holds `held` has `wanted`.
     #[must_use]
     pub fn implies(&self, held: &Scope, wanted: &Scope) -> bool {
-        held == wanted || self.reaches(held, wanted, self.rules().len())
+        held == wanted || self.rules().iter().any(|rule| rule.holder == *held && rule.implies.covers(wanted))
     }
 
     /// Whether one of the scopes `held` is, or implies, `wanted`.
@@ -62,22 +64,41 @@ impl ScopeHierarchy {
         held.contains(wanted) || held.iter().any(|scope| self.implies(scope, wanted))
     }
 
-    // A path visits each rule at most once, so `steps` bounds a hierarchy that runs in a circle.
-    fn reaches(&self, held: &Scope, wanted: &Scope, steps: usize) -> bool {
-        steps > 0
-            && self.rules().iter().filter(|rule| rule.holder == *held).any(|rule| match &rule.implies {
-                Implied::Everything => true,
-                Implied::One(scope) => scope == wanted || self.reaches(scope, wanted, steps - 1),
-            })
-    }
-
     fn with(mut self, rule: Rule) -> Self {
-        Arc::make_mut(self.0.get_or_insert_default()).push(rule);
+        let rules = Arc::make_mut(self.0.get_or_insert_default());
+        let above = rules.iter().filter(|known| known.implies.covers(&rule.holder)).map(|known| &known.holder);
+        let holders: Vec<Scope> = iter::once(&rule.holder).chain(above).cloned().collect();
+        let below = rules.iter().filter(|known| rule.implies.covers(&known.holder)).map(|known| &known.implies);
+        let implied: Vec<Implied> = iter::once(&rule.implies).chain(below).cloned().collect();
+
+        for holder in holders {
+            for implies in &implied {
+                if !rules.iter().any(|known| known.holder == holder && known.implies.includes(implies)) {
+                    rules.push(Rule { holder: holder.clone(), implies: implies.clone() });
+                }
+            }
+        }
         self
     }
 
     fn rules(&self) -> &[Rule] {
         self.0.as_ref().map_or(&[], |rules| rules)
+    }
+}
+
+impl Implied {
+    fn covers(&self, scope: &Scope) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::One(implied) => implied == scope,
+        }
+    }
+
+    fn includes(&self, other: &Self) -> bool {
+        match other {
+            Self::Everything => matches!(self, Self::Everything),
+            Self::One(scope) => self.covers(scope),
+        }
     }
 }
 
