@@ -99,8 +99,8 @@ impl Bearer {
             return Err(Denied::Missing);
         }
 
-        let spaces = bytes[scheme_end..].iter().take_while(|&&b| b == b' ').count();
-        let start = scheme_end + spaces;
+        let gap = bytes[scheme_end..].iter().take_while(|&&b| self.syntax.separates(b)).count();
+        let start = scheme_end + gap;
         let token = bytes[start..].trim_ascii_end();
         let is_token = self.syntax.matches(token);
         let token = is_token.then(|| BearerToken::from_header(value, start..start + token.len())).flatten();
@@ -135,6 +135,14 @@ impl fmt::Debug for Bearer {
 }
 
 impl TokenSyntax {
+    /// Whether a byte between the scheme, with the space that ends it, and the token belongs to neither.
+    fn separates(self, byte: u8) -> bool {
+        match self {
+            Self::B64Token => byte == b' ',
+            Self::Opaque => matches!(byte, b' ' | b'\t'),
+        }
+    }
+
     fn matches(self, token: &[u8]) -> bool {
         match self {
             Self::B64Token => {
