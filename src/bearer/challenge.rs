@@ -10,7 +10,8 @@ use crate::{Denied, scope::Requirement};
 /// joined by commas, values quoted. Those that never vary are written once.
 #[derive(Clone, Debug)]
 pub struct Challenge {
-    parameters: String,
+    /// Name and text of what every challenge says.
+    parameters: Vec<(&'static str, String)>,
     missing: HeaderValue,
     malformed: HeaderValue,
     rejected: HeaderValue,
@@ -27,7 +28,7 @@ impl Challenge {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            parameters: String::new(),
+            parameters: Vec::new(),
             missing: HeaderValue::from_static("Bearer"),
             malformed: HeaderValue::from_static(r#"Bearer error="invalid_request""#),
             rejected: HeaderValue::from_static(r#"Bearer error="invalid_token""#),
@@ -35,7 +36,7 @@ impl Challenge {
         }
     }
 
-    /// Names the protection space (RFC 9110 section 11.5).
+    /// Names the protection space (RFC 9110 section 11.5). Set again, it is replaced.
     ///
     /// # Errors
     ///
@@ -53,11 +54,13 @@ impl Challenge {
         self.with_parameter("resource_metadata", url)
     }
 
-    fn with_parameter(mut self, name: &str, value: &str) -> Result<Self, InvalidParameter> {
-        if !self.parameters.is_empty() {
-            self.parameters.push_str(", ");
+    fn with_parameter(mut self, name: &'static str, value: &str) -> Result<Self, InvalidParameter> {
+        let text = parameter(name, value)?;
+        match self.parameters.iter_mut().find(|(known, _)| *known == name) {
+            // A name occurs once in a challenge (RFC 9110 section 11.2).
+            Some((_, old)) => *old = text,
+            None => self.parameters.push((name, text)),
         }
-        self.parameters.push_str(&parameter(name, value)?);
         self.missing = self.render(&[])?;
         self.malformed = self.render(&[("error", "invalid_request")])?;
         self.rejected = self.render(&[("error", "invalid_token")])?;
@@ -78,11 +81,14 @@ impl Challenge {
     }
 
     fn insufficient_scope(&self, required: &Requirement) -> Result<HeaderValue, InvalidParameter> {
-        self.render(&[("error", "insufficient_scope"), ("scope", &required.scopes().to_string())])
+        let error = ("error", "insufficient_scope");
+        let scopes = required.scopes();
+        // A `scope` without a scope-token is none (RFC 6749 section 3.3).
+        if scopes.is_empty() { self.render(&[error]) } else { self.render(&[error, ("scope", &scopes.to_string())]) }
     }
 
     fn render(&self, more: &[(&str, &str)]) -> Result<HeaderValue, InvalidParameter> {
-        let mut parameters = Vec::from_iter((!self.parameters.is_empty()).then(|| self.parameters.clone()));
+        let mut parameters: Vec<String> = self.parameters.iter().map(|(_, text)| text.clone()).collect();
         for (name, value) in more {
             parameters.push(parameter(name, value)?);
         }
