@@ -1,0 +1,176 @@
+//! No secret in a log, a `Debug` or an error.
+
+use std::{
+    fmt::Debug,
+    io,
+    sync::{Arc, Mutex},
+};
+
+use http::Request;
+use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_reauth::{
+    Access, BearerAuthLayer, RequireScopeLayer, ScopeResolverLayer, StaticToken, StreamReauthLayer, Strict, Tokens,
+    bearer::{Bearer, BearerToken, Token, TokenDigest, Verification},
+};
+
+use crate::support::{READ, Reader, Seen, alice, event_stream, handler, reauth, request_with, script};
+
+const SECRET: &str = "hunter2-hunter2";
+
+/// Every way in which a secret or its digest could be written.
+fn shows_secret(text: &str) -> bool {
+    let digest = TokenDigest::of(SECRET);
+    let hex: String = digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let bytes = format!("{:?}", digest.as_bytes());
+    let text = text.replace(['\n', ' '], "");
+    text.contains("hunter2") || text.to_lowercase().contains(&hex[..8]) || text.contains(&bytes[1..12].replace(' ', ""))
+}
+
+fn assert_hidden(value: &dyn Debug) {
+    for text in [format!("{value:?}"), format!("{value:#?}")] {
+        assert!(!shows_secret(&text), "{text}");
+        assert!(!text.is_empty());
+    }
+}
+
+#[test]
+fn the_search_for_secrets_finds_them() {
+    let digest = TokenDigest::of(SECRET);
+    for shown in [format!("{SECRET:?}"), format!("{:?}", digest.as_bytes()), format!("{:#?}", digest.as_bytes())] {
+        assert!(shows_secret(&shown), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn no_debug_output_shows_a_secret_or_its_digest() {
+    let secret = StaticToken::new(SECRET);
+    let token = Token::new("ci", SECRET);
+    let tokens = Tokens::new([token.clone()]).expect("no duplicates");
+    let auth = BearerAuthLayer::new(secret.clone());
+    assert_hidden(&secret);
+    assert_hidden(&token);
+    assert_hidden(&tokens);
+    assert_hidden(&TokenDigest::of(SECRET));
+    assert_hidden(&Bearer::new(secret.clone()));
+    assert_hidden(&auth);
+    assert_hidden(&Verification::ready(Ok(alice().with_claims(SECRET))));
+    assert_hidden(&alice().with_claims(SECRET));
+
+    let debugged = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&debugged);
+    let looking = BearerAuthLayer::new(move |token: &BearerToken| {
+        seen.lock().expect("nobody panics").push(format!("{token:?} {:?}", token.digest()));
+        Ok(alice().with_claims(SECRET))
+    });
+    let stack = ServiceBuilder::new()
+        .layer(looking)
+        .layer(ScopeResolverLayer::new(Strict::new(READ)))
+        .layer(StreamReauthLayer::new())
+        .service_fn(async |request: Request<()>| {
+            assert_hidden(request.extensions().get::<Access>().expect("the layer put it there"));
+            Ok::<_, std::convert::Infallible>(event_stream(script().1))
+        });
+    let Ok(response) = stack.oneshot(request_with(format!("Bearer {SECRET}"))).await;
+    assert_hidden(response.body());
+    assert_hidden(&*debugged.lock().expect("nobody panics"));
+    assert_eq!(debugged.lock().expect("nobody panics").len(), 1, "the token was looked at");
+}
+
+#[tokio::test]
+async fn no_service_shows_a_secret() {
+    #[derive(Clone, Debug)]
+    struct Inner;
+    assert_hidden(&BearerAuthLayer::new(StaticToken::new(SECRET)).layer(Inner));
+    assert_hidden(&RequireScopeLayer::new(READ).layer(Inner));
+    assert_hidden(&ScopeResolverLayer::new(Strict::new(READ)).layer(Inner));
+    assert_hidden(&StreamReauthLayer::new().layer(Inner));
+}
+
+/// A log that is kept.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().expect("nobody panics")).into_owned()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panics").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn refusals_and_ends_are_logged_by_their_reason_and_without_the_secret() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+
+    let secret = StaticToken::new(SECRET);
+    let (_feed, body) = script();
+    let service = ServiceBuilder::new()
+        .layer(BearerAuthLayer::new(secret.clone()))
+        .layer(reauth())
+        .service(handler(event_stream(body)));
+
+    for header in [format!("Bearer {SECRET}x"), format!("Bearer {SECRET} x"), format!("Basic {SECRET}")] {
+        let Ok(refused) = service.clone().oneshot(request_with(header)).await;
+        assert!(refused.status().is_client_error());
+    }
+    let Ok(response) = service.oneshot(request_with(format!("Bearer {SECRET}"))).await;
+    secret.rotate("another");
+    assert_eq!(Reader::of(response).next().await, Seen::Cut(tower_reauth::reauth::EndReason::Revoked));
+
+    let text = log.text();
+    for reason in ["rejected", "malformed", "missing", "revoked"] {
+        assert_eq!(text.matches(&format!("reason=\"{reason}\"")).count(), 1, "{reason} in {text}");
+    }
+    assert!(!shows_secret(&text), "{text}");
+}
+
+#[tokio::test]
+async fn the_first_reason_is_the_one_that_is_logged() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+
+    let secret = StaticToken::new("t0ken");
+    let (feed, mut stream) = crate::support::open(BearerAuthLayer::new(secret.clone()), reauth()).await;
+    feed.failure();
+    secret.rotate("another");
+    assert_eq!(stream.next().await, Seen::Cut(tower_reauth::reauth::EndReason::Revoked));
+    drop(stream);
+
+    // Another stream, which the client leaves.
+    let secret = StaticToken::new("t0ken");
+    drop(crate::support::open(BearerAuthLayer::new(secret), reauth()).await);
+
+    let text = log.text();
+    assert_eq!(text.matches("stream ended").count(), 2, "{text}");
+    assert_eq!(text.matches("reason=\"revoked\"").count(), 1, "{text}");
+    assert_eq!(text.matches("reason=\"disconnected\"").count(), 1, "{text}");
+}
+
+#[test]
+fn no_error_shows_a_secret() {
+    let duplicate = Tokens::new([Token::new("a", SECRET), Token::new("b", SECRET)]).expect_err("a duplicate");
+    assert_hidden(&duplicate);
+    assert!(!shows_secret(&duplicate.to_string()));
+}

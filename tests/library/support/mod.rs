@@ -1,0 +1,89 @@
+//! What the tests share: a body, a verifier and a wall clock that do as they are told, and a reader
+//! that says what it sees.
+
+mod oracle;
+mod reader;
+mod script;
+mod wall;
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
+use tower::{Layer, ServiceExt, service_fn, util::ServiceFn};
+use tower_reauth::{Access, AuthMethod, BearerAuthLayer, Identity, Scope, StreamReauthLayer, reauth::Ending};
+
+pub use self::{
+    oracle::Oracle,
+    reader::{Reader, Seen},
+    script::{Feed, Script, script},
+    wall::Wall,
+};
+
+pub const READ: Scope = Scope::from_static("history:read");
+pub const WRITE: Scope = Scope::from_static("history:write");
+pub const ADMIN: Scope = Scope::from_static("admin");
+
+/// Somebody with a token.
+pub fn alice() -> Identity {
+    Identity::new("alice", AuthMethod::Token)
+}
+
+/// A heartbeat every 15 s sharp, and an ending that names its reason.
+pub fn reauth() -> StreamReauthLayer {
+    StreamReauthLayer::new().with_jitter(0.0).with_ending(Ending::Abort)
+}
+
+/// A request with the token `t0ken`.
+pub fn request() -> Request<()> {
+    request_with("Bearer t0ken")
+}
+
+/// A request with this `Authorization`.
+pub fn request_with(authorization: impl AsRef<[u8]>) -> Request<()> {
+    let mut request = Request::new(());
+    let authorization = HeaderValue::from_bytes(authorization.as_ref()).expect("a header can hold it");
+    request.headers_mut().insert(AUTHORIZATION, authorization);
+    request
+}
+
+/// Opens an event stream through two layers.
+pub async fn open(auth: BearerAuthLayer, reauth: StreamReauthLayer) -> (Feed, Reader<Script>) {
+    let (feed, body) = script();
+    let service = auth.layer(reauth.layer(handler(event_stream(body))));
+    let Ok(response) = service.oneshot(request()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    (feed, Reader::of(response))
+}
+
+/// A handler of one request, which it answers with `response`.
+pub fn handler<B>(
+    response: Response<B>,
+) -> ServiceFn<impl Fn(Request<()>) -> Ready<Result<Response<B>, Infallible>> + Clone> {
+    let response = Arc::new(Mutex::new(Some(response)));
+    service_fn(move |_| ready(Ok(response.lock().expect("nobody panics").take().expect("it is asked once"))))
+}
+
+/// `body` as an event stream.
+pub fn event_stream<B>(body: B) -> Response<B> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert("content-type", HeaderValue::from_static("text/event-stream"));
+    response
+}
+
+/// The access that a layer put into a request.
+pub fn access<B>(request: &Request<B>) -> &Access {
+    request.extensions().get().expect("a layer put it there")
+}
+
+/// The text of a header of a response.
+pub fn header<'r, B>(response: &'r Response<B>, name: &str) -> Option<&'r str> {
+    response.headers().get(name).map(|value| value.to_str().expect("ASCII"))
+}
+
+/// What is said at a heartbeat.
+pub const KEEPALIVE: Bytes = Bytes::from_static(b": keepalive\n\n");
