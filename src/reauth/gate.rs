@@ -32,8 +32,7 @@ pub(super) struct Gate {
     expires_at: Option<Instant>,
     next_beat: Option<Instant>,
     question: Option<Question>,
-    /// A verifier that could not tell is asked again at this time.
-    retry_at: Option<Instant>,
+    grace: Option<Grace>,
     frame: Waiting,
     comment_due: bool,
 }
@@ -47,6 +46,16 @@ struct Question {
     is_beat: bool,
     /// A frame was waiting when it was put.
     for_frame: bool,
+}
+
+/// The verifier could not tell, and the stream goes on all the same.
+#[derive(Clone, Copy, Debug)]
+struct Grace {
+    /// It is asked again at this time, or when the revision moves.
+    retry_at: Instant,
+    /// Where the revision stood when it was asked.
+    revision: Option<u64>,
+    ends: Instant,
 }
 
 /// A frame that became ready and may not pass yet.
@@ -66,7 +75,7 @@ pub(super) enum Next {
     Ask,
     /// Wait for the answer.
     AwaitAnswer,
-    /// The answer is overdue.
+    /// The answer is overdue: if it is not there now, it is not waited for.
     GiveUp,
     /// The expiry was reached, as far as a monotonic clock can tell.
     Expired,
@@ -83,7 +92,7 @@ impl Gate {
             expires_at: time_left.map(|left| at(now, left)),
             next_beat,
             question: None,
-            retry_at: None,
+            grace: None,
             frame: Waiting::None,
             comment_due: false,
         }
@@ -95,11 +104,10 @@ impl Gate {
             return Next::Expired;
         }
         if let Some(question) = &self.question {
-            let overdue = now >= at(question.asked_at, self.rules.check_timeout);
-            return if overdue { Next::GiveUp } else { Next::AwaitAnswer };
+            return if now >= self.answer_due(question) { Next::GiveUp } else { Next::AwaitAnswer };
         }
-        if let Some(retry_at) = self.retry_at {
-            return if now >= retry_at { Next::Ask } else { Next::Rest };
+        if let Some(grace) = &self.grace {
+            return if now >= grace.retry_at || revision != grace.revision { Next::Ask } else { Next::Rest };
         }
         let beat_due = self.next_beat.is_some_and(|at| at <= now);
         let moved = revision != self.confirmed_revision;
@@ -109,9 +117,9 @@ impl Gate {
 
     /// When to look again, if nothing else happens before.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let next = match (&self.question, self.retry_at) {
-            (Some(question), _) => Some(at(question.asked_at, self.rules.check_timeout)),
-            (None, Some(retry_at)) => Some(retry_at),
+        let next = match (&self.question, &self.grace) {
+            (Some(question), _) => Some(self.answer_due(question)),
+            (None, Some(grace)) => Some(grace.retry_at),
             (None, None) => self.next_beat,
         };
         next.into_iter().chain(self.expires_at).min()
@@ -133,7 +141,7 @@ impl Gate {
         // As of when it was asked: the verifier may have looked at any time since.
         self.confirmed_at = question.asked_at;
         self.confirmed_revision = question.revision;
-        self.retry_at = None;
+        self.grace = None;
         self.expires_at = time_left.map(|left| at(now, left));
         self.comment_due |= question.is_beat;
         if question.for_frame && question.revision == revision {
@@ -144,15 +152,12 @@ impl Gate {
     /// The question could not be answered. Says whether the stream may go on for now: within the
     /// grace, counted from the last time that access was confirmed.
     pub(super) fn unanswered(&mut self, now: Instant, retry_after: Duration) -> bool {
-        self.question = None;
-        let grace_ends = at(self.confirmed_at, self.rules.grace);
+        let Some(question) = self.question.take() else { return false };
+        let ends = at(self.confirmed_at, self.rules.grace);
         // Never at once: a verifier that is down must not be asked in a loop.
-        let retry_at = at(now, retry_after.max(Duration::from_millis(100)));
-        self.retry_at = Some(retry_at.min(grace_ends));
-        if self.frame == Waiting::ForAnswer {
-            self.frame = Waiting::Cleared;
-        }
-        now < grace_ends
+        let retry_at = at(now, retry_after.max(Duration::from_millis(100))).min(ends);
+        self.grace = Some(Grace { retry_at, revision: question.revision, ends });
+        now < ends
     }
 
     /// The wall clock says that the credential is good for another `time_left`.
@@ -162,7 +167,8 @@ impl Gate {
 
     /// A frame became ready: whether it may pass. If not, it waits until [`takes_frame`](Self::takes_frame) says so.
     pub(super) fn frame_ready(&mut self, now: Instant, revision: Option<u64>) -> bool {
-        let passes = self.question.is_none() && self.next(now, revision) == Next::Rest && self.is_fresh(now, revision);
+        let holds = matches!(self.next(now, revision), Next::Rest | Next::AwaitAnswer);
+        let passes = holds && self.is_fresh(now, revision);
         if !passes {
             self.frame = Waiting::ForAnswer;
         }
@@ -174,7 +180,7 @@ impl Gate {
         let passes = match self.frame {
             Waiting::None => false,
             Waiting::Cleared => true,
-            Waiting::ForAnswer => self.question.is_none() && self.is_fresh(now, revision),
+            Waiting::ForAnswer => self.is_fresh(now, revision),
         };
         if passes {
             self.frame = Waiting::None;
@@ -192,13 +198,19 @@ impl Gate {
         self.comment_due = false;
     }
 
-    /// Whether what was confirmed last vouches for a frame at `now`.
+    /// Whether what was confirmed last, or the grace, vouches for a frame at `now`.
     fn is_fresh(&self, now: Instant, revision: Option<u64>) -> bool {
-        match revision {
-            _ if self.retry_at.is_some() => true,
-            Some(_) => revision == self.confirmed_revision,
-            None => !self.rules.max_age.is_zero() && now <= at(self.confirmed_at, self.rules.max_age),
+        match (&self.grace, revision) {
+            (Some(grace), _) => now < grace.ends && revision == grace.revision,
+            (None, Some(_)) => revision == self.confirmed_revision,
+            (None, None) => !self.rules.max_age.is_zero() && now <= at(self.confirmed_at, self.rules.max_age),
         }
+    }
+
+    /// When a question must be answered. One that is put again in the grace has no longer than that.
+    fn answer_due(&self, question: &Question) -> Instant {
+        let due = at(question.asked_at, self.rules.check_timeout);
+        self.grace.map_or(due, |grace| due.min(grace.ends))
     }
 }
 

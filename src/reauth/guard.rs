@@ -69,17 +69,12 @@ impl Guard {
         let this = self.project();
         let verdict = loop {
             let (now, revision) = (Instant::now(), this.access.revision().map(Revision::current));
-            match this.gate.next(now, revision) {
+            let next = this.gate.next(now, revision);
+            match next {
                 Next::Rest => break Verdict::Open,
                 Next::Ask => {
                     this.gate.asked(now, revision);
                     *this.asking = Some(this.access.ask());
-                }
-                Next::GiveUp => {
-                    *this.asking = None;
-                    if !this.gate.unanswered(now, Duration::ZERO) {
-                        break Verdict::Ended(EndReason::TimedOut);
-                    }
                 }
                 Next::Expired => {
                     // Timers are monotonic and an expiry is a date: the wall clock has the last word.
@@ -89,11 +84,16 @@ impl Guard {
                         _ => break Verdict::Ended(EndReason::Expired),
                     }
                 }
-                Next::AwaitAnswer => {
+                Next::AwaitAnswer | Next::GiveUp => {
                     let Some(asking) = this.asking.as_mut() else { break Verdict::Ended(EndReason::Unavailable) };
-                    let Poll::Ready(answer) = Pin::new(asking).poll(cx) else { break Verdict::Open };
+                    let settled = match Pin::new(asking).poll(cx) {
+                        Poll::Pending if next == Next::AwaitAnswer => break Verdict::Open,
+                        Poll::Pending if this.gate.unanswered(now, Duration::ZERO) => Ok(()),
+                        Poll::Pending => Err(EndReason::TimedOut),
+                        Poll::Ready(answer) => settle(this.gate, this.access, &answer),
+                    };
                     *this.asking = None;
-                    if let Err(reason) = settle(this.gate, this.access, &answer) {
+                    if let Err(reason) = settled {
                         break Verdict::Ended(reason);
                     }
                 }
