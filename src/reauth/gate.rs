@@ -217,14 +217,15 @@ impl Gate {
 impl Rules {
     fn next_beat(&self, now: Instant) -> Option<Instant> {
         let early = self.jitter * random_unit();
-        self.heartbeat.map(|interval| at(now, interval.mul_f64(1.0 - early)))
+        self.heartbeat.map(|interval| at(now, interval.min(FAR).mul_f64(1.0 - early)))
     }
 }
 
-/// `from + after`, at most a month ahead: timers need not reach further, and the wall clock is read
-/// again when one fires.
+/// Timers need not reach further: the wall clock is read again when one fires.
+const FAR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// `from + after`, at most a month ahead.
 fn at(from: Instant, after: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
     from + after.min(FAR)
 }
 

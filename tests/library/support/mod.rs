@@ -10,17 +10,19 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
+use tokio::time::Instant;
 use tower::{Layer, ServiceExt, service_fn, util::ServiceFn};
 use tower_reauth::{Access, AuthMethod, BearerAuthLayer, Identity, Scope, StreamReauthLayer, reauth::Ending};
 
 pub use self::{
     oracle::Oracle,
     reader::{Reader, Seen},
-    script::{Feed, Script, script},
+    script::{Feed, Script, Torrent, script},
     wall::Wall,
 };
 
@@ -87,3 +89,10 @@ pub fn header<'r, B>(response: &'r Response<B>, name: &str) -> Option<&'r str> {
 
 /// What is said at a heartbeat.
 pub const KEEPALIVE: Bytes = Bytes::from_static(b": keepalive\n\n");
+
+/// It took this long, to a tick of tokio's timers.
+#[track_caller]
+pub fn assert_took(started: Instant, expected: Duration) {
+    let took = started.elapsed();
+    assert!(took >= expected && took <= expected + Duration::from_millis(1), "{took:?} in place of {expected:?}");
+}

@@ -132,3 +132,19 @@ impl Default for Script {
         body
     }
 }
+
+/// A body that always has something to say.
+pub struct Torrent;
+
+impl Torrent {
+    pub const DROP: &str = "data: drop\n\n";
+}
+
+impl Body for Torrent {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(Self::DROP.as_bytes())))))
+    }
+}
