@@ -65,8 +65,8 @@ impl Guard {
 
     /// Asks whatever has to be asked. When it is [`Open`](Verdict::Open), the task is woken when it
     /// should look again only after [`rest`](Self::rest).
-    pub(super) fn look(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Verdict {
-        let this = self.project();
+    pub(super) fn look(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Verdict {
+        let this = self.as_mut().project();
         let verdict = loop {
             let (now, revision) = (Instant::now(), this.access.revision().map(Revision::current));
             let next = this.gate.next(now, revision);
@@ -100,7 +100,7 @@ impl Guard {
             }
         };
         if let Verdict::Ended(reason) = verdict {
-            this.outcome.is(reason);
+            self.ended(reason);
         }
         verdict
     }
@@ -144,9 +144,13 @@ impl Guard {
         self.project().gate.comment_settled();
     }
 
-    /// The stream ended for a reason of its own.
+    /// The stream ended: nothing is waited for any more.
     pub(super) fn ended(self: Pin<&mut Self>, reason: EndReason) {
-        self.project().outcome.is(reason);
+        let mut this = self.project();
+        this.outcome.is(reason);
+        *this.asking = None;
+        this.timer.set(None);
+        this.moved.set(None);
     }
 }
 
