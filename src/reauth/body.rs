@@ -17,7 +17,7 @@ use super::{
     end::{grpc_trailers, last_event},
     guard::{Guard, Verdict},
     layer::Settings,
-    sse::Boundary,
+    sse::Format,
 };
 use crate::Access;
 
@@ -44,8 +44,8 @@ pin_project! {
         #[pin]
         guard: Guard,
         settings: Arc<Settings>,
-        // Where the event stream stands; `None` for a body that is none.
-        boundary: Option<Boundary>,
+        // What may be written into the body, and where it stands.
+        format: Format,
         // A frame that became ready before access was confirmed.
         waiting: Option<Frame<Bytes>>,
         last: Last,
@@ -70,11 +70,11 @@ impl<B> StreamReauth<B> {
         Self { inner: Some(inner), watch: None }
     }
 
-    pub(super) fn watched(inner: B, access: Access, settings: Arc<Settings>, is_event_stream: bool) -> Self {
+    pub(super) fn watched(inner: B, access: Access, settings: Arc<Settings>, format: Format) -> Self {
         let watch = Watch {
             guard: Guard::new(access, settings.rules.clone()),
-            boundary: is_event_stream.then_some(Boundary::START),
             settings,
+            format,
             waiting: None,
             last: Last::NotYet,
         };
@@ -104,15 +104,15 @@ where
             if let Verdict::Ended(reason) = watch.guard.as_mut().look(cx) {
                 this.inner.set(None);
                 *watch.waiting = None;
-                *watch.last = Last::of(reason, &watch.settings.ending, *watch.boundary);
+                *watch.last = Last::of(reason, &watch.settings.ending, *watch.format);
                 continue;
             }
 
             let frame = if watch.waiting.is_some() {
                 if watch.guard.as_mut().takes_frame() { watch.waiting.take() } else { None }
-            } else if watch.guard.owes_comment() && watch.boundary.is_none_or(Boundary::is_between_events) {
+            } else if watch.guard.owes_comment() && !watch.format.is_mid_event() {
                 watch.guard.as_mut().comment_settled();
-                if watch.boundary.is_some() {
+                if let Format::Events(_) = watch.format {
                     return Poll::Ready(Some(Ok(Frame::data(watch.settings.comment.clone()))));
                 }
                 continue;
@@ -140,8 +140,8 @@ where
                 ready!(watch.guard.rest(cx));
                 continue;
             };
-            if let (Some(boundary), Some(data)) = (watch.boundary.as_mut(), frame.data_ref()) {
-                boundary.advance(data);
+            if let Some(data) = frame.data_ref() {
+                watch.format.advance(data);
             }
             // The consumer of a body that says it is at its end need not poll again.
             if frame.is_trailers() || this.inner.as_ref().as_pin_ref().is_none_or(|inner| inner.is_end_stream()) {
@@ -172,16 +172,14 @@ where
 }
 
 impl Last {
-    fn of(reason: EndReason, ending: &Ending, boundary: Option<Boundary>) -> Self {
-        let mid_event = boundary.is_some_and(|boundary| !boundary.is_between_events());
-        match ending {
-            Ending::Clean => Self::Nothing,
-            Ending::LastEvent if mid_event || boundary.is_none() => Self::Nothing,
-            Ending::LastEvent => Self::Frame(Frame::data(last_event(reason))),
-            Ending::LastBytes(_) if mid_event => Self::Nothing,
-            Ending::LastBytes(write) => Self::Frame(Frame::data(write(reason))),
-            Ending::Abort => Self::Abort { reason, turn_passed: false },
-            Ending::GrpcTrailers => Self::Frame(Frame::trailers(grpc_trailers(reason))),
+    fn of(reason: EndReason, ending: &Ending, format: Format) -> Self {
+        match (ending, format) {
+            (Ending::LastEvent | Ending::LastBytes(_), _) if format.is_mid_event() => Self::Nothing,
+            (Ending::LastEvent, Format::Events(_)) => Self::Frame(Frame::data(last_event(reason))),
+            (Ending::LastBytes(write), Format::Events(_) | Format::Other) => Self::Frame(Frame::data(write(reason))),
+            (Ending::Clean | Ending::LastEvent | Ending::LastBytes(_), _) => Self::Nothing,
+            (Ending::Abort, _) => Self::Abort { reason, turn_passed: false },
+            (Ending::GrpcTrailers, _) => Self::Frame(Frame::trailers(grpc_trailers(reason))),
         }
     }
 

@@ -117,8 +117,8 @@ pub enum Ending {
     /// `{"reason":"expired","reconnect":false}`, with a `retry` of a second where to reconnect is
     /// sensible. It is left out in the middle of another event and in a response that is not an event stream.
     LastEvent,
-    /// Last bytes of your own, by reason, where an end is otherwise clean. In an event stream they
-    /// are left out in the middle of an event.
+    /// Last bytes of your own, by reason, where an end is otherwise clean. They are left out in the
+    /// middle of an event of an event stream, and under a `Content-Encoding`.
     LastBytes(Arc<dyn Fn(EndReason) -> Bytes + Send + Sync>),
     /// An abort: HTTP/1.1 without the last chunk, HTTP/2 `RST_STREAM`. For formats in which a clean
     /// end would make the part that arrived look like the whole. The body's error is an

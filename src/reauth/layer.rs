@@ -7,7 +7,7 @@ use http::{Method, Response, StatusCode, header::CONTENT_LENGTH, response::Parts
 use http_body::Body;
 use tower_layer::Layer;
 
-use super::{Ending, StreamReauth, StreamReauthService, gate::Rules, sse};
+use super::{Ending, StreamReauth, StreamReauthService, gate::Rules, sse::Format};
 use crate::Access;
 
 /// Wraps responses that stream in [`StreamReauth`], so that they end when access ends.
@@ -154,8 +154,7 @@ impl Settings {
     ) -> Response<StreamReauth<B>> {
         let (parts, body) = response.into_parts();
         let body = if streams(method, &parts, &body) && self.filter.as_ref().is_none_or(|filter| filter(&parts)) {
-            let is_event_stream = sse::is_event_stream(&parts.headers);
-            StreamReauth::watched(body, access.clone(), Arc::clone(self), is_event_stream)
+            StreamReauth::watched(body, access.clone(), Arc::clone(self), Format::of(&parts.headers))
         } else {
             StreamReauth::untouched(body)
         };
