@@ -11,6 +11,7 @@ use std::{
 };
 
 use http::Request;
+use tokio::time::Instant;
 
 use crate::{
     Clock, Denied, Identity, ScopeSet,
@@ -30,8 +31,7 @@ pub struct Access(Arc<Shared<dyn Source>>);
 
 struct Shared<S: ?Sized> {
     terms: Mutex<Terms>,
-    /// Where the revision stood before the first check.
-    revision_at_door: Option<u64>,
+    confirmed: Confirmed,
     source: S,
 }
 
@@ -41,6 +41,22 @@ struct Terms {
     granted: Granted,
     resolution: Option<(Arc<Resolution>, Option<ScopeSet>)>,
     requirement: Requirement,
+}
+
+/// As of when the answer at the door holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Confirmed {
+    /// For as long as the revision stands where it stood before the question.
+    AtRevision(u64),
+    /// From the time of the question, for a verifier without a revision.
+    AtTime(Instant),
+}
+
+impl Confirmed {
+    /// Taken before the question is put, so that a revocation during it is not lost.
+    pub(crate) fn by(revision: Option<&Revision>) -> Self {
+        revision.map_or_else(|| Self::AtTime(Instant::now()), |revision| Self::AtRevision(revision.current()))
+    }
 }
 
 /// Where an [`Access`] came from: what is asked again.
@@ -95,17 +111,13 @@ impl Access {
     /// a source of your own in the place of [`BearerAuthLayer`](crate::BearerAuthLayer).
     #[must_use]
     pub fn with_recheck(identity: Identity, recheck: impl Fn() -> Verification + Send + Sync + 'static) -> Self {
-        Self::from_source(identity, None, FnSource { recheck, policy: Policy::default() })
+        Self::from_source(identity, Confirmed::by(None), FnSource { recheck, policy: Policy::default() })
     }
 
-    pub(crate) fn from_source(
-        identity: Identity,
-        revision_at_door: Option<u64>,
-        source: impl Source + 'static,
-    ) -> Self {
+    pub(crate) fn from_source(identity: Identity, confirmed: Confirmed, source: impl Source + 'static) -> Self {
         let granted = Granted::new(identity.scopes().cloned().unwrap_or_default(), Default::default());
         let terms = Terms { identity, granted, resolution: None, requirement: Requirement::default() };
-        Self(Arc::new(Shared { terms: Mutex::new(terms), revision_at_door, source }))
+        Self(Arc::new(Shared { terms: Mutex::new(terms), confirmed, source }))
     }
 
     /// Who is calling.
@@ -152,8 +164,8 @@ impl Access {
         self.0.source.revision()
     }
 
-    pub(crate) fn revision_at_door(&self) -> Option<u64> {
-        self.0.revision_at_door
+    pub(crate) fn confirmed(&self) -> Confirmed {
+        self.0.confirmed
     }
 
     pub(crate) fn policy(&self) -> &Policy {

@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::{Authenticate, ResponseFuture, Verification, VerifyError};
 use crate::{
     Access, Denied, Identity,
-    access::{Policy, Source},
+    access::{Confirmed, Policy, Source},
     reauth::Revision,
     respond::{Respond, refuse},
 };
@@ -34,7 +34,7 @@ pub(super) struct Door<A> {
 pub(super) struct Caller<A: Authenticate> {
     pub(super) door: Arc<Door<A>>,
     credential: A::Credential,
-    revision: Option<u64>,
+    confirmed: Confirmed,
 }
 
 impl<S, A, R> Auth<S, A, R> {
@@ -80,10 +80,9 @@ where
 impl<A: Authenticate> Door<A> {
     fn meet<B>(self: &Arc<Self>, request: &Request<B>) -> Result<(Caller<A>, Verification), Denied> {
         let credential = self.authenticator.present(request)?;
-        // Before the first check, so that a revocation during it is not lost.
-        let revision = self.authenticator.revision().map(Revision::current);
+        let confirmed = Confirmed::by(self.authenticator.revision());
         let verification = self.authenticator.verify(&credential);
-        Ok((Caller { door: Arc::clone(self), credential, revision }, verification))
+        Ok((Caller { door: Arc::clone(self), credential, confirmed }, verification))
     }
 
     pub(super) fn refuse<B>(&self, denied: Denied, respond: &impl Respond<B>) -> Response<B> {
@@ -100,7 +99,7 @@ impl<A: Authenticate> Caller<A> {
     ) -> Result<(), Denied> {
         let identity = self.door.policy.admit(answer?)?;
         let source = Kept { door: self.door, credential: Mutex::new(self.credential) };
-        request.extensions_mut().insert(Access::from_source(identity, self.revision, source));
+        request.extensions_mut().insert(Access::from_source(identity, self.confirmed, source));
         Ok(())
     }
 }

@@ -7,6 +7,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use crate::access::Confirmed;
+
 /// What a stream's gate goes by.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
@@ -82,13 +84,17 @@ pub(super) enum Next {
 }
 
 impl Gate {
-    /// The gate of a stream that was let in when the revision stood at `revision`.
-    pub(super) fn new(rules: Rules, now: Instant, revision: Option<u64>, time_left: Option<Duration>) -> Self {
+    /// The gate of a stream that begins now, its access `confirmed` at the door.
+    pub(super) fn new(rules: Rules, now: Instant, confirmed: Confirmed, time_left: Option<Duration>) -> Self {
         let next_beat = rules.next_beat(now);
+        let (confirmed_at, confirmed_revision) = match confirmed {
+            Confirmed::AtRevision(revision) => (now, Some(revision)),
+            Confirmed::AtTime(time) => (time, None),
+        };
         Self {
             rules,
-            confirmed_at: now,
-            confirmed_revision: revision,
+            confirmed_at,
+            confirmed_revision,
             expires_at: time_left.map(|left| at(now, left)),
             next_beat,
             question: None,

@@ -59,7 +59,7 @@ impl Guard {
         // Followed from here on, and compared with where it stood at the door: a move between the
         // two is seen by the first look.
         let moved = access.revision().map(Revision::moved);
-        let gate = Gate::new(rules, Instant::now(), access.revision_at_door(), time_left);
+        let gate = Gate::new(rules, Instant::now(), access.confirmed(), time_left);
         Self { access, gate, asking: None, timer: None, moved, outcome: Outcome(None) }
     }
 
