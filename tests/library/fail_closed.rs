@@ -1,0 +1,282 @@
+//! Promise 5: an error, a timeout or a panic in the check ends the stream. A grace for an
+//! unreachable verifier is opt-in and bounded.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, advance};
+use tower::{ServiceBuilder, ServiceExt};
+use tower_reauth::{
+    BearerAuthLayer, Identity, ScopeResolverLayer, ScopeSet, StreamReauthLayer, bearer::VerifyError, reauth::EndReason,
+    scope::Declared,
+};
+
+use crate::support::{
+    Oracle, Reader, Seen, Wall, alice, assert_took, event_stream, handler, open, reauth, request, script,
+};
+
+const BEAT: Duration = Duration::from_secs(15);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What `stream` comes to, comments left out.
+async fn end(stream: &mut Reader<crate::support::Script>) -> Seen {
+    loop {
+        match stream.next().await {
+            Seen::Data(data) if data == crate::support::KEEPALIVE => {}
+            seen => return seen,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verifier_that_cannot_tell_ends_the_stream() {
+    for (error, reason) in [
+        (VerifyError::unavailable(), EndReason::Unavailable),
+        (VerifyError::unavailable_for(Duration::MAX), EndReason::Unavailable),
+        (VerifyError::locked_out_for(SECOND), EndReason::LockedOut),
+    ] {
+        let oracle = Oracle::with_revision();
+        let (_feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), reauth()).await;
+        oracle.says(Err(error));
+        oracle.moves();
+        assert_eq!(stream.next().await, Seen::Cut(reason));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_come_in_time_ends_the_stream() {
+    let oracle = Oracle::with_revision();
+    let layer = reauth().with_check_timeout(2 * SECOND);
+    let (_feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+    oracle.waits();
+    let started = Instant::now();
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::TimedOut));
+    assert_took(started, BEAT + 2 * SECOND);
+    assert_eq!(oracle.open_questions(), 0, "nobody waits for it any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_in_time_is_heard() {
+    let oracle = Oracle::with_revision();
+    let layer = reauth().with_check_timeout(2 * SECOND);
+    let (_feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+    oracle.says_after(2 * SECOND - Duration::from_millis(2), Ok(alice()));
+    assert_eq!(stream.next().await, Seen::data(crate::support::KEEPALIVE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verifier_that_answers_at_once_is_never_too_late() {
+    let oracle = Oracle::without_revision();
+    let layer = reauth().with_check_timeout(Duration::ZERO);
+    let (feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+    feed.data("data: 1\n\n");
+    assert_eq!(stream.next().await, Seen::data("data: 1\n\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_waits_for_an_answer_that_never_comes_is_not_passed_on() {
+    let oracle = Oracle::without_revision();
+    let (feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), reauth()).await;
+    oracle.waits();
+    feed.data("data: 1\n\n");
+    let started = Instant::now();
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::TimedOut));
+    assert_took(started, 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verifier_that_panics_ends_the_stream_and_nothing_else() {
+    let panics: [fn(&Oracle); 2] = [Oracle::panics, Oracle::panics_later];
+    for panics in panics {
+        let oracle = Oracle::with_revision();
+        let layer = reauth().with_grace(3_600 * SECOND);
+        let (_feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+        let (other_feed, mut other) = open(BearerAuthLayer::new(Oracle::with_revision()), reauth()).await;
+        panics(&oracle);
+        oracle.moves();
+        assert_eq!(stream.next().await, Seen::Cut(EndReason::CheckPanicked), "grace or not");
+        assert_eq!(stream.next().await, Seen::End);
+
+        other_feed.data("data: 1\n\n");
+        assert_eq!(other.next().await, Seen::data("data: 1\n\n"));
+        oracle.says(Ok(alice()));
+        let (feed, mut again) = open(BearerAuthLayer::new(oracle), reauth()).await;
+        feed.data("data: 1\n\n");
+        assert_eq!(again.next().await, Seen::data("data: 1\n\n"), "the verifier is asked by others as before");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_panics_ends_the_stream_too() {
+    let oracle = Oracle::with_revision();
+    let resolver = |identity: &Identity, _: Declared<'_>| {
+        assert!(identity.credential_id().is_none(), "the resolver panics, as it was told");
+        ScopeSet::empty()
+    };
+    let (_feed, body) = script();
+    let service = ServiceBuilder::new()
+        .layer(BearerAuthLayer::new(oracle.clone()))
+        .layer(ScopeResolverLayer::new(resolver))
+        .layer(reauth())
+        .service(handler(event_stream(body)));
+    let Ok(response) = service.oneshot(request()).await;
+    let mut stream = Reader::of(response);
+    oracle.says(Ok(alice().with_credential_id("laptop")));
+    oracle.moves();
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::CheckPanicked));
+}
+
+/// A verifier that fails: the reason is how the stream ends at last.
+fn failing() -> [(fn(&Oracle), EndReason); 3] {
+    [
+        (|oracle| oracle.says(Err(VerifyError::unavailable())), EndReason::Unavailable),
+        (|oracle| oracle.says(Err(VerifyError::unavailable_for(Duration::MAX))), EndReason::Unavailable),
+        (Oracle::waits, EndReason::TimedOut),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn grace_is_bounded_from_the_last_confirmation_to_the_tick() {
+    for grace in [16 * SECOND, 25 * SECOND, 60 * SECOND, 3_600 * SECOND] {
+        for (fails, reason) in failing() {
+            let oracle = Oracle::with_revision();
+            let layer = reauth().with_grace(grace);
+            let (_feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+            let started = Instant::now();
+            assert_eq!(end_after_beat(&mut stream).await, None);
+            let confirmed = Instant::now();
+            fails(&oracle);
+            assert_eq!(end(&mut stream).await, Seen::Cut(reason));
+            // The question that found the verifier silent has its time, whatever the grace.
+            let silent_at_least = BEAT + if reason == EndReason::TimedOut { 5 * SECOND } else { Duration::ZERO };
+            assert_took(confirmed, grace.max(silent_at_least));
+            assert!(started.elapsed() > grace);
+        }
+    }
+}
+
+/// Reads one heartbeat.
+async fn end_after_beat(stream: &mut Reader<crate::support::Script>) -> Option<Seen> {
+    Some(stream.next().await).filter(|seen| *seen != Seen::data(crate::support::KEEPALIVE))
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_pass_in_the_grace_without_a_wait() {
+    for (fails, _) in failing() {
+        for oracle in [Oracle::with_revision(), Oracle::without_revision()] {
+            let layer = reauth().with_grace(60 * SECOND);
+            let (feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+            fails(&oracle);
+            assert_eq!(stream.now(), None);
+            // From now on it is known that the verifier cannot be reached.
+            advance(BEAT).await;
+            assert_eq!(stream.now(), None);
+            advance(5 * SECOND).await;
+            assert_eq!(stream.now(), None);
+            for _ in 0..390 {
+                advance(Duration::from_millis(100)).await;
+                feed.data("data: 1\n\n");
+                assert_eq!(stream.now(), Some(Seen::data("data: 1\n\n")));
+            }
+            advance(2 * SECOND).await;
+            feed.data("data: 2\n\n");
+            assert!(matches!(end(&mut stream).await, Seen::Cut(_)), "the grace is over");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verifier_that_is_down_is_not_asked_in_a_loop() {
+    let oracle = Oracle::with_revision();
+    let layer = reauth().with_grace(100 * SECOND);
+    let (feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+    oracle.says(Err(VerifyError::unavailable_for(Duration::ZERO)));
+    oracle.moves();
+    for _ in 0..1_000 {
+        feed.data("data: 1\n\n");
+        assert_eq!(stream.now(), Some(Seen::data("data: 1\n\n")));
+    }
+    assert_eq!(oracle.asked(), 2);
+
+    oracle.says(Err(VerifyError::unavailable_for(10 * SECOND)));
+    oracle.moves();
+    let asked = oracle.asked();
+    assert_eq!(end(&mut stream).await, Seen::Cut(EndReason::Unavailable));
+    assert!(oracle.asked() - asked <= 11, "as often as it said, and once at the end: {}", oracle.asked() - asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verifier_that_comes_back_ends_the_grace() {
+    let oracle = Oracle::with_revision();
+    let layer = reauth().with_grace(60 * SECOND);
+    let (_feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+    for _ in 0..5 {
+        oracle.says(Err(VerifyError::unavailable()));
+        oracle.moves();
+        assert_eq!(stream.now(), None);
+        advance(50 * SECOND).await;
+        oracle.says(Ok(alice()));
+        while stream.now().is_some() {}
+    }
+    oracle.says(Err(VerifyError::Rejected));
+    oracle.moves();
+    assert_eq!(end(&mut stream).await, Seen::Cut(EndReason::Revoked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_ends_the_stream_within_the_grace() {
+    let oracle = Oracle::with_revision();
+    let layer = reauth().with_grace(3_600 * SECOND);
+    let (_feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+    oracle.says(Err(VerifyError::unavailable_for(10 * SECOND)));
+    oracle.moves();
+    assert_eq!(stream.now(), None);
+    oracle.says(Err(VerifyError::Rejected));
+    let started = Instant::now();
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
+    assert_took(started, 10 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_moves_in_the_grace_is_asked_about_at_once() {
+    let oracle = Oracle::with_revision();
+    let layer = reauth().with_grace(3_600 * SECOND);
+    let (feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+    oracle.says(Err(VerifyError::unavailable_for(60 * SECOND)));
+    oracle.moves();
+    assert_eq!(stream.now(), None);
+
+    oracle.says(Err(VerifyError::Rejected));
+    oracle.moves();
+    feed.data("data: 1\n\n");
+    let started = Instant::now();
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
+    assert_took(started, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_expiry_is_exact_within_the_grace() {
+    let wall = Wall::new();
+    let oracle = Oracle::with_revision();
+    oracle.says(Ok(alice().with_expires_at(wall.after(60))));
+    let auth = BearerAuthLayer::new(oracle.clone()).with_clock(wall.clock());
+    let (_feed, mut stream) = open(auth, reauth().with_grace(3_600 * SECOND)).await;
+    oracle.says(Err(VerifyError::unavailable()));
+    let started = Instant::now();
+    assert_eq!(end(&mut stream).await, Seen::Cut(EndReason::Expired));
+    assert_took(started, 60 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_without_a_limit_do_not_panic() {
+    for limit in [Duration::ZERO, Duration::MAX] {
+        let oracle = Oracle::without_revision();
+        let layer = StreamReauthLayer::new().with_grace(limit).with_check_timeout(limit).with_max_age(limit);
+        let (feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+        for answer in [Ok(alice()), Err(VerifyError::unavailable_for(Duration::MAX)), Err(VerifyError::unavailable())] {
+            oracle.says(answer);
+            feed.data("data: 1\n\n");
+            advance(20 * SECOND).await;
+            while stream.now().is_some_and(|seen| seen != Seen::End) {}
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Promise 4: every interval access is asked for again even when the stream is idle and unpushed,
+//! and a comment is written so that proxies keep the line.
+
+use std::{collections::HashMap, time::Duration};
+
+use http::{HeaderValue, Response, header};
+use tokio::time::{Instant, advance};
+use tower::{ServiceBuilder, ServiceExt};
+use tower_reauth::{BearerAuthLayer, StreamReauthLayer, bearer::VerifyError, reauth::EndReason};
+
+use crate::support::{
+    Feed, KEEPALIVE, Oracle, Reader, Script, Seen, alice, assert_took, handler, open, reauth, request, script,
+};
+
+const BEAT: Duration = Duration::from_secs(15);
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_stream_asks_again_and_writes_a_comment_at_every_interval() {
+    for oracle in [Oracle::with_revision(), Oracle::without_revision()] {
+        let (_feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), reauth()).await;
+        for _ in 0..10 {
+            let started = Instant::now();
+            assert_eq!(stream.next().await, Seen::data(KEEPALIVE));
+            assert_took(started, BEAT);
+        }
+        assert_eq!(oracle.asked(), 1 + 10);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_interval_is_ones_own_choice() {
+    let oracle = Oracle::without_revision();
+    let layer = reauth().with_heartbeat(Duration::from_millis(40));
+    let (_feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+    let started = Instant::now();
+    for _ in 0..25 {
+        assert_eq!(stream.next().await, Seen::data(KEEPALIVE));
+    }
+    assert_took(started, Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_heartbeat_an_idle_stream_is_left_alone() {
+    let oracle = Oracle::with_revision();
+    let (_feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), reauth().without_heartbeat()).await;
+    let waited = tokio::time::timeout(Duration::from_secs(86_400), stream.next()).await;
+    assert!(waited.is_err());
+    assert_eq!(oracle.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_stream_asks_at_every_interval_too() {
+    let oracle = Oracle::with_revision();
+    let (feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), reauth()).await;
+    for _ in 0..60 {
+        advance(Duration::from_secs(1)).await;
+        feed.data("data: 1\n\n");
+        while stream.now().is_some() {}
+    }
+    assert_eq!(oracle.asked(), 1 + 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_comment_is_written_until_access_is_confirmed() {
+    let oracle = Oracle::with_revision();
+    let (_feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), reauth()).await;
+    oracle.says_after(Duration::from_secs(3), Ok(alice()));
+    let started = Instant::now();
+    assert_eq!(stream.next().await, Seen::data(KEEPALIVE));
+    assert_took(started, BEAT + Duration::from_secs(3));
+
+    oracle.says_after(Duration::from_secs(3), Err(VerifyError::Rejected));
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comment_waits_for_the_end_of_the_event() {
+    let (feed, mut stream) = open(BearerAuthLayer::new(Oracle::with_revision()), reauth()).await;
+    for part in ["da", "ta: 1", "\n", "data: 2\n"] {
+        feed.data(part);
+        assert_eq!(stream.now(), Some(Seen::data(part)));
+        advance(BEAT).await;
+        assert_eq!(stream.now(), None, "after {part:?}");
+    }
+    feed.data("\n");
+    assert_eq!(stream.now(), Some(Seen::data("\n")));
+    assert_eq!(stream.now(), Some(Seen::data(KEEPALIVE)), "one, however many intervals went by");
+    assert_eq!(stream.now(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_text_of_the_comment_is_ones_own_choice_and_stays_one_line() {
+    for (text, comment) in [("still here", ": still here\n\n"), ("a\nb\r\nc\rd", ": a b  c d\n\n"), ("", ": \n\n")] {
+        let layer = reauth().with_comment(text);
+        let (_feed, mut stream) = open(BearerAuthLayer::new(Oracle::with_revision()), layer).await;
+        assert_eq!(stream.next().await, Seen::data(comment));
+    }
+}
+
+/// A stream with these headers.
+async fn with_headers(oracle: &Oracle, headers: &[(header::HeaderName, &'static str)]) -> (Feed, Reader<Script>) {
+    let (feed, body) = script();
+    let mut response = Response::new(body);
+    for (name, value) in headers {
+        response.headers_mut().append(name, HeaderValue::from_static(value));
+    }
+    let service =
+        ServiceBuilder::new().layer(BearerAuthLayer::new(oracle.clone())).layer(reauth()).service(handler(response));
+    let Ok(response) = service.oneshot(request()).await;
+    (feed, Reader::of(response))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comment_is_written_only_into_a_plain_event_stream_and_every_stream_is_asked_about() {
+    use header::{CONTENT_ENCODING, CONTENT_TYPE};
+    const EVENTS: &str = "text/event-stream";
+    let cases: [(&[(header::HeaderName, &'static str)], bool); 11] = [
+        (&[(CONTENT_TYPE, EVENTS)], true),
+        (&[(CONTENT_TYPE, "Text/Event-Stream")], true),
+        (&[(CONTENT_TYPE, "text/event-stream; charset=utf-8")], true),
+        (&[(CONTENT_TYPE, "text/event-stream ;charset=utf-8")], true),
+        (&[(CONTENT_TYPE, EVENTS), (CONTENT_ENCODING, "identity")], true),
+        (&[(CONTENT_TYPE, EVENTS), (CONTENT_ENCODING, "gzip")], false),
+        (&[(CONTENT_TYPE, EVENTS), (CONTENT_ENCODING, "identity"), (CONTENT_ENCODING, "br")], false),
+        (&[(CONTENT_TYPE, "text/event-streams")], false),
+        (&[(CONTENT_TYPE, "application/x-ndjson")], false),
+        (&[(CONTENT_TYPE, "text/plain; note=text/event-stream")], false),
+        (&[], false),
+    ];
+    for (headers, is_written) in cases {
+        let oracle = Oracle::with_revision();
+        let (_feed, mut stream) = with_headers(&oracle, headers).await;
+        assert_eq!(stream.now(), None);
+        advance(BEAT).await;
+        assert_eq!(stream.now(), is_written.then(|| Seen::data(KEEPALIVE)), "{headers:?}");
+        assert_eq!(oracle.asked(), 2, "{headers:?}");
+        oracle.says(Err(VerifyError::Rejected));
+        oracle.moves();
+        assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked), "{headers:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn jitter_keeps_a_thousand_streams_from_waking_in_one_tick() {
+    let oracle = Oracle::without_revision();
+    let layer = StreamReauthLayer::new();
+    let started = Instant::now();
+    for _ in 0..1_000 {
+        let (feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer.clone()).await;
+        tokio::spawn(async move {
+            let _feed = feed;
+            stream.next().await
+        });
+    }
+    tokio::time::sleep(BEAT + Duration::from_millis(1)).await;
+
+    let asked = oracle.asked_at().split_off(1_000);
+    assert_eq!(asked.len(), 1_000, "each asked again once");
+    let mut by_tick = HashMap::<u128, usize>::new();
+    for at in &asked {
+        let after = at.duration_since(started);
+        assert!(after >= BEAT.mul_f64(0.8) && after <= BEAT + Duration::from_millis(1), "{after:?}: early, never late");
+        *by_tick.entry(after.as_millis()).or_default() += 1;
+    }
+    let most = by_tick.into_values().max();
+    assert!(most < Some(20), "{most:?} in one millisecond");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_jitter_streams_keep_step() {
+    let oracle = Oracle::without_revision();
+    for _ in 0..10 {
+        let (feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), reauth()).await;
+        tokio::spawn(async move {
+            let _feed = feed;
+            stream.next().await
+        });
+    }
+    tokio::time::sleep(BEAT + Duration::from_millis(1)).await;
+    let asked = oracle.asked_at().split_off(10);
+    assert!(asked.iter().all(|at| *at == asked[0]), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_interval_and_no_jitter_is_too_odd() {
+    let odd = [0.0, -1.0, 0.5, 1.0, 7.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE];
+    for interval in [Duration::ZERO, Duration::from_nanos(1), BEAT, Duration::from_secs(u64::MAX), Duration::MAX] {
+        for jitter in odd {
+            let oracle = Oracle::with_revision();
+            let layer = StreamReauthLayer::new().with_heartbeat(interval).with_jitter(jitter);
+            let (feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+            feed.data("data: 1\n\n");
+            assert_eq!(stream.now(), Some(Seen::data("data: 1\n\n")), "{interval:?} {jitter}");
+            advance(Duration::from_millis(1)).await;
+            feed.data("data: 2\n\n");
+            while stream.now().is_some() {}
+            assert!(oracle.asked() < 10, "{interval:?} {jitter}: it spins");
+        }
+    }
+}
