@@ -19,6 +19,7 @@ mod required_scopes;
 mod resolved_scopes;
 mod revocation;
 mod secrets;
+mod sockets;
 mod support;
 mod tokens;
 mod transparent;
