@@ -134,6 +134,18 @@ impl fmt::Debug for Bearer {
     }
 }
 
+/// The characters of a b64token, by byte: every byte of every token is looked at.
+const B64TOKEN: [bool; 256] = {
+    let mut characters = [false; 256];
+    let mut byte = 0;
+    while byte < characters.len() {
+        characters[byte] =
+            (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        byte += 1;
+    }
+    characters
+};
+
 impl TokenSyntax {
     /// Whether a byte between the scheme, with the space that ends it, and the token belongs to neither.
     fn separates(self, byte: u8) -> bool {
@@ -146,7 +158,7 @@ impl TokenSyntax {
     fn matches(self, token: &[u8]) -> bool {
         match self {
             Self::B64Token => {
-                let body = token.iter().take_while(|&&b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b)).count();
+                let body = token.iter().take_while(|&&b| B64TOKEN[usize::from(b)]).count();
                 body > 0 && token[body..].iter().all(|&b| b == b'=')
             }
             Self::Opaque => !token.is_empty(),
