@@ -1,6 +1,6 @@
 //! The token that a request presents.
 
-use std::{fmt, ops::Range, sync::OnceLock};
+use std::{array, fmt, ops::Range, sync::OnceLock};
 
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
@@ -86,11 +86,16 @@ impl TokenDigest {
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    // Compared by the word: in constant time, each step of a comparison costs the same.
+    fn words(&self) -> [u64; 4] {
+        array::from_fn(|word| u64::from_ne_bytes(array::from_fn(|byte| self.0[word * 8 + byte])))
+    }
 }
 
 impl PartialEq for TokenDigest {
     fn eq(&self, other: &Self) -> bool {
-        subtle::ConstantTimeEq::ct_eq(&self.0[..], &other.0[..]).into()
+        subtle::ConstantTimeEq::ct_eq(&self.words()[..], &other.words()[..]).into()
     }
 }
 
