@@ -59,7 +59,7 @@ impl StaticToken {
 impl VerifyToken for StaticToken {
     fn verify(&self, token: &BearerToken) -> Verification {
         let known = self.0.current.load();
-        if *token.digest() == known.digest {
+        if token.digest() == known.digest {
             Ok(known.identity.clone()).into()
         } else {
             Err(VerifyError::Rejected).into()

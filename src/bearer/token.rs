@@ -1,6 +1,6 @@
 //! The token that a request presents.
 
-use std::{array, fmt, ops::Range, sync::OnceLock};
+use std::{array, fmt, ops::Range};
 
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
@@ -13,7 +13,8 @@ pub struct BearerToken {
     // The whole header value and where the token stands in it: at the door nothing is copied.
     header: HeaderValue,
     range: Range<usize>,
-    digest: OnceLock<TokenDigest>,
+    // Known once the token is kept for a stream, which is asked about it again and again.
+    digest: Option<TokenDigest>,
 }
 
 /// The SHA-256 of a token: how tokens are kept, looked up and told apart.
@@ -30,7 +31,7 @@ impl BearerToken {
     #[must_use]
     pub fn from_header(header: &HeaderValue, range: Range<usize>) -> Option<Self> {
         let is_there = header.as_bytes().get(range.clone()).is_some_and(|token| !token.is_empty());
-        is_there.then(|| Self { header: header.clone(), range, digest: OnceLock::new() })
+        is_there.then(|| Self { header: header.clone(), range, digest: None })
     }
 
     /// The bytes of the token.
@@ -46,10 +47,10 @@ impl BearerToken {
         std::str::from_utf8(self.as_bytes()).ok()
     }
 
-    /// The SHA-256 of the token, computed once.
+    /// The SHA-256 of the token.
     #[must_use]
-    pub fn digest(&self) -> &TokenDigest {
-        self.digest.get_or_init(|| TokenDigest::of(self.as_bytes()))
+    pub fn digest(&self) -> TokenDigest {
+        self.digest.unwrap_or_else(|| TokenDigest::of(self.as_bytes()))
     }
 
     /// The same token in memory of its own. A header value that hyper parsed keeps the connection's
@@ -58,7 +59,7 @@ impl BearerToken {
         // A part of a header value is a header value again.
         let Ok(mut header) = HeaderValue::from_bytes(self.as_bytes()) else { return self.clone() };
         header.set_sensitive(true);
-        Self { range: 0..header.len(), header, digest: self.digest.clone() }
+        Self { range: 0..header.len(), header, digest: Some(self.digest()) }
     }
 }
 

@@ -78,7 +78,7 @@ impl VerifyToken for Tokens {
     // Looking up a digest gives nothing away in its timing: whoever could choose a digest's prefix
     // could invert SHA-256.
     fn verify(&self, token: &BearerToken) -> Verification {
-        match self.0.known.load().get(token.digest()) {
+        match self.0.known.load().get(&token.digest()) {
             Some(identity) => Ok(identity.clone()).into(),
             None => Err(VerifyError::Rejected).into(),
         }
