@@ -17,7 +17,7 @@ use crate::{
     Clock, Denied, Identity, ScopeSet,
     bearer::{Challenge, Verification, VerifyError},
     reauth::Revision,
-    scope::{Granted, Requirement, Resolution},
+    scope::{Granted, Requirement, Resolution, ScopeHierarchy},
 };
 
 /// Who is calling, what they were granted, and all that is needed to ask again.
@@ -38,7 +38,7 @@ struct Shared<S: ?Sized> {
 /// What was found out, and on which terms.
 struct Terms {
     identity: Identity,
-    granted: Granted,
+    granted: ScopeSet,
     resolution: Option<(Arc<Resolution>, Option<ScopeSet>)>,
     requirement: Requirement,
 }
@@ -115,7 +115,7 @@ impl Access {
     }
 
     pub(crate) fn from_source(identity: Identity, confirmed: Confirmed, source: impl Source + 'static) -> Self {
-        let granted = Granted::new(identity.scopes().cloned().unwrap_or_default(), Default::default());
+        let granted = identity.scopes().cloned().unwrap_or_default();
         let terms = Terms { identity, granted, resolution: None, requirement: Requirement::default() };
         Self(Arc::new(Shared { terms: Mutex::new(terms), confirmed, source }))
     }
@@ -130,7 +130,8 @@ impl Access {
     /// scopes of the credential itself.
     #[must_use]
     pub fn granted(&self) -> Granted {
-        self.terms().granted.clone()
+        let terms = self.terms();
+        Granted::new(terms.granted.clone(), terms.hierarchy().cloned().unwrap_or_default())
     }
 
     /// What the route required.
@@ -193,7 +194,7 @@ impl Access {
             return Answer::Denied(Denied::Rejected);
         }
         terms.granted = match &terms.resolution {
-            None => Granted::new(identity.scopes().cloned().unwrap_or_default(), Default::default()),
+            None => identity.scopes().cloned().unwrap_or_default(),
             Some((resolution, declared)) => resolution.resolve(&identity, declared.as_ref()),
         };
         let expires_at = identity.expires_at();
@@ -206,8 +207,12 @@ impl Access {
 }
 
 impl Terms {
+    fn hierarchy(&self) -> Option<&ScopeHierarchy> {
+        self.resolution.as_ref().map(|(resolution, _)| resolution.hierarchy())
+    }
+
     fn check(&self) -> Result<(), Denied> {
-        if self.granted.satisfies(&self.requirement) {
+        if self.hierarchy().unwrap_or(&ScopeHierarchy::NONE).satisfies(&self.granted, &self.requirement) {
             Ok(())
         } else {
             Err(Denied::InsufficientScope { required: self.requirement.clone() })
@@ -225,7 +230,7 @@ impl fmt::Debug for Access {
         let terms = self.terms();
         f.debug_struct("Access")
             .field("identity", &terms.identity)
-            .field("granted", terms.granted.scopes())
+            .field("granted", &terms.granted)
             .field("required", &terms.requirement)
             .finish_non_exhaustive()
     }

@@ -34,10 +34,12 @@ pub struct Granted {
 }
 
 impl ScopeHierarchy {
+    pub(crate) const NONE: Self = Self(None);
+
     /// A hierarchy in which nothing implies anything.
     #[must_use]
     pub const fn new() -> Self {
-        Self(None)
+        Self::NONE
     }
 
     /// Whoever has `holder` has every scope.
@@ -62,6 +64,11 @@ impl ScopeHierarchy {
     #[must_use]
     pub fn allows(&self, held: &ScopeSet, wanted: &Scope) -> bool {
         held.contains(wanted) || held.iter().any(|scope| self.implies(scope, wanted))
+    }
+
+    /// Whether one who holds `held` meets all of `requirement`.
+    pub(crate) fn satisfies(&self, held: &ScopeSet, requirement: &Requirement) -> bool {
+        requirement.alternatives().iter().all(|any_of| any_of.iter().any(|scope| self.allows(held, scope)))
     }
 
     fn with(mut self, rule: Rule) -> Self {
@@ -124,6 +131,6 @@ impl Granted {
     /// Whether all of `requirement` is met.
     #[must_use]
     pub fn satisfies(&self, requirement: &Requirement) -> bool {
-        requirement.alternatives().iter().all(|any_of| any_of.iter().any(|scope| self.allows(scope)))
+        self.hierarchy.satisfies(&self.scopes, requirement)
     }
 }

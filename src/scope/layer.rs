@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, HeaderName};
 use tower_layer::Layer;
 
-use super::{Declared, Granted, RequireScope, Requirement, ResolveScopes, ScopeHierarchy, ScopeResolver, ScopeSet};
+use super::{Declared, RequireScope, Requirement, ResolveScopes, ScopeHierarchy, ScopeResolver, ScopeSet};
 use crate::{Identity, respond::EmptyBody};
 
 /// Decides which scopes the caller has, by a strategy: [`Strict`](super::Strict),
@@ -81,9 +81,12 @@ impl Resolution {
         Declared::parse(headers.get_all(self.header.as_ref()?))
     }
 
-    pub(crate) fn resolve(&self, identity: &Identity, declared: Option<&ScopeSet>) -> Granted {
-        let scopes = self.resolver.resolve(identity, Declared::new(declared, &self.hierarchy));
-        Granted::new(scopes, self.hierarchy.clone())
+    pub(crate) fn resolve(&self, identity: &Identity, declared: Option<&ScopeSet>) -> ScopeSet {
+        self.resolver.resolve(identity, Declared::new(declared, &self.hierarchy))
+    }
+
+    pub(crate) fn hierarchy(&self) -> &ScopeHierarchy {
+        &self.hierarchy
     }
 }
 
