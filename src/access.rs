@@ -147,10 +147,16 @@ impl Access {
         terms.resolution = Some((Arc::clone(resolution), declared));
     }
 
-    /// Adds to what is required, now and at every recheck.
-    pub(crate) fn require(&self, requirement: &Requirement) -> Result<(), Denied> {
+    /// Adds to what is required, now and at every recheck: for a handler that finds out only from
+    /// the request what it takes. Where it can be said of a route, use
+    /// [`RequireScopeLayer`](crate::RequireScopeLayer).
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::InsufficientScope`] when the caller was not granted all that is required by now.
+    pub fn require(&self, requirement: impl Into<Requirement>) -> Result<(), Denied> {
         let mut terms = self.terms();
-        terms.requirement = std::mem::take(&mut terms.requirement).and(requirement.clone());
+        terms.requirement = std::mem::take(&mut terms.requirement).and(requirement.into());
         terms.check()
     }
 

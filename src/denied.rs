@@ -57,6 +57,12 @@ pub enum Denied {
 }
 
 impl Denied {
+    /// No [`Access`](crate::Access) was found by `layer`, a layer or handler of your own.
+    #[must_use]
+    pub const fn no_access(layer: &'static str) -> Self {
+        Self::NoAccess { layer }
+    }
+
     /// The status that goes with the reason (RFC 6750 section 3.1, RFC 9110 section 15, RFC 6585
     /// section 4).
     #[must_use]

@@ -14,7 +14,7 @@ pub type BearerAuthLayer<R = EmptyBody> = AuthLayer<Bearer, R>;
 /// request's extensions.
 ///
 /// For bearer tokens, use it by its name [`BearerAuthLayer`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct AuthLayer<A, R = EmptyBody> {
     authenticator: Arc<A>,
     policy: Policy,
@@ -73,6 +73,16 @@ impl<A, R> AuthLayer<A, R> {
     #[must_use]
     pub fn with_response<T>(self, respond: T) -> AuthLayer<A, T> {
         AuthLayer { authenticator: self.authenticator, policy: self.policy, respond }
+    }
+}
+
+impl<A, R: Clone> Clone for AuthLayer<A, R> {
+    fn clone(&self) -> Self {
+        Self {
+            authenticator: Arc::clone(&self.authenticator),
+            policy: self.policy.clone(),
+            respond: self.respond.clone(),
+        }
     }
 }
 

@@ -86,7 +86,7 @@ impl<S, R> RequireScope<S, R> {
         match access::of(request, "RequireScopeLayer") {
             Err(denied) => Err(refused(denied, &Challenge::new())),
             Ok(access) => {
-                access.require(&self.requirement).map_err(|denied| refused(denied, &access.policy().challenge))
+                access.require(self.requirement.clone()).map_err(|denied| refused(denied, &access.policy().challenge))
             }
         }
     }
