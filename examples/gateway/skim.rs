@@ -284,6 +284,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         /// Bytes in which JSON is likely, so that both answers occur often.
         #[test]
         fn it_accepts_what_the_parser_accepts_as_an_object(

@@ -28,9 +28,9 @@ pub use self::error::ConfigError;
 pub use self::flags::{Flags, HistoryScopes, Mode};
 pub use self::live::LiveSettings;
 pub use self::secret::Secret;
-pub use self::settings::{Agent, ControlUi, RateLimit, Session, SessionScope, Settings};
+pub use self::settings::{ControlUi, RateLimit, SessionScope, Settings};
 pub use self::sources::Sources;
-pub use self::tokens::{ClientToken, Digest};
+pub use self::tokens::ClientToken;
 
 use self::auth::Given;
 

@@ -112,11 +112,6 @@ impl<'a> Object<'a> {
         keys.iter().find_map(|key| self.opt_string(key))
     }
 
-    /// Whether there is such a key with a value that JavaScript takes for true.
-    pub fn is_truthy(&self, key: &str) -> bool {
-        self.get(key).is_some_and(Value::is_truthy)
-    }
-
     pub fn into_owned(self) -> Object<'static> {
         let mut entries = Vec::with_capacity(self.0.len());
         for (key, value) in self.0 {

@@ -78,11 +78,6 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// How many UTF-16 units the text has.
-    pub fn utf16_len(&self) -> usize {
-        wtf8::utf16_len(&self.0)
-    }
-
     /// The trimmed text, if anything is left of it: "opt-string" in the rules.
     pub fn opt_string(&self) -> Option<Text<'_>> {
         Some(self.trim()).filter(|trimmed| !trimmed.is_empty())
@@ -93,17 +88,8 @@ impl<'a> Text<'a> {
         parse_wtf8(&self.0)
     }
 
-    /// The same text, borrowed.
-    pub fn borrowed(&self) -> Text<'_> {
-        Text::from_wtf8(&self.0[..])
-    }
-
     pub fn into_owned(self) -> Text<'static> {
         Text(Cow::Owned(self.0.into_owned()))
-    }
-
-    pub fn into_wtf8(self) -> Cow<'a, [u8]> {
-        self.0
     }
 }
 

@@ -69,13 +69,6 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub fn as_array_mut(&mut self) -> Option<&mut Vec<Value<'a>>> {
-        match self {
-            Self::Array(items) => Some(items),
-            _ => None,
-        }
-    }
-
     /// The object: "record" in the rules.
     pub fn as_object(&self) -> Option<&Object<'a>> {
         match self {

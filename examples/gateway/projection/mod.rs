@@ -13,7 +13,8 @@
 //!
 //! (Rule D, that whatever is no object is dropped, comes first here: no other rule minds it.)
 //!
-//! [`project_window`] does the same for a stretch of a transcript, see there.
+//! That takes the whole transcript. [`page`] gives a page of the same for the price of a page, by
+//! way of [`project_window`], which projects a stretch.
 
 mod assistant;
 mod block;
@@ -24,6 +25,7 @@ mod hide;
 mod inbound_metadata;
 mod message_id;
 mod mirrors;
+mod page;
 mod role;
 mod runtime_context;
 mod sanitise;
@@ -38,6 +40,7 @@ mod usage;
 mod window;
 
 pub use self::{
+    page::{Query, page, seq},
     tts::{MARKER as SUPPLEMENT_MARKER, SupplementKey},
     window::{Before, Doubt, Shown, project_window},
 };

@@ -123,7 +123,7 @@ mod tests {
         for (block, text, call_id) in [
             (r#""type":"toolCall","name":"message","arguments":{"action":"send","message":"hi"}"#, "hi", None),
             (
-                r#""type":" Tool_Use ","toolName":" MESSAGE ","input":{"action":" SendCall ","text":"hi"},"callId":"c""#,
+                r#""type":" Tool_Use ","toolName":" MESSAGE ","input":{"action":" Send ","text":"hi"},"callId":"c""#,
                 "hi",
                 Some("c"),
             ),

@@ -47,9 +47,9 @@ impl SupplementKey {
 
 /// Merges supplements into their partners.
 ///
-/// `later` are the keys of supplements that come after the list. They are not merged, but show
-/// which messages another one may still be merged into.
-pub fn merge<'a>(messages: Vec<Object<'a>>, before: Before, later: &[SupplementKey]) -> Vec<Shown<'a>> {
+/// `later` are the supplements that come after the list, by position. They are not merged, but
+/// show which messages another one may still be merged into.
+pub fn merge<'a>(messages: Vec<Object<'a>>, before: Before, later: &[(usize, SupplementKey)]) -> Vec<Shown<'a>> {
     if later.is_empty() && !messages.iter().any(|message| message.contains(MARKER)) {
         return messages.into_iter().map(Shown::surely).collect();
     }
@@ -72,9 +72,9 @@ pub fn merge<'a>(messages: Vec<Object<'a>>, before: Before, later: &[SupplementK
             shown.push(Shown { message, doubt });
         }
     }
-    for (at, key) in later.iter().enumerate() {
+    for (position, key) in later {
         if let Some(partner) = key.place_in(&latest) {
-            shown[partner].doubt.get_or_insert(Doubt::SupplementAfter(at));
+            shown[partner].doubt.get_or_insert(Doubt::SupplementAfter(*position));
         }
     }
     shown
@@ -152,10 +152,13 @@ mod tests {
         r#"{"role":"assistant","text":"Hello","content":[{"type":"text","text":"Hello"},{"type":"audio"}]}"#;
     const MERGED_BLOCKS: &str =
         r#"{"role":"Assistant","content":[{"type":"text","text":"Hello"},{"type":"x"},{"type":"audio"}]}"#;
+    const X: &str = r#"{"role":"assistant","content":"x"}"#;
+    const MERGED_X: &str = r#"{"role":"assistant","content":[{"type":"text","text":"x"},{"type":"audio"}]}"#;
     const USER: &str = r#"{"role":"user","content":"Hello"}"#;
 
     fn merged(list: &[&str], before: Before, later: &[&str]) -> Vec<Shown<'static>> {
-        let later: Vec<_> = table::objects(later).iter().filter_map(SupplementKey::of).collect();
+        let keys = table::objects(later);
+        let later: Vec<_> = keys.iter().filter_map(SupplementKey::of).enumerate().collect();
         merge(table::objects(list), before, &later)
     }
 
@@ -167,6 +170,8 @@ mod tests {
             (&[HELLO_TEXT, USER, SPOKEN], &[MERGED_TEXT, USER]),
             (&[HELLO, HELLO_BLOCKS, SPOKEN], &[HELLO, MERGED_BLOCKS]),
             (&[HELLO, SPOKEN, HELLO_TEXT, DIGEST], &[MERGED, MERGED_TEXT]),
+            (&[X, HELLO, DIGEST], &[X, MERGED]),
+            (&[HELLO, X, DIGEST], &[HELLO, MERGED_X]),
             (&[SPOKEN, HELLO], &[SPOKEN, HELLO]),
             (&[USER, SPOKEN], &[USER, SPOKEN]),
         ] {

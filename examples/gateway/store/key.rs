@@ -136,11 +136,12 @@ fn opaque(key: &str) -> Vec<Range<usize>> {
         return signal_groups(key);
     };
     const THREAD: &str = ":thread:";
-    let marker = (peer..key.len()).rev().find(|at| starts_with_ignoring_case(key, *at, THREAD));
-    match marker {
-        Some(at) => vec![peer..at, at + THREAD.len()..key.len()],
-        None => vec![peer..key.len()],
-    }
+    let thread = (peer..key.len()).rfind(|at| starts_with_ignoring_case(key, *at, THREAD));
+    let after_thread = thread.map(|at| at + THREAD.len()..key.len());
+    let mut kept = Vec::with_capacity(2);
+    kept.push(peer..thread.unwrap_or(key.len()));
+    kept.extend(after_thread);
+    kept
 }
 
 /// Where the id of a Matrix room begins, if the key is one.

@@ -30,7 +30,6 @@ impl Sessions {
         let candidates = candidates(directory, &session, row.file.as_deref(), settings);
         Some(Session {
             key: key.key,
-            agent: key.agent,
             transcript: candidates.iter().find(|path| path.exists()).cloned(),
             session,
             candidates,
@@ -93,7 +92,6 @@ impl Sessions {
 pub struct Session {
     /// The canonical key.
     pub key: String,
-    pub agent: AgentId,
     pub session: SessionId,
     /// Where the transcript may be, the best place first.
     pub candidates: Vec<PathBuf>,

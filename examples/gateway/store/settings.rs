@@ -62,8 +62,13 @@ impl Settings {
 
     /// The stores of an agent that lie in the state directory.
     pub fn discovered_stores(&self, agent: &AgentId) -> Vec<PathBuf> {
-        let Ok(entries) = self.agents_root().read_dir() else {
-            return Vec::new();
+        let root = self.agents_root();
+        let entries = match root.read_dir() {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::debug!(path = %root.display(), %error, "no stores discovered");
+                return Vec::new();
+            }
         };
         let mut stores: Vec<PathBuf> = entries
             .filter_map(Result::ok)

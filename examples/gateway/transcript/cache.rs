@@ -31,3 +31,19 @@ impl Default for Transcripts {
         Self(Mutex::new(LruCache::new(REMEMBERED)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_who_look_at_a_path_share_its_transcript_while_it_is_remembered() {
+        let transcripts = Transcripts::default();
+        let first = transcripts.at(Path::new("/first"));
+        assert!(Arc::ptr_eq(&first, &transcripts.at(Path::new("/first"))));
+        for other in 0..REMEMBERED.get() {
+            transcripts.at(Path::new(&other.to_string()));
+        }
+        assert!(!Arc::ptr_eq(&first, &transcripts.at(Path::new("/first"))));
+    }
+}

@@ -19,6 +19,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use crate::gateway::{js, projection::SupplementKey};
+
 use super::{
     index::{Index, Line},
     lines::{self, FileLine},
@@ -41,10 +43,12 @@ impl Generation {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Indexed {
     pub(super) generation: Generation,
     pub(super) index: Index,
+    /// The lines with messages that are the spoken form of an earlier one, and what they speak.
+    spoken: Vec<(u32, SupplementKey)>,
     /// The file when it was indexed.
     stamp: Option<Stamp>,
     last: LastLine,
@@ -58,19 +62,9 @@ impl Indexed {
         Ok(self.stamp == Some(Stamp::of(file)?))
     }
 
-    /// Whether this is of that file, if perhaps not of all of it.
-    pub(super) fn is_of(&self, file: &File) -> io::Result<bool> {
-        let now = Stamp::of(file)?;
-        let stamp = self.stamp.as_ref();
-        Ok(stamp.is_some_and(|stamp| stamp.is_same_file(&now) && stamp.size <= now.size))
-    }
-
     /// Indexes what the file has more than before, or all of it if it is another one.
     pub(super) fn catch_up(&mut self, file: &File) -> io::Result<()> {
         let now = Stamp::of(file)?;
-        if self.stamp.as_ref() == Some(&now) {
-            return Ok(());
-        }
         if !self.is_continued(file, &now)? {
             *self = Self::default();
         }
@@ -92,6 +86,22 @@ impl Indexed {
             LastLine::Torn(line) => Some(line),
             _ => None,
         }
+    }
+
+    /// The messages from this one on, counted in the history, that are the spoken form of an earlier
+    /// one, and what they speak.
+    pub(super) fn spoken_from(&self, first: usize) -> Vec<(usize, SupplementKey)> {
+        if self.spoken.is_empty() {
+            return Vec::new();
+        }
+        let history = self.index.history().iter().enumerate().skip(first);
+        let flags = |line: u32| self.index.lines()[line as usize].facts.flags;
+        let spoken = history.filter(|(_, line)| flags(**line).has(Flags::SPOKEN));
+        let with_key = spoken.filter_map(|(at, line)| {
+            let found = self.spoken.binary_search_by_key(line, |(line, _)| *line);
+            Some((at, self.spoken[found.ok()?].1.clone()))
+        });
+        with_key.collect()
     }
 
     fn is_continued(&self, file: &File, now: &Stamp) -> io::Result<bool> {
@@ -133,9 +143,9 @@ impl Indexed {
         let facts = scan(line.text);
         let known = facts.map(|facts| Line { offset: line.offset, facts });
         match known {
-            Some(known) if line.is_complete => self.index.push(known),
+            Some(known) if line.is_complete => self.push(known, line.text),
             Some(known) if known.facts.flags.has(Flags::RECORD) => {
-                self.index.push(known);
+                self.push(known, line.text);
                 self.last = LastLine::Unended;
             }
             Some(known) => self.last = LastLine::Torn(known),
@@ -143,6 +153,20 @@ impl Indexed {
             None => self.last = LastLine::Ended(line.offset),
         }
     }
+
+    fn push(&mut self, line: Line, text: &[u8]) {
+        if line.facts.flags.has(Flags::SPOKEN) {
+            let number = self.index.lines().len() as u32;
+            self.spoken.extend(spoken(text).map(|key| (number, key)));
+        }
+        self.index.push(line);
+    }
+}
+
+/// What the message of a record speaks, if it is the spoken form of another one.
+fn spoken(record: &[u8]) -> Option<SupplementKey> {
+    let record = js::parse(record).ok()?;
+    SupplementKey::of(record.as_object()?.object("message")?)
 }
 
 impl Default for Indexed {
@@ -150,6 +174,7 @@ impl Default for Indexed {
         Self {
             generation: Generation::next(),
             index: Index::default(),
+            spoken: Vec::new(),
             stamp: None,
             last: LastLine::Ended(0),
             end: Vec::new(),
@@ -158,7 +183,7 @@ impl Default for Indexed {
 }
 
 /// How far the last line has got.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum LastLine {
     /// It has its end, and from this offset on there is nothing but space.
     Ended(u64),

@@ -68,10 +68,6 @@ impl RawMessages {
         Ok(messages)
     }
 
-    pub fn len(&self) -> usize {
-        self.lines.len()
-    }
-
     /// The messages, each with what is known of its record. A compaction that does not say when it
     /// was is at `now`, in milliseconds since 1970.
     pub fn values(&self, now: f64) -> Vec<Value<'_>> {
@@ -112,5 +108,34 @@ impl Run {
     fn read(&self, file: &File, into: &mut Vec<u8>) -> io::Result<()> {
         into.resize(self.place + (self.bytes.end - self.bytes.start) as usize, 0);
         file.read_exact_at(&mut into[self.place..], self.bytes.start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::{super::scan::scan, *};
+
+    #[test]
+    fn lines_are_read_from_wherever_they_are() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut picks = Vec::new();
+        let mut offset = 0;
+        for n in 0..4 {
+            let text = format!("{{\"message\":1{n}}}");
+            let facts = scan(text.as_bytes()).unwrap();
+            picks.push(Pick::Record(Line { offset, facts }));
+            // The first two are close together, the others far away.
+            let space = if n == 0 { 7 } else { 2 * GAP as usize };
+            let written = text + &" ".repeat(space);
+            file.write_all(written.as_bytes()).unwrap();
+            offset += written.len() as u64;
+        }
+        for order in [vec![0, 1, 2, 3], vec![3, 1, 0], vec![1, 0], vec![2], vec![]] {
+            let raw = RawMessages::read(&file, 1, order.iter().map(|at| picks[*at])).unwrap();
+            let expected: Vec<_> = order.iter().map(|at| Value::Number((10 + *at) as f64)).collect();
+            assert_eq!(raw.values(0.0), expected);
+        }
     }
 }

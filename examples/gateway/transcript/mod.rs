@@ -27,6 +27,4 @@ mod tail;
 pub use self::{
     cache::Transcripts,
     file::{Change, Position, Selection, Transcript, View},
-    indexed::Generation,
-    messages::RawMessages,
 };

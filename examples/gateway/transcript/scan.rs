@@ -9,10 +9,11 @@ use std::{
     sync::LazyLock,
 };
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 use crate::gateway::{
     js::{self, wtf8},
+    projection::SUPPLEMENT_MARKER,
     skim,
 };
 
@@ -65,7 +66,8 @@ pub(super) fn scan(line: &[u8]) -> Option<Facts> {
             | oversized
             | Flags::COUNTED.only_if(has_message || is_compaction)
             | Flags::COMPACTION.only_if(is_compaction)
-            | Flags::LINKED.only_if(parent.is_some() && id != Id::NONE && !is_session),
+            | Flags::LINKED.only_if(parent.is_some() && id != Id::NONE && !is_session)
+            | Flags::SPOKEN.only_if(has_message && has_supplement_marker(line)),
     })
 }
 
@@ -115,6 +117,8 @@ impl Flags {
     pub(super) const COMPACTION: Self = Self(1 << 3);
     /// A line, record or not, that is too long for tail reads.
     pub(super) const OVERSIZED: Self = Self(1 << 4);
+    /// A record whose message may be the spoken form of an earlier one.
+    pub(super) const SPOKEN: Self = Self(1 << 5);
 
     pub(super) fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -157,6 +161,11 @@ fn is_truthy(json: &[u8]) -> bool {
 /// Whether the line is too long once it is text, where a byte that is no UTF-8 takes three.
 fn is_oversized(line: &[u8]) -> bool {
     line.len() > OVERSIZED || line.len() > OVERSIZED / 3 && js::decode(line).len() > OVERSIZED
+}
+
+fn has_supplement_marker(line: &[u8]) -> bool {
+    static MARKER: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(SUPPLEMENT_MARKER));
+    MARKER.find(line).is_some()
 }
 
 #[cfg(test)]

@@ -114,11 +114,6 @@ impl Watched {
     pub fn mark_seen(&mut self) {
         self.changes.mark_unchanged();
     }
-
-    /// The watched path, made absolute, links not followed.
-    pub fn path(&self) -> &Path {
-        &self.file
-    }
 }
 
 impl Drop for Watched {

@@ -1,0 +1,136 @@
+//! The two routes: a session's history, and the end of its streams.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version,
+    header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE},
+};
+use serde_json::json;
+use tokio::task::spawn_blocking;
+use tower_reauth::{Access, Denied, Scope, proxy::PeerAddr};
+
+use super::{
+    auth::{is_local_direct, respond},
+    history::{self, Query},
+    live::FeedKey,
+    now, reply,
+    state::State,
+    store::{RequestedKey, Session},
+};
+
+pub const ADMIN: Scope = Scope::from_static("operator.admin");
+pub const READ: Scope = Scope::from_static("operator.read");
+pub const WRITE: Scope = Scope::from_static("operator.write");
+
+const REQUESTER: HeaderName = HeaderName::from_static("x-openclaw-requester-session-key");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
+
+/// `GET /sessions/{key}/history`: a page, or a stream that goes on from it.
+pub async fn history<B>(state: Arc<State>, mut request: Request<B>) -> Response<Body> {
+    let Some(key) = request.extensions_mut().remove::<RequestedKey>() else { return reply::not_found() };
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let mut response = if wants_events(request.headers()) {
+        stream(state, key, query, request.version()).await
+    } else {
+        page(state, key, query).await
+    };
+    reply::vary_by_accept(response.headers_mut());
+    response
+}
+
+async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response<Body> {
+    let read = spawn_blocking(move || {
+        let Some(session) = state.sessions.find(&key, &state.store_settings()) else {
+            return reply::session_not_found(key.as_str());
+        };
+        let transcript = session.transcript.as_deref().map(|path| state.transcripts.at(path));
+        let max_chars = state.settings().chat_history_max_chars;
+        match history::read(transcript.as_deref(), query, max_chars, now()) {
+            Ok(page) => reply::with_type(StatusCode::OK, reply::JSON, page.body(&session.key)),
+            Err(error) => unreadable(&session, &error),
+        }
+    });
+    read.await.unwrap_or_else(|error| broken(&error))
+}
+
+async fn stream(state: Arc<State>, key: RequestedKey, query: Query, version: Version) -> Response<Body> {
+    let reader = Arc::clone(&state);
+    let found = spawn_blocking(move || reader.sessions.find(&key, &reader.store_settings()).ok_or(key)).await;
+    let session = match found {
+        Ok(Ok(session)) => session,
+        Ok(Err(key)) => return reply::session_not_found(key.as_str()),
+        Err(error) => return broken(&error),
+    };
+    let max_chars = state.settings().chat_history_max_chars;
+    let feed = FeedKey { session: session.key, candidates: session.candidates, query, max_chars };
+    match state.streams.open(feed).await {
+        Ok(events) => event_stream(Body::new(events), version),
+        Err(error) => broken(&error),
+    }
+}
+
+fn event_stream(events: Body, version: Version) -> Response<Body> {
+    let mut response = Response::new(events);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, EVENT_STREAM);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // A proxy that buffers would hold events back.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    if version < Version::HTTP_2 {
+        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
+    }
+    response
+}
+
+/// Whether a client asks for events: as the peer does it, by the media type's name anywhere.
+fn wants_events(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT).iter().any(|accept| {
+        let accept = accept.as_bytes().to_ascii_lowercase();
+        memchr::memmem::find(&accept, b"text/event-stream").is_some()
+    })
+}
+
+/// `POST /sessions/{key}/kill`: ends the streams of a session.
+///
+/// A caller on this machine must be an admin; one from elsewhere must name the session it acts for,
+/// and may write.
+pub async fn kill<B>(state: Arc<State>, mut request: Request<B>) -> Response<Body> {
+    let Some(key) = request.extensions_mut().remove::<RequestedKey>() else { return reply::not_found() };
+    let peer = request.extensions().get::<PeerAddr>();
+    let is_local = peer.is_some_and(|peer| is_local_direct(peer.ip(), request.headers()));
+    let names_requester = request.headers().get(REQUESTER).is_some_and(|key| !key.as_bytes().trim_ascii().is_empty());
+    if !is_local && !names_requester {
+        let message = "Session kills require a local admin request or requester session ownership.";
+        return reply::forbidden(message);
+    }
+    let required = if is_local { ADMIN } else { WRITE };
+    let access = request.extensions().get::<Access>().ok_or(Denied::no_access("kill"));
+    if let Err(denied) = access.and_then(|access| access.require(required)) {
+        return respond(&denied);
+    }
+    let killed = spawn_blocking(move || {
+        let settings = state.store_settings();
+        if !state.sessions.has_row(&key, &settings) {
+            return reply::session_not_found(key.as_str());
+        }
+        let session = state.sessions.find(&key, &settings);
+        let killed = session.is_some_and(|session| state.streams.kill(&session.key));
+        reply::json(StatusCode::OK, &json!({ "ok": true, "killed": killed }))
+    });
+    killed.await.unwrap_or_else(|error| broken(&error))
+}
+
+/// A transcript that is there and cannot be read.
+fn unreadable(session: &Session, error: &std::io::Error) -> Response<Body> {
+    let transcript = session.transcript.as_deref().map(|path| path.display().to_string());
+    tracing::error!(key = session.key, session = session.session.as_str(), transcript, %error, "a transcript cannot be read");
+    reply::text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+}
+
+/// A panic in a reader: a defect of ours, and one request's only.
+fn broken(error: &tokio::task::JoinError) -> Response<Body> {
+    tracing::error!(%error, "a request could not be answered");
+    reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal Server Error")
+}

@@ -1,0 +1,451 @@
+//! The gateway's authentication, by the settings of now.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::Request;
+use tokio::sync::watch;
+use tower_reauth::{
+    Denied,
+    bearer::{Authenticate, DuplicateToken, Verification},
+    limiter::{FailureLimiter, FailureLimits},
+    reauth::Revision,
+};
+
+use super::super::config::{RateLimit, Settings};
+use super::rules::{Credential, Occasion, Rules};
+
+/// Asks callers for what the settings of now demand. Clones are handles on the same rules.
+#[derive(Clone, Debug)]
+pub struct GatewayAuth(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    rules: ArcSwap<Rules>,
+    /// Outlives the rules: who is locked out stays so under new ones.
+    limiter: FailureLimiter,
+    replaced: Revision,
+    /// Moves when the rules are replaced, and when a lock begins.
+    revision: Revision,
+}
+
+impl GatewayAuth {
+    pub fn new(settings: &Settings) -> Result<Self, DuplicateToken> {
+        let limiter = FailureLimiter::new(limits(&settings.rate_limit));
+        let rules = ArcSwap::from_pointee(Rules::new(settings, &limiter)?);
+        let replaced = Revision::new();
+        let revision = Revision::merged([&replaced, limiter.revision()]);
+        Ok(Self(Arc::new(Shared { rules, limiter, replaced, revision })))
+    }
+
+    /// Asks by these settings from now on: every open stream at once, every caller from the next
+    /// request on. Settings that make no rules change nothing.
+    pub fn apply(&self, settings: &Settings) -> Result<(), DuplicateToken> {
+        let rules = Rules::new(settings, &self.0.limiter)?;
+        self.0.limiter.set_limits(limits(&settings.rate_limit));
+        // First the rules, then the revision: whoever sees the new revision sees the new rules.
+        self.0.rules.store(Arc::new(rules));
+        self.0.replaced.bump();
+        Ok(())
+    }
+
+    /// Applies settings as they are published, for as long as they are.
+    pub async fn follow(self, mut settings: watch::Receiver<Arc<Settings>>) {
+        while settings.changed().await.is_ok() {
+            let settings = Arc::clone(&settings.borrow_and_update());
+            if let Err(error) = self.apply(&settings) {
+                tracing::warn!(%error, "callers are asked by the settings of before");
+            }
+        }
+    }
+}
+
+impl Authenticate for GatewayAuth {
+    type Credential = Credential;
+
+    fn present<B>(&self, request: &Request<B>) -> Result<Credential, Denied> {
+        self.0.rules.load().present(request)
+    }
+
+    fn verify(&self, credential: &Credential) -> Verification {
+        self.0.rules.load().verify(credential, Occasion::Door)
+    }
+
+    fn verify_again(&self, credential: &Credential) -> Verification {
+        self.0.rules.load().verify(credential, Occasion::Stream)
+    }
+
+    fn revision(&self) -> Option<&Revision> {
+        Some(&self.0.revision)
+    }
+
+    fn detach(&self, credential: &Credential) -> Credential {
+        self.0.rules.load().detach(credential)
+    }
+}
+
+fn limits(settings: &RateLimit) -> FailureLimits {
+    let limits = FailureLimits::new()
+        .with_max_attempts(settings.max_attempts.try_into().unwrap_or(usize::MAX))
+        .with_window(settings.window)
+        .with_lockout(settings.lockout);
+    if settings.exempt_loopback { limits } else { limits.with_loopback_counted() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::net::{IpAddr, SocketAddr};
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::{HeaderName, Response};
+    use http_body_util::{BodyExt, channel::Channel};
+    use sha2::{Digest as _, Sha256};
+    use tokio::time::{Instant, advance, timeout};
+    use tower::{ServiceBuilder, ServiceExt, service_fn};
+    use tower_reauth::{Access, StreamReauth, StreamReauthLayer, bearer::AuthLayer, proxy::PeerAddr};
+
+    use super::super::super::config::{
+        Auth, ClientToken, ControlUi, Digest, Secret, Session, SessionScope, TrustedProxy,
+    };
+    use super::*;
+
+    const LOOPBACK: &str = "127.0.0.1";
+    const STRANGER: &str = "203.0.113.9";
+
+    /// Settings in which only the authentication is of interest.
+    fn settings(auth: Auth) -> Settings {
+        Settings {
+            auth,
+            client_tokens: None,
+            rate_limit: RateLimit {
+                max_attempts: 10,
+                window: Duration::from_secs(60),
+                lockout: Duration::from_secs(300),
+                exempt_loopback: true,
+            },
+            trusted_proxies: vec![LOOPBACK.to_owned(), "10.0.0.0/8".to_owned()],
+            allow_real_ip_fallback: false,
+            control_ui: ControlUi { allowed_origins: Vec::new(), host_header_fallback: false },
+            chat_history_max_chars: 8000,
+            strict_transport_security: None,
+            session: Session { store: None, scope: SessionScope::PerSender },
+            agents: Vec::new(),
+        }
+    }
+
+    fn token(secret: &str) -> Settings {
+        settings(Auth::Token(Secret::new(secret)))
+    }
+
+    fn client(id: &str) -> ClientToken {
+        ClientToken {
+            id: id.to_owned(),
+            digest: Digest(Sha256::digest(format!("token-of-{id}")).into()),
+            subject: id.to_owned(),
+            scopes: Vec::new(),
+            expires_at: None,
+        }
+    }
+
+    fn with_clients(clients: &[&str]) -> Settings {
+        Settings { client_tokens: Some(clients.iter().map(|id| client(id)).collect()), ..token("s3cret") }
+    }
+
+    fn proxy() -> TrustedProxy {
+        TrustedProxy {
+            user_header: HeaderName::from_static("x-user"),
+            required_headers: Vec::new(),
+            allow_users: Vec::new(),
+            allow_loopback: true,
+            local_password: Secret::new("pw"),
+        }
+    }
+
+    fn request(peer: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let peer = PeerAddr(SocketAddr::new(peer.parse::<IpAddr>().unwrap(), 40_000));
+        let request = Request::builder().uri("/").extension(peer);
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).body(()).unwrap()
+    }
+
+    fn bearer(secret: &str) -> String {
+        format!("Bearer {secret}")
+    }
+
+    /// Who the caller is, or the status of the refusal.
+    async fn ask(auth: &GatewayAuth, peer: &str, headers: &[(&str, &str)]) -> Result<String, u16> {
+        let service = ServiceBuilder::new().layer(AuthLayer::from_authenticator(auth.clone())).service(service_fn(
+            async |request: Request<()>| {
+                let caller = request.extensions().get::<Access>().unwrap().identity();
+                Ok::<_, Infallible>(Response::new(caller.subject().to_owned()))
+            },
+        ));
+        let response = service.oneshot(request(peer, headers)).await.unwrap();
+        if response.status() == 200 { Ok(response.into_body()) } else { Err(response.status().as_u16()) }
+    }
+
+    /// A stream that has nothing to say.
+    struct Stream {
+        body: StreamReauth<Channel<Bytes>>,
+        _open: http_body_util::channel::Sender<Bytes>,
+    }
+
+    impl Stream {
+        async fn open(auth: &GatewayAuth, peer: &str, headers: &[(&str, &str)]) -> Self {
+            let (sender, body) = Channel::new(1);
+            let body = Arc::new(Mutex::new(Some(body)));
+            let service = ServiceBuilder::new()
+                .layer(AuthLayer::from_authenticator(auth.clone()))
+                .layer(StreamReauthLayer::new())
+                .service(service_fn(move |_: Request<()>| {
+                    let body = body.lock().unwrap().take().expect("one request");
+                    async { Ok::<_, Infallible>(Response::new(body)) }
+                }));
+            let response = service.oneshot(request(peer, headers)).await.unwrap();
+            assert_eq!(response.status(), 200);
+            Self { body: response.into_body(), _open: sender }
+        }
+
+        /// Whether it ends when `change` happens to it while it is idle.
+        async fn ends_at_once(&mut self, change: impl FnOnce()) -> bool {
+            let start = Instant::now();
+            let ended = async { self.body.frame().await.is_none() };
+            let (ended, ()) = tokio::join!(timeout(Duration::from_secs(1), ended), async { change() });
+            ended == Ok(true) && start.elapsed() < Duration::from_millis(10)
+        }
+    }
+
+    #[tokio::test]
+    async fn mode_none_asks_for_nothing() {
+        let auth = GatewayAuth::new(&settings(Auth::None)).unwrap();
+        for headers in [&[][..], &[("authorization", "Bearer zzz"), ("origin", "https://evil.example")]] {
+            assert_eq!(ask(&auth, STRANGER, headers).await.as_deref(), Ok("anonymous"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shared_secret_and_a_token_of_a_client_are_both_good() {
+        let auth = GatewayAuth::new(&with_clients(&["ci"])).unwrap();
+        for (header, caller) in [
+            ("Bearer s3cret", Ok("shared-secret")),
+            ("bearer  s3cret ", Ok("shared-secret")),
+            ("Bearer token-of-ci", Ok("ci")),
+            ("Bearer token-of-me", Err(401)),
+            ("Basic s3cret", Err(401)),
+            ("Bearer", Err(401)),
+        ] {
+            assert_eq!(ask(&auth, STRANGER, &[("authorization", header)]).await.as_deref(), caller.as_ref().copied());
+        }
+        let password = GatewayAuth::new(&settings(Auth::Password(Secret::new("pw").unwrap()))).unwrap();
+        assert!(ask(&password, STRANGER, &[("authorization", "Bearer pw")]).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ten_failures_lock_the_client_behind_the_proxy() {
+        let auth = GatewayAuth::new(&token("s3cret")).unwrap();
+        let from = |client: &'static str| ("x-forwarded-for", client);
+        for _ in 0..10 {
+            let wrong = [("authorization", "Bearer nope"), from(STRANGER)];
+            assert_eq!(ask(&auth, LOOPBACK, &wrong).await, Err(401));
+        }
+        for client in [STRANGER, "::ffff:203.0.113.9", "203.0.113.9:5555", "203.0.113.9, 10.9.9.9, junk"] {
+            let right = [("authorization", "Bearer s3cret"), from(client)];
+            assert_eq!(ask(&auth, LOOPBACK, &right).await, Err(429), "{client}");
+        }
+        assert_eq!(ask(&auth, LOOPBACK, &[from(STRANGER)]).await, Err(429));
+        assert!(ask(&auth, LOOPBACK, &[("authorization", "Bearer s3cret"), from("203.0.113.1")]).await.is_ok());
+        // Nobody believes a stranger about where they are.
+        assert!(ask(&auth, "203.0.113.1", &[("authorization", "Bearer s3cret"), from(STRANGER)]).await.is_ok());
+
+        advance(Duration::from_secs(300)).await;
+        assert!(ask(&auth, LOOPBACK, &[("authorization", "Bearer s3cret"), from(STRANGER)]).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_outlives_new_settings() {
+        let auth = GatewayAuth::new(&token("s3cret")).unwrap();
+        for _ in 0..10 {
+            assert_eq!(ask(&auth, STRANGER, &[("authorization", "Bearer nope")]).await, Err(401));
+        }
+        auth.apply(&token("another")).unwrap();
+        assert_eq!(ask(&auth, STRANGER, &[("authorization", "Bearer another")]).await, Err(429));
+    }
+
+    #[tokio::test]
+    async fn a_user_of_the_proxy_passes_and_what_the_proxy_does_not_say_is_refused() {
+        let rules = TrustedProxy {
+            required_headers: vec![HeaderName::from_static("x-auth-src")],
+            allow_users: vec!["alice".to_owned()],
+            ..proxy()
+        };
+        let auth = GatewayAuth::new(&settings(Auth::TrustedProxy(rules))).unwrap();
+        let (user, source) = (("x-user", " alice "), ("x-auth-src", "idp"));
+        assert_eq!(ask(&auth, "10.0.0.1", &[user, source]).await.as_deref(), Ok("alice"));
+        for (peer, headers) in [
+            (STRANGER, vec![user, source]),
+            ("10.0.0.1", vec![user]),
+            ("10.0.0.1", vec![source]),
+            ("10.0.0.1", vec![("x-user", "Alice"), source]),
+            ("10.0.0.1", vec![user, source, ("origin", "https://evil.example")]),
+            ("10.0.0.1", vec![("authorization", "Bearer pw")]),
+        ] {
+            assert_eq!(ask(&auth, peer, &headers).await, Err(401), "{peer} {headers:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_local_direct_caller_may_show_the_password_in_place_of_a_user() {
+        let auth = GatewayAuth::new(&settings(Auth::TrustedProxy(proxy()))).unwrap();
+        let password = ("authorization", "Bearer pw");
+        assert_eq!(ask(&auth, LOOPBACK, &[password]).await.as_deref(), Ok("shared-secret"));
+        // It is no browser's doing, so the page does not matter.
+        assert!(ask(&auth, LOOPBACK, &[password, ("origin", "https://evil.example")]).await.is_ok());
+        assert_eq!(ask(&auth, LOOPBACK, &[password, ("x-user", "alice")]).await.as_deref(), Ok("alice"));
+        for headers in [
+            &[][..],
+            &[("authorization", "Bearer nope")],
+            &[password, ("x-forwarded-for", "")],
+            &[password, ("x-user", "alice"), ("origin", "https://evil.example")],
+        ] {
+            assert_eq!(ask(&auth, LOOPBACK, headers).await, Err(401), "{headers:?}");
+        }
+        let without = TrustedProxy { local_password: None, ..proxy() };
+        let auth = GatewayAuth::new(&settings(Auth::TrustedProxy(without))).unwrap();
+        assert_eq!(ask(&auth, LOOPBACK, &[password]).await, Err(401));
+    }
+
+    #[tokio::test]
+    async fn the_pages_that_are_named_may_call() {
+        let page = |allowed: &[&str], fallback, origin: &'static str, host: &'static str| {
+            let mut settings = settings(Auth::TrustedProxy(proxy()));
+            settings.control_ui.allowed_origins = allowed.iter().map(|&text| text.to_owned()).collect();
+            settings.control_ui.host_header_fallback = fallback;
+            let auth = GatewayAuth::new(&settings).unwrap();
+            async move { ask(&auth, LOOPBACK, &[("x-user", "a"), ("origin", origin), ("host", host)]).await.is_ok() }
+        };
+        assert!(page(&[" HTTPS://Upper.example.com "], false, "https://upper.example.com", "h").await);
+        assert!(page(&["not an origin", "*"], false, "https://anywhere.example", "h").await);
+        assert!(!page(&["not an origin"], false, "https://anywhere.example", "h").await);
+        assert!(page(&[], false, "http://box.local:1", "box.local:1").await);
+        assert!(!page(&[], false, "https://gw.example.org", "gw.example.org").await);
+        assert!(page(&[], true, "https://gw.example.org", "gw.example.org").await);
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_is_no_network_trusts_nobody() {
+        let mut settings = settings(Auth::TrustedProxy(proxy()));
+        settings.trusted_proxies = vec!["localhost".to_owned(), LOOPBACK.to_owned()];
+        let auth = GatewayAuth::new(&settings).unwrap();
+        assert!(ask(&auth, LOOPBACK, &[("x-user", "a")]).await.is_ok());
+        assert_eq!(ask(&auth, "10.0.0.1", &[("x-user", "a")]).await, Err(401));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rotated_secret_ends_the_streams_of_the_old_one_at_once() {
+        let auth = GatewayAuth::new(&with_clients(&["ci"])).unwrap();
+        let mut shared = Stream::open(&auth, STRANGER, &[("authorization", "Bearer s3cret")]).await;
+        let mut ci = Stream::open(&auth, STRANGER, &[("authorization", &bearer("token-of-ci"))]).await;
+
+        let rotated = Settings { auth: Auth::Token(Secret::new("another")), ..with_clients(&["ci"]) };
+        assert!(shared.ends_at_once(|| auth.apply(&rotated).unwrap()).await);
+        assert!(!ci.ends_at_once(|| ()).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_is_taken_away_ends_its_streams_and_no_others() {
+        let auth = GatewayAuth::new(&with_clients(&["ci", "me"])).unwrap();
+        let mut ci = Stream::open(&auth, STRANGER, &[("authorization", &bearer("token-of-ci"))]).await;
+        let mut me = Stream::open(&auth, STRANGER, &[("authorization", &bearer("token-of-me"))]).await;
+        assert!(!me.ends_at_once(|| auth.apply(&with_clients(&["me"])).unwrap()).await);
+        assert!(ci.ends_at_once(|| ()).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_mode_ends_the_streams_that_were_let_in_by_the_old_one() {
+        let open = GatewayAuth::new(&settings(Auth::None)).unwrap();
+        let right = [("authorization", "Bearer pw"), ("x-user", "alice")];
+        let mut anonymous = Stream::open(&open, LOOPBACK, &right).await;
+        assert!(anonymous.ends_at_once(|| open.apply(&token("pw")).unwrap()).await);
+
+        let mut shared = Stream::open(&open, LOOPBACK, &right).await;
+        assert!(shared.ends_at_once(|| open.apply(&settings(Auth::None)).unwrap()).await);
+
+        let proxied = GatewayAuth::new(&settings(Auth::TrustedProxy(proxy()))).unwrap();
+        let mut alice = Stream::open(&proxied, LOOPBACK, &right).await;
+        assert!(alice.ends_at_once(|| proxied.apply(&token("pw")).unwrap()).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_secret_goes_on_being_good_where_the_new_mode_asks_for_the_same() {
+        let auth = GatewayAuth::new(&token("pw")).unwrap();
+        let right = [("authorization", "Bearer pw")];
+        let mut local = Stream::open(&auth, LOOPBACK, &right).await;
+        let mut remote = Stream::open(&auth, STRANGER, &right).await;
+        let password = settings(Auth::Password(Secret::new("pw").unwrap()));
+        assert!(!local.ends_at_once(|| auth.apply(&password).unwrap()).await);
+        // Behind a proxy the password is for local, direct callers.
+        let behind = settings(Auth::TrustedProxy(proxy()));
+        assert!(!local.ends_at_once(|| auth.apply(&behind).unwrap()).await);
+        assert!(remote.ends_at_once(|| ()).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxied_stream_lives_as_long_as_its_user_its_peer_and_the_header_rules() {
+        let of = |rules: TrustedProxy| settings(Auth::TrustedProxy(rules));
+        let users = |users: &[&str]| users.iter().map(|&user| user.to_owned()).collect::<Vec<_>>();
+        let pages = Settings {
+            control_ui: ControlUi { allowed_origins: vec!["*".to_owned()], host_header_fallback: false },
+            ..of(proxy())
+        };
+        let source = vec![HeaderName::from_static("x-auth-src")];
+        for (now, ends) in [
+            (of(proxy()), false),
+            (of(TrustedProxy { allow_users: users(&["alice", "bob"]), ..proxy() }), false),
+            (of(TrustedProxy { local_password: None, ..proxy() }), false),
+            (Settings { trusted_proxies: vec!["127.0.0.0/8".to_owned()], ..of(proxy()) }, false),
+            (of(TrustedProxy { allow_users: users(&["bob"]), ..proxy() }), true),
+            (of(TrustedProxy { allow_loopback: false, ..proxy() }), true),
+            (Settings { trusted_proxies: vec!["10.0.0.0/8".to_owned()], ..of(proxy()) }, true),
+            (of(TrustedProxy { required_headers: source, ..proxy() }), true),
+            (of(TrustedProxy { user_header: HeaderName::from_static("x-name"), ..proxy() }), true),
+            (pages, true),
+        ] {
+            let auth = GatewayAuth::new(&of(proxy())).unwrap();
+            let mut alice = Stream::open(&auth, LOOPBACK, &[("x-user", "alice")]).await;
+            assert_eq!(alice.ends_at_once(|| auth.apply(&now).unwrap()).await, ends, "{now:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_sees_the_lock_of_its_client_by_its_heartbeat() {
+        let auth = GatewayAuth::new(&token("s3cret")).unwrap();
+        let mut stream = Stream::open(&auth, STRANGER, &[("authorization", "Bearer s3cret")]).await;
+        for _ in 0..10 {
+            assert_eq!(ask(&auth, STRANGER, &[("authorization", "Bearer nope")]).await, Err(401));
+        }
+        assert!(stream.body.frame().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn settings_that_make_no_rules_change_nothing() {
+        let auth = GatewayAuth::new(&token("s3cret")).unwrap();
+        assert!(auth.apply(&with_clients(&["twin", "twin"])).is_err());
+        assert!(ask(&auth, STRANGER, &[("authorization", "Bearer s3cret")]).await.is_ok());
+        assert_eq!(ask(&auth, STRANGER, &[("authorization", &bearer("token-of-twin"))]).await, Err(401));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn published_settings_are_applied() {
+        let (publisher, settings) = watch::channel(Arc::new(token("old")));
+        let auth = GatewayAuth::new(&settings.borrow()).unwrap();
+        let following = tokio::spawn(auth.clone().follow(settings));
+        let mut stream = Stream::open(&auth, STRANGER, &[("authorization", "Bearer old")]).await;
+        assert!(stream.ends_at_once(|| publisher.send(Arc::new(token("new"))).unwrap()).await);
+        assert!(ask(&auth, STRANGER, &[("authorization", "Bearer new")]).await.is_ok());
+
+        drop(publisher);
+        following.await.unwrap();
+    }
+}

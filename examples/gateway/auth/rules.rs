@@ -1,0 +1,170 @@
+//! The settings of one moment, as something that can be asked.
+
+use http::Request;
+use tower_reauth::{
+    AuthMethod, Denied, Identity,
+    bearer::{Authenticate, BearerToken, DuplicateToken, Verification, VerifyError},
+    limiter::{Attempt, FailureLimiter, Limited},
+    proxy::{ClientAddress, Origin, OriginPolicy, PeerAddr, ProxiedUser, TrustedNetworks, TrustedProxy},
+};
+
+use super::super::config::{self, Auth, ControlUi, Secret, Settings};
+use super::bearer::{self, LenientBearer};
+use super::local::is_local_direct;
+use super::secrets::Secrets;
+
+type LimitedBearer = Limited<LenientBearer>;
+
+/// What a caller must show.
+#[derive(Debug)]
+pub enum Rules {
+    Nothing(Identity),
+    Secret(LimitedBearer),
+    Proxy {
+        proxy: TrustedProxy,
+        /// For requests that are local and direct.
+        password: Option<LimitedBearer>,
+    },
+}
+
+/// What a caller has shown.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    Nothing,
+    Secret { attempt: Attempt<BearerToken>, local_direct: bool },
+    Proxied(ProxiedUser),
+}
+
+/// When a credential is verified.
+#[derive(Clone, Copy, Debug)]
+pub enum Occasion {
+    /// A request comes in: an attempt.
+    Door,
+    /// A response still streams.
+    Stream,
+}
+
+impl Rules {
+    pub fn new(settings: &Settings, limiter: &FailureLimiter) -> Result<Self, DuplicateToken> {
+        let limited = |shared: Option<&Secret>| {
+            let clients = settings.client_tokens.as_deref().unwrap_or_default();
+            let bearer = LenientBearer::new(Secrets::new(shared, clients)?);
+            let addresses = client_addresses(settings);
+            Ok(Limited::new(bearer, limiter.clone(), move |headers, extensions| {
+                Some(addresses.resolve(headers, extensions.get::<PeerAddr>()?.ip()))
+            }))
+        };
+        Ok(match &settings.auth {
+            Auth::None => Self::Nothing(Identity::new("anonymous", AuthMethod::Anonymous)),
+            Auth::Token(token) => Self::Secret(limited(token.as_ref())?),
+            Auth::Password(password) => Self::Secret(limited(Some(password))?),
+            Auth::TrustedProxy(proxy) => Self::Proxy {
+                password: proxy.local_password.as_ref().map(|password| limited(Some(password))).transpose()?,
+                proxy: trusted_proxy(proxy, settings),
+            },
+        })
+    }
+
+    pub fn present<B>(&self, request: &Request<B>) -> Result<Credential, Denied> {
+        match self {
+            Self::Nothing(_) => Ok(Credential::Nothing),
+            Self::Secret(secret) => present_secret(secret, request),
+            Self::Proxy { proxy, password } => match (proxy.identify(request), password) {
+                (Ok(user), _) if proxy.origins().allows(request) => Ok(Credential::Proxied(user)),
+                (Ok(_), _) => Err(Denied::Rejected),
+                (Err(_), Some(password)) if comes_locally_with_a_bearer(request) => present_secret(password, request),
+                (Err(denied), _) => Err(denied),
+            },
+        }
+    }
+
+    pub fn verify(&self, credential: &Credential, occasion: Occasion) -> Verification {
+        match (self, credential) {
+            (Self::Nothing(identity), Credential::Nothing) => Ok(identity.clone()).into(),
+            (Self::Secret(secret), Credential::Secret { attempt, .. })
+            | (Self::Proxy { password: Some(secret), .. }, Credential::Secret { attempt, local_direct: true }) => {
+                match occasion {
+                    Occasion::Door => secret.verify(attempt),
+                    Occasion::Stream => secret.verify_again(attempt),
+                }
+            }
+            (Self::Proxy { proxy, .. }, Credential::Proxied(user)) => proxy.verify(user),
+            // It was shown under other rules.
+            _ => Err(VerifyError::Rejected).into(),
+        }
+    }
+
+    pub fn detach(&self, credential: &Credential) -> Credential {
+        match (self, credential) {
+            (
+                Self::Secret(secret) | Self::Proxy { password: Some(secret), .. },
+                Credential::Secret { attempt, local_direct },
+            ) => Credential::Secret { attempt: secret.detach(attempt), local_direct: *local_direct },
+            _ => credential.clone(),
+        }
+    }
+}
+
+fn present_secret<B>(secret: &LimitedBearer, request: &Request<B>) -> Result<Credential, Denied> {
+    let attempt = secret.present(request)?;
+    Ok(Credential::Secret { attempt, local_direct: comes_locally(request) })
+}
+
+fn comes_locally<B>(request: &Request<B>) -> bool {
+    let peer = request.extensions().get::<PeerAddr>();
+    peer.is_some_and(|peer| is_local_direct(peer.ip(), request.headers()))
+}
+
+fn comes_locally_with_a_bearer<B>(request: &Request<B>) -> bool {
+    comes_locally(request) && bearer::presented(request.headers()).is_ok()
+}
+
+fn client_addresses(settings: &Settings) -> ClientAddress {
+    let addresses = ClientAddress::new(trusted_networks(settings));
+    if settings.allow_real_ip_fallback { addresses.with_real_ip() } else { addresses }
+}
+
+fn trusted_proxy(proxy: &config::TrustedProxy, settings: &Settings) -> TrustedProxy {
+    let mut trusted = TrustedProxy::new(trusted_networks(settings), proxy.user_header.clone())
+        .with_origins(origin_policy(&settings.control_ui));
+    for header in &proxy.required_headers {
+        trusted = trusted.with_required_header(header.clone());
+    }
+    if !proxy.allow_users.is_empty() {
+        trusted = trusted.with_allowed_users(&proxy.allow_users);
+    }
+    if proxy.allow_loopback { trusted.with_loopback_allowed() } else { trusted }
+}
+
+/// An entry that is no network trusts nobody, as with OpenClaw.
+fn trusted_networks(settings: &Settings) -> TrustedNetworks {
+    let networks = settings.trusted_proxies.iter().filter(|text| match TrustedNetworks::parse([text]) {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(%error, "gateway.trustedProxies: an entry is left out");
+            false
+        }
+    });
+    TrustedNetworks::parse(networks).unwrap_or_default()
+}
+
+/// Pages from the gateway's own host may call where that host is private. `*` allows every origin.
+fn origin_policy(settings: &ControlUi) -> OriginPolicy {
+    let mut policy = OriginPolicy::new().with_same_private_host([".local", ".ts.net"]);
+    if settings.host_header_fallback {
+        policy = policy.with_same_host();
+    }
+    for text in &settings.allowed_origins {
+        policy = match text.trim() {
+            "*" => policy.with_any(),
+            text => match text.parse::<Origin>() {
+                Ok(origin) => policy.with_allowed([origin]),
+                Err(error) => {
+                    tracing::warn!(%error, %text, "gateway.controlUi.allowedOrigins: an entry is left out");
+                    policy
+                }
+            },
+        };
+    }
+    policy
+}

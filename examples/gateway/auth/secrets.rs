@@ -1,0 +1,122 @@
+//! The secrets that open the gateway: one that callers share, and tokens of their own.
+
+use tower_reauth::{
+    AuthMethod, Identity, Tokens, VerifyToken,
+    bearer::{BearerToken, DuplicateToken, Token, TokenDigest, Verification},
+};
+
+use super::super::config::{ClientToken, Secret};
+
+/// The shared secret, if there is one, and the tokens of single clients.
+///
+/// A set of secrets never changes: new settings make a new one.
+#[derive(Debug)]
+pub struct Secrets {
+    shared: Option<Shared>,
+    clients: Tokens,
+}
+
+#[derive(Debug)]
+struct Shared {
+    digest: TokenDigest,
+    identity: Identity,
+}
+
+impl Secrets {
+    pub fn new(shared: Option<&Secret>, clients: &[ClientToken]) -> Result<Self, DuplicateToken> {
+        let shared = shared.map(|secret| Shared {
+            digest: TokenDigest::of(in_a_header(secret.expose())),
+            identity: Identity::new("shared-secret", AuthMethod::SharedSecret),
+        });
+        Ok(Self { shared, clients: Tokens::new(clients.iter().map(token))? })
+    }
+}
+
+impl VerifyToken for Secrets {
+    fn verify(&self, token: &BearerToken) -> Verification {
+        match &self.shared {
+            Some(shared) if shared.digest == token.digest() => Ok(shared.identity.clone()).into(),
+            _ => self.clients.verify(token),
+        }
+    }
+}
+
+fn token(client: &ClientToken) -> Token {
+    // The configuration has made sure that these are scopes; what is none would be one scope less.
+    let scopes = client.scopes.iter().filter_map(|scope| scope.parse().ok());
+    let token = Token::from_digest(&client.id, TokenDigest::from_bytes(client.digest.0))
+        .with_subject(&client.subject)
+        .with_scopes(scopes.collect::<tower_reauth::ScopeSet>());
+    match client.expires_at {
+        None => token,
+        Some(expires_at) => token.with_expires_at(expires_at),
+    }
+}
+
+/// The bytes by which a header carries `text`: OpenClaw reads headers as Latin-1. Text beyond that it
+/// can never match; here it is presented as UTF-8.
+fn in_a_header(text: &str) -> Vec<u8> {
+    let latin1: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
+    latin1.unwrap_or_else(|_| text.as_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use http::HeaderValue;
+    use sha2::{Digest as _, Sha256};
+    use tower_reauth::bearer::VerifyError;
+
+    use super::super::super::config::Digest;
+    use super::*;
+
+    async fn ask(secrets: &Secrets, token: &[u8]) -> Result<Identity, VerifyError> {
+        let header = HeaderValue::from_bytes(token).unwrap();
+        secrets.verify(&BearerToken::from_header(&header, 0..token.len()).unwrap()).await
+    }
+
+    fn shared(text: &str) -> Secrets {
+        Secrets::new(Secret::new(text).as_ref(), &[]).unwrap()
+    }
+
+    fn client(secret: &str) -> ClientToken {
+        ClientToken {
+            id: "ci".to_owned(),
+            digest: Digest(Sha256::digest(secret).into()),
+            subject: "build server".to_owned(),
+            scopes: vec!["operator.read".to_owned()],
+            expires_at: Some(SystemTime::UNIX_EPOCH),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_shared_secret_names_nobody_and_has_no_scopes_of_its_own() {
+        let identity = ask(&shared("s3cret"), b"s3cret").await.unwrap();
+        assert_eq!((identity.subject(), identity.method()), ("shared-secret", AuthMethod::SharedSecret));
+        assert_eq!(identity.scopes(), None);
+        for wrong in [b"s3cre".as_slice(), b"s3cret1", b"S3CRET"] {
+            assert_eq!(ask(&shared("s3cret"), wrong).await.unwrap_err(), VerifyError::Rejected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_presented_in_latin_1() {
+        let password = shared("pass wörd-1");
+        assert!(ask(&password, b"pass w\xf6rd-1").await.is_ok());
+        assert!(ask(&password, "pass wörd-1".as_bytes()).await.is_err());
+        assert!(ask(&shared("日本"), "日本".as_bytes()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_token_of_a_client_is_good_beside_the_shared_secret_and_without_one() {
+        for secret in [Secret::new("s3cret"), None] {
+            let secrets = Secrets::new(secret.as_ref(), &[client("t0ken")]).unwrap();
+            let identity = ask(&secrets, b"t0ken").await.unwrap();
+            assert_eq!((identity.subject(), identity.credential_id()), ("build server", Some("ci")));
+            assert_eq!(identity.scopes().unwrap().to_string(), "operator.read");
+            assert_eq!(identity.expires_at(), Some(SystemTime::UNIX_EPOCH));
+            assert_eq!(ask(&secrets, b"s3cret").await.is_ok(), secret.is_some());
+        }
+    }
+}

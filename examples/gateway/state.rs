@@ -1,0 +1,64 @@
+//! What all requests share.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    config::{Config, SessionScope, Settings},
+    live::{Readers, Streams},
+    store::{self, AgentId, Sessions},
+    transcript::Transcripts,
+    watch::Watcher,
+};
+
+/// The gateway's memory: settings, sessions, transcripts and open streams.
+pub struct State {
+    state_dir: PathBuf,
+    home: PathBuf,
+    settings: watch::Receiver<Arc<Settings>>,
+    pub sessions: Sessions,
+    pub transcripts: Arc<Transcripts>,
+    pub streams: Streams,
+}
+
+impl State {
+    pub fn new(
+        config: &Config,
+        settings: watch::Receiver<Arc<Settings>>,
+        watcher: Watcher,
+        stop: CancellationToken,
+    ) -> Self {
+        let transcripts = Arc::new(Transcripts::default());
+        let readers = Readers { transcripts: Arc::clone(&transcripts), watcher };
+        Self {
+            state_dir: config.state_dir.clone(),
+            home: config.home.clone().unwrap_or_default(),
+            settings,
+            sessions: Sessions::default(),
+            transcripts,
+            streams: Streams::new(readers, stop),
+        }
+    }
+
+    /// The settings of now.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// What the store has to know of the settings.
+    pub fn store_settings(&self) -> store::Settings {
+        let settings = self.settings();
+        let agents = settings.agents.iter();
+        store::Settings {
+            state: self.state_dir.clone(),
+            home: self.home.clone(),
+            store: settings.session.store.clone(),
+            global_scope: settings.session.scope == SessionScope::Global,
+            agents: agents
+                .map(|agent| store::Agent { id: AgentId::normalize(&agent.id), default: agent.default })
+                .collect(),
+        }
+    }
+}
