@@ -102,14 +102,15 @@ mod tests {
     use bytes::Bytes;
     use http::{HeaderName, Response};
     use http_body_util::{BodyExt, channel::Channel};
-    use sha2::{Digest as _, Sha256};
     use tokio::time::{Instant, advance, timeout};
     use tower::{ServiceBuilder, ServiceExt, service_fn};
-    use tower_reauth::{Access, StreamReauth, StreamReauthLayer, bearer::AuthLayer, proxy::PeerAddr};
-
-    use super::super::super::config::{
-        Auth, ClientToken, ControlUi, Digest, Secret, Session, SessionScope, TrustedProxy,
+    use tower_reauth::{
+        Access, StreamReauth, StreamReauthLayer,
+        bearer::{AuthLayer, TokenDigest},
+        proxy::PeerAddr,
     };
+
+    use super::super::super::config::{Auth, ClientToken, ControlUi, Secret, Session, SessionScope, TrustedProxy};
     use super::*;
 
     const LOOPBACK: &str = "127.0.0.1";
@@ -143,9 +144,9 @@ mod tests {
     fn client(id: &str) -> ClientToken {
         ClientToken {
             id: id.to_owned(),
-            digest: Digest(Sha256::digest(format!("token-of-{id}")).into()),
+            digest: TokenDigest::of(format!("token-of-{id}")),
             subject: id.to_owned(),
-            scopes: Vec::new(),
+            scopes: tower_reauth::ScopeSet::empty(),
             expires_at: None,
         }
     }

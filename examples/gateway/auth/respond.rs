@@ -36,7 +36,7 @@ pub fn respond(denied: &Denied) -> Response<Body> {
 mod tests {
     use std::convert::Infallible;
 
-    use http::Request;
+    use http::{Request, header::CONTENT_TYPE};
     use http_body_util::BodyExt;
     use tower::{ServiceBuilder, ServiceExt, service_fn};
     use tower_reauth::{RequireScopeLayer, Scope, bearer::VerifyError};
@@ -82,7 +82,7 @@ mod tests {
         let access = tower_reauth::Access::new(tower_reauth::Identity::new("a", tower_reauth::AuthMethod::Anonymous));
         let service = ServiceBuilder::new()
             .layer(RequireScopeLayer::new(Scope::from_static("operator.read")).with_response(respond))
-            .service(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Full::default()))));
+            .service(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Body::empty()))));
         let request = Request::builder().extension(access).body(()).unwrap();
         let body = r#"{"ok":false,"error":{"type":"forbidden","message":"missing scope: operator.read"}}"#;
         assert_eq!(read(service.oneshot(request).await.unwrap()).await, (403, body.to_owned()));
@@ -90,7 +90,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reason_is_quoted_as_json() {
-        let (_, body) = read(forbidden(r#"not "yours""#)).await;
+        let (_, body) = read(reply::forbidden(r#"not "yours""#)).await;
         assert_eq!(body, r#"{"ok":false,"error":{"type":"forbidden","message":"not \"yours\""}}"#);
     }
 }

@@ -42,11 +42,8 @@ impl VerifyToken for Secrets {
 }
 
 fn token(client: &ClientToken) -> Token {
-    // The configuration has made sure that these are scopes; what is none would be one scope less.
-    let scopes = client.scopes.iter().filter_map(|scope| scope.parse().ok());
-    let token = Token::from_digest(&client.id, TokenDigest::from_bytes(client.digest.0))
-        .with_subject(&client.subject)
-        .with_scopes(scopes.collect::<tower_reauth::ScopeSet>());
+    let token =
+        Token::from_digest(&client.id, client.digest).with_subject(&client.subject).with_scopes(client.scopes.clone());
     match client.expires_at {
         None => token,
         Some(expires_at) => token.with_expires_at(expires_at),
@@ -65,10 +62,8 @@ mod tests {
     use std::time::SystemTime;
 
     use http::HeaderValue;
-    use sha2::{Digest as _, Sha256};
     use tower_reauth::bearer::VerifyError;
 
-    use super::super::super::config::Digest;
     use super::*;
 
     async fn ask(secrets: &Secrets, token: &[u8]) -> Result<Identity, VerifyError> {
@@ -83,9 +78,9 @@ mod tests {
     fn client(secret: &str) -> ClientToken {
         ClientToken {
             id: "ci".to_owned(),
-            digest: Digest(Sha256::digest(secret).into()),
+            digest: TokenDigest::of(secret),
             subject: "build server".to_owned(),
-            scopes: vec!["operator.read".to_owned()],
+            scopes: "operator.read".parse().unwrap(),
             expires_at: Some(SystemTime::UNIX_EPOCH),
         }
     }

@@ -28,6 +28,8 @@ pub use self::error::ConfigError;
 pub use self::flags::{Flags, HistoryScopes, Mode};
 pub use self::live::LiveSettings;
 pub use self::secret::Secret;
+#[cfg(test)]
+pub use self::settings::Session;
 pub use self::settings::{ControlUi, RateLimit, SessionScope, Settings};
 pub use self::sources::Sources;
 pub use self::tokens::ClientToken;

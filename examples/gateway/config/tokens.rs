@@ -15,12 +15,11 @@
 
 use std::array;
 use std::collections::HashMap;
-use std::fmt;
 use std::path::Path;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
+use tower_reauth::{ScopeSet, bearer::TokenDigest};
 
 use super::document::{Document, Node};
 use super::{ConfigError, Secret};
@@ -29,16 +28,11 @@ use super::{ConfigError, Secret};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientToken {
     pub id: String,
-    pub digest: Digest,
+    pub digest: TokenDigest,
     pub subject: String,
-    /// Each one a scope-token of RFC 6749, section 3.3.
-    pub scopes: Vec<String>,
+    pub scopes: ScopeSet,
     pub expires_at: Option<SystemTime>,
 }
-
-/// The SHA-256 of a token. Not shown: a weak token can be found by its digest.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Digest(pub [u8; 32]);
 
 impl ClientToken {
     /// Reads the whole file; one broken entry breaks it.
@@ -66,7 +60,7 @@ impl ClientToken {
             if let Some(first) = ids.insert(token.id.clone(), n) {
                 return Err(named(format!("has the id of token[{first}]")));
             }
-            if let Some(first) = digests.insert(token.digest.clone(), n) {
+            if let Some(first) = digests.insert(token.digest, n) {
                 return Err(named(format!("is the same token as token[{first}]")));
             }
             tokens.push(token);
@@ -83,18 +77,16 @@ impl ClientToken {
 
         entry.allow_only(&["id", "sha256", "secret", "subject", "scopes", "expires_at"])?;
         let digest = match (entry.at("sha256")?.text()?, entry.at("secret")?.text()?) {
-            (Some(hex), None) => Digest::from_hex(hex).ok_or_else(|| named("needs 64 hex digits as sha256"))?,
+            (Some(hex), None) => from_hex(hex).ok_or_else(|| named("needs 64 hex digits as sha256"))?,
             (None, Some(secret)) => {
                 let secret = Secret::new(secret).ok_or_else(|| named("has a blank secret"))?;
-                Digest::of(&secret)
+                TokenDigest::of(secret.expose())
             }
             (Some(_), Some(_)) => return Err(named("has both sha256 and secret")),
             (None, None) => return Err(named("needs sha256 or secret")),
         };
-        let scopes = entry.at("scopes")?.texts()?;
-        if !scopes.iter().all(|scope| is_scope(scope)) {
-            return Err(named("has a scope with a blank or a character that none may have"));
-        }
+        let scopes = entry.at("scopes")?.texts()?.into_iter().map(str::parse).collect::<Result<ScopeSet, _>>();
+        let scopes = scopes.map_err(|_| named("has a scope with a blank or a character that none may have"))?;
         let expires_at = match entry.at("expires_at")?.text()? {
             None => None,
             Some(text) => {
@@ -107,34 +99,17 @@ impl ClientToken {
             id: id.to_owned(),
             digest,
             subject: entry.at("subject")?.text()?.unwrap_or(id).to_owned(),
-            scopes: scopes.into_iter().map(str::to_owned).collect(),
+            scopes,
             expires_at,
         })
     }
 }
 
-impl Digest {
-    fn of(secret: &Secret) -> Self {
-        Self(Sha256::digest(secret.expose()).into())
-    }
-
-    fn from_hex(text: &str) -> Option<Self> {
-        let digit = |digit: u8| char::from(digit).to_digit(16)?.try_into().ok();
-        let digits: Option<Vec<u8>> = text.bytes().map(digit).collect();
-        let digits: [u8; 64] = digits?.try_into().ok()?;
-        Some(Self(array::from_fn(|n| digits[2 * n] << 4 | digits[2 * n + 1])))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Digest(..)")
-    }
-}
-
-/// RFC 6749, section 3.3: printable ASCII without space, quote and backslash.
-fn is_scope(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+fn from_hex(text: &str) -> Option<TokenDigest> {
+    let digit = |digit: u8| char::from(digit).to_digit(16)?.try_into().ok();
+    let digits: Option<Vec<u8>> = text.bytes().map(digit).collect();
+    let digits: [u8; 64] = digits?.try_into().ok()?;
+    Some(TokenDigest::from_bytes(array::from_fn(|n| digits[2 * n] << 4 | digits[2 * n + 1])))
 }
 
 #[cfg(test)]
@@ -190,12 +165,12 @@ mod tests {
         assert_eq!(from_toml, from_json);
 
         let tokens = from_toml.unwrap();
-        assert_eq!(tokens[0].digest, Digest::of(&Secret::new("test").unwrap()));
+        assert_eq!(tokens[0].digest, TokenDigest::of("test"));
         assert_eq!(tokens[0].subject, "build server");
-        assert_eq!(tokens[0].scopes, ["operator.read", "operator.write"]);
+        assert_eq!(tokens[0].scopes.to_string(), "operator.read operator.write");
         let new_year: Timestamp = "2027-01-01T00:00:00Z".parse().unwrap();
         assert_eq!(tokens[0].expires_at, Some(new_year.into()));
-        assert_eq!(tokens[1].digest, Digest::of(&Secret::new("hunter2").unwrap()));
+        assert_eq!(tokens[1].digest, TokenDigest::of("hunter2"));
         assert_eq!(tokens[1].subject, "me");
         assert!(tokens[1].scopes.is_empty());
         assert_eq!(tokens[1].expires_at, None);
@@ -263,7 +238,7 @@ mod tests {
     fn debug_shows_no_digest() {
         let tokens = toml("[[token]]\nid = 'a'\nsecret = 'test'").unwrap();
         let shown = format!("{tokens:?}");
-        assert!(shown.contains("digest: Digest(..)"), "{shown}");
+        assert!(shown.contains("digest: TokenDigest(redacted)"), "{shown}");
         assert!(!shown.contains("159"), "0x9f, the first byte: {shown}");
     }
 }

@@ -8,7 +8,7 @@ use super::{ParseError, Value, parse::parse_wtf8, wtf8};
 ///
 /// Equality is that of JavaScript: the same UTF-16 units.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Text<'a>(Cow<'a, [u8]>);
+pub struct Text<'a>(pub(super) Cow<'a, [u8]>);
 
 impl<'a> Text<'a> {
     /// Text out of pieces of other texts, cut between characters and joined with [`wtf8::append`].
@@ -159,8 +159,9 @@ mod tests {
 
     #[test]
     fn text_compares_with_str() {
-        assert!(Text::from("role") == "role");
-        assert!(Text::from("role") != *"Role");
+        let text = Text::from("role");
+        assert!(text == "role");
+        assert!(text != *"Role");
     }
 
     #[test]
