@@ -42,11 +42,14 @@ pub(crate) fn refuse<B>(denied: &Denied, challenge: &Challenge, respond: &impl R
     let mut response = respond.respond(denied);
     let headers = response.headers_mut();
     if let Some(challenge) = challenge.answer(denied) {
+        // Room for what is added; a map that grows by itself makes room for six.
+        headers.reserve(1);
         headers.entry(WWW_AUTHENTICATE).or_insert(challenge);
     }
     if let Some(wait) = denied.retry_after() {
         // Rounded up: who comes back at the second that was named must not be early.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        headers.reserve(1);
         headers.entry(RETRY_AFTER).or_insert(HeaderValue::from(seconds));
     }
     response
