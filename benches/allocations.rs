@@ -18,7 +18,7 @@ use http_body::Body;
 use tower_reauth::{StaticToken, StreamReauthLayer};
 
 use stacks::{BARE, BEARER_AUTH, Base, Head, Presents, WHOLE_STACK, WHOLE_STACK_AND_STREAM};
-use streams::{Idle, TOKEN, watched};
+use streams::{Idle, TOKEN, door};
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime starts");
@@ -72,12 +72,12 @@ fn frames() {
 
 /// What is kept for a stream that rests.
 fn idle_stream() {
-    let secret = StaticToken::new(TOKEN);
-    let mut kept = None;
-    let allocated = measure(|| {
-        let mut body = Box::new(watched(secret.clone(), &StreamReauthLayer::new(), "text/event-stream", Idle));
+    let open = door(StaticToken::new(TOKEN), StreamReauthLayer::new(), "text/event-stream", Idle);
+    let mut kept = Vec::with_capacity(2);
+    let allocated = settled(|| {
+        let mut body = Box::new(open());
         assert!(Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop())).is_pending());
-        kept = Some(body);
+        kept.push(body);
     });
     println!("\nbytes kept for an idle stream: {}", allocated.bytes_current);
     assert!(allocated.bytes_current <= 1024, "an idle stream keeps at most 1 KiB");

@@ -19,7 +19,7 @@ use tokio::{runtime::Builder, task::JoinSet};
 use tower_reauth::{StaticToken, StreamReauthLayer};
 
 use rounds::{Call, Rounds};
-use streams::{BARE, BUMP, Idle, MOVED, TOKEN, contestants, watched};
+use streams::{BARE, BUMP, Idle, MOVED, TOKEN, contestants, door};
 
 fn main() {
     // Timers need a runtime; a frame that is ready needs none to run on it.
@@ -74,9 +74,10 @@ fn revocation(streams: usize, times: usize) {
     for _ in 0..times {
         runtime.block_on(async {
             let secret = StaticToken::new(TOKEN);
+            let open = door(secret.clone(), StreamReauthLayer::new(), "text/event-stream", Idle);
             let mut ends = JoinSet::new();
             for _ in 0..streams {
-                let mut body = watched(secret.clone(), &StreamReauthLayer::new(), "text/event-stream", Idle);
+                let mut body = open();
                 ends.spawn(async move {
                     assert!(body.frame().await.is_none(), "the stream ends, and cleanly");
                     Instant::now()

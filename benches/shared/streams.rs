@@ -74,20 +74,20 @@ pub fn contestants() -> Vec<Contestant> {
     let asked_far_away = verify_async(async |_| Ok(Identity::new("somebody", AuthMethod::Token)));
 
     let revision = Revision::new();
-    let moved = Contestant::new(MOVED, watched(Moving(revision.clone()), &plain, "text/plain", Endless));
+    let moved = Contestant::new(MOVED, door(Moving(revision.clone()), plain.clone(), "text/plain", Endless)());
     let moved = moved.after(move || revision.bump());
     let unwatched = Revision::new();
     let bump = Contestant::new(BUMP, Endless).after(move || unwatched.bump());
 
     vec![
         Contestant::new(BARE, Endless),
-        Contestant::new(REVISION, watched(StaticToken::new(TOKEN), &plain, "text/plain", Endless)),
-        Contestant::new(EVENTS, watched(StaticToken::new(TOKEN), &plain, "text/event-stream", Endless)),
-        Contestant::new(EXPIRY, watched(mortal, &plain, "text/plain", Endless)),
+        Contestant::new(REVISION, door(StaticToken::new(TOKEN), plain.clone(), "text/plain", Endless)()),
+        Contestant::new(EVENTS, door(StaticToken::new(TOKEN), plain.clone(), "text/event-stream", Endless)()),
+        Contestant::new(EXPIRY, door(mortal, plain.clone(), "text/plain", Endless)()),
         bump,
         moved,
-        Contestant::new(ASKED, watched(asked, &plain, "text/plain", Endless)),
-        Contestant::new(MAX_AGE, watched(asked_far_away, &plain.clone().with_max_age(HOUR), "text/plain", Endless)),
+        Contestant::new(ASKED, door(asked, plain.clone(), "text/plain", Endless)()),
+        Contestant::new(MAX_AGE, door(asked_far_away, plain.clone().with_max_age(HOUR), "text/plain", Endless)()),
     ]
 }
 
@@ -101,23 +101,26 @@ impl Contestant {
     }
 }
 
-/// `body`, as it leaves the layers after a request that `verifier` let in.
-pub fn watched<B: Body + Clone + 'static>(
+/// A service with both layers: each call is a request that `verifier` lets in, and returns `body` as it
+/// leaves the layers.
+pub fn door<B: Body + Clone + 'static>(
     verifier: impl VerifyToken,
-    layer: &StreamReauthLayer,
+    layer: StreamReauthLayer,
     content_type: &'static str,
     body: B,
-) -> StreamReauth<B> {
+) -> impl Fn() -> StreamReauth<B> {
     let service = service_fn(move |_: Request<()>| {
         let response = Response::builder().header(CONTENT_TYPE, content_type).body(body.clone());
         async { Ok::<_, Infallible>(response.expect("the header is a valid one")) }
     });
     let service = BearerAuthLayer::new(verifier).layer(layer.layer(service));
-    let request = Request::builder().header(AUTHORIZATION, format!("Bearer {TOKEN}")).body(());
-    let response = service.oneshot(request.expect("the header is a valid one")).now_or_never();
-    let response = response.and_then(Result::ok).expect("there is nothing to wait for");
-    assert!(response.status().is_success(), "the token is good");
-    response.into_body()
+    move || {
+        let request = Request::builder().header(AUTHORIZATION, format!("Bearer {TOKEN}")).body(());
+        let response = service.clone().oneshot(request.expect("the header is a valid one")).now_or_never();
+        let response = response.and_then(Result::ok).expect("there is nothing to wait for");
+        assert!(response.status().is_success(), "the token is good");
+        response.into_body()
+    }
 }
 
 /// A verifier that lets everybody in, and whose revision somebody else moves.
