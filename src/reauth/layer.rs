@@ -170,8 +170,7 @@ fn streams<B: Body>(method: &Method, parts: &Parts, body: &B) -> bool {
         || parts.status.is_informational()
         || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         || body.is_end_stream();
-    let has_length = parts.headers.contains_key(CONTENT_LENGTH) || body.size_hint().exact().is_some();
-    !has_no_body && !has_length
+    !(has_no_body || body.size_hint().exact().is_some() || parts.headers.contains_key(CONTENT_LENGTH))
 }
 
 impl fmt::Debug for Settings {
