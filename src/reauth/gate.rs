@@ -121,6 +121,19 @@ impl Gate {
         if beat_due || moved || frame_waits { Next::Ask } else { Next::Rest }
     }
 
+    /// Whether [`next`](Self::next) is [`Rest`](Next::Rest) at any time before [`deadline`](Self::deadline).
+    pub(super) fn is_at_rest(&self, revision: Option<u64>) -> bool {
+        self.question.is_none()
+            && self.grace.is_none()
+            && self.frame == Waiting::None
+            && revision == self.confirmed_revision
+    }
+
+    /// Whether the time has no say in whether a frame may pass while the gate is at rest.
+    pub(super) fn is_timeless(&self) -> bool {
+        self.confirmed_revision.is_some() && self.expires_at.is_none()
+    }
+
     /// When to look again, if nothing else happens before.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let next = match (&self.question, &self.grace) {

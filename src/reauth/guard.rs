@@ -27,6 +27,8 @@ pin_project! {
     /// All that reauth keeps for one stream, whatever it is a stream of.
     pub(super) struct Guard {
         access: Access,
+        // The verifier's, at hand: each frame is compared with it.
+        revision: Option<Revision>,
         gate: Gate,
         // Kept across polls: a question that is put is not put again because somebody polls.
         asking: Option<Asking>,
@@ -58,17 +60,21 @@ impl Guard {
         let time_left = access.identity().expires_at().map(|expires_at| policy.time_left(expires_at));
         // Followed from here on, and compared with where it stood at the door: a move between the
         // two is seen by the first look.
-        let moved = access.revision().map(Revision::moved);
+        let revision = access.revision().cloned();
+        let moved = revision.as_ref().map(Revision::moved);
         let gate = Gate::new(rules, Instant::now(), access.confirmed(), time_left);
-        Self { access, gate, asking: None, timer: None, moved, outcome: Outcome(None) }
+        Self { access, revision, gate, asking: None, timer: None, moved, outcome: Outcome(None) }
     }
 
     /// Asks whatever has to be asked. When it is [`Open`](Verdict::Open), the task is woken when it
     /// should look again only after [`rest`](Self::rest).
     pub(super) fn look(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Verdict {
-        let this = self.as_mut().project();
+        if self.nothing_is_due() {
+            return Verdict::Open;
+        }
+        let mut this = self.as_mut().project();
         let verdict = loop {
-            let (now, revision) = (Instant::now(), this.access.revision().map(Revision::current));
+            let (now, revision) = (Instant::now(), this.revision.as_ref().map(Revision::current));
             let next = this.gate.next(now, revision);
             match next {
                 Next::Rest => break Verdict::Open,
@@ -90,7 +96,7 @@ impl Guard {
                         Poll::Pending if next == Next::AwaitAnswer => break Verdict::Open,
                         Poll::Pending if this.gate.unanswered(now, Duration::ZERO) => Ok(()),
                         Poll::Pending => Err(EndReason::TimedOut),
-                        Poll::Ready(answer) => settle(this.gate, this.access, &answer),
+                        Poll::Ready(answer) => settle(this.gate, this.access, this.revision.as_ref(), &answer),
                     };
                     *this.asking = None;
                     if let Err(reason) = settled {
@@ -99,41 +105,53 @@ impl Guard {
                 }
             }
         };
-        if let Verdict::Ended(reason) = verdict {
-            self.ended(reason);
+        match (verdict, this.gate.deadline()) {
+            (Verdict::Ended(reason), _) => self.ended(reason),
+            (Verdict::Open, Some(deadline)) => set_timer(this.timer.as_mut(), deadline),
+            (Verdict::Open, None) => {}
         }
         verdict
+    }
+
+    /// Whether a look would find nothing to do, as far as that can be told without reading the clock,
+    /// which would cost a frame more than all the rest: the revision is where it was, and the timer
+    /// runs.
+    fn nothing_is_due(&self) -> bool {
+        let timer_runs = match (&self.timer, self.gate.deadline()) {
+            (Some(timer), Some(deadline)) => timer.deadline() == deadline && !timer.is_elapsed(),
+            (_, deadline) => deadline.is_none(),
+        };
+        timer_runs && self.gate.is_at_rest(self.revision.as_ref().map(Revision::current))
     }
 
     /// Arms the timer and the watch on the revision: whether one of them has fired already, so that
     /// it is time to look again.
     pub(super) fn rest(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if let (Some(revision), Some(moved)) = (this.access.revision(), this.moved.as_mut().as_pin_mut()) {
+        if let (Some(revision), Some(moved)) = (&this.revision, this.moved.as_mut().as_pin_mut()) {
             if moved.poll(cx).is_ready() {
                 this.moved.set(Some(revision.moved()));
                 return Poll::Ready(());
             }
         }
         let Some(deadline) = this.gate.deadline() else { return Poll::Pending };
-        match this.timer.as_mut().as_pin_mut() {
-            None => this.timer.set(Some(sleep_until(deadline))),
-            Some(timer) if timer.deadline() != deadline => timer.reset(deadline),
-            Some(_) => {}
-        }
+        set_timer(this.timer.as_mut(), deadline);
         this.timer.as_pin_mut().map_or(Poll::Pending, |timer| timer.poll(cx))
     }
 
     /// A frame became ready: whether it may pass.
     pub(super) fn frame_ready(self: Pin<&mut Self>) -> bool {
+        if self.nothing_is_due() && self.gate.is_timeless() {
+            return true;
+        }
         let this = self.project();
-        this.gate.frame_ready(Instant::now(), this.access.revision().map(Revision::current))
+        this.gate.frame_ready(Instant::now(), this.revision.as_ref().map(Revision::current))
     }
 
     /// Whether the frame that waits may pass now.
     pub(super) fn takes_frame(self: Pin<&mut Self>) -> bool {
         let this = self.project();
-        this.gate.takes_frame(Instant::now(), this.access.revision().map(Revision::current))
+        this.gate.takes_frame(Instant::now(), this.revision.as_ref().map(Revision::current))
     }
 
     pub(super) fn owes_comment(&self) -> bool {
@@ -154,12 +172,24 @@ impl Guard {
     }
 }
 
-fn settle(gate: &mut Gate, access: &Access, answer: &Answer) -> Result<(), EndReason> {
+/// Sets the timer, and starts it: it elapses whether or not it is polled.
+fn set_timer(mut timer: Pin<&mut Option<Sleep>>, deadline: Instant) {
+    if timer.is_none() {
+        timer.set(Some(sleep_until(deadline)));
+    } else if timer.as_ref().as_pin_ref().is_some_and(|timer| timer.deadline() == deadline) {
+        return;
+    }
+    if let Some(timer) = timer.as_pin_mut() {
+        timer.reset(deadline);
+    }
+}
+
+fn settle(gate: &mut Gate, access: &Access, revision: Option<&Revision>, answer: &Answer) -> Result<(), EndReason> {
     let now = Instant::now();
     match answer {
         Answer::Confirmed { expires_at } => {
             let time_left = expires_at.map(|expires_at| access.policy().time_left(expires_at));
-            gate.confirmed(now, access.revision().map(Revision::current), time_left);
+            gate.confirmed(now, revision.map(Revision::current), time_left);
             Ok(())
         }
         Answer::Denied(Denied::Unavailable { retry_after }) if gate.unanswered(now, *retry_after) => Ok(()),
