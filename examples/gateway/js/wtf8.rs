@@ -292,7 +292,7 @@ mod tests {
             for units in 0..4 {
                 first_units(bytes, units);
             }
-            (trim(bytes), utf16_len(bytes), lower_case(bytes));
+            let _ = (trim(bytes), utf16_len(bytes), lower_case(bytes));
             append(&mut bytes.to_vec(), bytes);
         }
     }
