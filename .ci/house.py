@@ -12,7 +12,6 @@ TOP_LEVEL = {
 }
 IN_THE_PACKAGE = {"Cargo.toml", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "src/lib.rs"}
 CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
-NPM = "https://registry.npmjs.org/"
 
 # Where machines have their homes and checkouts. Below `/home` tests make up paths of their own.
 MACHINE_PATH = re.compile(r"(?<![\w.~}-])/(?:root|work|Users)/")
@@ -46,13 +45,6 @@ def problems():
     with open("Cargo.lock", encoding="utf-8") as lock:
         for source in sorted(set(re.findall(r'^source = "(.*)"$', lock.read(), re.M)) - {CRATES_IO}):
             yield f"Cargo.lock: a source other than crates.io: {source}"
-    for file in files:
-        if os.path.basename(file) == "package-lock.json":
-            with open(file, encoding="utf-8") as lock:
-                resolved = re.findall(r'"resolved": "(.*?)"', lock.read())
-            if any(not url.startswith(NPM) for url in resolved):
-                yield f"{file}: a source other than the npm registry"
-
     packaged = set(output("cargo", "package", "--list", "--allow-dirty", "--locked").splitlines())
     for file in sorted(IN_THE_PACKAGE - packaged):
         yield f"{file}: missing from the package"
