@@ -220,7 +220,7 @@ impl Gate {
     /// Whether what was confirmed last, or the grace, vouches for a frame at `now`.
     fn is_fresh(&self, now: Instant, revision: Option<u64>) -> bool {
         match (&self.grace, revision) {
-            (Some(grace), _) => now < grace.ends && revision == grace.revision,
+            (Some(grace), _) => revision == grace.revision,
             (None, Some(_)) => revision == self.confirmed_revision,
             (None, None) => !self.rules.max_age.is_zero() && now <= at(self.confirmed_at, self.rules.max_age),
         }
