@@ -15,8 +15,11 @@ use tower_reauth::{
 
 use crate::support::{Feed, Oracle, READ, Reader, Script, Seen, Wall, alice, event_stream, handler, request, script};
 
-/// Every reason for which the gate ends a stream, and what brings it about.
-fn reasons() -> [(EndReason, fn(&Oracle)); 7] {
+/// What brings an end about.
+type Cause = fn(&Oracle);
+
+/// Every reason for which the gate ends a stream.
+fn reasons() -> [(EndReason, Cause); 7] {
     [
         (EndReason::Expired, |oracle| oracle.says(Err(VerifyError::Expired))),
         (EndReason::Revoked, |oracle| oracle.says(Err(VerifyError::Rejected))),
@@ -303,8 +306,8 @@ async fn a_body_that_knows_its_end_is_at_its_end_with_its_last_frame() {
 async fn a_stream_that_may_be_cut_short_promises_no_length() {
     let (feed, mut stream) = stream(&Oracle::with_revision(), Ending::Clean, EVENTS).await;
     for _ in 0..3 {
-        assert_eq!((stream.size_hint().lower(), stream.size_hint().upper()), (0, None));
         feed.data("data: 1\n\n");
+        assert_eq!((stream.size_hint().lower(), stream.size_hint().upper()), (0, None));
         assert_eq!(stream.next().await, Seen::data("data: 1\n\n"));
     }
 }

@@ -125,8 +125,11 @@ async fn a_resolver_that_panics_ends_the_stream_too() {
     assert_eq!(stream.next().await, Seen::Cut(EndReason::CheckPanicked));
 }
 
-/// A verifier that fails: the reason is how the stream ends at last.
-fn failing() -> [(fn(&Oracle), EndReason); 3] {
+/// How a verifier fails.
+type Failure = fn(&Oracle);
+
+/// Every failure that a grace covers, and how the stream ends at last.
+fn failing() -> [(Failure, EndReason); 3] {
     [
         (|oracle| oracle.says(Err(VerifyError::unavailable())), EndReason::Unavailable),
         (|oracle| oracle.says(Err(VerifyError::unavailable_for(Duration::MAX))), EndReason::Unavailable),

@@ -135,6 +135,24 @@ async fn a_revision_that_moves_while_a_check_runs_makes_its_answer_worthless() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nor_does_that_answer_let_the_frame_pass_that_it_was_asked_for() {
+    let oracle = Oracle::with_revision();
+    let (feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), reauth()).await;
+    oracle.waits();
+    let moving = oracle.clone();
+    feed.aside(move || moving.moves());
+    feed.data("data: 1\n\n");
+    assert_eq!(stream.now(), None);
+    assert_eq!(oracle.open_questions(), 1, "the frame's");
+
+    oracle.moves();
+    oracle.answers(Ok(alice()));
+    assert_eq!(stream.now(), None);
+    oracle.answers(Ok(alice()));
+    assert_eq!(stream.now(), Some(Seen::data("data: 1\n\n")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_frame_does_not_wait_for_a_heartbeats_answer_while_the_revision_stands_still() {
     let oracle = Oracle::with_revision();
     let (feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), reauth()).await;

@@ -12,17 +12,15 @@ use tower_reauth::{
     scope::Requirement,
 };
 
-use crate::support::{ADMIN, Oracle, READ, Script, WRITE, alice, handler, header, request, request_with, script};
+use crate::support::{
+    ADMIN, Answer, Oracle, READ, Script, WRITE, alice, handler, header, request, request_with, script,
+};
 
 const REALM: &str = "the history";
 const METADATA: &str = "https://history.example/.well-known/oauth-protected-resource";
 
 /// How a request for READ and WRITE is refused, by a verifier that gives this answer.
-async fn refusal(
-    challenge: Challenge,
-    answer: Result<tower_reauth::Identity, VerifyError>,
-    request: Request<()>,
-) -> Response<StreamReauth<Script>> {
+async fn refusal(challenge: Challenge, answer: Answer, request: Request<()>) -> Response<StreamReauth<Script>> {
     let oracle = Oracle::without_revision();
     oracle.says(answer);
     let service = ServiceBuilder::new()
@@ -40,7 +38,7 @@ fn full_challenge() -> Challenge {
 
 /// Every refusal: the request, the answer, the status, and the parameters of the challenge, if there
 /// is one, besides realm and metadata.
-fn refusals() -> Vec<(Request<()>, Result<tower_reauth::Identity, VerifyError>, u16, Option<&'static str>)> {
+fn refusals() -> Vec<(Request<()>, Answer, u16, Option<&'static str>)> {
     let token = || Ok(alice());
     vec![
         (Request::new(()), token(), 401, Some("")),

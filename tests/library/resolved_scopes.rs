@@ -43,30 +43,34 @@ const DECLARES_READ: &[&[u8]] = &[b"history:read"];
 const DECLARES_ADMIN: &[&[u8]] = &[b"admin"];
 const DECLARES_ALL: &[&[u8]] = &[b"admin,history:read,history:write"];
 
+/// What is granted when the header is absent, blank, declares `read`, `admin`, everything.
+type Results = [&'static str; 5];
+
 #[tokio::test]
 async fn strict_and_compat_follow_their_tables() {
     use AuthMethod::{Anonymous, SharedSecret, Token, TrustedProxy};
     const ALL: &str = "admin history:read history:write";
     const DEFAULTS: &str = "history:read history:write";
+    const NARROWED: Results = ["history:read", "", "history:read", "", "history:read"];
+    const DECLARED: Results = [DEFAULTS, "", "history:read", "admin", ALL];
     let nothing_own: Option<&[Scope]> = Some(&[]);
     let read_own: Option<&[Scope]> = Some(&[READ]);
 
-    // The method, the scopes of the credential, what strict and what compat make of it when the
-    // header is absent, blank, declares `read`, `admin`, everything.
+    // The method, the scopes of the credential, what strict and what compat make of it.
     #[rustfmt::skip]
-    let table: [(AuthMethod, Option<&[Scope]>, [&str; 5], [&str; 5]); 12] = [
-        (SharedSecret, None,        [""; 5],                                            [DEFAULTS; 5]),
-        (SharedSecret, nothing_own, [""; 5],                                            [""; 5]),
-        (SharedSecret, read_own,    ["history:read", "", "history:read", "", "history:read"], ["history:read", "", "history:read", "", "history:read"]),
-        (Token,        None,        [""; 5],                                            [""; 5]),
-        (Token,        nothing_own, [""; 5],                                            [""; 5]),
-        (Token,        read_own,    ["history:read", "", "history:read", "", "history:read"], ["history:read", "", "history:read", "", "history:read"]),
-        (TrustedProxy, None,        [DEFAULTS, "", "history:read", "admin", ALL],       [DEFAULTS, "", "history:read", "admin", ALL]),
-        (TrustedProxy, nothing_own, [""; 5],                                            [""; 5]),
-        (TrustedProxy, read_own,    ["history:read", "", "history:read", "", "history:read"], ["history:read", "", "history:read", "", "history:read"]),
-        (Anonymous,    None,        [DEFAULTS, "", "history:read", "admin", ALL],       [DEFAULTS, "", "history:read", "admin", ALL]),
-        (Anonymous,    nothing_own, [""; 5],                                            [""; 5]),
-        (Anonymous,    read_own,    ["history:read", "", "history:read", "", "history:read"], ["history:read", "", "history:read", "", "history:read"]),
+    let table: [(AuthMethod, Option<&[Scope]>, Results, Results); 12] = [
+        (SharedSecret, None,        [""; 5],   [DEFAULTS; 5]),
+        (SharedSecret, nothing_own, [""; 5],   [""; 5]),
+        (SharedSecret, read_own,    NARROWED,  NARROWED),
+        (Token,        None,        [""; 5],   [""; 5]),
+        (Token,        nothing_own, [""; 5],   [""; 5]),
+        (Token,        read_own,    NARROWED,  NARROWED),
+        (TrustedProxy, None,        DECLARED,  DECLARED),
+        (TrustedProxy, nothing_own, [""; 5],   [""; 5]),
+        (TrustedProxy, read_own,    NARROWED,  NARROWED),
+        (Anonymous,    None,        DECLARED,  DECLARED),
+        (Anonymous,    nothing_own, [""; 5],   [""; 5]),
+        (Anonymous,    read_own,    NARROWED,  NARROWED),
     ];
     for (method, own, by_strict, by_compat) in table {
         let mut identity = Identity::new("somebody", method);

@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Debug,
-    io,
     sync::{Arc, Mutex},
 };
 
@@ -11,9 +10,10 @@ use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_reauth::{
     Access, BearerAuthLayer, RequireScopeLayer, ScopeResolverLayer, StaticToken, StreamReauthLayer, Strict, Tokens,
     bearer::{Bearer, BearerToken, Token, TokenDigest, Verification},
+    reauth::EndReason,
 };
 
-use crate::support::{READ, Reader, Seen, alice, event_stream, handler, reauth, request_with, script};
+use crate::support::{READ, Reader, Seen, alice, event_stream, handler, logging, open, reauth, request_with, script};
 
 const SECRET: &str = "hunter2-hunter2";
 
@@ -86,38 +86,9 @@ async fn no_service_shows_a_secret() {
     assert_hidden(&StreamReauthLayer::new().layer(Inner));
 }
 
-/// A log that is kept.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().expect("nobody panics")).into_owned()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("nobody panics").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn refusals_and_ends_are_logged_by_their_reason_and_without_the_secret() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
-
+    let log = logging();
     let secret = StaticToken::new(SECRET);
     let (_feed, body) = script();
     let service = ServiceBuilder::new()
@@ -131,41 +102,32 @@ async fn refusals_and_ends_are_logged_by_their_reason_and_without_the_secret() {
     }
     let Ok(response) = service.oneshot(request_with(format!("Bearer {SECRET}"))).await;
     secret.rotate("another");
-    assert_eq!(Reader::of(response).next().await, Seen::Cut(tower_reauth::reauth::EndReason::Revoked));
+    assert_eq!(Reader::of(response).next().await, Seen::Cut(EndReason::Revoked));
 
     let text = log.text();
     for reason in ["rejected", "malformed", "missing", "revoked"] {
-        assert_eq!(text.matches(&format!("reason=\"{reason}\"")).count(), 1, "{reason} in {text}");
+        assert_eq!(log.count(&format!("reason=\"{reason}\"")), 1, "{reason} in {text}");
     }
     assert!(!shows_secret(&text), "{text}");
 }
 
 #[tokio::test]
 async fn the_first_reason_is_the_one_that_is_logged() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
-
+    let log = logging();
     let secret = StaticToken::new("t0ken");
-    let (feed, mut stream) = crate::support::open(BearerAuthLayer::new(secret.clone()), reauth()).await;
+    let (feed, mut stream) = open(BearerAuthLayer::new(secret.clone()), reauth()).await;
     feed.failure();
     secret.rotate("another");
-    assert_eq!(stream.next().await, Seen::Cut(tower_reauth::reauth::EndReason::Revoked));
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
     drop(stream);
 
     // Another stream, which the client leaves.
     let secret = StaticToken::new("t0ken");
-    drop(crate::support::open(BearerAuthLayer::new(secret), reauth()).await);
+    drop(open(BearerAuthLayer::new(secret), reauth()).await);
 
-    let text = log.text();
-    assert_eq!(text.matches("stream ended").count(), 2, "{text}");
-    assert_eq!(text.matches("reason=\"revoked\"").count(), 1, "{text}");
-    assert_eq!(text.matches("reason=\"disconnected\"").count(), 1, "{text}");
+    for (part, count) in [("stream ended", 2), ("reason=\"revoked\"", 1), ("reason=\"disconnected\"", 1)] {
+        assert_eq!(log.count(part), count, "{part} in {}", log.text());
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the tests share: a body, a verifier and a wall clock that do as they are told, and a reader
 //! that says what it sees.
 
+mod log;
 mod oracle;
 mod reader;
 mod script;
@@ -10,17 +11,19 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     sync::{Arc, Mutex},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use tokio::time::Instant;
-use tower::{Layer, ServiceExt, service_fn, util::ServiceFn};
+use tower::{Layer, Service, ServiceExt};
 use tower_reauth::{Access, AuthMethod, BearerAuthLayer, Identity, Scope, StreamReauthLayer, reauth::Ending};
 
 pub use self::{
-    oracle::Oracle,
+    log::logging,
+    oracle::{Answer, Oracle},
     reader::{Reader, Seen},
     script::{Feed, Script, Torrent, script},
     wall::Wall,
@@ -63,11 +66,31 @@ pub async fn open(auth: BearerAuthLayer, reauth: StreamReauthLayer) -> (Feed, Re
 }
 
 /// A handler of one request, which it answers with `response`.
-pub fn handler<B>(
-    response: Response<B>,
-) -> ServiceFn<impl Fn(Request<()>) -> Ready<Result<Response<B>, Infallible>> + Clone> {
-    let response = Arc::new(Mutex::new(Some(response)));
-    service_fn(move |_| ready(Ok(response.lock().expect("nobody panics").take().expect("it is asked once"))))
+pub fn handler<B>(response: Response<B>) -> Handler<B> {
+    Handler(Arc::new(Mutex::new(Some(response))))
+}
+
+/// A handler of one request.
+pub struct Handler<B>(Arc<Mutex<Option<Response<B>>>>);
+
+impl<B> Clone for Handler<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B> Service<Request<()>> for Handler<B> {
+    type Response = Response<B>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<B>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        ready(Ok(self.0.lock().expect("nobody panics").take().expect("it is asked once")))
+    }
 }
 
 /// `body` as an event stream.

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 
 /// A body, and what it is told.
 pub fn script() -> (Feed, Script) {
@@ -108,6 +108,17 @@ impl Body for Script {
                 }
             });
         }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let state = self.0.lock().expect("no test panics with the lock held");
+        let data = |line: &Line| match line {
+            Line::Frame(frame) => frame.data_ref().map_or(0, Bytes::len),
+            Line::Failure | Line::End | Line::Aside(_) => 0,
+        };
+        let mut hint = SizeHint::new();
+        hint.set_lower(state.lines.iter().map(data).sum::<usize>() as u64);
+        hint
     }
 
     fn is_end_stream(&self) -> bool {
