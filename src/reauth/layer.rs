@@ -88,7 +88,8 @@ impl StreamReauthLayer {
     }
 
     /// Lets a stream go on while the verifier cannot be reached, for at most `grace` after access was
-    /// last confirmed. Default: zero, the stream ends.
+    /// last confirmed; a verifier that is silent is found out after the check timeout, if that is
+    /// later. Default: zero, the stream ends.
     #[must_use]
     pub fn with_grace(self, grace: Duration) -> Self {
         self.with(|settings| settings.rules.grace = grace)

@@ -1,5 +1,7 @@
 //! What a route requires, at the door and for as long as its response streams.
 
+use std::sync::{Arc, Mutex};
+
 use http::{Request, Response, StatusCode};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_reauth::{
@@ -162,6 +164,34 @@ async fn what_was_declared_at_the_door_still_narrows_while_it_streams() {
     oracle.says(Ok(alice().with_scopes(WRITE)));
     oracle.moves();
     assert_eq!(stream.next().await, Seen::Cut(EndReason::ScopeLost));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_keeps_what_is_required_goes_on_with_fewer_scopes_and_the_handler_sees_them() {
+    let oracle = Oracle::with_revision();
+    oracle.says(Ok(alice().with_scopes([READ, WRITE])));
+    let (feed, body) = script();
+    let inner = handler(event_stream(body));
+    let kept = Arc::new(Mutex::new(None));
+    let keeping = Arc::clone(&kept);
+    let service = ServiceBuilder::new()
+        .layer(BearerAuthLayer::new(oracle.clone()))
+        .layer(RequireScopeLayer::new(READ))
+        .layer(reauth())
+        .service_fn(move |request: Request<()>| {
+            *keeping.lock().expect("nobody panics") = Some(access(&request).clone());
+            inner.clone().oneshot(request)
+        });
+    let Ok(response) = service.oneshot(request()).await;
+    let access = kept.lock().expect("nobody panics").take().expect("the handler was called");
+    assert!(access.granted().allows(&WRITE));
+
+    let mut stream = Reader::of(response);
+    oracle.says(Ok(alice().with_scopes(READ)));
+    oracle.moves();
+    feed.data("data: 1\n\n");
+    assert_eq!(stream.next().await, Seen::data("data: 1\n\n"));
+    assert!(access.granted().allows(&READ) && !access.granted().allows(&WRITE));
 }
 
 #[tokio::test]
