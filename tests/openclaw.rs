@@ -1,0 +1,30 @@
+//! The gateway answers as OpenClaw does.
+//!
+//! `openclaw/vectors/` holds what OpenClaw 2026.5.28 answered: packs of requests over states of its
+//! folder, recorded from a running gateway. They are replayed against ours, over real sockets, one
+//! gateway for each profile. `openclaw/sample-state/` is a folder that OpenClaw itself wrote, and
+//! `openclaw/sample-expected/` what it answered for it.
+//!
+//! The last part needs no recording: whatever is in a transcript, reading it keeps the rules.
+
+mod client;
+
+// The example is taken in whole, as its own `main` takes it; what only that needs is unused here.
+#[allow(dead_code)]
+#[path = "../examples/gateway.rs"]
+mod server;
+// The rooms of the example name each other by this path.
+use server::gateway;
+
+mod openclaw {
+    mod any_transcript;
+    mod base64;
+    mod compare;
+    mod disk;
+    mod house;
+    mod live;
+    mod pack;
+    mod profiles;
+    mod replay;
+    mod sample;
+}
