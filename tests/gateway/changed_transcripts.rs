@@ -1,0 +1,97 @@
+//! What happens to a transcript under an open stream, other than an append.
+
+use std::{fs, time::Duration};
+
+use serde_json::json;
+
+use crate::{
+    house::House,
+    state::{State, message},
+    stream::{ids, numbered},
+};
+
+/// Long enough for what must not come to come.
+const QUIET: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_replaced_transcript_is_shown_anew() {
+    let house = House::over(State::of_messages(3));
+    let (mut stream, _) = house.stream("");
+    house.state.replace(&house.state.transcript(), &(message(7) + &message(8)));
+    stream.comes_to_show(&["m7", "m8"]);
+    house.state.append(&message(9));
+    assert_eq!(stream.event().data["messageSeq"], 3);
+}
+
+#[test]
+fn a_transcript_that_is_cut_short_is_shown_anew() {
+    let house = House::over(State::of_messages(3));
+    let (mut stream, _) = house.stream("");
+    fs::write(house.state.transcript(), message(1)).expect("a transcript");
+    stream.comes_to_show(&["m1"]);
+    fs::write(house.state.transcript(), "").expect("a transcript");
+    stream.comes_to_show::<&str>(&[]);
+    house.state.append(&message(1));
+    let event = stream.event();
+    assert_eq!((event.name.as_str(), &event.data["messageSeq"]), ("message", &json!(1)));
+}
+
+#[test]
+fn a_transcript_that_was_dropped_shows_nothing_until_it_is_there_again() {
+    let house = House::over(State::of_messages(3));
+    let (mut stream, _) = house.stream("");
+    let dropped = house.state.transcript().with_extension("jsonl.deleted.2026-11-22T10-00-00.000Z");
+    fs::rename(house.state.transcript(), dropped).expect("a dropped transcript");
+    stream.comes_to_show::<&str>(&[]);
+    fs::write(house.state.transcript(), message(1) + &message(2)).expect("a transcript");
+    stream.comes_to_show(&["m1", "m2"]);
+}
+
+#[test]
+fn a_transcript_that_comes_after_the_stream_is_followed() {
+    let house = House::over(State::of_messages(0));
+    fs::remove_file(house.state.transcript()).expect("a transcript");
+    let (mut stream, history) = house.stream("");
+    assert!(ids(&history).is_empty());
+    fs::write(house.state.transcript(), message(1)).expect("a transcript");
+    stream.comes_to_show(&["m1"]);
+    house.state.append(&message(2));
+    assert_eq!(stream.event().data["messageId"], "m2");
+}
+
+#[test]
+fn a_line_is_a_message_once_it_is_whole() {
+    let house = House::over(State::of_messages(1));
+    let (mut stream, _) = house.stream("");
+    let line = message(2);
+    let (start, rest) = line.split_at(20);
+    house.state.append(start);
+    assert_eq!(stream.event_within(QUIET), None);
+    house.state.append(rest);
+    assert_eq!(stream.event().data["messageId"], "m2");
+    assert_eq!(stream.event_within(QUIET), None);
+}
+
+#[test]
+fn a_compaction_shows_the_history_anew() {
+    let house = House::over(State::of_messages(2));
+    let (mut stream, _) = house.stream("");
+    house.state.append("{\"type\":\"compaction\",\"id\":\"c\",\"timestamp\":\"2026-01-02T03:04:05Z\"}\n");
+    stream.comes_to_show(&["m1", "m2", "c"]);
+    house.state.append(&message(4));
+    assert_eq!(stream.event().data["messageSeq"], 4);
+}
+
+/// As OpenClaw does on its first append to a transcript without links.
+#[test]
+fn a_transcript_that_is_rewritten_as_a_chain_keeps_its_messages() {
+    let house = House::over(State::of_messages(2));
+    let (mut stream, _) = house.stream("");
+    let linked = |number: usize, parent: &str| {
+        let message = json!({ "role": "user", "content": "linked" });
+        format!("{}\n", json!({ "id": format!("m{number}"), "parentId": parent, "message": message }))
+    };
+    let chain = linked(1, "") + &linked(2, "m1") + &linked(3, "m2");
+    fs::write(house.state.transcript(), chain).expect("a transcript");
+    stream.comes_to_show(&numbered(3));
+}

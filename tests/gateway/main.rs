@@ -1,0 +1,27 @@
+//! The gateway as a real process over real sockets: one file for each thing that it does.
+//!
+//! Each test starts a process of its own on a port of its own, over a scratch state folder. What must
+//! happen at once has [`house::AT_ONCE`], far less than the heartbeat, so that no heartbeat can pass
+//! for a push.
+
+#[path = "../client/mod.rs"]
+mod client;
+
+mod bad_input;
+mod changed_transcripts;
+mod client_tokens;
+mod demo;
+mod headers;
+mod house;
+mod http2;
+mod kill;
+mod live;
+mod log;
+mod pages;
+mod process;
+mod settings;
+mod shutdown;
+mod start;
+mod state;
+mod stream;
+mod token_file;
