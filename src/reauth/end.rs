@@ -67,11 +67,17 @@ impl EndReason {
         }
     }
 
-    /// The WebSocket close code (RFC 6455 section 7.4.1 and its registry): 1013 `Try Again Later`
-    /// when the verifier could not tell, else 1008 `Policy Violation`.
+    /// The WebSocket close code (RFC 6455 section 7.4.1 and its registry): 1008 `Policy Violation`
+    /// when access is gone, 1013 `Try Again Later` when the verifier could not tell, 1000 and 1011
+    /// when the stream finished or failed by itself.
     #[must_use]
     pub fn close_code(self) -> u16 {
-        if self.is_transient() { 1013 } else { 1008 }
+        match self {
+            Self::Finished | Self::Disconnected => 1000,
+            Self::Failed => 1011,
+            reason if reason.is_transient() => 1013,
+            _ => 1008,
+        }
     }
 }
 

@@ -3,11 +3,13 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_core::Stream;
+use futures_sink::Sink;
 use http::{Method, Response, StatusCode, header::CONTENT_LENGTH, response::Parts};
 use http_body::Body;
 use tower_layer::Layer;
 
-use super::{Ending, StreamReauth, StreamReauthService, gate::Rules, sse::Format};
+use super::{Ending, GuardedSink, GuardedStream, StreamReauth, StreamReauthService, gate::Rules, sse::Format};
 use crate::Access;
 
 /// Wraps responses that stream in [`StreamReauth`], so that they end when access ends.
@@ -124,6 +126,18 @@ impl StreamReauthLayer {
     /// `access` was granted for.
     pub fn watch<B: Body>(&self, access: &Access, method: &Method, response: Response<B>) -> Response<StreamReauth<B>> {
         self.settings.watch(access, method, response)
+    }
+
+    /// Watches what the server sends where that is no body but a stream of its own, such as the ticks
+    /// for a WebSocket: its items end when access ends.
+    pub fn watch_stream<S: Stream>(&self, access: &Access, stream: S) -> GuardedStream<S> {
+        GuardedStream::new(stream, access.clone(), self.settings.rules.clone())
+    }
+
+    /// Watches what the server sends into a sink, such as a WebSocket: what is sent after access has
+    /// ended is refused. The sink is dropped with its access, so give it `&mut socket` to say goodbye on.
+    pub fn watch_sink<S: Sink<T>, T>(&self, access: &Access, sink: S) -> GuardedSink<S, T> {
+        GuardedSink::new(sink, access.clone(), self.settings.rules.clone())
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {

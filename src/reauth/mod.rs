@@ -82,7 +82,9 @@ mod guard;
 mod layer;
 mod revision;
 mod service;
+mod sink;
 mod sse;
+mod stream;
 
 pub use self::{
     body::StreamReauth,
@@ -91,4 +93,6 @@ pub use self::{
     layer::StreamReauthLayer,
     revision::Revision,
     service::StreamReauthService,
+    sink::{GuardedSink, SendError},
+    stream::GuardedStream,
 };
