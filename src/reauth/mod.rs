@@ -33,6 +33,36 @@
 //! - A clean end makes a browser's `EventSource` reconnect, with the credential that is no longer
 //!   good. The answer is a 401 that costs next to nothing, and the browser then gives up.
 //!
+//! # gRPC
+//!
+//! [`Ending::GrpcTrailers`] ends a call with `UNAUTHENTICATED`, `PERMISSION_DENIED` or `UNAVAILABLE`,
+//! as its client expects. The three layers go around a tonic server as around any other service.
+//!
+//! # WebSockets
+//!
+//! A socket is no response body, so its handler watches it by hand, with a clone of the layer:
+//! [`watch_stream`](StreamReauthLayer::watch_stream) what is sent, or
+//! [`watch_sink`](StreamReauthLayer::watch_sink) the socket itself. What the server *sends* is gated:
+//! to stop reading from a client whose access is gone keeps nothing from it.
+//!
+//! ```
+//! use futures_util::{SinkExt, StreamExt};
+//! use tower_reauth::{Access, AuthMethod, Identity, StreamReauthLayer};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! # let access = Access::new(Identity::new("alice", AuthMethod::Token).with_expires_at(std::time::SystemTime::now()));
+//! # let (mut socket, mut client) = futures_channel::mpsc::unbounded();
+//! // Lent, so that it can still be closed with a reason when access has ended.
+//! let mut watched = StreamReauthLayer::new().watch_sink(&access, &mut socket);
+//! while watched.send("tick".to_owned()).await.is_ok() {}
+//! if let Some(reason) = watched.end_reason() {
+//!     let _ = socket.send(format!("close {}", reason.close_code())).await;
+//! }
+//! # assert_eq!(client.next().await.as_deref(), Some("close 1008"));
+//! # }
+//! ```
+//!
 //! # Example
 //!
 //! ```

@@ -1,7 +1,8 @@
 //! The library's specification, through its public API: one file for each promise or subject, one
 //! test, named by a sentence, for each thing that is promised.
 //!
-//! Time is tokio's paused clock, and the wall clock follows it; only `sockets` runs in real time.
+//! Time is tokio's paused clock, and the wall clock follows it; only what goes over a socket (`grpc`,
+//! `ndjson`, `sockets`, `websocket`) runs in real time.
 
 mod axum;
 mod bearer_syntax;
@@ -9,7 +10,9 @@ mod door;
 mod endings;
 mod expiry;
 mod fail_closed;
+mod grpc;
 mod heartbeat;
+mod ndjson;
 mod no_race_at_the_door;
 mod no_stale_byte;
 mod only_streams;
@@ -20,6 +23,8 @@ mod resolved_scopes;
 mod revocation;
 mod secrets;
 mod sockets;
+mod streams_and_sinks;
 mod support;
 mod tokens;
 mod transparent;
+mod websocket;

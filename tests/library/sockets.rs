@@ -19,33 +19,43 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{BearerAuthLayer, StaticToken, StreamReauthLayer, reauth::Ending};
 
-use crate::support::{Feed, event_stream, handler, script};
+use crate::support::{Feed, handler, script};
 
 const EVENT: &str = "data: 1\n\n";
 const MANY: usize = 100;
 
 #[derive(Clone, Copy, Debug)]
-enum Version {
+pub enum Version {
     Http1,
     Http2,
 }
 
 /// What a client read: the status, the bytes, the trailers, and whether the body was complete.
 #[derive(Debug, PartialEq)]
-struct Read {
-    status: StatusCode,
-    bytes: Bytes,
-    trailers: HeaderMap,
-    is_complete: bool,
+pub struct Read {
+    pub status: StatusCode,
+    pub bytes: Bytes,
+    pub trailers: HeaderMap,
+    pub is_complete: bool,
 }
 
-/// Asks a server of one stream, to which `script` happens.
+/// Asks a server of one event stream, to which `script_it` happens.
 async fn read(version: Version, ending: Ending, script_it: impl FnOnce(&Feed, StaticToken)) -> Read {
+    read_as("text/event-stream", version, ending, script_it).await
+}
+
+/// Asks a server of one stream of this type.
+pub async fn read_as(
+    content_type: &'static str,
+    version: Version,
+    ending: Ending,
+    script_it: impl FnOnce(&Feed, StaticToken),
+) -> Read {
     let secret = StaticToken::new("t0ken");
     let (feed, body) = script();
     script_it(&feed, secret.clone());
 
-    let inner = handler(event_stream(body));
+    let inner = handler(Response::builder().header("content-type", content_type).body(body).expect("a response"));
     let service = ServiceBuilder::new()
         .layer(BearerAuthLayer::new(secret))
         .layer(StreamReauthLayer::new().with_ending(ending))
