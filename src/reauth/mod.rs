@@ -46,20 +46,21 @@
 //! to stop reading from a client whose access is gone keeps nothing from it.
 //!
 //! ```
-//! use futures_util::{SinkExt, StreamExt};
+//! use futures_util::SinkExt;
 //! use tower_reauth::{Access, AuthMethod, Identity, StreamReauthLayer};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
 //! # let access = Access::new(Identity::new("alice", AuthMethod::Token).with_expires_at(std::time::SystemTime::now()));
-//! # let (mut socket, mut client) = futures_channel::mpsc::unbounded();
+//! # let (socket, mut client) = tokio::sync::mpsc::channel(1);
+//! # let mut socket = tokio_util::sync::PollSender::new(socket);
 //! // Lent, so that it can still be closed with a reason when access has ended.
 //! let mut watched = StreamReauthLayer::new().watch_sink(&access, &mut socket);
 //! while watched.send("tick".to_owned()).await.is_ok() {}
 //! if let Some(reason) = watched.end_reason() {
 //!     let _ = socket.send(format!("close {}", reason.close_code())).await;
 //! }
-//! # assert_eq!(client.next().await.as_deref(), Some("close 1008"));
+//! # assert_eq!(client.recv().await.as_deref(), Some("close 1008"));
 //! # }
 //! ```
 //!

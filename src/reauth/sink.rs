@@ -30,6 +30,7 @@ pin_project! {
     ///
     /// It is a [`Stream`] too if the inner sink is: what the *client* sends passes unasked, until
     /// access ends. It may be split, and its halves used by two tasks.
+    #[must_use = "it does nothing unless polled"]
     pub struct GuardedSink<S, T> {
         #[pin]
         inner: Until<S>,

@@ -23,6 +23,7 @@ pin_project! {
     /// While access holds, the items of the inner stream pass unchanged, in order and once. When it
     /// is gone the inner stream is dropped there and then, and [`end_reason`](Self::end_reason) says
     /// why, for a close code or a last message.
+    #[must_use = "it does nothing unless polled"]
     pub struct GuardedStream<S: Stream> {
         #[pin]
         inner: Until<S>,

@@ -128,7 +128,7 @@ async fn a_call_whose_verifier_is_down_ends_unavailable() {
 #[tokio::test]
 async fn a_call_that_is_repeated_with_a_dead_token_is_unauthenticated_at_the_door() {
     let oracle = Oracle::with_revision();
-    let server = serve(&oracle, || stream::pending()).await;
+    let server = serve(&oracle, stream::pending).await;
     oracle.says(Err(VerifyError::Rejected));
     let mut messages = call(&server).await.expect("tonic tells of a refusal with the first message");
     assert_eq!(messages.message().await.expect_err("the door is shut").code(), Code::Unauthenticated);

@@ -401,3 +401,16 @@ async fn a_half_that_waits_hears_of_an_end_that_the_other_half_finds() {
     assert_eq!(refused(writer.send(2).await), Some(EndReason::Expired));
     assert_eq!(assert_ready!(reading.poll()), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_half_that_waits_is_woken_by_an_end_that_only_the_other_half_asked_about() {
+    let oracle = Oracle::without_revision();
+    let (_socket, guarded) = socket(&oracle).await;
+    let (mut writer, mut reader) = guarded.split();
+    let mut reading = task::spawn(reader.next());
+    assert_pending!(reading.poll());
+    oracle.says(Err(VerifyError::Rejected));
+    assert_eq!(refused(writer.send(1).await), Some(EndReason::Revoked));
+    assert!(reading.is_woken());
+    assert_eq!(assert_ready!(reading.poll()), None);
+}
