@@ -76,7 +76,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     }
 
     tokio::spawn(stop_at_signal(stop.clone()));
-    serve::serve(listener, service, stop).await;
+    serve::serve(listener, service, config.write_timeout, stop).await;
     Ok(())
 }
 

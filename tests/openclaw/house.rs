@@ -47,7 +47,7 @@ impl House {
             let service = server::open::<Incoming>(&config, stop.clone()).expect("a gateway");
             let listener = TcpListener::bind(config.listen).await.expect("a port");
             let address = listener.local_addr().expect("an address");
-            (address, tokio::spawn(serve(listener, service, stop.clone())))
+            (address, tokio::spawn(serve(listener, service, config.write_timeout, stop.clone())))
         });
         Self { disk, address, stop, serving, runtime }
     }

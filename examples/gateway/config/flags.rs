@@ -68,6 +68,10 @@ pub struct Flags {
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = heartbeat)]
     pub heartbeat: Duration,
 
+    /// How long a client may take nothing of what it is sent before it is let go, such as 30s
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = write_timeout)]
+    pub write_timeout: Duration,
+
     /// Run on a scratch folder with a session that grows, and print commands to try
     #[arg(long, conflicts_with_all = ["state_dir", "auth", "token", "password", "token_file", "tokens"])]
     pub demo: bool,
@@ -123,8 +127,20 @@ fn secret() -> impl TypedValueParser<Value = Secret> {
 const HEARTBEATS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 60 * 60);
 
 fn heartbeat(text: &str) -> Result<Duration, &'static str> {
+    time(text)?.filter(|time| HEARTBEATS.contains(time)).ok_or("must be between 10ms and 24h")
+}
+
+/// The shortest and longest write timeout: below, a busy network would look like a stalled client.
+const WRITE_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60 * 60);
+
+fn write_timeout(text: &str) -> Result<Duration, &'static str> {
+    time(text)?.filter(|time| WRITE_TIMEOUTS.contains(time)).ok_or("must be between 100ms and 1h")
+}
+
+/// A time, if it is not before its own beginning.
+fn time(text: &str) -> Result<Option<Duration>, &'static str> {
     let time: SignedDuration = text.parse().map_err(|_| "not a time such as 500ms, 15s or 2m")?;
-    Duration::try_from(time).ok().filter(|time| HEARTBEATS.contains(time)).ok_or("must be between 10ms and 24h")
+    Ok(time.try_into().ok())
 }
 
 #[cfg(test)]
@@ -147,7 +163,7 @@ mod tests {
         let flags = parse(&[]).unwrap();
         assert_eq!((flags.bind, flags.port, flags.auth), (None, None, None));
         assert_eq!(flags.history_scopes, HistoryScopes::Compat);
-        assert_eq!(flags.heartbeat, Duration::from_secs(15));
+        assert_eq!((flags.heartbeat, flags.write_timeout), (Duration::from_secs(15), Duration::from_secs(30)));
         assert!(!flags.demo);
     }
 
@@ -174,6 +190,7 @@ mod tests {
         }
         for text in ["", "15", "0s", "-5s", "1ms", "25h", "soon", "999999999999999999999s"] {
             assert!(heartbeat(text).is_err(), "{text}");
+            assert!(write_timeout(text).is_err(), "{text}");
         }
     }
 

@@ -45,6 +45,8 @@ pub struct Config {
     pub home: Option<PathBuf>,
     pub history_scopes: HistoryScopes,
     pub heartbeat: Duration,
+    /// How long a client may take nothing of what it is sent.
+    pub write_timeout: Duration,
     /// Where [`LiveSettings`] come from.
     pub sources: Sources,
 }
@@ -78,6 +80,7 @@ impl Config {
             home: environment.home(),
             history_scopes: flags.history_scopes,
             heartbeat: flags.heartbeat,
+            write_timeout: flags.write_timeout,
             sources: Sources {
                 config,
                 token_file: flags.token_file.as_ref().map(expand),

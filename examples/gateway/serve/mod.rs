@@ -1,16 +1,28 @@
 //! Connections: accepted, served, and let finish at the end.
+//!
+//! A client that does not read cannot hold a stream for ever. By `write_timeout`:
+//!
+//! 1. A connection whose socket takes nothing for so long is closed, and with it all it carries.
+//! 2. An HTTP/2 connection whose client is silent for so long is pinged, and closed when so long again
+//!    no answer comes.
+//! 3. An HTTP/2 stream whose client reads the socket but takes nothing more of this stream for so long
+//!    is let go ([`stalled`]).
+//!
+//! A client that takes something now and then, however little, is waited for.
+
+mod stalled;
 
 use std::{convert::Infallible, io, time::Duration};
 
 use axum::body::Body;
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::{Request, Response, Version};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
 };
 use tokio::net::{TcpListener, TcpStream};
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, util::ServiceExt};
 use tower_reauth::proxy::PeerAddr;
@@ -21,23 +33,32 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Serves until `stop` is cancelled, then lets open requests finish.
-pub async fn serve<S>(listener: TcpListener, service: S, stop: CancellationToken)
+pub async fn serve<S>(listener: TcpListener, service: S, write_timeout: Duration, stop: CancellationToken)
 where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    http.http2().timer(TokioTimer::new());
+    http.http2().timer(TokioTimer::new()).keep_alive_interval(write_timeout).keep_alive_timeout(write_timeout);
     let open = GracefulShutdown::new();
 
     while let Some(accepted) = stop.run_until_cancelled(accept(&listener)).await {
         let Some((socket, peer)) = accepted else { continue };
-        let service = service.clone().map_request(move |mut request: Request<Incoming>| {
+        let service = service.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
-            request
+            let version = request.version();
+            let answer = service.clone().oneshot(request);
+            async move {
+                let response = answer.await?;
+                let shares_its_socket = version == Version::HTTP_2;
+                Ok::<_, S::Error>(if shares_its_socket { stalled::let_go(response, write_timeout) } else { response })
+            }
         });
-        let connection = http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(service));
+        let mut socket = TimeoutWriter::new(socket);
+        socket.set_timeout(Some(write_timeout));
+        let connection = http.serve_connection(TokioIo::new(Box::pin(socket)), service);
         let connection = open.watch(connection.into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {

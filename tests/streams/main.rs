@@ -1,0 +1,15 @@
+//! What the gateway promises of its streams beyond what OpenClaw does, over real sockets.
+
+// Not every test asks everything of it.
+#[allow(dead_code)]
+#[path = "../client/mod.rs"]
+mod client;
+mod house;
+mod stalled;
+
+// The example is taken in whole, as its own `main` takes it; what only that needs is unused here.
+#[allow(dead_code)]
+#[path = "../../examples/gateway.rs"]
+mod server;
+// The rooms of the example name each other by this path.
+use server::gateway;
