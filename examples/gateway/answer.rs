@@ -14,7 +14,7 @@ use tower_reauth::{Access, Denied, Scope, proxy::PeerAddr};
 use super::{
     auth::{is_local_direct, respond},
     history::{self, Query},
-    live::FeedKey,
+    live::{FeedKey, Wish},
     now, reply,
     state::State,
     store::{RequestedKey, Session},
@@ -32,7 +32,8 @@ pub async fn history<B>(state: Arc<State>, mut request: Request<B>) -> Response<
     let Some(key) = request.extensions_mut().remove::<RequestedKey>() else { return reply::not_found() };
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let mut response = if wants_events(request.headers()) {
-        stream(state, key, query, request.version()).await
+        let wish = Wish::of(request.uri().query().unwrap_or_default(), request.headers());
+        stream(state, key, query, wish, request.version()).await
     } else {
         page(state, key, query).await
     };
@@ -55,7 +56,7 @@ async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response<Bo
     read.await.unwrap_or_else(|error| broken(&error))
 }
 
-async fn stream(state: Arc<State>, key: RequestedKey, query: Query, version: Version) -> Response<Body> {
+async fn stream(state: Arc<State>, key: RequestedKey, query: Query, wish: Wish, version: Version) -> Response<Body> {
     let reader = Arc::clone(&state);
     let found = spawn_blocking(move || reader.sessions.find(&key, &reader.store_settings()).ok_or(key)).await;
     let session = match found {
@@ -65,7 +66,7 @@ async fn stream(state: Arc<State>, key: RequestedKey, query: Query, version: Ver
     };
     let max_chars = state.settings().chat_history_max_chars;
     let feed = FeedKey { session: session.key, candidates: session.candidates, query, max_chars };
-    match state.streams.open(feed).await {
+    match state.streams.open(feed, wish).await {
         Ok(events) => event_stream(Body::new(events), version),
         Err(error) => broken(&error),
     }

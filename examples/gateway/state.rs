@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     config::{Config, SessionScope, Settings},
-    live::{Readers, Streams},
+    live::{Ids, Readers, Streams},
     store::{self, AgentId, Sessions},
     transcript::Transcripts,
     watch::Watcher,
@@ -31,7 +31,7 @@ impl State {
         stop: CancellationToken,
     ) -> Self {
         let transcripts = Arc::new(Transcripts::default());
-        let readers = Readers { transcripts: Arc::clone(&transcripts), watcher };
+        let readers = Readers { transcripts: Arc::clone(&transcripts), watcher, ids: Ids::default() };
         Self {
             state_dir: config.state_dir.clone(),
             home: config.home.clone().unwrap_or_default(),

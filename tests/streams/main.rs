@@ -5,6 +5,7 @@
 #[path = "../client/mod.rs"]
 mod client;
 mod house;
+mod resume;
 mod stalled;
 
 // The example is taken in whole, as its own `main` takes it; what only that needs is unused here.

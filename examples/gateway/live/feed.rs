@@ -5,13 +5,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use bytes::Bytes;
 use tokio::{
     sync::broadcast,
     task::{AbortHandle, JoinError, spawn_blocking},
 };
 
-use super::shown::{Look, Shown};
+use super::{
+    event::Event,
+    resume::{Ids, Start},
+    shown::{Look, Shown},
+};
 use crate::gateway::{
     history::Query,
     transcript::Transcripts,
@@ -19,7 +22,7 @@ use crate::gateway::{
 };
 
 /// How many events a stream may be behind before it gets the whole history in their place.
-const BACKLOG: usize = 64;
+pub(super) const BACKLOG: usize = 64;
 
 /// What a feed shows. Streams with equal keys share one feed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,25 +36,26 @@ pub struct FeedKey {
     pub max_chars: usize,
 }
 
-/// What feeds read with.
+/// What feeds work with.
 #[derive(Clone)]
 pub struct Readers {
     pub transcripts: Arc<Transcripts>,
     pub watcher: Watcher,
+    pub ids: Ids,
 }
 
 /// Follows one transcript until it is dropped.
 pub struct Feed {
     transcripts: Arc<Transcripts>,
     shown: Mutex<Shown>,
-    events: broadcast::Sender<Bytes>,
+    events: broadcast::Sender<Event>,
     following: AbortHandle,
 }
 
-/// What a stream gets: the history so far, and what comes after exactly that.
+/// What a stream gets: the history so far or what it missed of it, and what comes after exactly that.
 pub struct Subscription {
-    pub history: Bytes,
-    pub events: broadcast::Receiver<Bytes>,
+    pub first: Vec<Event>,
+    pub events: broadcast::Receiver<Event>,
 }
 
 impl Feed {
@@ -61,32 +65,32 @@ impl Feed {
         let watched = key.candidates.iter().map(|path| readers.watcher.watch(path)).collect();
         Arc::new_cyclic(|feed| Self {
             transcripts: readers.transcripts,
-            shown: Mutex::new(Shown::new(key)),
+            shown: Mutex::new(Shown::new(key, readers.ids)),
             events: broadcast::Sender::new(BACKLOG),
             following: tokio::spawn(follow(Weak::clone(feed), watched)).abort_handle(),
         })
     }
 
     /// Joins a stream to the feed.
-    pub async fn join(feed: &Arc<Self>) -> Result<Subscription, JoinError> {
+    pub async fn join(feed: &Arc<Self>, start: Start) -> Result<Subscription, JoinError> {
         let feed = Arc::clone(feed);
         spawn_blocking(move || {
             let mut shown = feed.shown();
-            let history = feed.look(&mut shown, true);
+            let first = feed.look(&mut shown, Some(&start));
             // Under the same lock: no event is between the two.
-            Subscription { history: history.unwrap_or_default(), events: feed.events.subscribe() }
+            Subscription { first, events: feed.events.subscribe() }
         })
         .await
     }
 
     /// Sends what has happened since the last look.
-    fn look(&self, shown: &mut Shown, someone_joins: bool) -> Option<Bytes> {
-        let Look { events, history } = shown.look(&self.transcripts, someone_joins);
+    fn look(&self, shown: &mut Shown, joining: Option<&Start>) -> Vec<Event> {
+        let Look { events, first } = shown.look(&self.transcripts, joining);
         for event in events {
             // An error says that nobody listens, which is nobody's loss.
             let _ = self.events.send(event);
         }
-        history
+        first
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {
@@ -104,7 +108,7 @@ async fn follow(feed: Weak<Feed>, mut watched: Vec<Watched>) {
     loop {
         any_changed(&mut watched).await;
         let Some(feed) = feed.upgrade() else { return };
-        if let Err(error) = spawn_blocking(move || feed.look(&mut feed.shown(), false)).await {
+        if let Err(error) = spawn_blocking(move || feed.look(&mut feed.shown(), None)).await {
             tracing::error!(%error, "a transcript could not be followed");
         }
     }

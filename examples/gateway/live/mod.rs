@@ -5,16 +5,19 @@
 //! 2. A stream first gets what the feed last knew, and from then on every event after that: nothing
 //!    is lost or repeated in between.
 //! 3. A stream that reads so slowly that events were dropped for it gets the whole history again.
-//! 4. The last stream to go takes the feed with it.
-//! 5. Streams end when their session is killed or the gateway stops. Ending them when access ends is
+//! 4. A stream that was cut can go on where it was ([`resume`]).
+//! 5. The last stream to go takes the feed with it.
+//! 6. Streams end when their session is killed or the gateway stops. Ending them when access ends is
 //!    not done here, but by the layer around the route.
 
 mod event;
 mod feed;
+mod resume;
 mod shown;
 mod streams;
 
 pub use self::{
     feed::{Feed, FeedKey, Readers},
+    resume::{Ids, Wish},
     streams::Streams,
 };

@@ -6,15 +6,24 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll},
+    vec,
 };
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http_body::{Body, Frame};
-use tokio::{sync::broadcast::error::RecvError, task::JoinError};
+use tokio::{
+    sync::broadcast::{self, error::RecvError},
+    task::JoinError,
+};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::{Feed, FeedKey, Readers, event::RETRY, feed::Subscription};
+use super::{
+    Feed, FeedKey, Readers, Wish,
+    event::{Event, RETRY},
+    feed::Subscription,
+    resume::Start,
+};
 
 /// Every open stream of the gateway, and the feeds that they share.
 pub struct Streams {
@@ -42,29 +51,21 @@ impl Streams {
         Self { readers, stop, open: Mutex::default() }
     }
 
-    /// Opens a stream. It begins with what the feed knows now.
-    pub async fn open(&self, key: FeedKey) -> Result<EventBody, JoinError> {
+    /// Opens a stream. It begins with what the feed knows now, or with what it knows more than the
+    /// client.
+    pub async fn open(&self, key: FeedKey, wish: Wish) -> Result<EventBody, JoinError> {
         let (feed, session) = {
             let mut open = self.entries();
             (open.feed(&key, &self.readers), open.session(&key.session, &self.stop))
         };
-        let Subscription { history, events } = Feed::join(&feed).await?;
-
         let ended = Box::pin(session.killed.clone().cancelled_owned());
-        let later = stream::unfold((feed, session, events), async |(feed, session, mut events)| {
-            let bytes = match events.recv().await {
-                Ok(bytes) => bytes,
-                Err(RecvError::Closed) => return None,
-                Err(RecvError::Lagged(_)) => {
-                    let caught_up = Feed::join(&feed).await.ok()?;
-                    events = caught_up.events;
-                    caught_up.history
-                }
-            };
-            Some((bytes, (feed, session, events)))
-        });
-        let first = stream::iter([RETRY, history]);
-        Ok(EventBody { events: first.chain(later).boxed(), ended })
+        let Subscription { first, events } = Feed::join(&feed, wish.start).await?;
+        let reading = Reading { feed, _session: session, first: first.into_iter(), events };
+        let events = stream::unfold(reading, async |mut reading| Some((reading.next().await?, reading)));
+        let bytes = if wish.ids { Event::with_id } else { Event::without_id };
+        let bytes = events.map(move |event| bytes(&event));
+        let retry = stream::iter([RETRY]);
+        Ok(EventBody { events: retry.chain(bytes).boxed(), ended })
     }
 
     /// Ends the streams of a session: whether there were any.
@@ -101,6 +102,34 @@ fn shared<K: Clone + Eq + std::hash::Hash, V>(
     let entry = new();
     entries.insert(key.clone(), Arc::downgrade(&entry));
     entry
+}
+
+/// What one stream reads.
+struct Reading {
+    feed: Arc<Feed>,
+    /// Open for as long as it is read.
+    _session: Arc<Session>,
+    first: vec::IntoIter<Event>,
+    events: broadcast::Receiver<Event>,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.first.next() {
+                return Some(event);
+            }
+            match self.events.recv().await {
+                Ok(event) => return Some(event),
+                Err(RecvError::Closed) => return None,
+                Err(RecvError::Lagged(_)) => {
+                    let caught_up = Feed::join(&self.feed, Start::History).await.ok()?;
+                    self.first = caught_up.first.into_iter();
+                    self.events = caught_up.events;
+                }
+            }
+        }
+    }
 }
 
 /// The body of one stream.

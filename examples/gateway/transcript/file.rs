@@ -11,8 +11,9 @@ use std::{
 use crate::gateway::projection::SupplementKey;
 
 use super::{
-    indexed::{Generation, Indexed, regular},
+    indexed::{Indexed, regular},
     messages::{Pick, RawMessages},
+    position::{Change, Position},
     tail::tail,
 };
 
@@ -82,6 +83,12 @@ impl View {
         Position { generation: self.indexed.generation, lines: self.indexed.index.lines().len() }
     }
 
+    /// Where it ended when this message, counted from 0, was its last one.
+    pub fn position_after(&self, message: usize) -> Option<Position> {
+        let line = *self.indexed.index.history().get(message)?;
+        Some(Position { lines: line as usize + 1, ..self.position() })
+    }
+
     /// What has happened to the history since then.
     pub fn since(&self, then: Position) -> Change {
         let added =
@@ -137,22 +144,6 @@ impl Selection<'_> {
             }
         }
     }
-}
-
-/// Where a transcript ended at some moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    generation: Generation,
-    lines: usize,
-}
-
-/// What has happened to a history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Messages were added at its end, or none: these, counted from 0.
-    Appended(Range<usize>),
-    /// Anything else: another file, another branch, a compaction.
-    Rewritten,
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ const COMPARED: usize = 512;
 ///
 /// No two are equal in one run of the program, whichever transcripts they are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Generation(u64);
+pub struct Generation(pub(super) u64);
 
 impl Generation {
     fn next() -> Self {

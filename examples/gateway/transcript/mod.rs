@@ -20,11 +20,13 @@ mod indexed;
 mod lines;
 mod message;
 mod messages;
+mod position;
 mod scan;
 mod stand_in;
 mod tail;
 
 pub use self::{
     cache::Transcripts,
-    file::{Change, Position, Selection, Transcript, View},
+    file::{Selection, Transcript, View},
+    position::{Change, Position},
 };
