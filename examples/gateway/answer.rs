@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version,
     header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE},
@@ -15,7 +16,7 @@ use super::{
     auth::{is_local_direct, respond},
     history::{self, Query},
     live::{FeedKey, Wish},
-    now, reply,
+    now, pages, reply,
     state::State,
     store::{RequestedKey, Session},
 };
@@ -42,14 +43,26 @@ pub async fn history<B>(state: Arc<State>, mut request: Request<B>) -> Response<
 }
 
 async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response<Body> {
+    let settings = state.settings();
+    let asked = (key, query);
+    if let Some(body) = state.pages.find(&asked, &settings) {
+        return reply::with_type(StatusCode::OK, reply::JSON, body);
+    }
     let read = spawn_blocking(move || {
-        let Some(session) = state.sessions.find(&key, &state.store_settings()) else {
+        let (key, query) = &asked;
+        let Some(session) = state.sessions.find(key, &state.store_settings(&settings)) else {
             return reply::session_not_found(key.as_str());
         };
         let transcript = session.transcript.as_deref().map(|path| state.transcripts.at(path));
-        let max_chars = state.settings().chat_history_max_chars;
-        match history::read(transcript.as_deref(), query, max_chars, now()) {
-            Ok(page) => reply::with_type(StatusCode::OK, reply::JSON, page.body(&session.key)),
+        let now = now();
+        match history::read(transcript.as_deref(), *query, settings.chat_history_max_chars, now) {
+            Ok(page) => {
+                let body = Bytes::from(page.body(&session.key));
+                if !page.tells(now) {
+                    state.pages.keep(asked, pages::Page { body: body.clone(), settings, seen: session.seen });
+                }
+                reply::with_type(StatusCode::OK, reply::JSON, body)
+            }
             Err(error) => unreadable(&session, &error),
         }
     });
@@ -57,14 +70,15 @@ async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response<Bo
 }
 
 async fn stream(state: Arc<State>, key: RequestedKey, query: Query, wish: Wish, version: Version) -> Response<Body> {
+    let settings = state.settings();
+    let max_chars = settings.chat_history_max_chars;
     let reader = Arc::clone(&state);
-    let found = spawn_blocking(move || reader.sessions.find(&key, &reader.store_settings()).ok_or(key)).await;
+    let found = spawn_blocking(move || reader.sessions.find(&key, &reader.store_settings(&settings)).ok_or(key)).await;
     let session = match found {
         Ok(Ok(session)) => session,
         Ok(Err(key)) => return reply::session_not_found(key.as_str()),
         Err(error) => return broken(&error),
     };
-    let max_chars = state.settings().chat_history_max_chars;
     let feed = FeedKey { session: session.key, candidates: session.candidates, query, max_chars };
     match state.streams.open(feed, wish).await {
         Ok(events) => event_stream(Body::new(events), version),
@@ -112,7 +126,7 @@ pub async fn kill<B>(state: Arc<State>, mut request: Request<B>) -> Response<Bod
         return respond(&denied);
     }
     let killed = spawn_blocking(move || {
-        let settings = state.store_settings();
+        let settings = state.store_settings(&state.settings());
         if !state.sessions.has_row(&key, &settings) {
             return reply::session_not_found(key.as_str());
         }

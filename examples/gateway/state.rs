@@ -8,18 +8,20 @@ use tokio_util::sync::CancellationToken;
 use super::{
     config::{Config, SessionScope, Settings},
     live::{Ids, Readers, Streams},
+    pages::Pages,
     store::{self, AgentId, Sessions},
     transcript::Transcripts,
     watch::Watcher,
 };
 
-/// The gateway's memory: settings, sessions, transcripts and open streams.
+/// The gateway's memory: settings, sessions, transcripts, pages and open streams.
 pub struct State {
     state_dir: PathBuf,
     home: PathBuf,
     settings: watch::Receiver<Arc<Settings>>,
     pub sessions: Sessions,
     pub transcripts: Arc<Transcripts>,
+    pub pages: Pages,
     pub streams: Streams,
 }
 
@@ -38,6 +40,7 @@ impl State {
             settings,
             sessions: Sessions::default(),
             transcripts,
+            pages: Pages::default(),
             streams: Streams::new(readers, stop),
         }
     }
@@ -48,8 +51,7 @@ impl State {
     }
 
     /// What the store has to know of the settings.
-    pub fn store_settings(&self) -> store::Settings {
-        let settings = self.settings();
+    pub fn store_settings(&self, settings: &Settings) -> store::Settings {
         let agents = settings.agents.iter();
         store::Settings {
             state: self.state_dir.clone(),

@@ -60,6 +60,12 @@ impl Page {
         }
     }
 
+    /// Whether it says that something happens at this moment, in milliseconds since 1970: then it
+    /// is another page at the next.
+    pub fn tells(&self, moment: f64) -> bool {
+        self.messages.iter().any(|message| message.number("timestamp") == Some(moment))
+    }
+
     fn cut(selection: &Selection<'_>, wanted: projection::Query, now: f64) -> io::Result<Self> {
         // What comes before the cursor is read if it matters; what comes after it has to be known.
         let end = wanted.cursor.map_or(selection.len(), |seq| seq as usize - 1);

@@ -18,6 +18,7 @@ use std::{
 };
 
 use super::{AgentId, SessionId, Settings, rows::is_uuid};
+use crate::gateway::stamp::Seen;
 
 /// The paths at which the transcript may be, the best first.
 pub(super) fn candidates(
@@ -25,9 +26,10 @@ pub(super) fn candidates(
     session: &SessionId,
     file: Option<&str>,
     settings: &Settings,
+    seen: &mut Seen,
 ) -> Vec<PathBuf> {
     let by_id = |directory: &Path| session.file_name().map(|name| directory.join(name));
-    let by_file = file.and_then(|file| inside(directory, file, settings).or(by_id(directory)));
+    let by_file = file.and_then(|file| inside(directory, file, settings, seen).or(by_id(directory)));
     let stale = file.is_some_and(|file| is_stale(file, session));
     let (fresh, last_resort) = if stale { (None, by_file) } else { (by_file, None) };
     let mut paths = Vec::with_capacity(4);
@@ -70,7 +72,9 @@ fn is_time(text: &str) -> bool {
 }
 
 /// The path that a `sessionFile` stands for, if that is inside.
-fn inside(directory: &Path, file: &str, settings: &Settings) -> Option<PathBuf> {
+fn inside(directory: &Path, file: &str, settings: &Settings, seen: &mut Seen) -> Option<PathBuf> {
+    // As it is written: it leads elsewhere when a link on the way does.
+    seen.look(&directory.join(file));
     let directory = resolved(directory);
     if !Path::new(file).is_absolute() {
         let path = plain(&directory.join(file));
@@ -82,6 +86,8 @@ fn inside(directory: &Path, file: &str, settings: &Settings) -> Option<PathBuf> 
     if is_inside(&directory) {
         return Some(path);
     }
+    // Links on the way to other directories have a say.
+    seen.cannot_tell();
     let (agent, rest) = agent_and_rest(&path)?;
     let sibling = sibling(&directory, &agent);
     let usual = settings.usual_transcripts(&agent);
@@ -173,7 +179,7 @@ mod tests {
         fn candidates(&self, id: &str, file: Option<&str>) -> Vec<String> {
             let directory = self.settings.state.join("agents/a/sessions");
             let id = session(id);
-            candidates(&directory, &id, file, &self.settings)
+            candidates(&directory, &id, file, &self.settings, &mut Seen::default())
                 .iter()
                 .map(|path| path.strip_prefix(self.root()).unwrap())
                 .map(|path| path.to_str().unwrap().to_owned())

@@ -4,14 +4,15 @@ use std::{
     fs,
     io::{self, ErrorKind},
     num::NonZeroUsize,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use lru::LruCache;
 
 use super::rows::Rows;
+use crate::gateway::stamp::{Seen, Stamp};
 
 /// How many stores are remembered; an agent has one, seldom two.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
@@ -22,9 +23,10 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 pub(super) struct StoreFiles(Mutex<LruCache<PathBuf, Arc<Mutex<StoreFile>>>>);
 
 impl StoreFiles {
-    /// The rows that the store at `path` has now: none if it cannot be read.
-    pub(super) fn rows(&self, path: &Path) -> Arc<Rows> {
-        let stamp = Stamp::of(path);
+    /// The rows that the store at `path` has now, which is `seen`: none if it cannot be read.
+    pub(super) fn rows(&self, path: &Path, seen: &mut Seen) -> Arc<Rows> {
+        let now = SystemTime::now();
+        let stamp = seen.look(path);
         if stamp == Stamp::Missing {
             // Not remembered: a request can name any agent, and most do not exist.
             return Arc::default();
@@ -34,12 +36,12 @@ impl StoreFiles {
             files.get_or_insert_mut(path.to_owned(), Arc::default).clone()
         };
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-        if file.stamp != stamp {
+        if file.stamp.as_ref() != Some(&stamp) {
             let rows = read(path).unwrap_or_else(|error| {
                 tracing::warn!(path = %path.display(), %error, "session store taken as empty");
                 Rows::default()
             });
-            *file = StoreFile { stamp, rows: Arc::new(rows) };
+            *file = StoreFile { stamp: Some(stamp).filter(|stamp| stamp.is_settled(now)), rows: Arc::new(rows) };
         }
         Arc::clone(&file.rows)
     }
@@ -54,41 +56,9 @@ impl Default for StoreFiles {
 /// A store as it was when its stamp was taken, or newer.
 #[derive(Default)]
 struct StoreFile {
-    stamp: Stamp,
+    /// `None` if the stamp could not show the next change.
+    stamp: Option<Stamp>,
     rows: Arc<Rows>,
-}
-
-/// What is compared to see whether a file has changed.
-#[derive(Clone, Debug, Default, PartialEq)]
-enum Stamp {
-    #[default]
-    Missing,
-    Unreadable(ErrorKind),
-    File {
-        device: u64,
-        inode: u64,
-        size: u64,
-        modified: (i64, i64),
-    },
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Self {
-        match fs::metadata(path) {
-            Ok(file) => Self::File {
-                device: file.dev(),
-                inode: file.ino(),
-                size: file.size(),
-                modified: (file.mtime(), file.mtime_nsec()),
-            },
-            Err(error) if is_missing(&error) => Self::Missing,
-            Err(error) => Self::Unreadable(error.kind()),
-        }
-    }
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 fn read(path: &Path) -> io::Result<Rows> {
@@ -104,7 +74,7 @@ mod tests {
     use super::*;
 
     fn times(files: &StoreFiles, path: &Path) -> Vec<f64> {
-        let rows = files.rows(path);
+        let rows = files.rows(path, &mut Seen::default());
         let alike = rows.alike("k").iter();
         alike.map(|row| row.updated_at).collect()
     }
@@ -118,7 +88,12 @@ mod tests {
 
         fs::write(&path, r#"{"k":{"updatedAt":1}}"#).unwrap();
         assert_eq!(times(&files, &path), [1.0]);
-        assert!(Arc::ptr_eq(&files.rows(&path), &files.rows(&path)));
+        // Of two changes within a tick of the clock the second would not be seen.
+        fs::write(&path, r#"{"k":{"updatedAt":3}}"#).unwrap();
+        assert_eq!(times(&files, &path), [3.0]);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let rows = || files.rows(&path, &mut Seen::default());
+        assert!(Arc::ptr_eq(&rows(), &rows()));
 
         // The same size and perhaps the same time, but another file.
         let other = directory.path().join("other.json");

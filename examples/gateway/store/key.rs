@@ -17,7 +17,7 @@ use super::{AgentId, Settings};
 use crate::gateway::js::Text;
 
 /// A key as it was requested: without space around it, and not empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RequestedKey(String);
 
 impl RequestedKey {

@@ -14,6 +14,7 @@ use super::{
     key::{CanonicalKey, main_key},
     rows::{Row, Rows},
 };
+use crate::gateway::stamp::{Seen, Stamp};
 
 /// The sessions of all agents.
 #[derive(Default)]
@@ -24,32 +25,30 @@ pub struct Sessions {
 impl Sessions {
     /// The session that goes by this key. Reads the disk.
     pub fn find(&self, key: &RequestedKey, settings: &Settings) -> Option<Session> {
-        let Found { key, store, row } = self.row(key, settings)?;
+        let mut seen = Seen::default();
+        let Found { key, store, row } = self.row(key, settings, &mut seen)?;
         let session = row.session?;
         let directory = store.parent()?;
-        let candidates = candidates(directory, &session, row.file.as_deref(), settings);
-        Some(Session {
-            key: key.key,
-            transcript: candidates.iter().find(|path| path.exists()).cloned(),
-            session,
-            candidates,
-        })
+        let candidates = candidates(directory, &session, row.file.as_deref(), settings, &mut seen);
+        let is_there = |path: &&PathBuf| matches!(seen.look(path), Stamp::Found { .. });
+        let transcript = candidates.iter().find(is_there).cloned();
+        Some(Session { key: key.key, transcript, session, candidates, seen })
     }
 
     /// Whether there is a row for this key, if only an empty one. Reads the disk.
     pub fn has_row(&self, key: &RequestedKey, settings: &Settings) -> bool {
-        self.row(key, settings).is_some()
+        self.row(key, settings, &mut Seen::default()).is_some()
     }
 
-    fn row(&self, key: &RequestedKey, settings: &Settings) -> Option<Found> {
-        self.row_of_removed_main(key, settings).or_else(|| {
+    fn row(&self, key: &RequestedKey, settings: &Settings, seen: &mut Seen) -> Option<Found> {
+        self.row_of_removed_main(key, settings, seen).or_else(|| {
             let canonical = key.canonical(settings);
             let mut stores = vec![settings.store_of(&canonical.agent)];
             if settings.stores_are_discovered() {
-                stores.extend(settings.discovered_stores(&canonical.agent));
+                stores.extend(settings.discovered_stores(&canonical.agent, seen));
             }
             let names = [canonical.key.as_str(), key.as_str()];
-            self.freshest(stores, &names, canonical.is_shared()).map(|(store, row)| Found {
+            self.freshest(stores, &names, canonical.is_shared(), seen).map(|(store, row)| Found {
                 key: canonical,
                 store,
                 row,
@@ -59,7 +58,7 @@ impl Sessions {
 
     /// `main` may be configured no more and still have a store. What is in it can be read, and a
     /// key that is not in it finds its main session, unless that is gone too.
-    fn row_of_removed_main(&self, key: &RequestedKey, settings: &Settings) -> Option<Found> {
+    fn row_of_removed_main(&self, key: &RequestedKey, settings: &Settings, seen: &mut Seen) -> Option<Found> {
         let agent = key.agent().filter(AgentId::is_main)?;
         if !settings.main_is_removed() {
             return None;
@@ -67,15 +66,15 @@ impl Sessions {
         let canonical = key.canonical_of_removed_main(settings);
         let main = main_key(&agent);
         let names = [canonical.key.as_str(), key.as_str(), &main];
-        let (store, row) = self.freshest(settings.discovered_stores(&agent), &names, false)?;
+        let (store, row) = self.freshest(settings.discovered_stores(&agent, seen), &names, false, seen)?;
         Some(Found { key: canonical, store, row })
     }
 
     /// The freshest row under these names. Of stores with equally fresh rows the last one wins.
-    fn freshest(&self, stores: Vec<PathBuf>, names: &[&str], exactly: bool) -> Option<(PathBuf, Row)> {
+    fn freshest(&self, stores: Vec<PathBuf>, names: &[&str], exactly: bool, seen: &mut Seen) -> Option<(PathBuf, Row)> {
         let mut best: Option<(PathBuf, Row)> = None;
         for store in stores {
-            let rows = self.stores.rows(&store);
+            let rows = self.stores.rows(&store, seen);
             let Some(row) = freshest(&rows, names, exactly) else {
                 continue;
             };
@@ -97,6 +96,8 @@ pub struct Session {
     pub candidates: Vec<PathBuf>,
     /// The first candidate that exists.
     pub transcript: Option<PathBuf>,
+    /// While this is unchanged the key finds the same session, and its transcript has the same content.
+    pub seen: Seen,
 }
 
 struct Found {

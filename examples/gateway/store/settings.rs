@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::AgentId;
+use crate::gateway::stamp::Seen;
 
 /// The configured agents and where state is kept.
 #[derive(Clone, Debug)]
@@ -60,9 +61,10 @@ impl Settings {
         self.template().is_some_and(|template| template.contains(AGENT))
     }
 
-    /// The stores of an agent that lie in the state directory.
-    pub fn discovered_stores(&self, agent: &AgentId) -> Vec<PathBuf> {
+    /// The stores of an agent that lie in the state directory, which is `seen`.
+    pub fn discovered_stores(&self, agent: &AgentId, seen: &mut Seen) -> Vec<PathBuf> {
         let root = self.agents_root();
+        seen.look(&root);
         let entries = match root.read_dir() {
             Ok(entries) => entries,
             Err(error) => {

@@ -1,0 +1,258 @@
+//! [`Pages`]: pages that were sent before, to be sent again.
+//!
+//! 1. A page is remembered with all that it was made from: the settings, and a [`Seen`] of every
+//!    file that had a say. Each time it is asked for, all of that is looked at again, and only if
+//!    nothing has changed it is the answer. What was changed a moment ago is not remembered yet.
+//! 2. That takes a few calls to the file system and no reading, so it is done in place, where a page
+//!    that has to be read goes to a thread of its own.
+//! 3. A page that says what time it is now is never remembered, nor one that could not be read.
+//! 4. Memory is bounded: by the size of all pages together, and a large one is not remembered.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use lru::LruCache;
+
+use super::{config::Settings, history::Query, stamp::Seen, store::RequestedKey};
+
+/// The size of all pages together, in bytes.
+const ROOM: usize = 64 * 1024 * 1024;
+/// The largest page that is remembered.
+const LARGEST: usize = ROOM / 16;
+/// What an entry takes besides its page, roughly.
+const OVERHEAD: usize = 1024;
+
+/// The pages that were asked for last.
+#[derive(Debug)]
+pub struct Pages(Mutex<Shelf>);
+
+#[derive(Debug)]
+struct Shelf {
+    pages: LruCache<(RequestedKey, Query), Arc<Page>>,
+    size: usize,
+}
+
+/// A page, and what it was made from.
+#[derive(Debug)]
+pub struct Page {
+    pub body: Bytes,
+    pub settings: Arc<Settings>,
+    pub seen: Seen,
+}
+
+impl Pages {
+    /// The page for this key and query, if it is still right.
+    pub fn find(&self, asked: &(RequestedKey, Query), settings: &Arc<Settings>) -> Option<Bytes> {
+        let page = self.shelf().pages.get(asked).cloned()?;
+        (Arc::ptr_eq(&page.settings, settings) && page.seen.is_unchanged()).then(|| page.body.clone())
+    }
+
+    /// Remembers a page, if it can be known later whether it is still right.
+    pub fn keep(&self, asked: (RequestedKey, Query), page: Page) {
+        if page.seen.is_proof() && page.body.len() <= LARGEST {
+            self.shelf().put(asked, page);
+        }
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelf {
+    fn put(&mut self, asked: (RequestedKey, Query), page: Page) {
+        self.size += page.size();
+        let replaced = self.pages.put(asked, Arc::new(page));
+        self.size -= replaced.map_or(0, |page| page.size());
+        while self.size > ROOM {
+            let Some((_, oldest)) = self.pages.pop_lru() else { break };
+            self.size -= oldest.size();
+        }
+    }
+}
+
+impl Page {
+    fn size(&self) -> usize {
+        self.body.len() + OVERHEAD
+    }
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self(Mutex::new(Shelf { pages: LruCache::unbounded(), size: 0 }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf, thread, time::Duration};
+
+    use clap::Parser;
+    use http::Request;
+    use http_body_util::BodyExt;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::gateway::{
+        answer,
+        config::{Config, Environment, Flags, LiveSettings},
+        state::State,
+        watch::Watcher,
+    };
+
+    /// A gateway's state folder, and a gateway on it.
+    struct Gateway {
+        directory: tempfile::TempDir,
+        state: Arc<State>,
+    }
+
+    impl Gateway {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let gateway = Self { state: open(directory.path()), directory };
+            gateway.write("sessions.json", r#"{"agent:main:k":{"sessionId":"one","sessionFile":"at/one.jsonl"}}"#);
+            gateway.write("at/one.jsonl", &message("first"));
+            gateway
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.directory.path().join("agents/main/sessions").join(name)
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+            fs::write(self.path(name), text).unwrap();
+        }
+
+        async fn page(&self) -> Bytes {
+            page(&self.state).await
+        }
+
+        /// Whether a page is remembered now.
+        async fn remembers(&self) -> bool {
+            self.page().await.as_ptr() == self.page().await.as_ptr()
+        }
+    }
+
+    fn open(state_dir: &std::path::Path) -> Arc<State> {
+        let state_dir = state_dir.to_str().unwrap();
+        let flags = Flags::parse_from(["gateway", "--state-dir", state_dir, "--token", "secret"]);
+        let config = Config::new(flags, Environment::default()).unwrap();
+        let settings = LiveSettings::open(config.sources.clone()).unwrap().subscribe();
+        Arc::new(State::new(&config, settings, Watcher::new().unwrap(), CancellationToken::new()))
+    }
+
+    async fn page(state: &Arc<State>) -> Bytes {
+        let mut request = Request::get("/sessions/k/history?limit=5").body(()).unwrap();
+        request.extensions_mut().insert(RequestedKey::parse("k").unwrap());
+        let response = answer::history(Arc::clone(state), request).await;
+        response.into_body().collect().await.unwrap().to_bytes()
+    }
+
+    fn message(text: &str) -> String {
+        format!("{{\"id\":\"{text}\",\"message\":{{\"role\":\"user\",\"content\":\"{text}\"}}}}\n")
+    }
+
+    /// Until what was written is no news to the clock of the file system.
+    fn wait() {
+        thread::sleep(Duration::from_millis(100));
+    }
+
+    #[tokio::test]
+    async fn whatever_changed_is_never_answered_as_it_was() {
+        let gateway = Gateway::new();
+        let at = |name: &str| gateway.path(name);
+        let changes: [(&str, &dyn Fn()); 9] = [
+            ("a message was appended", &|| {
+                gateway.write("at/one.jsonl", &(message("first") + &message("second")));
+            }),
+            ("one of the same size was written over it, and its time put back", &|| {
+                let file = fs::OpenOptions::new().append(true).open(at("at/one.jsonl")).unwrap();
+                let modified = file.metadata().unwrap().modified().unwrap();
+                gateway.write("at/one.jsonl", &(message("fresh") + &message("secant")));
+                // One more nanosecond, or the index would take it for the same.
+                file.set_modified(modified + Duration::from_nanos(1)).unwrap();
+            }),
+            ("another file took its place", &|| {
+                gateway.write("other", &message("other"));
+                fs::rename(at("other"), at("at/one.jsonl")).unwrap();
+            }),
+            ("a link on the way leads elsewhere", &|| {
+                gateway.write("elsewhere/one.jsonl", &message("elsewhere"));
+                fs::rename(at("at"), at("before")).unwrap();
+                std::os::unix::fs::symlink("elsewhere", at("at")).unwrap();
+            }),
+            ("it is gone, and there is one by the session's id", &|| {
+                gateway.write("one.jsonl", &message("by-id"));
+                fs::remove_file(at("elsewhere/one.jsonl")).unwrap();
+            }),
+            ("a better one came", &|| gateway.write("elsewhere/one.jsonl", &message("better"))),
+            ("the row names another session", &|| {
+                gateway.write("two.jsonl", &message("two"));
+                gateway.write("sessions.json", r#"{"agent:main:k":{"sessionId":"two"}}"#);
+            }),
+            ("it is gone", &|| fs::remove_file(at("two.jsonl")).unwrap()),
+            ("the row is gone", &|| gateway.write("sessions.json", "{}")),
+        ];
+        for (what, change) in changes {
+            wait();
+            assert!(gateway.remembers().await, "before {what}");
+            let before = gateway.page().await;
+            change();
+            let after = gateway.page().await;
+            assert_ne!(after, before, "{what}");
+            assert_eq!(after, page(&open(gateway.directory.path())).await, "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_written_a_moment_ago_is_not_remembered_yet() {
+        let gateway = Gateway::new();
+        gateway.page().await;
+        assert!(gateway.state.pages.shelf().pages.is_empty());
+        wait();
+        assert!(gateway.remembers().await);
+    }
+
+    #[tokio::test]
+    async fn a_page_that_tells_the_time_is_not_remembered() {
+        let gateway = Gateway::new();
+        gateway.write("at/one.jsonl", "{\"type\":\"compaction\"}\n");
+        wait();
+        gateway.page().await;
+        assert!(gateway.state.pages.shelf().pages.is_empty());
+        gateway.write("at/one.jsonl", "{\"type\":\"compaction\",\"timestamp\":\"2026-01-02T03:04:05Z\"}\n");
+        wait();
+        assert!(gateway.remembers().await);
+    }
+
+    #[tokio::test]
+    async fn other_settings_make_other_pages() {
+        let gateway = Gateway::new();
+        wait();
+        gateway.page().await;
+        let asked = (RequestedKey::parse("k").unwrap(), Query::parse("limit=5"));
+        assert!(gateway.state.pages.find(&asked, &gateway.state.settings()).is_some());
+        let same_but_new = Arc::new(Settings::clone(&gateway.state.settings()));
+        assert!(gateway.state.pages.find(&asked, &same_but_new).is_none());
+    }
+
+    #[tokio::test]
+    async fn the_oldest_pages_make_room_for_new_ones() {
+        let gateway = Gateway::new();
+        let settings = gateway.state.settings();
+        let asked = |n: usize| (RequestedKey::parse(&n.to_string()).unwrap(), Query::default());
+        let page =
+            |length| Page { body: vec![0; length].into(), settings: Arc::clone(&settings), seen: Seen::default() };
+        let pages = Pages::default();
+        pages.keep(asked(0), page(LARGEST + 1));
+        assert_eq!(pages.shelf().size, 0, "too large");
+        for n in 0..3 * ROOM / LARGEST {
+            pages.keep(asked(n), page(LARGEST));
+            pages.keep(asked(n), page(LARGEST));
+            assert!(pages.shelf().size <= ROOM);
+        }
+        assert!(pages.find(&asked(0), &settings).is_none());
+        assert!(pages.find(&asked(3 * ROOM / LARGEST - 1), &settings).is_some());
+    }
+}
