@@ -79,10 +79,11 @@ async fn stream(state: Arc<State>, key: RequestedKey, query: Query, wish: Wish, 
         Ok(Err(key)) => return reply::session_not_found(key.as_str()),
         Err(error) => return broken(&error),
     };
-    let feed = FeedKey { session: session.key, candidates: session.candidates, query, max_chars };
-    match state.streams.open(feed, wish).await {
+    let (row, candidates) = (session.row.clone(), session.candidates.clone());
+    let feed = FeedKey { session: session.key.clone(), candidates, query, max_chars };
+    match state.streams.open(feed, row, wish).await {
         Ok(events) => event_stream(Body::new(events), version),
-        Err(error) => broken(&error),
+        Err(error) => unreadable(&session, &error),
     }
 }
 
@@ -109,14 +110,14 @@ fn wants_events(headers: &HeaderMap) -> bool {
 
 /// `POST /sessions/{key}/kill`: ends the streams of a session.
 ///
-/// A caller on this machine must be an admin; one from elsewhere must name the session it acts for,
-/// and may write.
+/// A caller on this machine must be an admin. One from elsewhere must name the session that it acts
+/// for, may write, and ends the streams of that session only.
 pub async fn kill<B>(state: Arc<State>, mut request: Request<B>) -> Response<Body> {
     let Some(key) = request.extensions_mut().remove::<RequestedKey>() else { return reply::not_found() };
     let peer = request.extensions().get::<PeerAddr>();
     let is_local = peer.is_some_and(|peer| is_local_direct(peer.ip(), request.headers()));
-    let names_requester = request.headers().get(REQUESTER).is_some_and(|key| !key.as_bytes().trim_ascii().is_empty());
-    if !is_local && !names_requester {
+    let requester = request.headers().get(REQUESTER).and_then(|key| RequestedKey::parse(key.to_str().ok()?));
+    if !is_local && requester.is_none() {
         let message = "Session kills require a local admin request or requester session ownership.";
         return reply::forbidden(message);
     }
@@ -127,11 +128,14 @@ pub async fn kill<B>(state: Arc<State>, mut request: Request<B>) -> Response<Bod
     }
     let killed = spawn_blocking(move || {
         let settings = state.store_settings(&state.settings());
-        if !state.sessions.has_row(&key, &settings) {
+        let Some(row) = state.sessions.find_row(&key, &settings) else {
             return reply::session_not_found(key.as_str());
+        };
+        let own = requester.and_then(|requester| state.sessions.find_row(&requester, &settings));
+        if !is_local && own.as_ref() != Some(&row) && state.streams.are_open(&row) {
+            return reply::forbidden("The session is not the requester's own.");
         }
-        let session = state.sessions.find(&key, &settings);
-        let killed = session.is_some_and(|session| state.streams.kill(&session.key));
+        let killed = state.streams.kill(&row);
         reply::json(StatusCode::OK, &json!({ "ok": true, "killed": killed }))
     });
     killed.await.unwrap_or_else(|error| broken(&error))

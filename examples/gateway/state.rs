@@ -22,7 +22,7 @@ pub struct State {
     pub sessions: Sessions,
     pub transcripts: Arc<Transcripts>,
     pub pages: Pages,
-    pub streams: Streams,
+    pub streams: Arc<Streams>,
 }
 
 impl State {
@@ -41,7 +41,7 @@ impl State {
             sessions: Sessions::default(),
             transcripts,
             pages: Pages::default(),
-            streams: Streams::new(readers, stop),
+            streams: Arc::new(Streams::new(readers, stop)),
         }
     }
 

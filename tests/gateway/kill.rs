@@ -125,3 +125,49 @@ fn a_kill_needs_a_key_a_post_and_a_credential() {
     let get = house.send(Request::new("GET", &format!("/sessions/{SESSION}/kill")));
     assert_eq!((get.status, get.header("allow")), (405, Some("POST")));
 }
+
+#[test]
+fn a_session_is_killed_by_whichever_of_its_keys() {
+    let house = house();
+    let (mut stream, _) = house.stream("");
+    // The store's row goes by this key too, and is no session any more.
+    house.state.write_store(&json!({ "Agent:Main:TEST-session": { "updatedAt": 1 } }));
+    assert_eq!(house.kill(ADMIN, SESSION).text(), NOTHING_TO_KILL);
+
+    house.state.write_store(&json!({ SESSION: { "updatedAt": 1 } }));
+    assert_eq!(house.kill(ADMIN, "test-SESSION").text(), KILLED);
+    assert_eq!(stream.end_within(AT_ONCE), Some(End::Clean));
+}
+
+#[test]
+fn a_caller_from_elsewhere_kills_its_own_session_only() {
+    let house = house();
+    house.state.write_store(&json!({
+        SESSION: { "sessionId": "test-session", "updatedAt": 1 },
+        "agent:main:other": { "sessionId": "other", "updatedAt": 1 },
+    }));
+    let kill_for = |requester: &str| {
+        let request = Request::new("POST", &format!("/sessions/{SESSION}/kill"));
+        let request =
+            request.header("Authorization", &format!("Bearer {WRITER}")).header("X-Forwarded-For", "203.0.113.9");
+        house.send(request.header("X-OpenClaw-Requester-Session-Key", requester))
+    };
+    let (mut stream, _) = house.stream("");
+    for requester in ["agent:main:other", "nobody"] {
+        assert_eq!(kill_for(requester).status, 403, "{requester}");
+    }
+    house.state.append(&message(2));
+    assert_eq!(stream.event().data["messageId"], "m2");
+    assert_eq!(kill_for("test-session").text(), KILLED);
+    assert_eq!(stream.end_within(AT_ONCE), Some(End::Clean));
+}
+
+#[test]
+fn a_session_whose_transcript_can_be_nowhere_is_followed_and_killed() {
+    let house = house();
+    house.state.write_store(&json!({ SESSION: { "sessionId": "a:b", "sessionFile": "../x", "updatedAt": 1 } }));
+    let (mut stream, history) = house.stream("");
+    assert_eq!(history["messages"], json!([]));
+    assert_eq!(house.kill(ADMIN, SESSION).text(), KILLED);
+    assert_eq!(stream.end_within(AT_ONCE), Some(End::Clean));
+}

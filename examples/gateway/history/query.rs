@@ -52,7 +52,7 @@ impl Query {
     }
 
     /// The limit, if the page is to be cut out of the tail of the transcript.
-    pub(super) fn tail(self) -> Option<usize> {
+    pub fn tail(self) -> Option<usize> {
         self.limit.filter(|_| self.cursor.is_none())
     }
 }

@@ -21,6 +21,10 @@ impl Event {
         Self { with_id: parts.concat().into(), id_end: parts[..3].iter().map(|part| part.len()).sum() }
     }
 
+    pub fn len(&self) -> usize {
+        self.with_id.len()
+    }
+
     pub fn with_id(&self) -> Bytes {
         self.with_id.clone()
     }

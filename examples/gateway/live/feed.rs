@@ -1,13 +1,16 @@
 //! One transcript, followed for all the streams that show it alike.
 
 use std::{
+    io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
+    time::Duration,
 };
 
 use tokio::{
-    sync::broadcast,
-    task::{AbortHandle, JoinError, spawn_blocking},
+    sync::{Mutex, OwnedMutexGuard, broadcast},
+    task::{AbortHandle, spawn_blocking},
+    time::sleep,
 };
 
 use super::{
@@ -21,8 +24,11 @@ use crate::gateway::{
     watch::{Watched, Watcher},
 };
 
-/// How many events a stream may be behind before it gets the whole history in their place.
+/// How many messages a stream may be behind before it gets the whole history in their place.
 pub(super) const BACKLOG: usize = 64;
+
+/// When a transcript that could not be read is looked at again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What a feed shows. Streams with equal keys share one feed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,7 +53,8 @@ pub struct Readers {
 /// Follows one transcript until it is dropped.
 pub struct Feed {
     transcripts: Arc<Transcripts>,
-    shown: Mutex<Shown>,
+    // Waited for without a thread: many streams may join while a long transcript is read.
+    shown: Arc<Mutex<Shown>>,
     events: broadcast::Sender<Event>,
     following: AbortHandle,
 }
@@ -59,42 +66,41 @@ pub struct Subscription {
 }
 
 impl Feed {
-    /// Starts to follow. Reads nothing until a stream joins.
+    /// Starts to follow. Reads nothing until a stream joins. Blocks a little, within a runtime.
     pub fn start(key: FeedKey, readers: Readers) -> Arc<Self> {
         // Watched first and read after: what happens in between is then seen.
         let watched = key.candidates.iter().map(|path| readers.watcher.watch(path)).collect();
+        // Of pages only the last one counts.
+        let backlog = if key.query == Query::default() { BACKLOG } else { 1 };
         Arc::new_cyclic(|feed| Self {
             transcripts: readers.transcripts,
-            shown: Mutex::new(Shown::new(key, readers.ids)),
-            events: broadcast::Sender::new(BACKLOG),
+            shown: Arc::new(Mutex::new(Shown::new(key, readers.ids))),
+            events: broadcast::Sender::new(backlog),
             following: tokio::spawn(follow(Weak::clone(feed), watched)).abort_handle(),
         })
     }
 
     /// Joins a stream to the feed.
-    pub async fn join(feed: &Arc<Self>, start: Start) -> Result<Subscription, JoinError> {
-        let feed = Arc::clone(feed);
-        spawn_blocking(move || {
-            let mut shown = feed.shown();
-            let first = feed.look(&mut shown, Some(&start));
+    pub async fn join(self: &Arc<Self>, start: Start) -> io::Result<Subscription> {
+        let shown = Arc::clone(&self.shown).lock_owned().await;
+        let feed = Arc::clone(self);
+        let joined = spawn_blocking(move || {
+            let mut shown = shown;
+            let first = feed.look(&mut shown, Some(&start))?;
             // Under the same lock: no event is between the two.
-            Subscription { first, events: feed.events.subscribe() }
-        })
-        .await
+            Ok(Subscription { first, events: feed.events.subscribe() })
+        });
+        joined.await?
     }
 
     /// Sends what has happened since the last look.
-    fn look(&self, shown: &mut Shown, joining: Option<&Start>) -> Vec<Event> {
-        let Look { events, first } = shown.look(&self.transcripts, joining);
+    fn look(&self, shown: &mut OwnedMutexGuard<Shown>, joining: Option<&Start>) -> io::Result<Vec<Event>> {
+        let Look { events, first } = shown.look(&self.transcripts, joining)?;
         for event in events {
             // An error says that nobody listens, which is nobody's loss.
             let _ = self.events.send(event);
         }
-        first
-    }
-
-    fn shown(&self) -> MutexGuard<'_, Shown> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(first)
     }
 }
 
@@ -107,14 +113,29 @@ impl Drop for Feed {
 async fn follow(feed: Weak<Feed>, mut watched: Vec<Watched>) {
     loop {
         any_changed(&mut watched).await;
-        let Some(feed) = feed.upgrade() else { return };
-        if let Err(error) = spawn_blocking(move || feed.look(&mut feed.shown(), None)).await {
-            tracing::error!(%error, "a transcript could not be followed");
+        while let Some(Err(error)) = look_again(&feed).await {
+            tracing::warn!(%error, "a transcript cannot be read, its streams wait");
+            sleep(RETRY).await;
+        }
+        if feed.strong_count() == 0 {
+            return;
         }
     }
 }
 
+/// Looks for the streams that are open. `None` when there are none any more.
+async fn look_again(feed: &Weak<Feed>) -> Option<io::Result<()>> {
+    let feed = feed.upgrade()?;
+    let mut shown = Arc::clone(&feed.shown).lock_owned().await;
+    let looked = spawn_blocking(move || feed.look(&mut shown, None)).await;
+    Some(looked.unwrap_or_else(|panicked| Err(panicked.into())).map(drop))
+}
+
 async fn any_changed(watched: &mut [Watched]) {
+    if watched.is_empty() {
+        // A session whose transcript can be nowhere has nothing to follow.
+        return std::future::pending().await;
+    }
     let changes = watched.iter_mut().map(|file| Box::pin(file.changed()));
     futures_util::future::select_all(changes).await;
 }

@@ -12,7 +12,7 @@
 //!
 //! Only the end of the list is kept: what is shown of a message depends on few of those before it.
 
-use std::ops::Range;
+use std::{io, ops::Range, path::PathBuf, sync::Arc};
 
 use super::{FeedKey, Ids, event::Event, feed::BACKLOG, resume::Start};
 use crate::gateway::{
@@ -20,16 +20,21 @@ use crate::gateway::{
     js::{Object, Value},
     now,
     projection::{Before, is_visible_alone, project_window},
-    transcript::{Change, Position, Transcripts, View},
+    transcript::{Change, Position, Transcript, Transcripts, View},
 };
 
 /// How many messages are kept, unless more are needed to know what is shown.
-const KEPT: usize = 128;
+const KEPT: usize = 32;
+
+/// The longest `history` event that is kept for the next stream that joins; a longer one is made anew.
+const KEPT_HISTORY: usize = 256 * 1024;
 
 /// The state of one feed.
 pub struct Shown {
     key: FeedKey,
     ids: Ids,
+    /// The transcript that was read last. Held, so that it is the same however many others are read.
+    transcript: Option<Arc<Transcript>>,
     /// As of when, once it was read; `None` inside when there is no transcript.
     position: Option<Option<Position>>,
     tail: Tail,
@@ -67,40 +72,62 @@ enum Step {
 impl Shown {
     pub fn new(key: FeedKey, ids: Ids) -> Self {
         let tail = Tail { messages: Vec::new(), before: Before::Nothing };
-        Self { key, ids, position: None, tail, history: None }
+        Self { key, ids, transcript: None, position: None, tail, history: None }
     }
 
-    /// Looks at the transcript. All of the answer is as of one moment.
-    pub fn look(&mut self, transcripts: &Transcripts, joining: Option<&Start>) -> Look {
+    /// Looks at the transcript. All of the answer is as of one moment. After an error the
+    /// streams wait for the next look.
+    pub fn look(&mut self, transcripts: &Transcripts, joining: Option<&Start>) -> io::Result<Look> {
         if self.position.is_none() && joining.is_none() {
-            return Look::default();
+            return Ok(Look::default());
         }
-        let path = self.key.candidates.iter().find(|path| path.exists());
-        let transcript = path.map(|path| transcripts.at(path));
-        let view = transcript.as_ref().and_then(|transcript| match transcript.view() {
-            Ok(view) => Some(view),
-            Err(error) => {
-                tracing::debug!(%error, "a transcript cannot be read");
-                None
-            }
-        });
+        let view = self.view(transcripts)?;
         let position = view.as_ref().map(View::position);
-        let events = match self.position.replace(position) {
+        let events = match self.position {
             Some(before) if before == position => Vec::new(),
-            Some(before) => self.advance(before, view.as_ref()),
+            Some(before) => self.advance(before, view.as_ref()).inspect_err(|_| {
+                // What was sent of it cannot be told any more: the next look begins anew.
+                self.position = Some(None);
+            })?,
             None => {
                 self.reset(view.as_ref());
                 Vec::new()
             }
         };
+        self.position = Some(position);
         let first = match joining {
             None => Vec::new(),
-            Some(Start::History) => vec![self.history(view.as_ref())],
-            Some(Start::After(id)) => {
-                self.missed(id, view.as_ref()).unwrap_or_else(|| vec![self.history(view.as_ref())])
-            }
+            Some(Start::History) => vec![self.history(view.as_ref())?],
+            Some(Start::After(id)) => match self.missed(id, view.as_ref()) {
+                Some(missed) => missed,
+                None => vec![self.history(view.as_ref())?],
+            },
         };
-        Look { events, first }
+        Ok(Look { events, first })
+    }
+
+    /// The transcript as it is now, if there is one.
+    fn view(&mut self, transcripts: &Transcripts) -> io::Result<Option<View>> {
+        let path: Option<&PathBuf> = self.key.candidates.iter().find(|path| path.exists());
+        let is_same = |held: &Arc<Transcript>| path.is_some_and(|path| held.path() == path);
+        if !self.transcript.as_ref().is_some_and(is_same) {
+            self.transcript = path.map(|path| transcripts.at(path));
+        }
+        match self.transcript.as_deref().map(Transcript::view) {
+            None => Ok(None),
+            Some(Ok(view)) => Ok(Some(view)),
+            Some(Err(error)) if self.reads_as_empty(&error) => Ok(None),
+            Some(Err(error)) => Err(error),
+        }
+    }
+
+    /// What is not there is empty, and so is a folder to whoever reads the full history.
+    fn reads_as_empty(&self, error: &io::Error) -> bool {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => true,
+            io::ErrorKind::IsADirectory => self.key.query.tail().is_none(),
+            _ => false,
+        }
     }
 
     /// What came after the event with this id, if messages say it all.
@@ -117,29 +144,29 @@ impl Shown {
         };
         let tail = Tail::read(view, missed.start, self.key.max_chars);
         let (key, ids) = (self.key.clone(), self.ids.clone());
-        let mut as_it_was = Self { key, ids, position: Some(Some(then)), tail, history: None };
+        let mut as_it_was = Self { key, ids, transcript: None, position: Some(Some(then)), tail, history: None };
         let mut events = Vec::new();
         as_it_was.append(view, missed, &mut events).ok()?;
         Some(events)
     }
 
-    fn advance(&mut self, before: Option<Position>, view: Option<&View>) -> Vec<Event> {
-        let Some((before, view)) = before.zip(view) else { return vec![self.rewritten(view)] };
+    fn advance(&mut self, before: Option<Position>, view: Option<&View>) -> io::Result<Vec<Event>> {
+        let Some((before, view)) = before.zip(view) else { return Ok(vec![self.rewritten(view)?]) };
         let appended = match view.since(before) {
-            Change::Appended(range) if range.is_empty() => return Vec::new(),
+            Change::Appended(range) if range.is_empty() => return Ok(Vec::new()),
             Change::Appended(range) if self.key.query == Query::default() => range,
-            _ => return vec![self.rewritten(Some(view))],
+            _ => return Ok(vec![self.rewritten(Some(view))?]),
         };
         self.history = None;
         let mut events = Vec::new();
         match self.append(view, appended, &mut events) {
-            Err(NotByMessages) => events.push(self.rewritten(Some(view))),
+            Err(NotByMessages) => events.push(self.rewritten(Some(view))?),
             Ok(()) if self.tail.messages.len() > 4 * KEPT => {
                 self.tail = Tail::read(view, view.total(), self.key.max_chars);
             }
             Ok(()) => {}
         }
-        events
+        Ok(events)
     }
 
     /// Takes in the messages that were appended. What can be said by messages is in `events`.
@@ -206,7 +233,7 @@ impl Shown {
     }
 
     /// All was read anew: the `history` that says so.
-    fn rewritten(&mut self, view: Option<&View>) -> Event {
+    fn rewritten(&mut self, view: Option<&View>) -> io::Result<Event> {
         self.reset(view);
         self.history(view)
     }
@@ -219,21 +246,16 @@ impl Shown {
         };
     }
 
-    fn history(&mut self, view: Option<&View>) -> Event {
+    fn history(&mut self, view: Option<&View>) -> io::Result<Event> {
+        if let Some(history) = &self.history {
+            return Ok(history.clone());
+        }
         let FeedKey { session, query, max_chars, .. } = &self.key;
-        let history = self.history.get_or_insert_with(|| {
-            let page = view.and_then(|view| match Page::of(view, *query, *max_chars, now()) {
-                Ok(page) => Some((page, view.position())),
-                Err(error) => {
-                    tracing::warn!(%error, "a transcript cannot be read");
-                    None
-                }
-            });
-            // What cannot be read is shown as if it were not there, and is to be shown again.
-            let (page, position) = page.map_or_else(Default::default, |(page, position)| (page, Some(position)));
-            Event::new(&self.ids.write(&self.key, position), "history", &page.body(session))
-        });
-        history.clone()
+        let page = view.map_or_else(|| Ok(Page::default()), |view| Page::of(view, *query, *max_chars, now()))?;
+        let id = self.ids.write(&self.key, view.map(View::position));
+        let history = Event::new(&id, "history", &page.body(session));
+        self.history = (history.len() <= KEPT_HISTORY).then(|| history.clone());
+        Ok(history)
     }
 }
 
@@ -424,11 +446,11 @@ mod tests {
         let mut disk = Disk::new();
         let mut feed = disk.feed(query);
         let mut steady = Client::default();
-        steady.sees(&feed.look(&disk.transcripts, Some(&Start::History)).first);
+        steady.sees(&feed.look(&disk.transcripts, Some(&Start::History)).unwrap().first);
         let mut cut = vec![steady.clone()];
         for what in script {
             disk.happens(*what);
-            let Look { events, .. } = feed.look(&disk.transcripts, None);
+            let Look { events, .. } = feed.look(&disk.transcripts, None).unwrap();
             // A client can be cut between any two events.
             for event in events {
                 steady.sees(&[event]);
@@ -439,7 +461,7 @@ mod tests {
                 for feed in [&mut feed, &mut disk.feed(query)] {
                     let mut client = client.clone();
                     let start = Start::After(client.id.clone());
-                    let first = feed.look(&disk.transcripts, Some(&start)).first;
+                    let first = feed.look(&disk.transcripts, Some(&start)).unwrap().first;
                     client.sees(&first);
                     assert_eq!(client.messages, steady.messages, "after {what:?} of {script:?}, {start:?}: {first:?}");
                 }
@@ -488,10 +510,10 @@ mod tests {
         let mut disk = Disk::new();
         disk.happens(Said);
         let mut client = Client::default();
-        client.sees(&disk.feed("").look(&disk.transcripts, Some(&Start::History)).first);
+        client.sees(&disk.feed("").look(&disk.transcripts, Some(&Start::History)).unwrap().first);
         let mut missed = |disk: &mut Disk, what: &[Happens]| {
             what.iter().for_each(|what| disk.happens(*what));
-            let first = disk.feed("").look(&disk.transcripts, Some(&Start::After(client.id.clone()))).first;
+            let first = disk.feed("").look(&disk.transcripts, Some(&Start::After(client.id.clone()))).unwrap().first;
             let names = first.iter().map(|event| event.without_id()[7..14].to_vec());
             let names: Vec<_> = names.map(|name| String::from_utf8(name).unwrap()).collect();
             client.sees(&first);
@@ -512,7 +534,7 @@ mod tests {
         let mut disk = Disk::new();
         disk.happens(Said);
         let mut client = Client::default();
-        client.sees(&disk.feed("").look(&disk.transcripts, Some(&Start::History)).first);
+        client.sees(&disk.feed("").look(&disk.transcripts, Some(&Start::History)).unwrap().first);
         let start = Start::After(client.id);
         // The same transcript, so that nothing but the seal tells them apart.
         let another_session = FeedKey { session: "agent:main:another".to_owned(), ..disk.key("") };
@@ -522,7 +544,7 @@ mod tests {
             Shown::new(disk.key(""), another_process),
             disk.feed("limit=1"),
         ] {
-            let first = feed.look(&disk.transcripts, Some(&start)).first;
+            let first = feed.look(&disk.transcripts, Some(&start)).unwrap().first;
             assert_eq!(first.len(), 1);
             assert!(first[0].without_id().starts_with(b"event: history\n"));
         }

@@ -3,9 +3,11 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
+    hash::Hash,
+    io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     vec,
 };
 
@@ -14,7 +16,7 @@ use futures_util::{Stream, StreamExt, stream};
 use http_body::{Body, Frame};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
-    task::JoinError,
+    task::spawn_blocking,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -24,6 +26,11 @@ use super::{
     feed::Subscription,
     resume::Start,
 };
+use crate::gateway::store::RowId;
+
+/// The most bytes that are handed on at once. Access is asked for again in between, so that a long
+/// history does not go on after the end of it. (Who gets half an event drops it.)
+const PIECE: usize = 64 * 1024;
 
 /// Every open stream of the gateway, and the feeds that they share.
 pub struct Streams {
@@ -36,8 +43,8 @@ pub struct Streams {
 #[derive(Default)]
 struct Open {
     feeds: HashMap<FeedKey, Weak<Feed>>,
-    /// By canonical key.
-    sessions: HashMap<String, Weak<Session>>,
+    /// By row, and not by key: one session has many keys.
+    sessions: HashMap<RowId, Weak<Session>>,
 }
 
 /// A session that is being streamed, for as long as it is.
@@ -53,25 +60,44 @@ impl Streams {
 
     /// Opens a stream. It begins with what the feed knows now, or with what it knows more than the
     /// client.
-    pub async fn open(&self, key: FeedKey, wish: Wish) -> Result<EventBody, JoinError> {
-        let (feed, session) = {
-            let mut open = self.entries();
-            (open.feed(&key, &self.readers), open.session(&key.session, &self.stop))
-        };
+    pub async fn open(self: &Arc<Self>, key: FeedKey, row: RowId, wish: Wish) -> io::Result<EventBody> {
+        let session = self.session(row);
         let ended = Box::pin(session.killed.clone().cancelled_owned());
-        let Subscription { first, events } = Feed::join(&feed, wish.start).await?;
+        let streams = Arc::clone(self);
+        let feed = spawn_blocking(move || streams.feed(&key)).await?;
+        let Subscription { first, events } = feed.join(wish.start).await?;
         let reading = Reading { feed, _session: session, first: first.into_iter(), events };
         let events = stream::unfold(reading, async |mut reading| Some((reading.next().await?, reading)));
         let bytes = if wish.ids { Event::with_id } else { Event::without_id };
         let bytes = events.map(move |event| bytes(&event));
         let retry = stream::iter([RETRY]);
-        Ok(EventBody { events: retry.chain(bytes).boxed(), ended })
+        Ok(EventBody { events: retry.chain(bytes).boxed(), piece_by_piece: Bytes::new(), ended })
+    }
+
+    /// Whether there are streams of the session.
+    pub fn are_open(&self, row: &RowId) -> bool {
+        self.entries().sessions.get(row).is_some_and(|session| session.strong_count() > 0)
     }
 
     /// Ends the streams of a session: whether there were any.
-    pub fn kill(&self, session: &str) -> bool {
-        let session = self.entries().sessions.remove(session).and_then(|session| session.upgrade());
+    pub fn kill(&self, row: &RowId) -> bool {
+        let session = self.entries().sessions.remove(row).and_then(|session| session.upgrade());
         session.inspect(|session| session.killed.cancel()).is_some()
+    }
+
+    /// The feed with this key, if a stream still holds it, or a new one.
+    fn feed(&self, key: &FeedKey) -> Arc<Feed> {
+        if let Some(feed) = held(&self.entries().feeds, key) {
+            return feed;
+        }
+        // Not under the lock: to start one blocks.
+        let started = Feed::start(key.clone(), self.readers.clone());
+        hold(&mut self.entries().feeds, key.clone(), started)
+    }
+
+    fn session(&self, row: RowId) -> Arc<Session> {
+        let session = Arc::new(Session { killed: self.stop.child_token() });
+        hold(&mut self.entries().sessions, row, session)
     }
 
     fn entries(&self) -> MutexGuard<'_, Open> {
@@ -79,29 +105,18 @@ impl Streams {
     }
 }
 
-impl Open {
-    fn feed(&mut self, key: &FeedKey, readers: &Readers) -> Arc<Feed> {
-        shared(&mut self.feeds, key, || Feed::start(key.clone(), readers.clone()))
-    }
-
-    fn session(&mut self, key: &str, stop: &CancellationToken) -> Arc<Session> {
-        shared(&mut self.sessions, &key.to_owned(), || Arc::new(Session { killed: stop.child_token() }))
-    }
+fn held<K: Eq + Hash, V>(entries: &HashMap<K, Weak<V>>, key: &K) -> Option<Arc<V>> {
+    entries.get(key).and_then(Weak::upgrade)
 }
 
-/// The entry with this key, if somebody still holds it, or a new one.
-fn shared<K: Clone + Eq + std::hash::Hash, V>(
-    entries: &mut HashMap<K, Weak<V>>,
-    key: &K,
-    new: impl FnOnce() -> Arc<V>,
-) -> Arc<V> {
-    if let Some(entry) = entries.get(key).and_then(Weak::upgrade) {
+/// The entry with this key, if somebody still holds it, or else the new one.
+fn hold<K: Eq + Hash, V>(entries: &mut HashMap<K, Weak<V>>, key: K, new: Arc<V>) -> Arc<V> {
+    if let Some(entry) = held(entries, &key) {
         return entry;
     }
     entries.retain(|_, entry| entry.strong_count() > 0);
-    let entry = new();
-    entries.insert(key.clone(), Arc::downgrade(&entry));
-    entry
+    entries.insert(key, Arc::downgrade(&new));
+    new
 }
 
 /// What one stream reads.
@@ -123,7 +138,7 @@ impl Reading {
                 Ok(event) => return Some(event),
                 Err(RecvError::Closed) => return None,
                 Err(RecvError::Lagged(_)) => {
-                    let caught_up = Feed::join(&self.feed, Start::History).await.ok()?;
+                    let caught_up = self.feed.join(Start::History).await.ok()?;
                     self.first = caught_up.first.into_iter();
                     self.events = caught_up.events;
                 }
@@ -135,6 +150,8 @@ impl Reading {
 /// The body of one stream.
 pub struct EventBody {
     events: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
+    /// What is left of the event that is handed on.
+    piece_by_piece: Bytes,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
@@ -146,6 +163,11 @@ impl Body for EventBody {
         if self.ended.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);
         }
-        self.events.poll_next_unpin(cx).map(|event| event.map(|bytes| Ok(Frame::data(bytes))))
+        if self.piece_by_piece.is_empty() {
+            let Some(event) = ready!(self.events.poll_next_unpin(cx)) else { return Poll::Ready(None) };
+            self.piece_by_piece = event;
+        }
+        let length = self.piece_by_piece.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.piece_by_piece.split_to(length)))))
     }
 }

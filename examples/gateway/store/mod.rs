@@ -22,6 +22,6 @@ pub use self::{
     agent::AgentId,
     key::RequestedKey,
     rows::SessionId,
-    select::{Session, Sessions},
+    select::{RowId, Session, Sessions},
     settings::{Agent, Settings},
 };

@@ -26,18 +26,20 @@ impl Sessions {
     /// The session that goes by this key. Reads the disk.
     pub fn find(&self, key: &RequestedKey, settings: &Settings) -> Option<Session> {
         let mut seen = Seen::default();
-        let Found { key, store, row } = self.row(key, settings, &mut seen)?;
+        let found = self.row(key, settings, &mut seen)?;
+        let id = found.row_id();
+        let Found { key, store, row } = found;
         let session = row.session?;
         let directory = store.parent()?;
         let candidates = candidates(directory, &session, row.file.as_deref(), settings, &mut seen);
         let is_there = |path: &&PathBuf| matches!(seen.look(path), Stamp::Found { .. });
         let transcript = candidates.iter().find(is_there).cloned();
-        Some(Session { key: key.key, transcript, session, candidates, seen })
+        Some(Session { key: key.key, row: id, transcript, session, candidates, seen })
     }
 
-    /// Whether there is a row for this key, if only an empty one. Reads the disk.
-    pub fn has_row(&self, key: &RequestedKey, settings: &Settings) -> bool {
-        self.row(key, settings, &mut Seen::default()).is_some()
+    /// The row that goes by this key, if only an empty one. Reads the disk.
+    pub fn find_row(&self, key: &RequestedKey, settings: &Settings) -> Option<RowId> {
+        self.row(key, settings, &mut Seen::default()).map(|found| found.row_id())
     }
 
     fn row(&self, key: &RequestedKey, settings: &Settings, seen: &mut Seen) -> Option<Found> {
@@ -91,6 +93,7 @@ impl Sessions {
 pub struct Session {
     /// The canonical key.
     pub key: String,
+    pub row: RowId,
     pub session: SessionId,
     /// Where the transcript may be, the best place first.
     pub candidates: Vec<PathBuf>,
@@ -100,10 +103,23 @@ pub struct Session {
     pub seen: Seen,
 }
 
+/// Which row of which store: the same for all the keys that find it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RowId {
+    store: PathBuf,
+    key: String,
+}
+
 struct Found {
     key: CanonicalKey,
     store: PathBuf,
     row: Row,
+}
+
+impl Found {
+    fn row_id(&self) -> RowId {
+        RowId { store: self.store.clone(), key: self.row.key.clone() }
+    }
 }
 
 fn freshest<'a>(rows: &'a Rows, names: &[&str], exactly: bool) -> Option<&'a Row> {
@@ -190,7 +206,7 @@ mod tests {
             ("missing", None),
         ]);
         let none = RequestedKey::parse("none").unwrap();
-        assert!(state.sessions.has_row(&none, &state.settings));
+        assert!(state.sessions.find_row(&none, &state.settings).is_some());
     }
 
     #[test]
