@@ -40,6 +40,7 @@ impl StreamReauthLayer {
             max_age: Duration::ZERO,
             check_timeout: Duration::from_secs(5),
             grace: Duration::ZERO,
+            early_close: Duration::ZERO,
         };
         let settings = Settings {
             rules,
@@ -92,6 +93,14 @@ impl StreamReauthLayer {
     #[must_use]
     pub fn with_grace(self, grace: Duration) -> Self {
         self.with(|settings| settings.rules.grace = grace)
+    }
+
+    /// Ends each stream by a random part of `at_most` before its credential expires, so that the
+    /// clients of credentials that expire together do not all come back together; never later. A
+    /// credential loses at most half of what was left of it when the stream began. Default: zero.
+    #[must_use]
+    pub fn with_early_close(self, at_most: Duration) -> Self {
+        self.with(|settings| settings.rules.early_close = at_most)
     }
 
     /// Chooses what the client sees when its access ends. Default: a clean end.

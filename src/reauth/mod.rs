@@ -75,12 +75,17 @@
 //! ```
 
 mod body;
+mod crowd;
 mod end;
+mod follow;
 mod future;
 mod gate;
 mod guard;
 mod layer;
+mod registry;
+mod renew;
 mod revision;
+mod revocations;
 mod service;
 mod sse;
 
@@ -89,6 +94,12 @@ pub use self::{
     end::{AccessEnded, EndReason, Ending},
     future::ResponseFuture,
     layer::StreamReauthLayer,
+    renew::RenewError,
     revision::Revision,
+    revocations::Revocations,
     service::StreamReauthService,
+};
+pub(crate) use self::{
+    crowd::Crowd,
+    registry::{Member, Registry},
 };
