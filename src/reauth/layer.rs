@@ -26,6 +26,7 @@ pub(super) struct Settings {
     pub(super) rules: Rules,
     pub(super) ending: Ending,
     pub(super) comment: Bytes,
+    pub(super) retry: Duration,
     pub(super) missing_access_allowed: bool,
     filter: Option<Arc<Filter>>,
 }
@@ -46,6 +47,7 @@ impl StreamReauthLayer {
             rules,
             ending: Ending::Clean,
             comment: Bytes::from_static(b": keepalive\n\n"),
+            retry: Duration::from_secs(1),
             missing_access_allowed: false,
             filter: None,
         };
@@ -107,6 +109,13 @@ impl StreamReauthLayer {
     #[must_use]
     pub fn with_ending(self, ending: Ending) -> Self {
         self.with(|settings| settings.ending = ending)
+    }
+
+    /// Says in a [last event](Ending::LastEvent) that a client should come back after `retry`, where it
+    /// should come back at all. Default: 1 s.
+    #[must_use]
+    pub fn with_retry(self, retry: Duration) -> Self {
+        self.with(|settings| settings.retry = retry)
     }
 
     /// Writes another comment at a heartbeat than `: keepalive`. Line ends in `text` become spaces.
