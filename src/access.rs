@@ -2,11 +2,10 @@
 
 use std::{
     fmt,
-    future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -15,8 +14,8 @@ use tokio::time::Instant;
 
 use crate::{
     Clock, Denied, Identity, ScopeSet,
-    bearer::{Challenge, Verification, VerifyError},
-    reauth::Revision,
+    bearer::{Challenge, CredentialKey, TokenDigest, Verification, VerifyError},
+    reauth::{Crowd, Member, Registry, RenewError, Revision, Revocations},
     scope::{Granted, Requirement, Resolution, ScopeHierarchy},
 };
 
@@ -31,7 +30,10 @@ pub struct Access(Arc<Shared<dyn Source>>);
 
 struct Shared<S: ?Sized> {
     terms: Mutex<Terms>,
+    /// How often another credential took the place of the first one.
+    renewals: AtomicU64,
     confirmed: Confirmed,
+    cuts: u64,
     source: S,
 }
 
@@ -41,6 +43,17 @@ struct Terms {
     granted: ScopeSet,
     resolution: Option<(Arc<Resolution>, Option<ScopeSet>)>,
     requirement: Requirement,
+    /// The credential that took the place of the first one.
+    renewed: Option<Arc<Renewed>>,
+    /// Whom a renewal has to wake.
+    crowd: Weak<Crowd>,
+}
+
+/// A credential from another request.
+struct Renewed {
+    confirmed: Confirmed,
+    cuts: u64,
+    source: Arc<dyn Source>,
 }
 
 /// As of when the answer at the door holds.
@@ -63,8 +76,13 @@ impl Confirmed {
 pub(crate) trait Source: Send + Sync {
     fn verify(&self) -> Verification;
     fn revision(&self) -> Option<&Revision>;
+    fn key(&self) -> Option<CredentialKey>;
+    /// Where streams of equal keys meet.
+    fn crowds(&self) -> Option<&Arc<Registry<Crowd>>>;
     /// Lets go of the request's buffers.
     fn detach(&self);
+    /// The same source, without a hold on the request's buffers.
+    fn detached(&self) -> Arc<dyn Source>;
     fn policy(&self) -> &Policy;
 }
 
@@ -74,6 +92,7 @@ pub(crate) struct Policy {
     pub(crate) clock: Clock,
     pub(crate) leeway: Duration,
     pub(crate) challenge: Challenge,
+    pub(crate) revocations: Option<Revocations>,
 }
 
 impl Policy {
@@ -89,12 +108,22 @@ impl Policy {
         end.duration_since(self.clock.now()).unwrap_or_default()
     }
 
-    /// An identity whose credential has expired is none.
+    /// An identity whose credential has expired or is revoked is none.
     pub(crate) fn admit(&self, identity: Identity) -> Result<Identity, VerifyError> {
         match identity.expires_at() {
             Some(expires_at) if self.is_expired(expires_at) => Err(VerifyError::Expired),
+            _ if self.denies(&identity) => Err(VerifyError::Rejected),
             _ => Ok(identity),
         }
+    }
+
+    /// How often everything was revoked.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.revocations.as_ref().map_or(0, Revocations::cuts)
+    }
+
+    fn denies(&self, identity: &Identity) -> bool {
+        self.revocations.as_ref().is_some_and(|revocations| revocations.denies(identity))
     }
 }
 
@@ -111,13 +140,27 @@ impl Access {
     /// a source of your own in the place of [`BearerAuthLayer`](crate::BearerAuthLayer).
     #[must_use]
     pub fn with_recheck(identity: Identity, recheck: impl Fn() -> Verification + Send + Sync + 'static) -> Self {
-        Self::from_source(identity, Confirmed::by(None), FnSource { recheck, policy: Policy::default() })
+        let source = FnSource { recheck: Arc::new(recheck), policy: Arc::default() };
+        Self::from_source(identity, Confirmed::by(None), 0, source)
     }
 
-    pub(crate) fn from_source(identity: Identity, confirmed: Confirmed, source: impl Source + 'static) -> Self {
+    /// `cuts` was read before the question was put, as `confirmed` was.
+    pub(crate) fn from_source(
+        identity: Identity,
+        confirmed: Confirmed,
+        cuts: u64,
+        source: impl Source + 'static,
+    ) -> Self {
         let granted = identity.scopes().cloned().unwrap_or_default();
-        let terms = Terms { identity, granted, resolution: None, requirement: Requirement::default() };
-        Self(Arc::new(Shared { terms: Mutex::new(terms), confirmed, source }))
+        let terms = Terms {
+            identity,
+            granted,
+            resolution: None,
+            requirement: Requirement::default(),
+            renewed: None,
+            crowd: Weak::new(),
+        };
+        Self(Arc::new(Shared { terms: Mutex::new(terms), renewals: AtomicU64::new(0), confirmed, cuts, source }))
     }
 
     /// Who is calling.
@@ -157,22 +200,67 @@ impl Access {
     pub fn require(&self, requirement: impl Into<Requirement>) -> Result<(), Denied> {
         let mut terms = self.terms();
         terms.requirement = std::mem::take(&mut terms.requirement).and(requirement.into());
-        terms.check()
+        terms.check(&terms.granted)
     }
 
-    /// Asks everything again.
-    pub(crate) fn ask(&self) -> Asking {
-        // A verifier that panics must end one stream, not the connection that carries it.
-        let verification = catch_unwind(AssertUnwindSafe(|| self.0.source.verify())).ok();
-        Asking { access: self.clone(), verification }
+    /// Goes by the credential of `fresh` from now on, in the place of the one that opened the stream,
+    /// so that a stream outlives a token that is renewed: `fresh` is the access of a later request of
+    /// the same caller, which came through the door.
+    ///
+    /// The stream ends at the fresh credential's expiry, and when that is revoked; what becomes of the
+    /// old one no longer matters. Scopes are resolved for it as they were for the stream's own request,
+    /// and must be enough for what that required.
+    ///
+    /// # Errors
+    ///
+    /// See [`RenewError`]; all then stays as it was.
+    pub fn renew(&self, fresh: &Self) -> Result<(), RenewError> {
+        let (identity, renewed) = {
+            let terms = fresh.terms();
+            (terms.identity.clone(), terms.renewed.clone())
+        };
+        let renewed = renewed.unwrap_or_else(|| {
+            Arc::new(Renewed { confirmed: fresh.0.confirmed, cuts: fresh.0.cuts, source: fresh.0.source.detached() })
+        });
+        let policy = renewed.source.policy();
+        if policy.cuts() != renewed.cuts {
+            return Err(RenewError::Denied(Denied::Rejected));
+        }
+        let identity = policy.admit(identity).map_err(|error| RenewError::Denied(error.into()))?;
+
+        let mut terms = self.terms();
+        if identity.subject() != terms.identity.subject() {
+            return Err(RenewError::OtherSubject);
+        }
+        if age(&identity) < age(&terms.identity) {
+            return Err(RenewError::Older);
+        }
+        let granted = terms.resolve(&identity);
+        terms.check(&granted).map_err(RenewError::Denied)?;
+        (terms.identity, terms.granted, terms.renewed) = (identity, granted, Some(renewed));
+        self.0.renewals.fetch_add(1, Ordering::Release);
+        let crowd = std::mem::take(&mut terms.crowd).upgrade();
+        drop(terms);
+        if let Some(crowd) = crowd {
+            crowd.wake();
+        }
+        Ok(())
     }
 
-    pub(crate) fn revision(&self) -> Option<&Revision> {
-        self.0.source.revision()
-    }
-
-    pub(crate) fn confirmed(&self) -> Confirmed {
-        self.0.confirmed
+    /// For a stream that starts: the credential that it goes by, and the crowd of those that go by the
+    /// same one. Registered before anything is looked at, so that nothing is missed.
+    pub(crate) fn join(&self) -> (Held, Member<Crowd>) {
+        let mut terms = self.terms();
+        let renewals = self.0.renewals.load(Ordering::Acquire);
+        let held = Held { access: self.clone(), renewed: terms.renewed.clone(), renewals };
+        let crowd = || Crowd::new(terms.identity.clone());
+        let crowd = match (held.source().crowds(), terms.crowd.upgrade()) {
+            (Some(crowds), _) => crowds.join(self.question(&held), crowd),
+            (None, Some(crowd)) => Member::alone(crowd),
+            (None, None) => Member::alone(Arc::new(crowd())),
+        };
+        terms.crowd = Arc::downgrade(crowd.value());
+        (held, crowd)
     }
 
     pub(crate) fn policy(&self) -> &Policy {
@@ -188,28 +276,48 @@ impl Access {
         self.0.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a fresh answer of the verifier means for this access.
-    fn settle(&self, answer: Result<Identity, VerifyError>) -> Answer {
-        let identity = match answer.and_then(|identity| self.policy().admit(identity)) {
+    /// By which equal questions are known. Without a key it is one for the streams of this access, told
+    /// apart by where that lies in memory, which is nobody else's while one of them is open.
+    fn question(&self, held: &Held) -> TokenDigest {
+        held.key().map_or_else(
+            || {
+                let mut name = [0; 32];
+                name[..8].copy_from_slice(&(Arc::as_ptr(&self.0).addr() as u64).to_ne_bytes());
+                name[8..16].copy_from_slice(&held.renewals.to_ne_bytes());
+                TokenDigest::from_bytes(name)
+            },
+            |key| key.question(),
+        )
+    }
+
+    /// What a fresh answer of the verifier about `held` means for this access.
+    pub(crate) fn settle(&self, held: &Held, answer: Result<Identity, VerifyError>) -> Answer {
+        let identity = answer.and_then(|identity| held.policy().admit(identity));
+        let mut terms = self.terms();
+        if !held.is_current(self) {
+            return Answer::Outdated;
+        }
+        let identity = match identity {
             Ok(identity) => identity,
             Err(error) => return Answer::Denied(error.into()),
         };
-        let mut terms = self.terms();
         // A token that now belongs to somebody else does not open what it opened for the first one.
         if identity.subject() != terms.identity.subject() {
             return Answer::Denied(Denied::Rejected);
         }
-        terms.granted = match &terms.resolution {
-            None => identity.scopes().cloned().unwrap_or_default(),
-            Some((resolution, declared)) => resolution.resolve(&identity, declared.as_ref()),
-        };
+        terms.granted = terms.resolve(&identity);
         let expires_at = identity.expires_at();
         terms.identity = identity;
-        match terms.check() {
+        match terms.check(&terms.granted) {
             Ok(()) => Answer::Confirmed { expires_at },
             Err(denied) => Answer::Denied(denied),
         }
     }
+}
+
+/// By which the newer of two credentials is told: one that never expires outlives all others.
+fn age(identity: &Identity) -> impl PartialOrd + use<> {
+    (identity.expires_at().is_none(), identity.expires_at(), identity.issued_at())
 }
 
 impl Terms {
@@ -217,12 +325,74 @@ impl Terms {
         self.resolution.as_ref().map(|(resolution, _)| resolution.hierarchy())
     }
 
-    fn check(&self) -> Result<(), Denied> {
-        if self.hierarchy().unwrap_or(&ScopeHierarchy::NONE).satisfies(&self.granted, &self.requirement) {
+    fn resolve(&self, identity: &Identity) -> ScopeSet {
+        match &self.resolution {
+            None => identity.scopes().cloned().unwrap_or_default(),
+            Some((resolution, declared)) => resolution.resolve(identity, declared.as_ref()),
+        }
+    }
+
+    fn check(&self, granted: &ScopeSet) -> Result<(), Denied> {
+        if self.hierarchy().unwrap_or(&ScopeHierarchy::NONE).satisfies(granted, &self.requirement) {
             Ok(())
         } else {
             Err(Denied::InsufficientScope { required: self.requirement.clone() })
         }
+    }
+}
+
+/// The credential that a stream goes by: that of its own request, or the one that it was renewed with.
+pub(crate) struct Held {
+    access: Access,
+    renewed: Option<Arc<Renewed>>,
+    renewals: u64,
+}
+
+/// What a question was answered with.
+pub(crate) enum Answer {
+    Confirmed {
+        expires_at: Option<SystemTime>,
+    },
+    Denied(Denied),
+    Panicked,
+    /// It was about a credential that the stream goes by no longer.
+    Outdated,
+}
+
+impl Held {
+    pub(crate) fn verify(&self) -> Verification {
+        self.source().verify()
+    }
+
+    pub(crate) fn revision(&self) -> Option<&Revision> {
+        self.source().revision()
+    }
+
+    pub(crate) fn key(&self) -> Option<CredentialKey> {
+        self.source().key()
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        self.source().policy()
+    }
+
+    pub(crate) fn confirmed(&self) -> Confirmed {
+        self.renewed.as_ref().map_or(self.access.0.confirmed, |renewed| renewed.confirmed)
+    }
+
+    /// Whether everything, or this, was revoked since the door.
+    pub(crate) fn is_revoked(&self, identity: &Identity) -> bool {
+        let cuts = self.renewed.as_ref().map_or(self.access.0.cuts, |renewed| renewed.cuts);
+        self.policy().cuts() != cuts || self.policy().denies(identity)
+    }
+
+    /// Whether `access` still goes by it.
+    pub(crate) fn is_current(&self, access: &Access) -> bool {
+        access.0.renewals.load(Ordering::Acquire) == self.renewals
+    }
+
+    fn source(&self) -> &dyn Source {
+        self.renewed.as_ref().map_or(&self.access.0.source, |renewed| &*renewed.source)
     }
 }
 
@@ -242,41 +412,12 @@ impl fmt::Debug for Access {
     }
 }
 
-/// A question that was put again.
-pub(crate) struct Asking {
-    access: Access,
-    /// `None` once the verifier panicked.
-    verification: Option<Verification>,
-}
-
-/// What the question was answered with.
-pub(crate) enum Answer {
-    Confirmed { expires_at: Option<SystemTime> },
-    Denied(Denied),
-    Panicked,
-}
-
-impl Future for Asking {
-    type Output = Answer;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        let Some(verification) = &mut self.verification else { return Poll::Ready(Answer::Panicked) };
-        match catch_unwind(AssertUnwindSafe(|| Pin::new(verification).poll(cx))) {
-            Err(_) => Poll::Ready(Answer::Panicked),
-            Ok(answer) => {
-                let answer = ready!(answer);
-                Poll::Ready(catch_unwind(AssertUnwindSafe(|| self.access.settle(answer))).unwrap_or(Answer::Panicked))
-            }
-        }
-    }
-}
-
 struct FnSource<F> {
-    recheck: F,
-    policy: Policy,
+    recheck: Arc<F>,
+    policy: Arc<Policy>,
 }
 
-impl<F: Fn() -> Verification + Send + Sync> Source for FnSource<F> {
+impl<F: Fn() -> Verification + Send + Sync + 'static> Source for FnSource<F> {
     fn verify(&self) -> Verification {
         (self.recheck)()
     }
@@ -285,7 +426,19 @@ impl<F: Fn() -> Verification + Send + Sync> Source for FnSource<F> {
         None
     }
 
+    fn key(&self) -> Option<CredentialKey> {
+        None
+    }
+
+    fn crowds(&self) -> Option<&Arc<Registry<Crowd>>> {
+        None
+    }
+
     fn detach(&self) {}
+
+    fn detached(&self) -> Arc<dyn Source> {
+        Arc::new(Self { recheck: Arc::clone(&self.recheck), policy: Arc::clone(&self.policy) })
+    }
 
     fn policy(&self) -> &Policy {
         &self.policy

@@ -17,6 +17,7 @@ struct Inner {
     method: AuthMethod,
     credential_id: Option<Arc<str>>,
     scopes: Option<ScopeSet>,
+    issued_at: Option<SystemTime>,
     expires_at: Option<SystemTime>,
     claims: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -47,6 +48,7 @@ impl Identity {
             method,
             credential_id: None,
             scopes: None,
+            issued_at: None,
             expires_at: None,
             claims: None,
         }))
@@ -71,6 +73,13 @@ impl Identity {
     #[must_use]
     pub fn with_scopes(mut self, scopes: impl Into<ScopeSet>) -> Self {
         Arc::make_mut(&mut self.0).scopes = Some(scopes.into());
+        self
+    }
+
+    /// When the credential was issued, in wall-clock time: the `iat` claim of RFC 7519 section 4.1.6.
+    #[must_use]
+    pub fn with_issued_at(mut self, issued_at: SystemTime) -> Self {
+        Arc::make_mut(&mut self.0).issued_at = Some(issued_at);
         self
     }
 
@@ -112,6 +121,12 @@ impl Identity {
         self.0.scopes.as_ref()
     }
 
+    /// When the credential was issued, if it says so.
+    #[must_use]
+    pub fn issued_at(&self) -> Option<SystemTime> {
+        self.0.issued_at
+    }
+
     /// When the credential expires, if it does.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
@@ -123,6 +138,22 @@ impl Identity {
     pub fn claims<T: 'static>(&self) -> Option<&T> {
         self.0.claims.as_ref()?.downcast_ref()
     }
+
+    /// Whether the two say the same. Claims are the same only when they are shared.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        let Inner { subject, method, credential_id, scopes, issued_at, expires_at, claims } = &*self.0;
+        let same_claims = match (claims, &other.0.claims) {
+            (Some(own), Some(theirs)) => Arc::ptr_eq(own, theirs),
+            (own, theirs) => own.is_none() && theirs.is_none(),
+        };
+        *subject == other.0.subject
+            && *method == other.0.method
+            && *credential_id == other.0.credential_id
+            && *scopes == other.0.scopes
+            && *issued_at == other.0.issued_at
+            && *expires_at == other.0.expires_at
+            && same_claims
+    }
 }
 
 impl fmt::Debug for Identity {
@@ -133,6 +164,7 @@ impl fmt::Debug for Identity {
             .field("method", &self.0.method)
             .field("credential_id", &self.0.credential_id)
             .field("scopes", &self.0.scopes)
+            .field("issued_at", &self.0.issued_at)
             .field("expires_at", &self.0.expires_at)
             .finish_non_exhaustive()
     }

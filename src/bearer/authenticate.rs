@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, Request, header::AUTHORIZATION};
 
-use super::{BearerToken, Verification, VerifyToken};
+use super::{BearerToken, CredentialKey, Verification, VerifyToken};
 use crate::{Denied, reauth::Revision};
 
 /// What a request presents, and whether that is good: two questions, asked apart.
@@ -38,6 +38,17 @@ pub trait Authenticate: Send + Sync + 'static {
 
     /// What moves whenever an earlier answer may have changed, if that can be told.
     fn revision(&self) -> Option<&Revision> {
+        None
+    }
+
+    /// What tells the credential from others, if anything does. Streams of equal keys share one
+    /// question, and a revision that moves for one credential wakes its streams alone. Without a key a
+    /// stream asks for itself, at every move.
+    ///
+    /// Two credentials may have the same key only if [`verify_again`](Self::verify_again) answers the
+    /// same for both.
+    fn key(&self, credential: &Self::Credential) -> Option<CredentialKey> {
+        let _ = credential;
         None
     }
 
@@ -121,6 +132,10 @@ impl Authenticate for Bearer {
 
     fn revision(&self) -> Option<&Revision> {
         self.verifier.revision()
+    }
+
+    fn key(&self, token: &BearerToken) -> Option<CredentialKey> {
+        Some(CredentialKey::new(token.digest()))
     }
 
     fn detach(&self, token: &BearerToken) -> BearerToken {

@@ -1,11 +1,16 @@
 //! The layer of the first question.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
 use super::{Auth, Authenticate, Bearer, Challenge, TokenSyntax, VerifyToken};
-use crate::{Clock, access::Policy, respond::EmptyBody};
+use crate::{
+    Clock,
+    access::Policy,
+    reauth::{Crowd, Registry, Revocations},
+    respond::EmptyBody,
+};
 
 /// Asks for a bearer token (RFC 6750) and who it belongs to.
 pub type BearerAuthLayer<R = EmptyBody> = AuthLayer<Bearer, R>;
@@ -14,10 +19,10 @@ pub type BearerAuthLayer<R = EmptyBody> = AuthLayer<Bearer, R>;
 /// request's extensions.
 ///
 /// For bearer tokens, use it by its name [`BearerAuthLayer`].
-#[derive(Debug)]
 pub struct AuthLayer<A, R = EmptyBody> {
     authenticator: Arc<A>,
     policy: Policy,
+    crowds: Arc<Registry<Crowd>>,
     respond: R,
 }
 
@@ -42,7 +47,12 @@ impl<A: Authenticate> AuthLayer<A> {
     /// Accepts the credentials that `authenticator` takes from requests and verifies.
     #[must_use]
     pub fn from_authenticator(authenticator: A) -> Self {
-        Self { authenticator: Arc::new(authenticator), policy: Policy::default(), respond: EmptyBody }
+        Self {
+            authenticator: Arc::new(authenticator),
+            policy: Policy::default(),
+            crowds: Arc::default(),
+            respond: EmptyBody,
+        }
     }
 }
 
@@ -69,10 +79,20 @@ impl<A, R> AuthLayer<A, R> {
         self
     }
 
+    /// Refuses what `revocations` says is revoked, and ends its open streams.
+    #[must_use]
+    pub fn with_revocations(mut self, revocations: &Revocations) -> Self {
+        // Not those of the layer that this one is a clone of, which may know other revocations.
+        self.crowds = Arc::default();
+        revocations.guard(&self.crowds);
+        self.policy.revocations = Some(revocations.clone());
+        self
+    }
+
     /// Answers refusals by `respond`, for instance a closure `Fn(&Denied) -> Response<B>`.
     #[must_use]
     pub fn with_response<T>(self, respond: T) -> AuthLayer<A, T> {
-        AuthLayer { authenticator: self.authenticator, policy: self.policy, respond }
+        AuthLayer { authenticator: self.authenticator, policy: self.policy, crowds: self.crowds, respond }
     }
 }
 
@@ -81,6 +101,7 @@ impl<A, R: Clone> Clone for AuthLayer<A, R> {
         Self {
             authenticator: Arc::clone(&self.authenticator),
             policy: self.policy.clone(),
+            crowds: Arc::clone(&self.crowds),
             respond: self.respond.clone(),
         }
     }
@@ -90,6 +111,21 @@ impl<S, A, R: Clone> Layer<S> for AuthLayer<A, R> {
     type Service = Auth<S, A, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Auth::new(inner, Arc::clone(&self.authenticator), self.policy.clone(), self.respond.clone())
+        Auth::new(
+            inner,
+            Arc::clone(&self.authenticator),
+            self.policy.clone(),
+            Arc::clone(&self.crowds),
+            self.respond.clone(),
+        )
+    }
+}
+
+impl<A: fmt::Debug, R> fmt::Debug for AuthLayer<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthLayer")
+            .field("authenticator", &self.authenticator)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
     }
 }

@@ -53,6 +53,7 @@
 mod authenticate;
 mod challenge;
 mod future;
+mod key;
 mod layer;
 mod service;
 mod static_token;
@@ -64,6 +65,7 @@ pub use self::{
     authenticate::{Authenticate, Bearer, TokenSyntax},
     challenge::{Challenge, InvalidParameter},
     future::ResponseFuture,
+    key::CredentialKey,
     layer::{AuthLayer, BearerAuthLayer},
     service::Auth,
     static_token::StaticToken,

@@ -9,11 +9,11 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{Authenticate, ResponseFuture, Verification, VerifyError};
+use super::{Authenticate, CredentialKey, ResponseFuture, Verification, VerifyError};
 use crate::{
     Access, Denied, Identity,
     access::{Confirmed, Policy, Source},
-    reauth::Revision,
+    reauth::{Crowd, Registry, Revision},
     respond::{Respond, refuse},
 };
 
@@ -28,6 +28,8 @@ pub struct Auth<S, A, R> {
 pub(super) struct Door<A> {
     authenticator: Arc<A>,
     policy: Policy,
+    /// The open streams by credential: shared by all doors of one layer.
+    crowds: Arc<Registry<Crowd>>,
 }
 
 /// A credential on its way in: presented, not yet verified.
@@ -35,11 +37,18 @@ pub(super) struct Caller<A: Authenticate> {
     pub(super) door: Arc<Door<A>>,
     credential: A::Credential,
     confirmed: Confirmed,
+    cuts: u64,
 }
 
 impl<S, A, R> Auth<S, A, R> {
-    pub(super) fn new(inner: S, authenticator: Arc<A>, policy: Policy, respond: R) -> Self {
-        Self { inner, door: Arc::new(Door { authenticator, policy }), respond }
+    pub(super) fn new(
+        inner: S,
+        authenticator: Arc<A>,
+        policy: Policy,
+        crowds: Arc<Registry<Crowd>>,
+        respond: R,
+    ) -> Self {
+        Self { inner, door: Arc::new(Door { authenticator, policy, crowds }), respond }
     }
 }
 
@@ -81,8 +90,9 @@ impl<A: Authenticate> Door<A> {
     fn meet<B>(self: &Arc<Self>, request: &Request<B>) -> Result<(Caller<A>, Verification), Denied> {
         let credential = self.authenticator.present(request)?;
         let confirmed = Confirmed::by(self.authenticator.revision());
+        let cuts = self.policy.cuts();
         let verification = self.authenticator.verify(&credential);
-        Ok((Caller { door: Arc::clone(self), credential, confirmed }, verification))
+        Ok((Caller { door: Arc::clone(self), credential, confirmed, cuts }, verification))
     }
 
     pub(super) fn refuse<B>(&self, denied: Denied, respond: &impl Respond<B>) -> Response<B> {
@@ -99,7 +109,7 @@ impl<A: Authenticate> Caller<A> {
     ) -> Result<(), Denied> {
         let identity = self.door.policy.admit(answer?)?;
         let source = Kept { door: self.door, credential: Mutex::new(self.credential) };
-        request.extensions_mut().insert(Access::from_source(identity, self.confirmed, source));
+        request.extensions_mut().insert(Access::from_source(identity, self.confirmed, self.cuts, source));
         Ok(())
     }
 }
@@ -125,9 +135,22 @@ impl<A: Authenticate> Source for Kept<A> {
         self.door.authenticator.revision()
     }
 
+    fn key(&self) -> Option<CredentialKey> {
+        self.door.authenticator.key(&self.credential())
+    }
+
+    fn crowds(&self) -> Option<&Arc<Registry<Crowd>>> {
+        Some(&self.door.crowds)
+    }
+
     fn detach(&self) {
         let detached = self.door.authenticator.detach(&self.credential());
         *self.credential.lock().unwrap_or_else(PoisonError::into_inner) = detached;
+    }
+
+    fn detached(&self) -> Arc<dyn Source> {
+        let credential = self.door.authenticator.detach(&self.credential());
+        Arc::new(Self { door: Arc::clone(&self.door), credential: Mutex::new(credential) })
     }
 
     fn policy(&self) -> &Policy {

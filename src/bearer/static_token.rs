@@ -47,8 +47,10 @@ impl StaticToken {
         let digest = TokenDigest::of(secret);
         let identity = self.0.current.load().identity.clone();
         // First the secret, then the revision: whoever sees the new revision sees the new secret.
-        self.0.current.store(Arc::new(Known { digest, identity }));
-        self.0.revision.bump();
+        let old = self.0.current.swap(Arc::new(Known { digest, identity }));
+        if old.digest != digest {
+            self.0.revision.bump_for([old.digest, digest]);
+        }
     }
 
     fn from_known(known: Known) -> Self {

@@ -61,17 +61,29 @@ impl Tokens {
     pub fn replace(&self, tokens: impl IntoIterator<Item = Token>) -> Result<(), DuplicateToken> {
         let mut known = HashMap::new();
         let mut ids = HashSet::new();
+        let old = self.0.known.load();
         for Token { digest, identity } in tokens {
             let id = identity.credential_id().unwrap_or_default().to_owned();
+            // What has not changed stays in memory where it is.
+            let identity = old.get(&digest).filter(|old| old.is_same_as(&identity)).cloned().unwrap_or(identity);
             if !ids.insert(id.clone()) || known.insert(digest, identity).is_some() {
                 return Err(DuplicateToken { id });
             }
         }
+        let new = Arc::new(known);
         // First the set, then the revision: whoever sees the new revision sees the new set.
-        self.0.known.store(Arc::new(known));
-        self.0.revision.bump();
+        let old = self.0.known.swap(Arc::clone(&new));
+        self.0.revision.bump_for(changed(&old, &new));
         Ok(())
     }
+}
+
+/// The tokens that one set has and the other has not, or not with the same identity.
+fn changed(old: &HashMap<TokenDigest, Identity>, new: &HashMap<TokenDigest, Identity>) -> Vec<TokenDigest> {
+    let is_same = |digest, identity: &Identity| new.get(digest).is_some_and(|new| new.is_same_as(identity));
+    let gone = old.iter().filter(|(digest, identity)| !is_same(*digest, identity)).map(|(digest, _)| *digest);
+    let added = new.keys().filter(|digest| !old.contains_key(*digest)).copied();
+    gone.chain(added).collect()
 }
 
 impl VerifyToken for Tokens {

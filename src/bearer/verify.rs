@@ -27,6 +27,10 @@ pub trait VerifyToken: Send + Sync + 'static {
     ///
     /// With it a frame of a stream costs an atomic load instead of a verification, and a revocation
     /// reaches idle streams at once.
+    ///
+    /// A verifier that asks another one may show that one's revision, as long as it hands on the token
+    /// as it was presented: a move can concern one token, by its digest. If it hands on another token,
+    /// it shows a revision of its own.
     fn revision(&self) -> Option<&Revision> {
         None
     }

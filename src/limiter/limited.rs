@@ -11,7 +11,7 @@ use http::{Extensions, HeaderMap, Request};
 use super::FailureLimiter;
 use crate::{
     Clock, Denied, Identity,
-    bearer::{Authenticate, Verification, VerifyError},
+    bearer::{Authenticate, CredentialKey, Verification, VerifyError},
     reauth::Revision,
 };
 
@@ -95,6 +95,11 @@ impl<A: Authenticate> Authenticate for Limited<A> {
 
     fn revision(&self) -> Option<&Revision> {
         self.revision.as_ref()
+    }
+
+    // A client that is locked out is answered otherwise than another with the same credential.
+    fn key(&self, attempt: &Self::Credential) -> Option<CredentialKey> {
+        self.inner.key(&attempt.credential).map(|key| key.and(attempt.client.to_string()))
     }
 
     fn detach(&self, attempt: &Self::Credential) -> Self::Credential {

@@ -104,7 +104,7 @@ where
             if let Verdict::Ended(reason) = watch.guard.as_mut().look(cx) {
                 this.inner.set(None);
                 *watch.waiting = None;
-                *watch.last = Last::of(reason, &watch.settings.ending, *watch.format);
+                *watch.last = Last::of(reason, watch.settings, *watch.format);
                 continue;
             }
 
@@ -172,10 +172,10 @@ where
 }
 
 impl Last {
-    fn of(reason: EndReason, ending: &Ending, format: Format) -> Self {
-        match (ending, format) {
+    fn of(reason: EndReason, settings: &Settings, format: Format) -> Self {
+        match (&settings.ending, format) {
             (Ending::LastEvent | Ending::LastBytes(_), _) if format.is_mid_event() => Self::Nothing,
-            (Ending::LastEvent, Format::Events(_)) => Self::Frame(Frame::data(last_event(reason))),
+            (Ending::LastEvent, Format::Events(_)) => Self::Frame(Frame::data(last_event(reason, settings.retry))),
             (Ending::LastBytes(write), Format::Events(_) | Format::Other) => Self::Frame(Frame::data(write(reason))),
             (Ending::Clean | Ending::LastEvent | Ending::LastBytes(_), _) => Self::Nothing,
             (Ending::Abort, _) => Self::Abort { reason, turn_passed: false },

@@ -1,6 +1,6 @@
 //! Why a stream ended, and how that is said.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -19,7 +19,8 @@ pub enum EndReason {
     Disconnected,
     /// The credential reached its expiry.
     Expired,
-    /// The verifier rejects the credential now.
+    /// The credential was revoked: its verifier rejects it now, or
+    /// [`Revocations`](super::Revocations) does.
     Revoked,
     /// The caller no longer has the scopes that the route requires.
     ScopeLost,
@@ -120,8 +121,8 @@ pub enum Ending {
     #[default]
     Clean,
     /// A last server-sent event named `reauth`, whose `data` is
-    /// `{"reason":"expired","reconnect":false}`, with a `retry` of a second where to reconnect is
-    /// sensible. It is left out in the middle of another event and in a response that is not an event stream.
+    /// `{"reason":"expired","reconnect":false}`, with the
+    /// [`retry`](super::StreamReauthLayer::with_retry) time where to reconnect is sensible. It is left out in the middle of another event and in a response that is not an event stream.
     LastEvent,
     /// Last bytes of your own, by reason, where an end is otherwise clean. They are left out in the
     /// middle of an event of an event stream, and under a `Content-Encoding`.
@@ -155,9 +156,9 @@ impl fmt::Debug for Ending {
 }
 
 /// The last event. It always has `data`: an event without is dropped by every browser.
-pub(super) fn last_event(reason: EndReason) -> Bytes {
+pub(super) fn last_event(reason: EndReason, retry: Duration) -> Bytes {
     let reconnect = reason.is_transient();
-    let retry = if reconnect { "retry: 1000\n" } else { "" };
+    let retry = if reconnect { format!("retry: {}\n", retry.as_millis()) } else { String::new() };
     format!("event: reauth\n{retry}data: {{\"reason\":\"{}\",\"reconnect\":{reconnect}}}\n\n", reason.as_str()).into()
 }
 

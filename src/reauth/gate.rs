@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::access::Confirmed;
+use super::crowd::{Asked, Need};
 
 /// What a stream's gate goes by.
 #[derive(Clone, Debug)]
@@ -18,6 +18,20 @@ pub(super) struct Rules {
     pub(super) max_age: Duration,
     pub(super) check_timeout: Duration,
     pub(super) grace: Duration,
+    /// By how much a stream may end before its expiry, at most.
+    pub(super) early_close: Duration,
+}
+
+/// As of when access is confirmed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    pub(super) at: Instant,
+    /// Where the revision stood; `None` for a verifier that has none.
+    pub(super) revision: Option<u64>,
+    /// How long the credential is good for.
+    pub(super) time_left: Option<Duration>,
+    /// How many questions were put by then.
+    pub(super) put: u64,
 }
 
 /// The gate of one stream.
@@ -32,11 +46,20 @@ pub(super) struct Gate {
     /// Where the revision stood when it was; `None` for a verifier that has none.
     confirmed_revision: Option<u64>,
     expires_at: Option<Instant>,
+    /// By how much this stream ends before its expiry.
+    early: Duration,
     next_beat: Option<Instant>,
     question: Option<Question>,
     grace: Option<Grace>,
     frame: Waiting,
     comment_due: bool,
+    /// The last question that this stream heard the answer to, or waits for.
+    heard: u64,
+    /// How many had been put when the last heartbeat was due, and when the frame that waits was ready.
+    put_by_beat: u64,
+    put_by_frame: u64,
+    /// Another stream's question was answered with a denial.
+    was_told: bool,
 }
 
 /// A question that is not answered yet.
@@ -84,24 +107,43 @@ pub(super) enum Next {
 }
 
 impl Gate {
-    /// The gate of a stream that begins now, its access `confirmed` at the door.
-    pub(super) fn new(rules: Rules, now: Instant, confirmed: Confirmed, time_left: Option<Duration>) -> Self {
+    /// The gate of a stream that begins now, its access confirmed at the door.
+    pub(super) fn new(rules: Rules, now: Instant, standing: Standing) -> Self {
         let next_beat = rules.next_beat(now);
-        let (confirmed_at, confirmed_revision) = match confirmed {
-            Confirmed::AtRevision(revision) => (now, Some(revision)),
-            Confirmed::AtTime(time) => (time, None),
-        };
-        Self {
+        let mut gate = Self {
             rules,
-            confirmed_at,
-            confirmed_revision,
-            expires_at: time_left.map(|left| at(now, left)),
+            confirmed_at: standing.at,
+            confirmed_revision: standing.revision,
+            expires_at: None,
+            early: Duration::ZERO,
             next_beat,
             question: None,
             grace: None,
             frame: Waiting::None,
             comment_due: false,
-        }
+            heard: 0,
+            put_by_beat: 0,
+            put_by_frame: 0,
+            was_told: false,
+        };
+        gate.renewed(now, standing);
+        gate
+    }
+
+    /// The stream goes by another credential from now on. What was asked about the old one is void.
+    pub(super) fn renewed(&mut self, now: Instant, standing: Standing) {
+        self.confirmed_at = standing.at;
+        self.confirmed_revision = standing.revision;
+        // A short-lived credential loses at most half of what is left of it.
+        let early = self.rules.early_close.min(FAR).mul_f64(random_unit());
+        self.early = standing.time_left.map_or(Duration::ZERO, |left| early.min(left / 2));
+        self.expires_at = self.expiry(now, standing.time_left);
+        self.question = None;
+        self.grace = None;
+        self.heard = standing.put;
+        self.put_by_beat = standing.put;
+        self.put_by_frame = standing.put;
+        self.was_told = false;
     }
 
     /// Says what to do at `now`, with the revision standing at `revision`.
@@ -113,12 +155,16 @@ impl Gate {
             return if now >= self.answer_due(question) { Next::GiveUp } else { Next::AwaitAnswer };
         }
         if let Some(grace) = &self.grace {
-            return if now >= grace.retry_at || revision != grace.revision { Next::Ask } else { Next::Rest };
+            return if now >= grace.retry_at || revision != grace.revision || self.was_told {
+                Next::Ask
+            } else {
+                Next::Rest
+            };
         }
-        let beat_due = self.next_beat.is_some_and(|at| at <= now);
+        let beat_due = self.is_beat_due(now);
         let moved = revision != self.confirmed_revision;
         let frame_waits = self.frame == Waiting::ForAnswer && !self.is_fresh(now, revision);
-        if beat_due || moved || frame_waits { Next::Ask } else { Next::Rest }
+        if beat_due || moved || frame_waits || self.was_told { Next::Ask } else { Next::Rest }
     }
 
     /// Whether [`next`](Self::next) is [`Rest`](Next::Rest) at any time before [`deadline`](Self::deadline).
@@ -126,6 +172,7 @@ impl Gate {
         self.question.is_none()
             && self.grace.is_none()
             && self.frame == Waiting::None
+            && !self.was_told
             && revision == self.confirmed_revision
     }
 
@@ -144,14 +191,29 @@ impl Gate {
         next.into_iter().chain(self.expires_at).min()
     }
 
-    /// The question is put. `revision` was read before.
-    pub(super) fn asked(&mut self, now: Instant, revision: Option<u64>) {
-        let is_beat = self.next_beat.is_some_and(|at| at <= now);
+    /// What an answer must be to count, when it is time to ask.
+    pub(super) fn need(&self, now: Instant, revision: Option<u64>) -> Need {
+        let beat = if self.is_beat_due(now) { self.put_by_beat } else { 0 };
+        let frame = if self.frame == Waiting::ForAnswer { self.put_by_frame } else { 0 };
+        Need { now, revision, after: self.heard.max(beat).max(frame), timeout: self.rules.check_timeout }
+    }
+
+    /// The stream waits for a question, its own or another's. `put` is how many were put by now.
+    pub(super) fn asked(&mut self, now: Instant, asked: Asked, put: u64) {
+        let is_beat = self.is_beat_due(now);
         if is_beat {
             self.next_beat = self.rules.next_beat(now);
+            self.put_by_beat = put;
         }
         let for_frame = self.frame == Waiting::ForAnswer;
-        self.question = Some(Question { asked_at: now, revision, is_beat, for_frame });
+        self.heard = asked.number;
+        self.was_told = false;
+        self.question = Some(Question { asked_at: asked.at, revision: asked.revision, is_beat, for_frame });
+    }
+
+    /// A question was answered with a denial, by which this stream has to ask unless it heard of it.
+    pub(super) fn told(&mut self, denied: u64) {
+        self.was_told |= denied > self.heard;
     }
 
     /// The question was answered: access holds, for `time_left`. `revision` is where it stands now.
@@ -161,7 +223,7 @@ impl Gate {
         self.confirmed_at = question.asked_at;
         self.confirmed_revision = question.revision;
         self.grace = None;
-        self.expires_at = time_left.map(|left| at(now, left));
+        self.expires_at = self.expiry(now, time_left);
         self.comment_due |= question.is_beat;
         if question.for_frame && question.revision == revision {
             self.frame = Waiting::Cleared;
@@ -179,17 +241,21 @@ impl Gate {
         now < ends
     }
 
-    /// The wall clock says that the credential is good for another `time_left`.
-    pub(super) fn expires_in(&mut self, now: Instant, time_left: Duration) {
-        self.expires_at = Some(at(now, time_left));
+    /// The wall clock says that the credential is good for another `time_left`. Whether that leaves the
+    /// stream any time.
+    pub(super) fn expires_in(&mut self, now: Instant, time_left: Duration) -> bool {
+        self.expires_at = self.expiry(now, Some(time_left));
+        self.expires_at.is_none_or(|at| at > now)
     }
 
     /// A frame became ready: whether it may pass. If not, it waits until [`takes_frame`](Self::takes_frame) says so.
-    pub(super) fn frame_ready(&mut self, now: Instant, revision: Option<u64>) -> bool {
-        let holds = matches!(self.next(now, revision), Next::Rest | Next::AwaitAnswer);
+    /// `put` is how many questions were put by now, and there may be news that was not looked at.
+    pub(super) fn frame_ready(&mut self, now: Instant, revision: Option<u64>, put: u64, is_news: bool) -> bool {
+        let holds = !is_news && matches!(self.next(now, revision), Next::Rest | Next::AwaitAnswer);
         let passes = holds && self.is_fresh(now, revision);
         if !passes {
             self.frame = Waiting::ForAnswer;
+            self.put_by_frame = put;
         }
         passes
     }
@@ -224,6 +290,14 @@ impl Gate {
             (None, Some(_)) => revision == self.confirmed_revision,
             (None, None) => !self.rules.max_age.is_zero() && now <= at(self.confirmed_at, self.rules.max_age),
         }
+    }
+
+    fn is_beat_due(&self, now: Instant) -> bool {
+        self.next_beat.is_some_and(|at| at <= now)
+    }
+
+    fn expiry(&self, now: Instant, time_left: Option<Duration>) -> Option<Instant> {
+        time_left.map(|left| at(now, left.saturating_sub(self.early)))
     }
 
     /// When a question must be answered. One that is put again in the grace has no longer than that.

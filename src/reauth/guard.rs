@@ -14,28 +14,28 @@ use tokio::{
 };
 
 use super::{
-    EndReason, Revision,
+    EndReason,
+    crowd::Asking,
+    follow::Followed,
     gate::{Gate, Next, Rules},
 };
-use crate::{
-    Access, Denied,
-    access::{Answer, Asking},
-    observe,
-};
+use crate::{Access, Denied, access::Answer, observe};
 
 pin_project! {
     /// All that reauth keeps for one stream, whatever it is a stream of.
     pub(super) struct Guard {
         access: Access,
-        // The verifier's, at hand: each frame is compared with it.
-        revision: Option<Revision>,
         gate: Gate,
+        // `None` from the moment at which the stream ended.
+        followed: Option<Followed>,
         // Kept across polls: a question that is put is not put again because somebody polls.
         asking: Option<Asking>,
         #[pin]
         timer: Option<Sleep>,
         #[pin]
         moved: Option<OwnedNotified>,
+        #[pin]
+        told: Option<OwnedNotified>,
         outcome: Outcome,
     }
 }
@@ -56,14 +56,12 @@ impl Guard {
     pub(super) fn new(access: Access, rules: Rules) -> Self {
         // The request is over when the stream begins: what is kept must not keep its buffers.
         access.detach();
-        let policy = access.policy();
-        let time_left = access.identity().expires_at().map(|expires_at| policy.time_left(expires_at));
-        // Followed from here on, and compared with where it stood at the door: a move between the
-        // two is seen by the first look.
-        let revision = access.revision().cloned();
-        let moved = revision.as_ref().map(Revision::moved);
-        let gate = Gate::new(rules, Instant::now(), access.confirmed(), time_left);
-        Self { access, revision, gate, asking: None, timer: None, moved, outcome: Outcome(None) }
+        let (followed, standing) = Followed::start(&access);
+        let gate = Gate::new(rules, Instant::now(), standing);
+        // From here on nothing is missed: what came before shows at the first look.
+        let (moved, told) = (followed.moved(), Some(followed.told()));
+        let outcome = Outcome(None);
+        Self { access, gate, followed: Some(followed), asking: None, timer: None, moved, told, outcome }
     }
 
     /// Asks whatever has to be asked. When it is [`Open`](Verdict::Open), the task is woken when it
@@ -74,29 +72,48 @@ impl Guard {
         }
         let mut this = self.as_mut().project();
         let verdict = loop {
-            let (now, revision) = (Instant::now(), this.revision.as_ref().map(Revision::current));
+            let Some(followed) = this.followed.as_mut() else {
+                break Verdict::Ended(this.outcome.0.unwrap_or(EndReason::Finished));
+            };
+            if followed.is_outdated(this.access) {
+                let (renewed, standing) = Followed::start(this.access);
+                this.gate.renewed(Instant::now(), standing);
+                this.moved.set(renewed.moved());
+                this.told.set(Some(renewed.told()));
+                *this.asking = None;
+                *followed = renewed;
+                continue;
+            }
+            if followed.has_news() {
+                if followed.is_revoked(this.access) {
+                    break Verdict::Ended(EndReason::Revoked);
+                }
+                this.gate.told(followed.denied());
+            }
+
+            let (now, revision) = (Instant::now(), followed.revision());
             let next = this.gate.next(now, revision);
             match next {
                 Next::Rest => break Verdict::Open,
                 Next::Ask => {
-                    this.gate.asked(now, revision);
-                    *this.asking = Some(this.access.ask());
+                    let (asked, asking) = followed.ask(this.gate.need(now, revision));
+                    this.gate.asked(now, asked, followed.put());
+                    *this.asking = Some(asking);
                 }
                 Next::Expired => {
                     // Timers are monotonic and an expiry is a date: the wall clock has the last word.
-                    let left = this.access.identity().expires_at().map(|at| this.access.policy().time_left(at));
-                    match left {
-                        Some(left) if !left.is_zero() => this.gate.expires_in(now, left),
+                    match followed.time_left(this.access.identity().expires_at()) {
+                        Some(left) if this.gate.expires_in(now, left) => {}
                         _ => break Verdict::Ended(EndReason::Expired),
                     }
                 }
                 Next::AwaitAnswer | Next::GiveUp => {
                     let Some(asking) = this.asking.as_mut() else { break Verdict::Ended(EndReason::Unavailable) };
-                    let settled = match Pin::new(asking).poll(cx) {
+                    let settled = match followed.poll(asking, cx) {
                         Poll::Pending if next == Next::AwaitAnswer => break Verdict::Open,
                         Poll::Pending if this.gate.unanswered(now, Duration::ZERO) => Ok(()),
                         Poll::Pending => Err(EndReason::TimedOut),
-                        Poll::Ready(answer) => settle(this.gate, this.access, this.revision.as_ref(), &answer),
+                        Poll::Ready(reply) => settle(this.gate, followed, &followed.settle(this.access, reply)),
                     };
                     *this.asking = None;
                     if let Err(reason) = settled {
@@ -114,25 +131,31 @@ impl Guard {
     }
 
     /// Whether a look would find nothing to do, as far as that can be told without reading the clock,
-    /// which would cost a frame more than all the rest: the revision is where it was, and the timer
-    /// runs.
+    /// which would cost a frame more than all the rest: the revision is where it was, there is no
+    /// news, and the timer runs.
     fn nothing_is_due(&self) -> bool {
         let timer_runs = match (&self.timer, self.gate.deadline()) {
             (Some(timer), Some(deadline)) => timer.deadline() == deadline && !timer.is_elapsed(),
             (_, deadline) => deadline.is_none(),
         };
-        timer_runs && self.gate.is_at_rest(self.revision.as_ref().map(Revision::current))
+        let is_at_rest = |followed: &Followed| {
+            !followed.hears() && !followed.is_outdated(&self.access) && self.gate.is_at_rest(followed.revision())
+        };
+        timer_runs && self.followed.as_ref().is_some_and(is_at_rest)
     }
 
     /// Arms the timer and the watch on the revision: whether one of them has fired already, so that
     /// it is time to look again.
     pub(super) fn rest(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if let (Some(revision), Some(moved)) = (&this.revision, this.moved.as_mut().as_pin_mut()) {
-            if moved.poll(cx).is_ready() {
-                this.moved.set(Some(revision.moved()));
-                return Poll::Ready(());
-            }
+        let Some(followed) = this.followed else { return Poll::Ready(()) };
+        if this.moved.as_mut().as_pin_mut().is_some_and(|moved| moved.poll(cx).is_ready()) {
+            this.moved.set(followed.moved());
+            return Poll::Ready(());
+        }
+        if this.told.as_mut().as_pin_mut().is_some_and(|told| told.poll(cx).is_ready()) {
+            this.told.set(Some(followed.told()));
+            return Poll::Ready(());
         }
         let Some(deadline) = this.gate.deadline() else { return Poll::Pending };
         set_timer(this.timer.as_mut(), deadline);
@@ -145,13 +168,16 @@ impl Guard {
             return true;
         }
         let this = self.project();
-        this.gate.frame_ready(Instant::now(), this.revision.as_ref().map(Revision::current))
+        this.followed.as_ref().is_some_and(|followed| {
+            this.gate.frame_ready(Instant::now(), followed.revision(), followed.put(), followed.hears())
+        })
     }
 
     /// Whether the frame that waits may pass now.
     pub(super) fn takes_frame(self: Pin<&mut Self>) -> bool {
         let this = self.project();
-        this.gate.takes_frame(Instant::now(), this.revision.as_ref().map(Revision::current))
+        let followed = this.followed.as_ref();
+        followed.is_some_and(|followed| this.gate.takes_frame(Instant::now(), followed.revision()))
     }
 
     pub(super) fn owes_comment(&self) -> bool {
@@ -167,8 +193,10 @@ impl Guard {
         let mut this = self.project();
         this.outcome.is(reason);
         *this.asking = None;
+        *this.followed = None;
         this.timer.set(None);
         this.moved.set(None);
+        this.told.set(None);
     }
 }
 
@@ -184,14 +212,15 @@ fn set_timer(mut timer: Pin<&mut Option<Sleep>>, deadline: Instant) {
     }
 }
 
-fn settle(gate: &mut Gate, access: &Access, revision: Option<&Revision>, answer: &Answer) -> Result<(), EndReason> {
+fn settle(gate: &mut Gate, followed: &Followed, answer: &Answer) -> Result<(), EndReason> {
     let now = Instant::now();
     match answer {
         Answer::Confirmed { expires_at } => {
-            let time_left = expires_at.map(|expires_at| access.policy().time_left(expires_at));
-            gate.confirmed(now, revision.map(Revision::current), time_left);
+            gate.confirmed(now, followed.revision(), followed.time_left(*expires_at));
             Ok(())
         }
+        // The next turn follows the credential that it is about no longer.
+        Answer::Outdated => Ok(()),
         Answer::Denied(Denied::Unavailable { retry_after }) if gate.unanswered(now, *retry_after) => Ok(()),
         Answer::Denied(denied) => Err(denied.into()),
         Answer::Panicked => Err(EndReason::CheckPanicked),

@@ -28,6 +28,7 @@ pub(super) struct Settings {
     pub(super) rules: Rules,
     pub(super) ending: Ending,
     pub(super) comment: Bytes,
+    pub(super) retry: Duration,
     pub(super) missing_access_allowed: bool,
     filter: Option<Arc<Filter>>,
 }
@@ -42,11 +43,13 @@ impl StreamReauthLayer {
             max_age: Duration::ZERO,
             check_timeout: Duration::from_secs(5),
             grace: Duration::ZERO,
+            early_close: Duration::ZERO,
         };
         let settings = Settings {
             rules,
             ending: Ending::Clean,
             comment: Bytes::from_static(b": keepalive\n\n"),
+            retry: Duration::from_secs(1),
             missing_access_allowed: false,
             filter: None,
         };
@@ -97,10 +100,25 @@ impl StreamReauthLayer {
         self.with(|settings| settings.rules.grace = grace)
     }
 
+    /// Ends each stream by a random part of `at_most` before its credential expires, so that the
+    /// clients of credentials that expire together do not all come back together; never later. A
+    /// credential loses at most half of what was left of it when the stream began. Default: zero.
+    #[must_use]
+    pub fn with_early_close(self, at_most: Duration) -> Self {
+        self.with(|settings| settings.rules.early_close = at_most)
+    }
+
     /// Chooses what the client sees when its access ends. Default: a clean end.
     #[must_use]
     pub fn with_ending(self, ending: Ending) -> Self {
         self.with(|settings| settings.ending = ending)
+    }
+
+    /// Says in a [last event](Ending::LastEvent) that a client should come back after `retry`, where it
+    /// should come back at all. Default: 1 s.
+    #[must_use]
+    pub fn with_retry(self, retry: Duration) -> Self {
+        self.with(|settings| settings.retry = retry)
     }
 
     /// Writes another comment at a heartbeat than `: keepalive`. Line ends in `text` become spaces.

@@ -106,12 +106,17 @@
 //! ```
 
 mod body;
+mod crowd;
 mod end;
+mod follow;
 mod future;
 mod gate;
 mod guard;
 mod layer;
+mod registry;
+mod renew;
 mod revision;
+mod revocations;
 mod service;
 mod sink;
 mod sse;
@@ -122,8 +127,14 @@ pub use self::{
     end::{AccessEnded, EndReason, Ending},
     future::ResponseFuture,
     layer::StreamReauthLayer,
+    renew::RenewError,
     revision::Revision,
+    revocations::Revocations,
     service::StreamReauthService,
     sink::{GuardedSink, SendError},
     stream::GuardedStream,
+};
+pub(crate) use self::{
+    crowd::Crowd,
+    registry::{Member, Registry},
 };

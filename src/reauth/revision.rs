@@ -1,4 +1,10 @@
-//! A counter that says when an earlier answer may no longer hold.
+//! A counter that says when an earlier answer may no longer hold, for all credentials or for some.
+//!
+//! 1. A move is for every credential, or for those that it names. The number that
+//!    [`current`](Revision::current) shows moves with each.
+//! 2. A watch follows one credential: its number moves with those moves that concern it. It begins
+//!    with the number that was read at the door, so that no move between the two is lost.
+//! 3. What is kept is one entry for each credential that is watched, for as long as it is.
 
 use std::{
     fmt,
@@ -10,21 +16,41 @@ use std::{
 
 use tokio::sync::{Notify, futures::OwnedNotified};
 
+use super::registry::{Member, Registry};
+use crate::bearer::{CredentialKey, TokenDigest};
+
 /// A counter that moves whenever an earlier answer of a verifier may no longer hold.
 ///
-/// A verifier owns one, moves it *after* each change with [`bump`](Self::bump), and shows it through
+/// A verifier owns one, moves it *after* each change with [`bump`](Self::bump) or, where it can say
+/// whom the change concerns, with [`bump_for`](Self::bump_for), and shows it through
 /// [`VerifyToken::revision`](crate::VerifyToken::revision). While it stands still, a frame of a
-/// stream costs one atomic load; when it moves, streams ask again at once, idle ones too.
-/// Clones are handles on the same counter.
+/// stream costs two atomic loads; when it moves, the streams that it concerns ask again at once, idle
+/// ones too. Clones are handles on the same counter.
 #[derive(Clone, Default)]
 pub struct Revision(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    number: AtomicU64,
-    moved: Arc<Notify>,
+    /// Moves for every credential.
+    all: AtomicU64,
+    /// Moves for some: what those follow whose credential has no key.
+    some: Arc<Topic>,
+    /// Moves for one, by its digest.
+    one: Arc<Registry<Topic>>,
     /// Those that move whenever this one does.
     followers: Mutex<Vec<Weak<Shared>>>,
+}
+
+#[derive(Default)]
+struct Topic {
+    number: AtomicU64,
+    moved: Arc<Notify>,
+}
+
+/// What one stream follows of a revision.
+pub(crate) struct Watch {
+    revision: Revision,
+    topic: Member<Topic>,
 }
 
 impl Revision {
@@ -34,7 +60,8 @@ impl Revision {
         Self::default()
     }
 
-    /// A counter that moves whenever one of `others` does: for a verifier that asks several.
+    /// A counter that moves whenever one of `others` does, for the same credentials: for a verifier
+    /// that asks several.
     #[must_use]
     pub fn merged<'a>(others: impl IntoIterator<Item = &'a Self>) -> Self {
         let merged = Self::new();
@@ -46,11 +73,11 @@ impl Revision {
         merged
     }
 
-    /// Where the counter stands. Read it before the check that it is to vouch for.
+    /// Where the counter stands: another number after each move, whomever it concerns. Read it before
+    /// the check that it is to vouch for.
     #[must_use]
     pub fn current(&self) -> u64 {
-        // Pairs with `advance`: one who sees the number sees the change that came before it.
-        self.0.number.load(Ordering::Acquire)
+        self.0.number(&self.0.some)
     }
 
     /// Moves the counter and wakes every stream that follows it.
@@ -59,27 +86,89 @@ impl Revision {
         self.0.wake();
     }
 
+    /// Moves the counter for `credentials` and wakes their streams, and those of no others.
+    ///
+    /// A credential is named by the digest of the token as it was presented (the
+    /// [`CredentialKey`] of an [`Authenticate`](crate::bearer::Authenticate)). Streams whose
+    /// credential has no key ask again too.
+    pub fn bump_for(&self, credentials: impl IntoIterator<Item = TokenDigest>) {
+        let credentials: Vec<_> = credentials.into_iter().collect();
+        if !credentials.is_empty() {
+            self.0.advance_for(&credentials);
+            self.0.wake_for(&credentials);
+        }
+    }
+
     /// Moves the counter and wakes nobody: streams ask again at their next frame or heartbeat. For
     /// changes that strangers can cause, so that they cannot keep every stream awake.
     pub fn bump_quietly(&self) {
         self.0.advance();
     }
 
-    /// Completes when the counter moves after this call, whether or not it was polled by then.
+    /// Follows the credential of `key`, or every move when there is none. Also says where the watch
+    /// stood when the counter stood at `since`: at another number than now if anything has moved.
+    pub(crate) fn watch(&self, key: Option<CredentialKey>, since: u64) -> (Watch, u64) {
+        let topic = match key {
+            Some(key) => self.0.one.join(key.credential(), Topic::default),
+            None => Member::alone(Arc::clone(&self.0.some)),
+        };
+        let watch = Watch { revision: self.clone(), topic };
+        // In this order: a move that the first number has in it shows in the second one.
+        let now = watch.current();
+        let has_moved = self.current() != since;
+        // Numbers only grow: the one below is never reached again.
+        (watch, if has_moved { now.wrapping_sub(1) } else { now })
+    }
+}
+
+impl Watch {
+    /// Where the watch stands.
+    pub(crate) fn current(&self) -> u64 {
+        self.revision.0.number(&self.topic)
+    }
+
+    /// Completes when the watch is woken after this call, whether or not it was polled by then.
     pub(crate) fn moved(&self) -> OwnedNotified {
-        Arc::clone(&self.0.moved).notified_owned()
+        Arc::clone(&self.topic.moved).notified_owned()
     }
 }
 
 impl Shared {
+    // Both numbers only grow, so an equal sum means that neither has moved. Pairs with `advance`: one
+    // who sees the number sees the change that came before it.
+    fn number(&self, topic: &Topic) -> u64 {
+        self.all.load(Ordering::Acquire).wrapping_add(topic.number.load(Ordering::Acquire))
+    }
+
     fn advance(&self) {
-        self.number.fetch_add(1, Ordering::Release);
+        self.all.fetch_add(1, Ordering::Release);
         self.for_followers(Self::advance);
     }
 
+    fn advance_for(&self, credentials: &[TokenDigest]) {
+        // First the number that the door reads: a watch that begins too late for its own number to
+        // move compares that one.
+        self.some.number.fetch_add(1, Ordering::Release);
+        for topic in self.one.of(credentials) {
+            topic.number.fetch_add(1, Ordering::Release);
+        }
+        self.for_followers(|follower| follower.advance_for(credentials));
+    }
+
     fn wake(&self) {
-        self.moved.notify_waiters();
+        self.some.moved.notify_waiters();
+        for topic in self.one.all() {
+            topic.moved.notify_waiters();
+        }
         self.for_followers(Self::wake);
+    }
+
+    fn wake_for(&self, credentials: &[TokenDigest]) {
+        self.some.moved.notify_waiters();
+        for topic in self.one.of(credentials) {
+            topic.moved.notify_waiters();
+        }
+        self.for_followers(|follower| follower.wake_for(credentials));
     }
 
     // A follower is made after what it follows and follows nothing else, so this ends.

@@ -248,3 +248,46 @@ async fn a_hundred_streams_with_expiries_of_their_own_end_each_at_its_own() {
         stream.await.expect("it ended in time");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_early_close_is_spread_over_its_time_and_never_late() {
+    let wall = Wall::new();
+    let oracle = Oracle::without_revision();
+    oracle.says(Ok(alice().with_expires_at(wall.after(600))));
+    let auth = BearerAuthLayer::new(oracle.clone()).with_clock(wall.clock()).with_leeway(Duration::from_secs(5));
+    let layer = reauth().with_early_close(Duration::from_secs(60));
+    let started = Instant::now();
+    let mut ends = Vec::new();
+    for _ in 0..200 {
+        let (feed, mut stream) = open(auth.clone(), layer.clone()).await;
+        ends.push(tokio::spawn(async move {
+            let _feed = feed;
+            while stream.next().await != Seen::Cut(EndReason::Expired) {}
+            started.elapsed()
+        }));
+    }
+    let mut took = Vec::new();
+    for end in ends {
+        took.push(end.await.expect("no panic"));
+    }
+    let (first, last) = (took.iter().min().expect("200"), took.iter().max().expect("200"));
+    let early = |seconds: u64| Duration::from_secs(605 - seconds);
+    assert!(*first >= early(60) && *last <= early(0) + Duration::from_millis(1), "{first:?} to {last:?}");
+    assert!(*first < early(45) && *last > early(15), "{first:?} to {last:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_lived_credential_keeps_half_of_its_time_at_least() {
+    for early in [Duration::from_secs(3_600), Duration::MAX] {
+        for _ in 0..20 {
+            let wall = Wall::new();
+            let oracle = Oracle::without_revision();
+            oracle.says(Ok(alice().with_expires_at(wall.after(10))));
+            let auth = BearerAuthLayer::new(oracle).with_clock(wall.clock());
+            let (_feed, mut stream) = open(auth, reauth().with_early_close(early)).await;
+            let started = Instant::now();
+            assert_eq!(stream.next().await, Seen::Cut(EndReason::Expired));
+            assert!(started.elapsed() >= Duration::from_secs(5));
+        }
+    }
+}

@@ -1,20 +1,20 @@
 //! Promise 3: when the verifier's revision moves, idle streams ask again at once, and those that
 //! lost access end there and then; the others notice nothing.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, task};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
-    BearerAuthLayer, RequireScopeLayer, StaticToken, Tokens,
-    bearer::{Token, VerifyError},
-    reauth::EndReason,
+    BearerAuthLayer, RequireScopeLayer, StaticToken, StreamReauth, Tokens,
+    bearer::{Token, TokenDigest, VerifyError},
+    reauth::{EndReason, Revision},
 };
 
 use crate::support::{
-    Feed, Oracle, READ, Reader, Script, Seen, WRITE, alice, assert_took, event_stream, handler, open, reauth,
-    request_with, script,
+    Feed, Oracle, READ, Reader, Script, Seen, WRITE, alice, assert_took, event_stream, handler, open, open_with,
+    reauth, request_with, script,
 };
 
 #[tokio::test(start_paused = true)]
@@ -53,6 +53,9 @@ async fn a_stream_that_keeps_its_access_notices_nothing() {
         assert_eq!(stream.now(), Some(Seen::data("data: 1\n\n")));
     }
 }
+
+/// The body of a stream, as a task has it.
+type Body = Pin<Box<StreamReauth<Script>>>;
 
 async fn stream_of(tokens: &Tokens, secret: &str) -> (Feed, Reader<Script>) {
     let (feed, body) = script();
@@ -98,6 +101,49 @@ async fn removing_or_narrowing_a_token_cuts_its_streams_and_no_one_elses() {
         };
         assert_eq!(stream.next().await, expected, "token {n}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_streams_of_the_tokens_that_changed_are_woken() {
+    let token = |n: u32| Token::new(&format!("token-{n}"), format!("secret-{n}")).with_scopes([READ, WRITE]);
+    let tokens = Tokens::new((0..10).map(token)).expect("no duplicates");
+    let mut streams = Vec::new();
+    for n in 0..10 {
+        let (feed, stream) = stream_of(&tokens, &format!("secret-{n}")).await;
+        let mut body = task::spawn(stream.into_body());
+        assert_pending!(body.enter(|cx, body| http_body::Body::poll_frame(body.get_mut().as_mut(), cx)));
+        streams.push((feed, body));
+    }
+    let woken = |streams: &[(Feed, task::Spawn<Body>)]| -> Vec<usize> {
+        (0..10).filter(|n| streams[*n].1.is_woken()).collect()
+    };
+    tokens.replace((0..10).map(token)).expect("no duplicates");
+    assert!(woken(&streams).is_empty(), "nothing has changed");
+    tokens.replace((0..12).filter(|n| *n != 3).map(token)).expect("no duplicates");
+    assert_eq!(woken(&streams), [3]);
+    let narrower = |n| if n == 7 { token(n).with_scopes(READ) } else { token(n) };
+    tokens.replace((0..12).filter(|n| *n != 3).map(narrower)).expect("no duplicates");
+    assert_eq!(woken(&streams), [3, 7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merged_revision_hands_on_whom_a_move_concerns() {
+    let inner = Revision::new();
+    let oracle = Oracle::with(Revision::merged([&inner, &Revision::new()]));
+    let auth = BearerAuthLayer::new(oracle.clone());
+    let mut streams = Vec::new();
+    for token in ["one", "two"] {
+        let (feed, stream) = open_with(auth.clone(), reauth(), token).await;
+        let mut body = task::spawn(stream.into_body());
+        assert_pending!(body.enter(|cx, body| http_body::Body::poll_frame(body.get_mut().as_mut(), cx)));
+        streams.push((feed, body));
+    }
+    inner.bump_for([TokenDigest::of("two"), TokenDigest::of("three")]);
+    assert_eq!(streams.iter().map(|(_, body)| body.is_woken()).collect::<Vec<_>>(), [false, true]);
+    inner.bump_for([]);
+    assert!(!streams[0].1.is_woken());
+    inner.bump();
+    assert!(streams[0].1.is_woken());
 }
 
 #[tokio::test(start_paused = true)]

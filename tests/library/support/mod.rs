@@ -58,9 +58,14 @@ pub fn request_with(authorization: impl AsRef<[u8]>) -> Request<()> {
 
 /// Opens an event stream through two layers.
 pub async fn open(auth: BearerAuthLayer, reauth: StreamReauthLayer) -> (Feed, Reader<Script>) {
+    open_with(auth, reauth, "t0ken").await
+}
+
+/// Opens an event stream through two layers, with this token.
+pub async fn open_with(auth: BearerAuthLayer, reauth: StreamReauthLayer, token: &str) -> (Feed, Reader<Script>) {
     let (feed, body) = script();
     let service = auth.layer(reauth.layer(handler(event_stream(body))));
-    let Ok(response) = service.oneshot(request()).await;
+    let Ok(response) = service.oneshot(request_with(format!("Bearer {token}"))).await;
     assert_eq!(response.status(), StatusCode::OK);
     (feed, Reader::of(response))
 }

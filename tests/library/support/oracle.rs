@@ -52,7 +52,12 @@ impl Oracle {
 
     /// A verifier that tells when an answer may have changed.
     pub fn with_revision() -> Self {
-        Self { revision: Some(Revision::new()), ..Self::without_revision() }
+        Self::with(Revision::new())
+    }
+
+    /// A verifier that tells by this revision.
+    pub fn with(revision: Revision) -> Self {
+        Self { revision: Some(revision), ..Self::without_revision() }
     }
 
     /// Answers at once.

@@ -28,8 +28,13 @@ impl Wall {
         Clock::from_fn(move || wall.now())
     }
 
+    /// What it showed when it was made, whatever it was set to since.
+    pub fn started(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(2_000_000_000)
+    }
+
     pub fn now(&self) -> SystemTime {
-        let shown = UNIX_EPOCH + Duration::from_secs(2_000_000_000) + self.started.elapsed();
+        let shown = self.started() + self.started.elapsed();
         let by = self.set_by_seconds.load(Ordering::Relaxed);
         if by < 0 { shown - Duration::from_secs(by.unsigned_abs()) } else { shown + Duration::from_secs(by as u64) }
     }

@@ -1,0 +1,115 @@
+//! What one stream follows: the credential that it goes by now, and whatever is said of it.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context, Poll},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync::futures::OwnedNotified, time::Instant};
+
+use super::{
+    crowd::{Asked, Asking, Crowd, Need, Reply},
+    gate::Standing,
+    registry::Member,
+    revision::Watch,
+};
+use crate::{
+    Access,
+    access::{Answer, Confirmed, Held},
+};
+
+pub(super) struct Followed {
+    held: Held,
+    watch: Option<Watch>,
+    crowd: Member<Crowd>,
+    /// The news that was heard; `None` before the first look.
+    heard: Option<u64>,
+}
+
+impl Followed {
+    /// Follows the credential of `access` from here on. Also says how it stood at the door: what has
+    /// happened since shows at the first look.
+    pub(super) fn start(access: &Access) -> (Self, Standing) {
+        let (held, crowd) = access.join();
+        let (watch, at, revision) = match (held.revision(), held.confirmed()) {
+            (Some(revision), Confirmed::AtRevision(since)) => {
+                let (watch, stood) = revision.watch(held.key(), since);
+                (Some(watch), Instant::now(), Some(stood))
+            }
+            (_, Confirmed::AtTime(time)) => (None, time, None),
+            (None, Confirmed::AtRevision(_)) => (None, Instant::now(), None),
+        };
+        let followed = Self { held, watch, crowd, heard: None };
+        let time_left = followed.time_left(access.identity().expires_at());
+        let standing = Standing { at, revision, time_left, put: followed.put() };
+        (followed, standing)
+    }
+
+    /// Whether `access` goes by another credential by now.
+    pub(super) fn is_outdated(&self, access: &Access) -> bool {
+        !self.held.is_current(access)
+    }
+
+    /// Whether there is news that was not looked at yet.
+    pub(super) fn hears(&self) -> bool {
+        self.heard != Some(self.crowd.news())
+    }
+
+    /// The same; it counts as looked at from now on.
+    pub(super) fn has_news(&mut self) -> bool {
+        let news = Some(self.crowd.news());
+        std::mem::replace(&mut self.heard, news) != news
+    }
+
+    pub(super) fn is_revoked(&self, access: &Access) -> bool {
+        self.crowd.is_revoked() || self.held.is_revoked(&access.identity())
+    }
+
+    /// The last question about this credential that was answered with a denial.
+    pub(super) fn denied(&self) -> u64 {
+        self.crowd.denied()
+    }
+
+    /// How many questions were put about this credential.
+    pub(super) fn put(&self) -> u64 {
+        self.crowd.put()
+    }
+
+    pub(super) fn revision(&self) -> Option<u64> {
+        self.watch.as_ref().map(Watch::current)
+    }
+
+    /// Completes when the revision moves, if there is one.
+    pub(super) fn moved(&self) -> Option<OwnedNotified> {
+        self.watch.as_ref().map(Watch::moved)
+    }
+
+    /// Completes when there is news, or another credential to follow.
+    pub(super) fn told(&self) -> OwnedNotified {
+        self.crowd.told()
+    }
+
+    pub(super) fn ask(&self, need: Need) -> (Asked, Asking) {
+        self.crowd.ask(need, || self.held.verify())
+    }
+
+    pub(super) fn poll(&self, asking: &mut Asking, cx: &mut Context<'_>) -> Poll<Reply> {
+        self.crowd.poll(asking, cx)
+    }
+
+    /// What an answer means for `access`.
+    pub(super) fn settle(&self, access: &Access, reply: Reply) -> Answer {
+        match reply {
+            Reply::Panicked => Answer::Panicked,
+            // A resolver can panic too.
+            Reply::Said(answer) => {
+                catch_unwind(AssertUnwindSafe(|| access.settle(&self.held, answer))).unwrap_or(Answer::Panicked)
+            }
+        }
+    }
+
+    pub(super) fn time_left(&self, expires_at: Option<SystemTime>) -> Option<Duration> {
+        expires_at.map(|expires_at| self.held.policy().time_left(expires_at))
+    }
+}

@@ -1,0 +1,72 @@
+//! Promise 9: a recheck that leaves fewer scopes, but still the required ones, lets the stream go on,
+//! and its handler reads the new set.
+
+use http::Request;
+use tower::{ServiceBuilder, ServiceExt};
+use tower_reauth::{
+    Access, BearerAuthLayer, RequireScopeLayer, ScopeResolverLayer, ScopeSet, Strict, Tokens,
+    bearer::{Token, VerifyError},
+    reauth::EndReason,
+};
+
+use crate::support::{
+    Oracle, READ, Reader, Seen, WRITE, access, alice, event_stream, handler, reauth, request, script,
+};
+
+/// A stream under `oracle` that requires a scope, and the access that its handler was given.
+async fn watched(auth: BearerAuthLayer) -> (Access, crate::support::Feed, Reader<crate::support::Script>) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let (feed, body) = script();
+    let inner = handler(event_stream(body));
+    let service = ServiceBuilder::new()
+        .layer(auth)
+        .layer(ScopeResolverLayer::new(Strict::new(ScopeSet::empty())))
+        .layer(RequireScopeLayer::new(READ))
+        .layer(reauth())
+        .service_fn(move |request: Request<()>| {
+            sender.send(access(&request).clone()).expect("the test listens");
+            inner.clone().oneshot(request)
+        });
+    let Ok(response) = service.oneshot(request()).await;
+    (receiver.recv().expect("the handler was asked"), feed, Reader::of(response))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_narrowed_credential_keeps_its_stream_and_the_handler_reads_what_is_left() {
+    let token = || Token::new("laptop", "t0ken");
+    let tokens = Tokens::new([token().with_scopes([READ, WRITE])]).expect("no duplicates");
+    let (access, feed, mut stream) = watched(BearerAuthLayer::new(tokens.clone())).await;
+    assert!(access.granted().allows(&WRITE));
+
+    tokens.replace([token().with_scopes(READ)]).expect("no duplicates");
+    feed.data("data: 1\n\n");
+    let seen = access.clone();
+    feed.aside(move || assert!(!seen.granted().allows(&WRITE), "before the next frame is asked for"));
+    assert_eq!(stream.next().await, Seen::data("data: 1\n\n"));
+    assert_eq!(access.granted().scopes(), &ScopeSet::from(READ));
+    assert_eq!(stream.now(), None);
+
+    tokens.replace([token().with_scopes([READ, WRITE])]).expect("no duplicates");
+    assert_eq!(stream.now(), None);
+    assert!(access.granted().allows(&WRITE), "and what it has again");
+
+    tokens.replace([token().with_scopes(WRITE)]).expect("no duplicates");
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::ScopeLost));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_handler_is_asked_for_a_frame_only_after_the_set_is_known() {
+    let oracle = Oracle::with_revision();
+    oracle.says(Ok(alice().with_scopes([READ, WRITE])));
+    let (access, feed, mut stream) = watched(BearerAuthLayer::new(oracle.clone())).await;
+    assert_eq!(stream.now(), None);
+    oracle.says(Ok(alice().with_scopes(READ)));
+    oracle.moves();
+    let seen = access.clone();
+    feed.aside(move || assert!(!seen.granted().allows(&WRITE)));
+    feed.data("data: 1\n\n");
+    assert_eq!(stream.next().await, Seen::data("data: 1\n\n"));
+    oracle.says(Err(VerifyError::Rejected));
+    oracle.moves();
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
+}

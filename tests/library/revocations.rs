@@ -1,0 +1,278 @@
+//! Revocation by hand, for a verifier that cannot revoke: at the door, and at once for the streams
+//! that it concerns and no others.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::Response;
+use tokio::time::advance;
+use tokio_test::{assert_pending, task};
+use tower::{ServiceBuilder, ServiceExt};
+use tower_reauth::{
+    AuthMethod, BearerAuthLayer, Identity, StreamReauth, VerifyToken,
+    bearer::{BearerToken, Verification},
+    reauth::{EndReason, Revision, Revocations},
+};
+
+use crate::support::{
+    Feed, Oracle, Reader, Script, Seen, Wall, alice, event_stream, handler, header, open, open_with, reauth,
+    request_with, script,
+};
+
+/// Believes what a token says of itself, as one does with a signed one: its id, subject and date of
+/// issue in seconds, with a slash between them.
+struct Signed {
+    wall: Wall,
+    revision: Revision,
+}
+
+impl VerifyToken for Signed {
+    fn verify(&self, token: &BearerToken) -> Verification {
+        let mut parts = token.to_str().expect("text").split('/');
+        let (id, subject) = (parts.next().expect("an id"), parts.next().expect("a subject"));
+        let identity = Identity::new(subject, AuthMethod::Token).with_credential_id(id);
+        let issued_at =
+            parts.next().map(|date| self.wall.started() + Duration::from_secs(date.parse().expect("a date")));
+        Ok(match issued_at {
+            Some(issued_at) => identity.with_issued_at(issued_at),
+            None => identity,
+        })
+        .into()
+    }
+
+    fn revision(&self) -> Option<&Revision> {
+        Some(&self.revision)
+    }
+}
+
+struct House {
+    wall: Wall,
+    revocations: Revocations,
+    auth: BearerAuthLayer,
+}
+
+impl House {
+    fn new() -> Self {
+        let wall = Wall::new();
+        let revocations = Revocations::with_clock(wall.clock());
+        let auth = BearerAuthLayer::new(Signed { wall: wall.clone(), revision: Revision::new() })
+            .with_clock(wall.clock())
+            .with_revocations(&revocations);
+        Self { wall, revocations, auth }
+    }
+
+    async fn open(&self, token: &str) -> (Feed, Reader<Script>) {
+        let (feed, mut stream) = open_with(self.auth.clone(), reauth().without_heartbeat(), token).await;
+        assert_eq!(stream.now(), None);
+        (feed, stream)
+    }
+
+    async fn knock(&self, token: &str) -> Response<StreamReauth<Script>> {
+        let (_, body) = script();
+        let service =
+            ServiceBuilder::new().layer(self.auth.clone()).layer(reauth()).service(handler(event_stream(body)));
+        let Ok(response) = service.oneshot(request_with(format!("Bearer {token}"))).await;
+        response
+    }
+
+    async fn is_refused(&self, token: &str) -> bool {
+        let response = self.knock(token).await;
+        let is_refused = response.status() == 401;
+        let challenge = header(&response, "www-authenticate").map(str::to_owned);
+        assert_eq!(challenge.as_deref(), is_refused.then_some(r#"Bearer error="invalid_token""#));
+        is_refused
+    }
+}
+
+/// What is revoked, and of whose tokens it takes which.
+fn cases() -> [(&'static str, fn(&House), &'static [&'static str]); 5] {
+    [
+        ("an id", |house| house.revocations.revoke("a1"), &["a1/alice/0"]),
+        ("a subject", |house| house.revocations.revoke_subject("alice"), &["a1/alice/0", "a2/alice/5", "a3/alice"]),
+        (
+            "a date",
+            |house| house.revocations.revoke_issued_before(house.wall.started() + Duration::from_secs(5)),
+            &["a1/alice/0", "b1/bob/4"],
+        ),
+        ("nothing", |house| house.revocations.revoke("c1"), &[]),
+        ("nobody", |house| house.revocations.revoke_subject("carol"), &[]),
+    ]
+}
+
+const TOKENS: [&str; 6] = ["a1/alice/0", "a2/alice/5", "a3/alice", "b1/bob/4", "b2/bob/6", "b3/bob"];
+
+#[tokio::test(start_paused = true)]
+async fn what_is_revoked_is_refused_at_the_door_and_its_streams_end_and_no_others() {
+    for (name, revoke, taken) in cases() {
+        let house = House::new();
+        advance(Duration::from_secs(10)).await;
+        let mut streams = Vec::new();
+        for token in TOKENS {
+            streams.push((token, house.open(token).await));
+        }
+        revoke(&house);
+        for (token, (feed, stream)) in &mut streams {
+            feed.data("data: 1\n\n");
+            let is_taken = taken.contains(token);
+            let expected = if is_taken { Seen::Cut(EndReason::Revoked) } else { Seen::data("data: 1\n\n") };
+            assert_eq!(stream.next().await, expected, "{name}: {token}");
+            assert_eq!(feed.is_dropped(), is_taken);
+            assert_eq!(house.is_refused(token).await, is_taken, "{name}: {token}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_streams_that_it_concerns_are_woken() {
+    for (name, revoke, taken) in cases() {
+        let house = House::new();
+        advance(Duration::from_secs(10)).await;
+        let mut streams = Vec::new();
+        for token in TOKENS {
+            let (feed, stream) = house.open(token).await;
+            let mut body = task::spawn(stream.into_body());
+            assert_pending!(body.enter(|cx, body| http_body::Body::poll_frame(body.get_mut().as_mut(), cx)));
+            streams.push((token, feed, body));
+        }
+        revoke(&house);
+        for (token, _, body) in &streams {
+            assert_eq!(body.is_woken(), taken.contains(token), "{name}: {token}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_can_be_revoked_whatever_a_credential_says() {
+    let house = House::new();
+    advance(Duration::from_secs(10)).await;
+    let mut streams = Vec::new();
+    for token in TOKENS {
+        streams.push(house.open(token).await);
+    }
+    house.revocations.revoke_all();
+    for token in TOKENS {
+        let says_when = token.matches('/').count() == 2;
+        assert_eq!(house.is_refused(token).await, says_when, "{token}");
+    }
+    // Before the old streams noticed anything.
+    let (feed, mut back) = house.open("a3/alice").await;
+    let (_, mut fresh) = house.open("a4/alice/10").await;
+    for (feed, stream) in &mut streams {
+        assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
+        assert!(feed.is_dropped());
+    }
+    feed.data("data: 1\n\n");
+    assert_eq!(back.next().await, Seen::data("data: 1\n\n"));
+    assert_eq!(fresh.now(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_issued_after_a_revocation_is_good() {
+    let house = House::new();
+    house.revocations.revoke_subject("alice");
+    house.revocations.revoke_all();
+    for token in ["a1/alice/0", "b1/bob/0", "a2/alice/1"] {
+        assert!(!house.is_refused(token).await, "{token}");
+    }
+    house.revocations.revoke_issued_before(SystemTime::UNIX_EPOCH);
+    assert!(!house.is_refused("a1/alice/0").await, "an earlier date changes nothing");
+    advance(Duration::from_secs(1)).await;
+    house.revocations.revoke_all();
+    house.revocations.revoke_issued_before(house.wall.started());
+    assert!(house.is_refused("a1/alice/0").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_is_good_again() {
+    let house = House::new();
+    advance(Duration::from_secs(10)).await;
+    let (_feed, mut stream) = house.open("a1/alice/0").await;
+    house.revocations.revoke("a1");
+    house.revocations.revoke_subject("alice");
+    assert!(house.revocations.forget("a1"));
+    assert!(house.is_refused("a1/alice/0").await);
+    assert!(house.revocations.forget_subject("alice"));
+    assert!(!house.is_refused("a1/alice/0").await);
+    assert!(!house.revocations.forget("a1") && !house.revocations.forget_subject("alice"));
+    let (_other, mut back) = house.open("a1/alice/0").await;
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked), "what is over is over");
+    assert_eq!(back.now(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_between_the_door_and_the_stream_is_not_lost() {
+    let revokes: [fn(&Revocations); 4] = [
+        |revocations| revocations.revoke("a1"),
+        |revocations| revocations.revoke_subject("alice"),
+        |revocations| revocations.revoke_issued_before(SystemTime::now() + Duration::from_secs(1 << 40)),
+        Revocations::revoke_all,
+    ];
+    for revoke in revokes {
+        let house = House::new();
+        advance(Duration::from_secs(10)).await;
+        let (feed, body) = script();
+        feed.data("data: 1\n\n");
+        let inner = handler(event_stream(body));
+        let revocations = house.revocations.clone();
+        let service = ServiceBuilder::new().layer(house.auth.clone()).layer(reauth()).service_fn(move |request| {
+            revoke(&revocations);
+            inner.clone().oneshot(request)
+        });
+        let Ok(response) = service.oneshot(request_with("Bearer a1/alice/0")).await;
+        assert_eq!(Reader::of(response).next().await, Seen::Cut(EndReason::Revoked));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_in_the_middle_of_a_poll_stops_the_frame_that_it_finds() {
+    let house = House::new();
+    let (feed, mut stream) = house.open("a1/alice/0").await;
+    let revocations = house.revocations.clone();
+    feed.aside(move || revocations.revoke("a1"));
+    feed.data("data: 1\n\n");
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verifier_that_cannot_be_reached_does_not_keep_what_is_revoked_open() {
+    let revocations = Revocations::new();
+    let oracle = Oracle::without_revision();
+    oracle.says(Ok(alice().with_credential_id("a1")));
+    let auth = BearerAuthLayer::new(oracle.clone()).with_revocations(&revocations);
+    let (feed, mut stream) = open(auth, reauth().with_grace(Duration::from_secs(3_600))).await;
+    oracle.waits();
+    feed.data("data: 1\n\n");
+    assert_eq!(stream.now(), None);
+    revocations.revoke("a1");
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
+    assert_eq!(oracle.open_questions(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_turns_out_to_be_another_one_is_followed_under_its_new_name() {
+    let revocations = Revocations::new();
+    let oracle = Oracle::with_revision();
+    let auth = BearerAuthLayer::new(oracle.clone()).with_revocations(&revocations);
+    let (_feed, mut stream) = open(auth, reauth()).await;
+    oracle.says(Ok(alice().with_credential_id("a2")));
+    oracle.moves();
+    assert_eq!(stream.now(), None);
+    revocations.revoke("a2");
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_streams_and_layers_that_are_gone() {
+    let revocations = Revocations::new();
+    let verifier = Arc::new(Signed { wall: Wall::new(), revision: Revision::new() });
+    for _ in 0..3 {
+        let auth = BearerAuthLayer::new(Arc::clone(&verifier)).with_revocations(&revocations);
+        let (_feed, mut stream) = open_with(auth, reauth(), "a1/alice").await;
+        assert_eq!(stream.now(), None);
+    }
+    revocations.revoke_all();
+    assert_eq!(Arc::strong_count(&verifier), 1);
+    assert!(!format!("{revocations:?}").contains("a1"));
+}
