@@ -9,11 +9,12 @@ use http::{
     header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE},
 };
 use serde_json::json;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tower_reauth::{Access, Denied, Scope, proxy::PeerAddr};
 
 use super::{
     auth::{is_local_direct, respond},
+    config::Settings,
     history::{self, Query},
     live::{FeedKey, Wish},
     now, pages, reply,
@@ -48,14 +49,21 @@ async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response<Bo
     if let Some(body) = state.pages.find(&asked, &settings) {
         return reply::with_type(StatusCode::OK, reply::JSON, body);
     }
+    let session = match find(&state, &settings, &asked.0).await {
+        Ok(Some(session)) => session,
+        Ok(None) => return reply::session_not_found(asked.0.as_str()),
+        Err(error) => return broken(&error),
+    };
+    let transcript = session.transcript.as_deref().map(|path| state.transcripts.at(path));
+    let turn = match &transcript {
+        Some(transcript) => transcript.turn().await,
+        None => None,
+    };
     let read = spawn_blocking(move || {
-        let (key, query) = &asked;
-        let Some(session) = state.sessions.find(key, &state.store_settings(&settings)) else {
-            return reply::session_not_found(key.as_str());
-        };
-        let transcript = session.transcript.as_deref().map(|path| state.transcripts.at(path));
+        // For as long as this reads, whether or not the client still waits.
+        let _turn = turn;
         let now = now();
-        match history::read(transcript.as_deref(), *query, settings.chat_history_max_chars, now) {
+        match history::read(transcript.as_deref(), query, settings.chat_history_max_chars, now) {
             Ok(page) => {
                 let body = Bytes::from(page.body(&session.key));
                 if !page.tells(now) {
@@ -71,20 +79,23 @@ async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response<Bo
 
 async fn stream(state: Arc<State>, key: RequestedKey, query: Query, wish: Wish, version: Version) -> Response<Body> {
     let settings = state.settings();
-    let max_chars = settings.chat_history_max_chars;
-    let reader = Arc::clone(&state);
-    let found = spawn_blocking(move || reader.sessions.find(&key, &reader.store_settings(&settings)).ok_or(key)).await;
-    let session = match found {
-        Ok(Ok(session)) => session,
-        Ok(Err(key)) => return reply::session_not_found(key.as_str()),
+    let session = match find(&state, &settings, &key).await {
+        Ok(Some(session)) => session,
+        Ok(None) => return reply::session_not_found(key.as_str()),
         Err(error) => return broken(&error),
     };
+    let max_chars = settings.chat_history_max_chars;
     let (row, candidates) = (session.row.clone(), session.candidates.clone());
     let feed = FeedKey { session: session.key.clone(), candidates, query, max_chars };
     match state.streams.open(feed, row, wish).await {
         Ok(events) => event_stream(Body::new(events), version),
         Err(error) => unreadable(&session, &error),
     }
+}
+
+async fn find(state: &Arc<State>, settings: &Settings, key: &RequestedKey) -> Result<Option<Session>, JoinError> {
+    let (state, settings, key) = (Arc::clone(state), state.store_settings(settings), key.clone());
+    spawn_blocking(move || state.sessions.find(&key, &settings)).await
 }
 
 fn event_stream(events: Body, version: Version) -> Response<Body> {
@@ -149,7 +160,7 @@ fn unreadable(session: &Session, error: &std::io::Error) -> Response<Body> {
 }
 
 /// A panic in a reader: a defect of ours, and one request's only.
-fn broken(error: &tokio::task::JoinError) -> Response<Body> {
+fn broken(error: &JoinError) -> Response<Body> {
     tracing::error!(%error, "a request could not be answered");
     reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal Server Error")
 }

@@ -8,6 +8,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::gateway::projection::SupplementKey;
 
 use super::{
@@ -22,15 +24,29 @@ use super::{
 pub struct Transcript {
     path: PathBuf,
     indexed: Mutex<Arc<Indexed>>,
+    turns: Arc<Semaphore>,
 }
+
+/// The right to look at a transcript, to be kept for as long as that takes.
+pub type Turn = OwnedSemaphorePermit;
+
+/// How many may look at one transcript at a time.
+const TURNS: usize = 8;
 
 impl Transcript {
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), indexed: Mutex::default() }
+        Self { path: path.into(), indexed: Mutex::default(), turns: Arc::new(Semaphore::new(TURNS)) }
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Waits until few enough look at this transcript. Whoever is on a thread of the shared pool needs
+    /// that: while a long transcript is indexed, those who want it would take every thread there is
+    /// and wait on it, and nobody could look at another one.
+    pub async fn turn(&self) -> Option<Turn> {
+        Arc::clone(&self.turns).acquire_owned().await.ok()
     }
 
     /// The transcript as it is now. Reads what the file has more than the last time; all who want
@@ -154,6 +170,7 @@ mod tests {
         time::{Duration, SystemTime},
     };
 
+    use futures_util::FutureExt;
     use proptest::prelude::*;
 
     use super::*;
@@ -217,6 +234,20 @@ mod tests {
 
     fn linked(id: &str, parent: &str) -> String {
         format!("{{\"id\":\"{id}\",\"parentId\":\"{parent}\",\"message\":\"{id}\"}}\n")
+    }
+
+    #[tokio::test]
+    async fn so_many_look_at_one_transcript_and_others_have_turns_of_their_own() {
+        let (one, other) = (Transcript::new("/one"), Transcript::new("/other"));
+        let mut turns = Vec::new();
+        for _ in 0..TURNS {
+            turns.extend(one.turn().await);
+        }
+        assert_eq!(turns.len(), TURNS);
+        assert!(one.turn().now_or_never().is_none());
+        assert!(other.turn().now_or_never().is_some());
+        turns.pop();
+        assert!(one.turn().now_or_never().is_some());
     }
 
     #[test]

@@ -56,7 +56,14 @@ impl Index {
         let known = id != Id::NONE && self.ids.set(id, number, &self.lines).is_some();
         let continues = match self.leaf {
             // All records are history until the first linked one.
-            None => !flags.has(Flags::LINKED),
+            None if flags.has(Flags::LINKED) => {
+                let alone = !known && self.ids.find(parent, &self.lines).is_none();
+                if alone && !self.unsettled {
+                    self.restart(parent);
+                }
+                alone
+            }
+            None => true,
             Some(leaf) if flags.has(Flags::LINKED) => parent == leaf && !known && id != self.end && !self.looped,
             // Off the way, unless it takes or fills a place on it.
             Some(_) => {
@@ -71,6 +78,15 @@ impl Index {
         if flags.has(Flags::COUNTED) && !self.unsettled {
             self.history.push(number);
         }
+    }
+
+    /// The way is that of the last line alone, which comes after `end`.
+    fn restart(&mut self, end: Id) {
+        if !self.history.is_empty() {
+            self.history.clear();
+            self.intact_from = self.lines.len();
+        }
+        self.end = end;
     }
 
     /// Walks the way anew if that is due. Has to be called before anything is asked.
