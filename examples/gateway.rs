@@ -5,7 +5,7 @@
 //! Top to bottom: settings, what requests share, the layers of the two routes, and the routes.
 
 #[path = "gateway/mod.rs"]
-pub mod gateway;
+pub(crate) mod gateway;
 
 use std::{convert::Infallible, error::Error, process::ExitCode, sync::Arc};
 

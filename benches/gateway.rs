@@ -1,0 +1,288 @@
+//! What the gateway costs, beside the least that it could cost.
+//!
+//! `cargo bench --bench gateway`: criterion's figures for a first look at a transcript, then one table
+//! for each question, with the gateway, the bare limit and the ratio; two plots are written to
+//! `benches/plots`. It takes some minutes, 3 GB of disk and 10,000 sockets (`ulimit -n`); with fewer
+//! sockets there are fewer streams.
+
+// The whole example is opened. A bench needs neither its `main` nor, without a harness, what its tests
+// import.
+#[allow(dead_code, unused_imports)]
+#[path = "../examples/gateway.rs"]
+mod example;
+#[path = "shared/load.rs"]
+mod load;
+#[path = "shared/plot.rs"]
+mod plot;
+// What takes long is timed here and not in its rounds.
+#[allow(dead_code)]
+#[path = "shared/rounds.rs"]
+mod rounds;
+#[path = "shared/sample.rs"]
+mod sample;
+#[path = "shared/served.rs"]
+mod served;
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use criterion::{Criterion, Throughput};
+use tokio::runtime::{Builder, Runtime};
+
+use example::gateway;
+use gateway::transcript::Transcript;
+use load::{Ask, Listeners};
+use plot::Plot;
+use rounds::median;
+use sample::{Length, Sample};
+use served::{Role, Served};
+
+const MIB: u64 = 1024 * 1024;
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// How much is done: enough for figures, or enough to see that it works.
+struct Scale {
+    rounds: usize,
+    time: Duration,
+    sizes: &'static [u64],
+    streams: &'static [usize],
+    sessions: usize,
+}
+
+fn main() {
+    if served::run_if_asked() {
+        return;
+    }
+    let wanted = rounds::are_wanted();
+    let scale = if wanted {
+        Scale {
+            rounds: 9,
+            time: Duration::from_millis(700),
+            sizes: &[MIB, 16 * MIB, 128 * MIB, 1024 * MIB],
+            streams: &[100, 1_000, 10_000],
+            sessions: 10_000,
+        }
+    } else {
+        Scale { rounds: 1, time: Duration::from_millis(20), sizes: &[MIB], streams: &[3], sessions: 30 }
+    };
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(3))
+        .sample_size(20)
+        .configure_from_args();
+    first_look(&mut criterion, if wanted { 64 * MIB } else { MIB });
+    criterion.final_summary();
+
+    // The client has a thread of its own, and the contestants have processes of their own.
+    let client = Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+    pages(&client, &scale);
+    let by_length = lengths(&client, &scale);
+    let by_streams = idle(&client, &scale);
+    fan_out(&client, &scale);
+    start(&client, &scale);
+    if wanted {
+        let plots = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/plots");
+        let saved = by_length.save(&plots.join("length.svg"));
+        saved.and_then(|()| by_streams.save(&plots.join("streams.svg"))).expect("the plots can be written");
+    }
+}
+
+/// One pass over a transcript that nobody has looked at, beside the search for its line ends.
+fn first_look(criterion: &mut Criterion, bytes: u64) {
+    let sample = Sample::new();
+    let (size, _) = sample.write("t", Length::Bytes(bytes));
+    let path = sample.transcript("t");
+    let mut group = criterion.benchmark_group("first look");
+    group.throughput(Throughput::Bytes(size));
+    group.bench_function("indexed", |bencher| {
+        bencher.iter(|| Transcript::new(&path).view().expect("it can be read").total());
+    });
+    group.bench_function("bare: read whole, line ends found", |bencher| {
+        bencher.iter(|| memchr::memchr_iter(b'\n', &fs::read(&path).expect("it can be read")).count());
+    });
+}
+
+/// Pages of 2,000 messages, beside the same bytes ready-made.
+fn pages(client: &Runtime, scale: &Scale) {
+    let sample = Sample::new();
+    sample.write("s", Length::Messages(2_000));
+    sample.list(["s"].into_iter());
+    sample.settle();
+    let ready = Sample::new();
+    let gateway = Served::start(Role::Gateway, sample.folder());
+    let queries = [("limit=50", "fifty"), ("limit=1", "one"), ("limit=50&cursor=1000", "cursor")];
+    client.block_on(async {
+        let ours = queries.map(|(query, _)| history(&gateway, "s", query));
+        for (ask, (_, name)) in ours.iter().zip(queries) {
+            fs::write(ready.folder().join(name), ask.body().await).expect("there is room");
+        }
+        let bare = Served::start(Role::Bare, ready.folder());
+        println!("\na page, 16 connections     bytes | requests/s | bare axum | ratio");
+        for (ask, (query, name)) in ours.iter().zip(queries) {
+            let limit = Ask::get(bare.address, &format!("/bodies/{name}"), "*/*");
+            let bytes = limit.body().await.len();
+            let mut rates = [Vec::new(), Vec::new(), Vec::new()];
+            for _ in 0..scale.rounds {
+                let (ours, bare) = (ask.rate(16, scale.time).await, limit.rate(16, scale.time).await);
+                rates[0].push(ours);
+                rates[1].push(bare);
+                rates[2].push(ours / bare);
+            }
+            let [ours, bare, ratio] = rates.map(median);
+            println!("{query:22} {bytes:9} | {ours:10.0} | {bare:9.0} | {ratio:5.2}");
+        }
+    });
+}
+
+/// What the length of a transcript costs: the first look, the next, and the one after an append.
+fn lengths(client: &Runtime, scale: &Scale) -> Plot<'static> {
+    println!("\nlimit=1 by length, milliseconds      first |  again | after an append | GB/s at first | bytes a line");
+    let mut lines = vec![("first look", vec![]), ("again", vec![]), ("after an append", vec![])];
+    for size in scale.sizes {
+        let sample = Sample::new();
+        let (size, messages) = sample.write("s", Length::Bytes(*size));
+        sample.list(["s"].into_iter());
+        sample.settle();
+        let served = Served::start(Role::Gateway, sample.folder());
+        client.block_on(async {
+            let ask = history(&served, "s", "limit=1");
+            let before = (served.resident(), served.processor_time());
+            let first = milliseconds(&ask).await;
+            let busy = (served.processor_time() - before.1) as f64;
+            let kept = served.resident() - before.0;
+            let (mut again, mut appended) = (Vec::new(), Vec::new());
+            for round in 0..4 * scale.rounds {
+                sample.append("s", messages + round..messages + round + 1);
+                appended.push(milliseconds(&ask).await);
+                sample.settle();
+                milliseconds(&ask).await;
+                again.push(milliseconds(&ask).await);
+            }
+            let (again, appended) = (median(again), median(appended));
+            println!(
+                "{:9.0} MiB, {messages:7} messages {first:9.1} | {again:6.3} | {appended:15.3} | {:13.2} | {:12.0}",
+                size as f64 / MIB as f64,
+                size as f64 / busy,
+                kept / messages as f64
+            );
+            for (line, figure) in lines.iter_mut().zip([first, again, appended]) {
+                line.1.push((size as f64 / MIB as f64, figure));
+            }
+        });
+    }
+    Plot { title: "A page of one message, by the length of the transcript", x: "MiB", y: "ms", lines }
+}
+
+/// What streams cost that have nothing to say.
+fn idle(client: &Runtime, scale: &Scale) -> Plot<'static> {
+    println!("\nidle streams       resident, MiB   bare | ratio | busy, ms/s   bare | ratio");
+    let mut lines = vec![("gateway", vec![]), ("bare axum", vec![])];
+    let sample = Sample::new();
+    sample.write("s", Length::Messages(1));
+    sample.list(["s"].into_iter());
+    for streams in scale.streams {
+        let gateway = Served::start(Role::Gateway, sample.folder());
+        let bare = Served::start(Role::Bare, sample.folder());
+        let asks = [
+            (&gateway, Ask::get(gateway.address, "/sessions/agent:main:s/history", EVENT_STREAM), 2),
+            (&bare, Ask::get(bare.address, "/idle", EVENT_STREAM), 0),
+        ];
+        client.block_on(async {
+            let mut figures = Vec::new();
+            for (served, ask, beginning) in &asks {
+                let listeners = Listeners::open(ask, *streams, *beginning).await;
+                // Long enough for each stream to have had a heartbeat or two.
+                let time = if scale.rounds > 1 { Duration::from_secs(30) } else { scale.time };
+                let before = served.processor_time();
+                tokio::time::sleep(time).await;
+                let busy = (served.processor_time() - before) as f64 / 1e6 / time.as_secs_f64();
+                figures.push((served.resident() / MIB as f64, busy));
+                drop(listeners);
+            }
+            let [ours, limit] = figures[..] else { return };
+            println!(
+                "{streams:6} streams {:18.1} | {:6.1} | {:5.2} | {:10.2} | {:6.2} | {:5.2}",
+                ours.0,
+                limit.0,
+                ours.0 / limit.0,
+                ours.1,
+                limit.1,
+                ours.1 / limit.1
+            );
+            for (line, figure) in lines.iter_mut().zip([ours, limit]) {
+                line.1.push((*streams as f64, figure.0));
+            }
+        });
+    }
+    Plot { title: "Memory of a server, by the streams that are open and idle", x: "streams", y: "MiB", lines }
+}
+
+/// Appends that go to every stream of a session, beside ready-made bytes that do.
+fn fan_out(client: &Runtime, scale: &Scale) {
+    const BURST: usize = 10;
+    println!("\nfan-out            events/s |   bare | ratio");
+    for streams in scale.streams {
+        let sample = Sample::new();
+        sample.write("s", Length::Messages(5));
+        sample.list(["s"].into_iter());
+        let gateway = Served::start(Role::Gateway, sample.folder());
+        let bare = Served::start(Role::Bare, sample.folder());
+        client.block_on(async {
+            let ask = Ask::get(gateway.address, "/sessions/agent:main:s/history", EVENT_STREAM);
+            let ours = Listeners::open(&ask, *streams, 2).await;
+            let limit = Listeners::open(&Ask::get(bare.address, "/events", EVENT_STREAM), *streams, 0).await;
+            let event = [b"event: message\ndata: ".as_slice(), &b"x".repeat(1_300), b"\n\n"].concat();
+            let publish = Ask::post(bare.address, "/publish", &event);
+            let mut rates = [Vec::new(), Vec::new(), Vec::new()];
+            for round in 0..scale.rounds {
+                let start = Instant::now();
+                sample.append("s", 5 + round * BURST..5 + (round + 1) * BURST);
+                ours.hear(streams * BURST).await;
+                let took = start.elapsed();
+                let start = Instant::now();
+                for _ in 0..BURST {
+                    publish.body().await;
+                }
+                limit.hear(streams * BURST).await;
+                let rate = |took: Duration| (streams * BURST) as f64 / took.as_secs_f64();
+                let (ours, bare) = (rate(took), rate(start.elapsed()));
+                rates[0].push(ours);
+                rates[1].push(bare);
+                rates[2].push(ours / bare);
+            }
+            let [ours, bare, ratio] = rates.map(median);
+            println!("{streams:6} streams {ours:13.0} | {bare:6.0} | {ratio:5.2}");
+        });
+    }
+}
+
+/// From the start of the process to the first page out of a large store.
+fn start(client: &Runtime, scale: &Scale) {
+    let sample = Sample::new();
+    let names: Vec<_> = (0..scale.sessions).map(|number| format!("s{number}")).collect();
+    sample.list(names.iter().map(String::as_str));
+    sample.write("s7", Length::Messages(10));
+    let (mut listens, mut answers) = (Vec::new(), Vec::new());
+    for _ in 0..scale.rounds {
+        let begin = Instant::now();
+        let gateway = Served::start(Role::Gateway, sample.folder());
+        listens.push(begin.elapsed().as_secs_f64() * 1e3);
+        client.block_on(history(&gateway, "s7", "limit=1").body());
+        answers.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    println!("\nstart with {} sessions, milliseconds", scale.sessions);
+    println!("until it listens {:.1}, until the first page is there {:.1}", median(listens), median(answers));
+}
+
+fn history(served: &Served, session: &str, query: &str) -> Ask {
+    Ask::get(served.address, &format!("/sessions/agent:main:{session}/history?{query}"), "application/json")
+}
+
+async fn milliseconds(ask: &Ask) -> f64 {
+    let start = Instant::now();
+    ask.body().await;
+    start.elapsed().as_secs_f64() * 1e3
+}
