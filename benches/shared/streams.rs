@@ -108,16 +108,28 @@ pub fn watched<B: Body + Clone + 'static>(
     content_type: &'static str,
     body: B,
 ) -> StreamReauth<B> {
+    opener(verifier, layer, content_type, body)()
+}
+
+/// Opens streams of `body`, all through one service.
+pub fn opener<B: Body + Clone + 'static>(
+    verifier: impl VerifyToken,
+    layer: &StreamReauthLayer,
+    content_type: &'static str,
+    body: B,
+) -> impl Fn() -> StreamReauth<B> {
     let service = service_fn(move |_: Request<()>| {
         let response = Response::builder().header(CONTENT_TYPE, content_type).body(body.clone());
         async { Ok::<_, Infallible>(response.expect("the header is a valid one")) }
     });
     let service = BearerAuthLayer::new(verifier).layer(layer.layer(service));
-    let request = Request::builder().header(AUTHORIZATION, format!("Bearer {TOKEN}")).body(());
-    let response = service.oneshot(request.expect("the header is a valid one")).now_or_never();
-    let response = response.and_then(Result::ok).expect("there is nothing to wait for");
-    assert!(response.status().is_success(), "the token is good");
-    response.into_body()
+    move || {
+        let request = Request::builder().header(AUTHORIZATION, format!("Bearer {TOKEN}")).body(());
+        let response = service.clone().oneshot(request.expect("the header is a valid one")).now_or_never();
+        let response = response.and_then(Result::ok).expect("there is nothing to wait for");
+        assert!(response.status().is_success(), "the token is good");
+        response.into_body()
+    }
 }
 
 /// A verifier that lets everybody in, and whose revision somebody else moves.

@@ -2,6 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    sync::Arc,
     time::Duration,
 };
 
@@ -40,7 +41,7 @@ pub(super) struct Standing {
 /// stands, and says what to do.
 #[derive(Debug)]
 pub(super) struct Gate {
-    rules: Rules,
+    rules: Arc<Rules>,
     /// As of when access was last confirmed.
     confirmed_at: Instant,
     /// Where the revision stood when it was; `None` for a verifier that has none.
@@ -50,7 +51,8 @@ pub(super) struct Gate {
     early: Duration,
     next_beat: Option<Instant>,
     question: Option<Question>,
-    grace: Option<Grace>,
+    /// Boxed: it is rare, and each stream has room for one.
+    grace: Option<Box<Grace>>,
     frame: Waiting,
     comment_due: bool,
     /// The last question that this stream heard the answer to, or waits for.
@@ -108,7 +110,7 @@ pub(super) enum Next {
 
 impl Gate {
     /// The gate of a stream that begins now, its access confirmed at the door.
-    pub(super) fn new(rules: Rules, now: Instant, standing: Standing) -> Self {
+    pub(super) fn new(rules: Arc<Rules>, now: Instant, standing: Standing) -> Self {
         let next_beat = rules.next_beat(now);
         let mut gate = Self {
             rules,
@@ -223,7 +225,7 @@ impl Gate {
         let ends = at(self.confirmed_at, self.rules.grace);
         // Never at once: a verifier that is down must not be asked in a loop.
         let retry_at = at(now, retry_after.max(Duration::from_millis(100))).min(ends);
-        self.grace = Some(Grace { retry_at, revision: question.revision, ends });
+        self.grace = Some(Box::new(Grace { retry_at, revision: question.revision, ends }));
         now < ends
     }
 
@@ -289,7 +291,7 @@ impl Gate {
     /// When a question must be answered. One that is put again in the grace has no longer than that.
     fn answer_due(&self, question: &Question) -> Instant {
         let due = at(question.asked_at, self.rules.check_timeout);
-        self.grace.map_or(due, |grace| due.min(grace.ends))
+        self.grace.as_ref().map_or(due, |grace| due.min(grace.ends))
     }
 }
 

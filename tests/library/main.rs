@@ -24,6 +24,7 @@ mod resolved_scopes;
 mod revocation;
 mod revocations;
 mod secrets;
+mod small;
 mod sockets;
 mod support;
 mod tokens;

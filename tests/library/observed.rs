@@ -2,10 +2,11 @@
 //! the log.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     io,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Once,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -18,7 +19,6 @@ use tower_reauth::{
     bearer::VerifyError,
     reauth::{EndReason, Revocations},
 };
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::{Feed, Oracle, Reader, Script, Wall, alice, open, reauth};
 
@@ -54,33 +54,41 @@ impl Recorder for Counts {
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 }
 
-/// A log that can be read.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+/// The log of this thread. One subscriber serves all threads: with one for each, whether anybody
+/// listens would be a matter of which test comes first. Only a thread that has begun one keeps it.
+struct Log;
+
+thread_local! {
+    static KEPT: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
 
 impl Log {
-    fn lines(&self) -> Vec<String> {
-        let log = self.0.lock().expect("no panic");
-        String::from_utf8_lossy(&log).lines().map(str::to_owned).collect()
+    /// From here on everything is logged.
+    fn begin() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false);
+            tracing::subscriber::set_global_default(subscriber.with_writer(|| Self).finish())
+                .expect("no other test sets one");
+        });
+        KEPT.set(Some(Vec::new()));
+    }
+
+    /// What was logged since; it ends here.
+    fn end() -> Vec<String> {
+        let kept = KEPT.take().unwrap_or_default();
+        String::from_utf8_lossy(&kept).lines().map(str::to_owned).collect()
     }
 }
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no panic").extend_from_slice(bytes);
+        KEPT.with_borrow_mut(|kept| kept.iter_mut().for_each(|log| log.extend_from_slice(bytes)));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
     }
 }
 
@@ -139,10 +147,9 @@ async fn stage(layer: StreamReauthLayer) -> (Stage, Reader<Script>) {
 #[tokio::test(start_paused = true)]
 async fn each_end_is_counted_and_logged_once_with_its_reason() {
     for (reason, brings_about, level) in reasons() {
-        let (counts, log) = (Counts::default(), Log::default());
+        let counts = Counts::default();
         let _recorded = metrics::set_default_local_recorder(&counts);
-        let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false);
-        let _logged = tracing::subscriber::set_default(subscriber.with_writer(log.clone()).finish());
+        Log::begin();
 
         let (stage, mut stream) = stage(reauth()).await;
         brings_about(&stage);
@@ -153,7 +160,7 @@ async fn each_end_is_counted_and_logged_once_with_its_reason() {
 
         let word = reason.as_str();
         assert_eq!(counts.shown(), [format!("tower_reauth_streams_ended_total reason={word} 1")]);
-        let lines = log.lines();
+        let lines = Log::end();
         assert_eq!(lines.len(), 1, "{lines:?}");
         let line = &lines[0];
         assert!(line.contains(level) && line.contains(word) && line.contains(&reason.to_string()), "{line}");
