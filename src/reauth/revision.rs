@@ -190,3 +190,54 @@ impl fmt::Debug for Revision {
         f.debug_tuple("Revision").field(&self.current()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn digest(n: u8) -> TokenDigest {
+        TokenDigest::from_bytes([n; 32])
+    }
+
+    #[test]
+    fn a_move_for_one_is_seen_by_its_watch_and_by_those_without_a_key() {
+        let revision = Revision::new();
+        let keyed = |n| revision.watch(Some(CredentialKey::new(digest(n))), digest(n));
+        let watches = [keyed(1), keyed(2), revision.watch(None, digest(3))];
+        let before = watches.each_ref().map(Watch::current);
+        revision.bump_for([digest(1)]);
+        let moved = [0, 1, 2].map(|i| watches[i].current() != before[i]);
+        assert_eq!(moved, [true, false, true]);
+    }
+
+    #[test]
+    fn what_is_watched_is_forgotten_with_its_last_watch() {
+        let revision = Revision::new();
+        for n in 0..100 {
+            drop(revision.watch(Some(CredentialKey::new(digest(n))), digest(n)));
+            drop(revision.watch(None, digest(n)));
+        }
+        assert!(revision.0.one.all().is_empty() && revision.0.every.all().is_empty());
+    }
+
+    #[test]
+    fn no_move_is_lost_between_the_door_and_the_watch() {
+        for _ in 0..2_000 {
+            let revision = Revision::new();
+            let since = revision.current();
+            thread::scope(|scope| {
+                scope.spawn(|| revision.bump_for([digest(1)]));
+                let watch = revision.watch(Some(CredentialKey::new(digest(1))), digest(1));
+                let stood = watch.stood(since);
+                scope.spawn(move || {
+                    // Either it shows at once, or as soon as it is there.
+                    while watch.current() == stood {
+                        thread::yield_now();
+                    }
+                });
+            });
+        }
+    }
+}
