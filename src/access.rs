@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::{
     Clock, Denied, Identity, ScopeSet,
     bearer::{Challenge, CredentialKey, TokenDigest, Verification, VerifyError},
-    reauth::{Crowd, Member, Registry, RenewError, Revision, Revocations},
+    reauth::{Crowd, Entry, Member, Registry, RenewError, Revision, Revocations},
     scope::{Granted, Requirement, Resolution, ScopeHierarchy},
 };
 
@@ -46,7 +46,7 @@ struct Terms {
     /// The credential that took the place of the first one.
     renewed: Option<Arc<Renewed>>,
     /// Whom a renewal has to wake.
-    crowd: Weak<Crowd>,
+    crowd: Weak<Entry<Crowd>>,
 }
 
 /// A credential from another request.
@@ -253,13 +253,17 @@ impl Access {
         let mut terms = self.terms();
         let renewals = self.0.renewals.load(Ordering::Acquire);
         let held = Held { access: self.clone(), renewed: terms.renewed.clone(), renewals };
-        let crowd = || Crowd::new(terms.identity.clone());
-        let crowd = match (held.source().crowds(), terms.crowd.upgrade()) {
-            (Some(crowds), _) => crowds.join(self.question(&held), crowd),
-            (None, Some(crowd)) => Member::alone(crowd),
-            (None, None) => Member::alone(Arc::new(crowd())),
+        let (key, question) = (held.key(), self.question(&held));
+        let crowd = || {
+            let watch = held.revision().map(|revision| revision.watch(key, question));
+            Crowd::new(terms.identity.clone(), watch)
         };
-        terms.crowd = Arc::downgrade(crowd.value());
+        let crowd = match (held.source().crowds(), terms.crowd.upgrade()) {
+            (Some(crowds), _) => crowds.join(question, crowd),
+            (None, Some(crowd)) => Member::alone(crowd),
+            (None, None) => Member::alone(Entry::new(question, crowd())),
+        };
+        terms.crowd = Arc::downgrade(crowd.entry());
         (held, crowd)
     }
 

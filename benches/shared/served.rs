@@ -127,11 +127,11 @@ pub fn run_if_asked() -> bool {
             let config = Config::new(flags, Environment::default()).expect("nothing is missing");
             let service = example::open(&config, stop.clone()).expect("it opens");
             announce(port);
-            serve::serve(listener, service, stop).await;
+            serve::serve(listener, service, Duration::from_secs(30), stop).await;
         } else {
             let service = bare(folder).with_state::<()>(());
             announce(port);
-            serve::serve(listener, service, stop).await;
+            serve::serve(listener, service, Duration::from_secs(30), stop).await;
         }
     });
     true

@@ -10,8 +10,9 @@
 //!    is said to one who did not ask (RFC 6750 section 3.1).
 //! 2. Two headers, or a token outside the syntax: 400 `invalid_request`. The scheme is recognised in
 //!    any case (RFC 9110 section 11.1).
-//! 3. The verifier rejects the token, or its identity has expired: 401 `invalid_token`. An expired
-//!    credential is never a reason to treat a caller as anonymous.
+//! 3. The verifier rejects the token, or its identity has expired or was revoked by
+//!    [`Revocations`](crate::reauth::Revocations): 401 `invalid_token`. An expired credential is never
+//!    a reason to treat a caller as anonymous.
 //! 4. The verifier locks the caller out: 429. It cannot tell: 503. Both with `Retry-After`.
 //! 5. Else the request goes on, with an [`Access`](crate::Access) in its extensions.
 //!

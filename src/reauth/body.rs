@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -47,16 +48,23 @@ pin_project! {
         // What may be written into the body, and where it stands.
         format: Format,
         // A frame that became ready before access was confirmed.
-        waiting: Option<Frame<Bytes>>,
+        waiting: Option<Waiting>,
         last: Last,
     }
+}
+
+/// A frame that waits. Trailers are boxed: they are large and rare, and each stream has room for one.
+enum Waiting {
+    Data(Bytes),
+    Trailers(Box<HeaderMap>),
 }
 
 /// What is still to be said once the stream is at its end.
 enum Last {
     /// It is not at its end.
     NotYet,
-    Frame(Frame<Bytes>),
+    /// Boxed: a stream that has not ended should not keep room for it.
+    Frame(Box<Frame<Bytes>>),
     /// An error in the same turn as earlier data takes that data with it, so one turn passes first.
     Abort {
         reason: EndReason,
@@ -72,7 +80,7 @@ impl<B> StreamReauth<B> {
 
     pub(super) fn watched(inner: B, access: Access, settings: Arc<Settings>, format: Format) -> Self {
         let watch = Watch {
-            guard: Guard::new(access, settings.rules.clone()),
+            guard: Guard::new(access, Arc::clone(&settings.rules)),
             settings,
             format,
             waiting: None,
@@ -109,7 +117,7 @@ where
             }
 
             let frame = if watch.waiting.is_some() {
-                if watch.guard.as_mut().takes_frame() { watch.waiting.take() } else { None }
+                if watch.guard.as_mut().takes_frame() { watch.waiting.take().map(Frame::from) } else { None }
             } else if watch.guard.owes_comment() && !watch.format.is_mid_event() {
                 watch.guard.as_mut().comment_settled();
                 if let Format::Events(_) = watch.format {
@@ -121,7 +129,7 @@ where
                     Poll::Pending => None,
                     Poll::Ready(Some(Ok(frame))) => {
                         if !watch.guard.as_mut().frame_ready() {
-                            *watch.waiting = Some(frame);
+                            *watch.waiting = Waiting::of(frame);
                             continue;
                         }
                         Some(frame)
@@ -171,16 +179,39 @@ where
     }
 }
 
+impl Waiting {
+    /// `None` for a frame of a kind that is not known yet, which a stream cannot pass on unseen.
+    fn of(frame: Frame<Bytes>) -> Option<Self> {
+        match frame.into_data() {
+            Ok(data) => Some(Self::Data(data)),
+            Err(frame) => frame.into_trailers().ok().map(|trailers| Self::Trailers(Box::new(trailers))),
+        }
+    }
+}
+
+impl From<Waiting> for Frame<Bytes> {
+    fn from(waiting: Waiting) -> Self {
+        match waiting {
+            Waiting::Data(data) => Self::data(data),
+            Waiting::Trailers(trailers) => Self::trailers(*trailers),
+        }
+    }
+}
+
 impl Last {
     fn of(reason: EndReason, settings: &Settings, format: Format) -> Self {
         match (&settings.ending, format) {
             (Ending::LastEvent | Ending::LastBytes(_), _) if format.is_mid_event() => Self::Nothing,
-            (Ending::LastEvent, Format::Events(_)) => Self::Frame(Frame::data(last_event(reason, settings.retry))),
-            (Ending::LastBytes(write), Format::Events(_) | Format::Other) => Self::Frame(Frame::data(write(reason))),
+            (Ending::LastEvent, Format::Events(_)) => Self::frame(Frame::data(last_event(reason, settings.retry))),
+            (Ending::LastBytes(write), Format::Events(_) | Format::Other) => Self::frame(Frame::data(write(reason))),
             (Ending::Clean | Ending::LastEvent | Ending::LastBytes(_), _) => Self::Nothing,
             (Ending::Abort, _) => Self::Abort { reason, turn_passed: false },
-            (Ending::GrpcTrailers, _) => Self::Frame(Frame::trailers(grpc_trailers(reason))),
+            (Ending::GrpcTrailers, _) => Self::frame(Frame::trailers(grpc_trailers(reason))),
         }
+    }
+
+    fn frame(frame: Frame<Bytes>) -> Self {
+        Self::Frame(Box::new(frame))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -190,7 +221,7 @@ impl Last {
             return Poll::Pending;
         }
         Poll::Ready(match std::mem::replace(self, Self::Nothing) {
-            Self::Frame(frame) => Some(Ok(frame)),
+            Self::Frame(frame) => Some(Ok(*frame)),
             Self::Abort { reason, .. } => Some(Err(AccessEnded { reason }.into())),
             Self::NotYet | Self::Nothing => None,
         })

@@ -25,6 +25,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::revision::Watch;
 use crate::{
     Identity,
     bearer::{Verification, VerifyError},
@@ -38,7 +39,9 @@ pub(crate) struct Crowd {
     revoked: AtomicBool,
     /// Moves with each denial and revocation.
     news: AtomicU64,
+    /// Wakes all of them: the revision's own, so that a stream waits for one thing only.
     told: Arc<Notify>,
+    watch: Option<Watch>,
     last: Mutex<Option<Question>>,
     /// Whose credential it is, as far as was heard. Not behind the other lock, which a verifier holds
     /// for as long as it takes.
@@ -95,13 +98,15 @@ pub(super) enum Asking {
 pub(super) struct Answering(Verification);
 
 impl Crowd {
-    pub(crate) fn new(identity: Identity) -> Self {
+    /// The streams of `identity`'s credential, which follow `watch` if the verifier has a revision.
+    pub(crate) fn new(identity: Identity, watch: Option<Watch>) -> Self {
         Self {
             put: AtomicU64::new(0),
             denied: AtomicU64::new(0),
             revoked: AtomicBool::new(false),
             news: AtomicU64::new(0),
-            told: Arc::default(),
+            told: watch.as_ref().map_or_else(Arc::default, |watch| Arc::clone(watch.moved())),
+            watch,
             last: Mutex::default(),
             identity: Mutex::new(identity),
         }
@@ -124,6 +129,16 @@ impl Crowd {
     /// Another number after each denial and revocation.
     pub(super) fn news(&self) -> u64 {
         self.news.load(Ordering::Acquire)
+    }
+
+    /// Where the revision stands for this credential.
+    pub(super) fn revision(&self) -> Option<u64> {
+        self.watch.as_ref().map(Watch::current)
+    }
+
+    /// Where it stood when the revision stood at `since`: at another number than now if it has moved.
+    pub(super) fn stood(&self, since: u64) -> Option<u64> {
+        self.watch.as_ref().map(|watch| watch.stood(since))
     }
 
     /// Completes when the streams are woken after this call, whether or not it was polled by then.

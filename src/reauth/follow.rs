@@ -12,7 +12,6 @@ use super::{
     crowd::{Asked, Asking, Crowd, Need, Reply},
     gate::Standing,
     registry::Member,
-    revision::Watch,
 };
 use crate::{
     Access,
@@ -21,7 +20,6 @@ use crate::{
 
 pub(super) struct Followed {
     held: Held,
-    watch: Option<Watch>,
     crowd: Member<Crowd>,
     /// The news that was heard; `None` before the first look.
     heard: Option<u64>,
@@ -32,15 +30,11 @@ impl Followed {
     /// happened since shows at the first look.
     pub(super) fn start(access: &Access) -> (Self, Standing) {
         let (held, crowd) = access.join();
-        let (watch, at, revision) = match (held.revision(), held.confirmed()) {
-            (Some(revision), Confirmed::AtRevision(since)) => {
-                let (watch, stood) = revision.watch(held.key(), since);
-                (Some(watch), Instant::now(), Some(stood))
-            }
-            (_, Confirmed::AtTime(time)) => (None, time, None),
-            (None, Confirmed::AtRevision(_)) => (None, Instant::now(), None),
+        let (at, revision) = match held.confirmed() {
+            Confirmed::AtRevision(since) => (Instant::now(), crowd.stood(since)),
+            Confirmed::AtTime(time) => (time, None),
         };
-        let followed = Self { held, watch, crowd, heard: None };
+        let followed = Self { held, crowd, heard: None };
         let time_left = followed.time_left(access.identity().expires_at());
         let standing = Standing { at, revision, time_left, put: followed.put() };
         (followed, standing)
@@ -77,15 +71,10 @@ impl Followed {
     }
 
     pub(super) fn revision(&self) -> Option<u64> {
-        self.watch.as_ref().map(Watch::current)
+        self.crowd.revision()
     }
 
-    /// Completes when the revision moves, if there is one.
-    pub(super) fn moved(&self) -> Option<OwnedNotified> {
-        self.watch.as_ref().map(Watch::moved)
-    }
-
-    /// Completes when there is news, or another credential to follow.
+    /// Completes when the revision moves, when there is news, or another credential to follow.
     pub(super) fn told(&self) -> OwnedNotified {
         self.crowd.told()
     }

@@ -2,6 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    sync::Arc,
     time::Duration,
 };
 
@@ -40,7 +41,7 @@ pub(super) struct Standing {
 /// stands, and says what to do.
 #[derive(Debug)]
 pub(super) struct Gate {
-    rules: Rules,
+    rules: Arc<Rules>,
     /// As of when access was last confirmed.
     confirmed_at: Instant,
     /// Where the revision stood when it was; `None` for a verifier that has none.
@@ -50,7 +51,8 @@ pub(super) struct Gate {
     early: Duration,
     next_beat: Option<Instant>,
     question: Option<Question>,
-    grace: Option<Grace>,
+    /// Boxed: it is rare, and each stream has room for one.
+    grace: Option<Box<Grace>>,
     frame: Waiting,
     comment_due: bool,
     /// The last question that this stream heard the answer to, or waits for.
@@ -108,7 +110,7 @@ pub(super) enum Next {
 
 impl Gate {
     /// The gate of a stream that begins now, its access confirmed at the door.
-    pub(super) fn new(rules: Rules, now: Instant, standing: Standing) -> Self {
+    pub(super) fn new(rules: Arc<Rules>, now: Instant, standing: Standing) -> Self {
         let next_beat = rules.next_beat(now);
         let mut gate = Self {
             rules,
@@ -140,6 +142,9 @@ impl Gate {
         self.expires_at = self.expiry(now, standing.time_left);
         self.question = None;
         self.grace = None;
+        if self.frame == Waiting::Cleared {
+            self.frame = Waiting::ForAnswer;
+        }
         self.heard = standing.put;
         self.put_by_beat = standing.put;
         self.put_by_frame = standing.put;
@@ -237,7 +242,7 @@ impl Gate {
         let ends = at(self.confirmed_at, self.rules.grace);
         // Never at once: a verifier that is down must not be asked in a loop.
         let retry_at = at(now, retry_after.max(Duration::from_millis(100))).min(ends);
-        self.grace = Some(Grace { retry_at, revision: question.revision, ends });
+        self.grace = Some(Box::new(Grace { retry_at, revision: question.revision, ends }));
         now < ends
     }
 
@@ -303,7 +308,7 @@ impl Gate {
     /// When a question must be answered. One that is put again in the grace has no longer than that.
     fn answer_due(&self, question: &Question) -> Instant {
         let due = at(question.asked_at, self.rules.check_timeout);
-        self.grace.map_or(due, |grace| due.min(grace.ends))
+        self.grace.as_ref().map_or(due, |grace| due.min(grace.ends))
     }
 }
 
@@ -326,4 +331,141 @@ fn at(from: Instant, after: Duration) -> Instant {
 fn random_unit() -> f64 {
     let bits = RandomState::new().hash_one(0_u8);
     (bits >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What happens to a stream.
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        /// The inner body has a frame.
+        Frame,
+        /// The stream is polled: it does what the gate says.
+        Poll,
+        /// The question of this stream is answered: access holds, or the verifier cannot tell.
+        Answer(bool),
+        /// Another stream of the credential puts a question.
+        Other,
+        /// The verifier's revision moves.
+        Move,
+        /// Seconds go by.
+        Wait(u8),
+        /// The credential is swapped for one that was confirmed just now.
+        Renew,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            3 => Just(Event::Frame),
+            6 => Just(Event::Poll),
+            4 => any::<bool>().prop_map(Event::Answer),
+            1 => Just(Event::Other),
+            2 => Just(Event::Move),
+            2 => (0..20_u8).prop_map(Event::Wait),
+            1 => Just(Event::Renew),
+        ]
+    }
+
+    /// The gate in ten lines: every confirmation there ever was, and which of them let a frame pass.
+    struct Model {
+        revision: Option<u64>,
+        put: u64,
+        /// Number and revision of each question that was answered well, the door's first.
+        confirmations: Vec<(u64, Option<u64>)>,
+    }
+
+    impl Model {
+        /// Whether a frame may pass that became ready when `put_by` questions had been put.
+        fn lets_pass(&self, put_by: u64) -> bool {
+            self.confirmations.iter().any(|&(number, revision)| match self.revision {
+                Some(now) => revision == Some(now),
+                None => number > put_by,
+            })
+        }
+    }
+
+    fn rules() -> Arc<Rules> {
+        Arc::new(Rules {
+            heartbeat: Some(Duration::from_secs(15)),
+            jitter: 0.2,
+            max_age: Duration::ZERO,
+            check_timeout: Duration::from_secs(5),
+            grace: Duration::ZERO,
+            early_close: Duration::ZERO,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_frame_passes_that_the_model_holds_back(
+            has_revision: bool,
+            events in prop::collection::vec(event(), 0..100),
+        ) {
+            let mut now = Instant::now();
+            let mut model = Model { revision: has_revision.then_some(7), put: 0, confirmations: Vec::new() };
+            model.confirmations.push((0, model.revision));
+            let standing = |now, model: &Model| {
+                Standing { at: now, revision: model.revision, time_left: None, put: model.put }
+            };
+            let mut gate = Gate::new(rules(), now, standing(now, &model));
+            let mut asked: Option<Asked> = None;
+            let mut frame: Option<u64> = None;
+            for event in events {
+                match event {
+                    Event::Wait(seconds) => now += Duration::from_secs(seconds.into()),
+                    Event::Move => model.revision = model.revision.map(|revision| revision + 1),
+                    Event::Other => model.put += 1,
+                    Event::Renew => {
+                        // Another credential, another count of questions: none has been put about it.
+                        model.confirmations.push((model.put, model.revision));
+                        frame = frame.map(|_| model.put);
+                        asked = None;
+                        gate.renewed(now, standing(now, &model));
+                    }
+                    Event::Frame if frame.is_none() => {
+                        if gate.frame_ready(now, model.revision, model.put, false) {
+                            prop_assert!(model.lets_pass(model.put));
+                        } else {
+                            frame = Some(model.put);
+                        }
+                    }
+                    Event::Frame => {}
+                    Event::Answer(holds) => {
+                        let Some(question) = asked.take() else { continue };
+                        if holds {
+                            model.confirmations.push((question.number, question.revision));
+                            gate.confirmed(now, model.revision, None);
+                        } else if !gate.unanswered(now, Duration::ZERO) {
+                            return Ok(());
+                        }
+                    }
+                    Event::Poll => match gate.next(now, model.revision) {
+                        Next::Ask => {
+                            let need = gate.need(now, model.revision);
+                            prop_assert!(asked.is_none(), "one question at a time");
+                            prop_assert!(need.after <= model.put, "a question can always be put that serves");
+                            model.put += 1;
+                            let question = Asked { number: model.put, at: now, revision: model.revision };
+                            gate.asked(now, question, model.put);
+                            asked = Some(question);
+                        }
+                        Next::GiveUp => return Ok(()),
+                        Next::Expired => prop_assert!(false, "it never expires"),
+                        Next::AwaitAnswer => prop_assert!(asked.is_some()),
+                        Next::Rest => {
+                            if let Some(put_by) = frame {
+                                prop_assert!(gate.takes_frame(now, model.revision), "who rests owes no frame");
+                                prop_assert!(model.lets_pass(put_by));
+                                frame = None;
+                            }
+                        }
+                    },
+                }
+            }
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -33,8 +34,6 @@ pin_project! {
         #[pin]
         timer: Option<Sleep>,
         #[pin]
-        moved: Option<OwnedNotified>,
-        #[pin]
         told: Option<OwnedNotified>,
         outcome: Outcome,
     }
@@ -53,15 +52,14 @@ pub(super) enum Verdict {
 struct Outcome(Option<EndReason>);
 
 impl Guard {
-    pub(super) fn new(access: Access, rules: Rules) -> Self {
+    pub(super) fn new(access: Access, rules: Arc<Rules>) -> Self {
         // The request is over when the stream begins: what is kept must not keep its buffers.
         access.detach();
         let (followed, standing) = Followed::start(&access);
         let gate = Gate::new(rules, Instant::now(), standing);
         // From here on nothing is missed: what came before shows at the first look.
-        let (moved, told) = (followed.moved(), Some(followed.told()));
-        let outcome = Outcome(None);
-        Self { access, gate, followed: Some(followed), asking: None, timer: None, moved, told, outcome }
+        let told = Some(followed.told());
+        Self { access, gate, followed: Some(followed), asking: None, timer: None, told, outcome: Outcome(None) }
     }
 
     /// Asks whatever has to be asked. When it is [`Open`](Verdict::Open), the task is woken when it
@@ -78,7 +76,6 @@ impl Guard {
             if followed.is_outdated(this.access) {
                 let (renewed, standing) = Followed::start(this.access);
                 this.gate.renewed(Instant::now(), standing);
-                this.moved.set(renewed.moved());
                 this.told.set(Some(renewed.told()));
                 *this.asking = None;
                 *followed = renewed;
@@ -144,15 +141,11 @@ impl Guard {
         timer_runs && self.followed.as_ref().is_some_and(is_at_rest)
     }
 
-    /// Arms the timer and the watch on the revision: whether one of them has fired already, so that
-    /// it is time to look again.
+    /// Arms the timer and waits for news: whether one of them is there already, so that it is time to
+    /// look again.
     pub(super) fn rest(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         let Some(followed) = this.followed else { return Poll::Ready(()) };
-        if this.moved.as_mut().as_pin_mut().is_some_and(|moved| moved.poll(cx).is_ready()) {
-            this.moved.set(followed.moved());
-            return Poll::Ready(());
-        }
         if this.told.as_mut().as_pin_mut().is_some_and(|told| told.poll(cx).is_ready()) {
             this.told.set(Some(followed.told()));
             return Poll::Ready(());
@@ -195,7 +188,6 @@ impl Guard {
         *this.asking = None;
         *this.followed = None;
         this.timer.set(None);
-        this.moved.set(None);
         this.told.set(None);
     }
 }

@@ -25,7 +25,7 @@ type Filter = dyn Fn(&Parts) -> bool + Send + Sync;
 
 #[derive(Clone)]
 pub(super) struct Settings {
-    pub(super) rules: Rules,
+    pub(super) rules: Arc<Rules>,
     pub(super) ending: Ending,
     pub(super) comment: Bytes,
     pub(super) retry: Duration,
@@ -46,7 +46,7 @@ impl StreamReauthLayer {
             early_close: Duration::ZERO,
         };
         let settings = Settings {
-            rules,
+            rules: Arc::new(rules),
             ending: Ending::Clean,
             comment: Bytes::from_static(b": keepalive\n\n"),
             retry: Duration::from_secs(1),
@@ -62,13 +62,13 @@ impl StreamReauthLayer {
     pub fn with_heartbeat(self, interval: Duration) -> Self {
         // A timer cannot tell intervals below its resolution from none.
         let interval = interval.max(Duration::from_millis(1));
-        self.with(|settings| settings.rules.heartbeat = Some(interval))
+        self.with_rules(|rules| rules.heartbeat = Some(interval))
     }
 
     /// Never asks an idle stream again, except at its expiry and when the revision moves.
     #[must_use]
     pub fn without_heartbeat(self) -> Self {
-        self.with(|settings| settings.rules.heartbeat = None)
+        self.with_rules(|rules| rules.heartbeat = None)
     }
 
     /// Lets each heartbeat come early by a random part of its interval, up to `part` (0 to 1), so
@@ -76,20 +76,20 @@ impl StreamReauthLayer {
     #[must_use]
     pub fn with_jitter(self, part: f64) -> Self {
         let part = if part.is_nan() { 0.0 } else { part.clamp(0.0, 1.0) };
-        self.with(|settings| settings.rules.jitter = part)
+        self.with_rules(|rules| rules.jitter = part)
     }
 
     /// Lets a frame pass when access was confirmed at most `max_age` before, for a verifier that has
     /// no [`Revision`](super::Revision) and must ask far away. Default: zero, each frame is confirmed.
     #[must_use]
     pub fn with_max_age(self, max_age: Duration) -> Self {
-        self.with(|settings| settings.rules.max_age = max_age)
+        self.with_rules(|rules| rules.max_age = max_age)
     }
 
     /// Ends the stream when an answer takes longer than `timeout`. Default: 5 s.
     #[must_use]
     pub fn with_check_timeout(self, timeout: Duration) -> Self {
-        self.with(|settings| settings.rules.check_timeout = timeout)
+        self.with_rules(|rules| rules.check_timeout = timeout)
     }
 
     /// Lets a stream go on while the verifier cannot be reached, for at most `grace` after access was
@@ -97,7 +97,7 @@ impl StreamReauthLayer {
     /// later. Default: zero, the stream ends.
     #[must_use]
     pub fn with_grace(self, grace: Duration) -> Self {
-        self.with(|settings| settings.rules.grace = grace)
+        self.with_rules(|rules| rules.grace = grace)
     }
 
     /// Ends each stream by a random part of `at_most` before its credential expires, so that the
@@ -105,7 +105,7 @@ impl StreamReauthLayer {
     /// credential loses at most half of what was left of it when the stream began. Default: zero.
     #[must_use]
     pub fn with_early_close(self, at_most: Duration) -> Self {
-        self.with(|settings| settings.rules.early_close = at_most)
+        self.with_rules(|rules| rules.early_close = at_most)
     }
 
     /// Chooses what the client sees when its access ends. Default: a clean end.
@@ -156,6 +156,10 @@ impl StreamReauthLayer {
     /// ended is refused. The sink is dropped with its access, so give it `&mut socket` to say goodbye on.
     pub fn watch_sink<S: Sink<T>, T>(&self, access: &Access, sink: S) -> GuardedSink<S, T> {
         GuardedSink::new(sink, access.clone(), self.settings.rules.clone())
+    }
+
+    fn with_rules(self, change: impl FnOnce(&mut Rules)) -> Self {
+        self.with(|settings| change(Arc::make_mut(&mut settings.rules)))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {

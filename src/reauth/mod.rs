@@ -7,16 +7,26 @@
 //!
 //! Each time the body is polled, in this order:
 //!
-//! 1. The credential has reached its expiry: the stream ends.
-//! 2. The verifier's [`Revision`] has moved, or a heartbeat is due: access is asked for again.
-//! 3. The verifier rejects, cannot tell, does not answer in time or panics: the stream ends. A grace
+//! 1. The credential was [renewed](crate::Access::renew): the stream goes by the fresh one from here on.
+//! 2. The credential was revoked by [`Revocations`]: the stream ends, whatever the verifier would say.
+//! 3. The credential has reached its expiry: the stream ends.
+//! 4. The verifier's [`Revision`] has moved for this credential, another stream of it heard a denial,
+//!    or a heartbeat is due: access is asked for again.
+//! 5. The verifier rejects, cannot tell, does not answer in time or panics: the stream ends. A grace
 //!    for a verifier that cannot be reached is opt-in and bounded.
-//! 4. A frame of the inner body is ready: it is passed on if access was confirmed after that, by an
+//! 6. A frame of the inner body is ready: it is passed on if access was confirmed after that, by an
 //!    unmoved revision or by an answer, or within `max_age` before. Else it waits for an answer.
-//! 5. A confirmed heartbeat writes a comment into an event stream, between two events.
+//! 7. A confirmed heartbeat writes a comment into an event stream, between two events.
 //!
 //! However it ends, the inner body is dropped there and then, and the [`Ending`] says what the client
 //! sees.
+//!
+//! # What streams share
+//!
+//! Streams that were opened with one credential, through the doors of one layer, share their
+//! questions: each takes over a question that was put after its own reason to ask arose. So any number
+//! of idle streams cost one check per interval; with a jitter of `j` at most one in `1 - j` of it. What
+//! an answer means, which scopes it leaves and when it is too late, each stream decides for itself.
 //!
 //! # Which responses are streams
 //!
@@ -136,5 +146,5 @@ pub use self::{
 };
 pub(crate) use self::{
     crowd::Crowd,
-    registry::{Member, Registry},
+    registry::{Entry, Member, Registry},
 };

@@ -13,76 +13,101 @@ use std::{
 
 use crate::bearer::TokenDigest;
 
-pub(crate) struct Registry<V>(Mutex<HashMap<TokenDigest, Held<V>>>);
+pub(crate) struct Registry<V>(Mutex<HashMap<TokenDigest, Listed<V>>>);
 
-struct Held<V> {
-    value: Arc<V>,
+struct Listed<V> {
+    entry: Arc<Entry<V>>,
     holders: usize,
+}
+
+/// A value under its key.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Entry<V> {
+    key: TokenDigest,
+    value: V,
 }
 
 /// A hold on a value, given up when it is dropped.
 pub(crate) struct Member<V> {
-    value: Arc<V>,
-    /// Where it is known, and by which key; `None` for a value that was never put into a registry.
-    home: Option<(Arc<Registry<V>>, TokenDigest)>,
+    entry: Arc<Entry<V>>,
+    /// Where it is listed, if it ever was.
+    home: Option<Arc<Registry<V>>>,
 }
 
 impl<V> Registry<V> {
     /// Holds the value of `key`, which `make` makes if nobody does.
     pub(crate) fn join(self: &Arc<Self>, key: TokenDigest, make: impl FnOnce() -> V) -> Member<V> {
         let mut entries = self.entries();
-        let held = entries.entry(key).or_insert_with(|| Held { value: Arc::new(make()), holders: 0 });
-        held.holders += 1;
-        Member { value: Arc::clone(&held.value), home: Some((Arc::clone(self), key)) }
+        let new = || Listed { entry: Arc::new(Entry { key, value: make() }), holders: 0 };
+        let listed = entries.entry(key).or_insert_with(new);
+        listed.holders += 1;
+        Member { entry: Arc::clone(&listed.entry), home: Some(Arc::clone(self)) }
     }
 
     /// The values of those of `keys` that somebody holds.
-    pub(crate) fn of(&self, keys: &[TokenDigest]) -> Vec<Arc<V>> {
+    pub(crate) fn of(&self, keys: &[TokenDigest]) -> Vec<Arc<Entry<V>>> {
         let entries = self.entries();
-        keys.iter().filter_map(|key| entries.get(key)).map(|held| Arc::clone(&held.value)).collect()
+        keys.iter().filter_map(|key| entries.get(key)).map(|listed| Arc::clone(&listed.entry)).collect()
     }
 
     /// All values.
-    pub(crate) fn all(&self) -> Vec<Arc<V>> {
-        self.entries().values().map(|held| Arc::clone(&held.value)).collect()
+    pub(crate) fn all(&self) -> Vec<Arc<Entry<V>>> {
+        self.entries().values().map(|listed| Arc::clone(&listed.entry)).collect()
     }
 
     /// Takes out the values that `wanted` picks.
-    pub(crate) fn withdraw(&self, wanted: impl Fn(&V) -> bool) -> Vec<Arc<V>> {
+    pub(crate) fn withdraw(&self, wanted: impl Fn(&V) -> bool) -> Vec<Arc<Entry<V>>> {
         let mut withdrawn = Vec::new();
-        self.entries().retain(|_, held| {
-            let is_wanted = wanted(&held.value);
+        self.entries().retain(|_, listed| {
+            let is_wanted = wanted(&listed.entry);
             if is_wanted {
-                withdrawn.push(Arc::clone(&held.value));
+                withdrawn.push(Arc::clone(&listed.entry));
             }
             !is_wanted
         });
         withdrawn
     }
 
-    fn leave(&self, key: &TokenDigest, value: &Arc<V>) {
+    fn leave(&self, entry: &Arc<Entry<V>>) {
         let mut entries = self.entries();
         // After a withdrawal another value may stand there.
-        let Some(held) = entries.get_mut(key).filter(|held| Arc::ptr_eq(&held.value, value)) else { return };
-        held.holders -= 1;
-        if held.holders == 0 {
-            entries.remove(key);
+        let Some(listed) = entries.get_mut(&entry.key).filter(|listed| Arc::ptr_eq(&listed.entry, entry)) else {
+            return;
+        };
+        listed.holders -= 1;
+        if listed.holders == 0 {
+            entries.remove(&entry.key);
         }
     }
 
     // Each change to the entries is whole before anything can panic.
-    fn entries(&self) -> MutexGuard<'_, HashMap<TokenDigest, Held<V>>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<TokenDigest, Listed<V>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<V> Member<V> {
-    /// A hold on a value that no registry knows.
-    pub(crate) fn alone(value: Arc<V>) -> Self {
-        Self { value, home: None }
+    /// A hold on a value that no registry lists.
+    pub(crate) fn alone(entry: Arc<Entry<V>>) -> Self {
+        Self { entry, home: None }
     }
 
-    pub(crate) fn value(&self) -> &Arc<V> {
+    pub(crate) fn entry(&self) -> &Arc<Entry<V>> {
+        &self.entry
+    }
+}
+
+impl<V> Entry<V> {
+    /// A value for a registry of its own.
+    pub(crate) fn new(key: TokenDigest, value: V) -> Arc<Self> {
+        Arc::new(Self { key, value })
+    }
+}
+
+impl<V> Deref for Entry<V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
         &self.value
     }
 }
@@ -91,14 +116,14 @@ impl<V> Deref for Member<V> {
     type Target = V;
 
     fn deref(&self) -> &V {
-        &self.value
+        &self.entry.value
     }
 }
 
 impl<V> Drop for Member<V> {
     fn drop(&mut self) {
-        if let Some((registry, key)) = &self.home {
-            registry.leave(key, &self.value);
+        if let Some(registry) = &self.home {
+            registry.leave(&self.entry);
         }
     }
 }
@@ -122,7 +147,7 @@ mod tests {
         let registry = Arc::new(Registry::default());
         let first = registry.join(key(1), || "made once");
         let second = registry.join(key(1), || "never made");
-        assert!(Arc::ptr_eq(first.value(), second.value()));
+        assert!(Arc::ptr_eq(first.entry(), second.entry()));
         drop(first);
         assert_eq!(registry.of(&[key(1), key(2)]).len(), 1);
         drop(second);
@@ -134,9 +159,9 @@ mod tests {
         let registry = Arc::new(Registry::default());
         let old = registry.join(key(1), || 1);
         registry.join(key(2), || 2);
-        assert_eq!(registry.withdraw(|value| *value == 1), [Arc::new(1)]);
+        assert_eq!(registry.withdraw(|value| *value == 1), [Arc::clone(old.entry())]);
         let new = registry.join(key(1), || 3);
         drop(old);
-        assert_eq!((*new, registry.all()), (3, vec![Arc::new(3)]));
+        assert_eq!((*new, registry.all()), (3, vec![Arc::clone(new.entry())]));
     }
 }

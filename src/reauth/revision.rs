@@ -2,8 +2,8 @@
 //!
 //! 1. A move is for every credential, or for those that it names. The number that
 //!    [`current`](Revision::current) shows moves with each.
-//! 2. A watch follows one credential: its number moves with those moves that concern it. It begins
-//!    with the number that was read at the door, so that no move between the two is lost.
+//! 2. A watch follows one credential: its number moves with those moves that concern it. A stream
+//!    compares it with the number that was read at the door, so that no move between the two is lost.
 //! 3. What is kept is one entry for each credential that is watched, for as long as it is.
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use tokio::sync::{Notify, futures::OwnedNotified};
+use tokio::sync::Notify;
 
 use super::registry::{Member, Registry};
 use crate::bearer::{CredentialKey, TokenDigest};
@@ -33,10 +33,12 @@ pub struct Revision(Arc<Shared>);
 struct Shared {
     /// Moves for every credential.
     all: AtomicU64,
-    /// Moves for some: what those follow whose credential has no key.
-    some: Arc<Topic>,
+    /// Moves for some.
+    some: AtomicU64,
     /// Moves for one, by its digest.
     one: Arc<Registry<Topic>>,
+    /// Those that follow every move, for they have no digest to be named by.
+    every: Arc<Registry<Topic>>,
     /// Those that move whenever this one does.
     followers: Mutex<Vec<Weak<Shared>>>,
 }
@@ -47,10 +49,11 @@ struct Topic {
     moved: Arc<Notify>,
 }
 
-/// What one stream follows of a revision.
+/// What the streams of one credential follow of a revision.
 pub(crate) struct Watch {
     revision: Revision,
     topic: Member<Topic>,
+    is_keyed: bool,
 }
 
 impl Revision {
@@ -105,39 +108,45 @@ impl Revision {
         self.0.advance();
     }
 
-    /// Follows the credential of `key`, or every move when there is none. Also says where the watch
-    /// stood when the counter stood at `since`: at another number than now if anything has moved.
-    pub(crate) fn watch(&self, key: Option<CredentialKey>, since: u64) -> (Watch, u64) {
+    /// Follows the credential of `key` or, without one, every move. `question` tells those apart that
+    /// have no key.
+    pub(crate) fn watch(&self, key: Option<CredentialKey>, question: TokenDigest) -> Watch {
         let topic = match key {
             Some(key) => self.0.one.join(key.credential(), Topic::default),
-            None => Member::alone(Arc::clone(&self.0.some)),
+            None => self.0.every.join(question, Topic::default),
         };
-        let watch = Watch { revision: self.clone(), topic };
-        // In this order: a move that the first number has in it shows in the second one.
-        let now = watch.current();
-        let has_moved = self.current() != since;
-        // Numbers only grow: the one below is never reached again.
-        (watch, if has_moved { now.wrapping_sub(1) } else { now })
+        Watch { revision: self.clone(), topic, is_keyed: key.is_some() }
     }
 }
 
 impl Watch {
     /// Where the watch stands.
     pub(crate) fn current(&self) -> u64 {
-        self.revision.0.number(&self.topic)
+        let Self { revision: Revision(shared), topic, is_keyed } = self;
+        shared.number(if *is_keyed { &topic.number } else { &shared.some })
     }
 
-    /// Completes when the watch is woken after this call, whether or not it was polled by then.
-    pub(crate) fn moved(&self) -> OwnedNotified {
-        Arc::clone(&self.topic.moved).notified_owned()
+    /// Where the watch stood when the revision stood at `since`: at another number than now if
+    /// anything has moved. For a stream that starts, and follows the watch already.
+    pub(crate) fn stood(&self, since: u64) -> u64 {
+        // In this order: a move that the first number has in it shows in the second one.
+        let now = self.current();
+        let has_moved = self.revision.current() != since;
+        // Numbers only grow: the one below is never reached again.
+        if has_moved { now.wrapping_sub(1) } else { now }
+    }
+
+    /// Woken when the watch moves.
+    pub(crate) fn moved(&self) -> &Arc<Notify> {
+        &self.topic.moved
     }
 }
 
 impl Shared {
     // Both numbers only grow, so an equal sum means that neither has moved. Pairs with `advance`: one
     // who sees the number sees the change that came before it.
-    fn number(&self, topic: &Topic) -> u64 {
-        self.all.load(Ordering::Acquire).wrapping_add(topic.number.load(Ordering::Acquire))
+    fn number(&self, some: &AtomicU64) -> u64 {
+        self.all.load(Ordering::Acquire).wrapping_add(some.load(Ordering::Acquire))
     }
 
     fn advance(&self) {
@@ -148,7 +157,7 @@ impl Shared {
     fn advance_for(&self, credentials: &[TokenDigest]) {
         // First the number that the door reads: a watch that begins too late for its own number to
         // move compares that one.
-        self.some.number.fetch_add(1, Ordering::Release);
+        self.some.fetch_add(1, Ordering::Release);
         for topic in self.one.of(credentials) {
             topic.number.fetch_add(1, Ordering::Release);
         }
@@ -156,16 +165,14 @@ impl Shared {
     }
 
     fn wake(&self) {
-        self.some.moved.notify_waiters();
-        for topic in self.one.all() {
+        for topic in self.every.all().into_iter().chain(self.one.all()) {
             topic.moved.notify_waiters();
         }
         self.for_followers(Self::wake);
     }
 
     fn wake_for(&self, credentials: &[TokenDigest]) {
-        self.some.moved.notify_waiters();
-        for topic in self.one.of(credentials) {
+        for topic in self.every.all().into_iter().chain(self.one.of(credentials)) {
             topic.moved.notify_waiters();
         }
         self.for_followers(|follower| follower.wake_for(credentials));
@@ -181,5 +188,56 @@ impl Shared {
 impl fmt::Debug for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Revision").field(&self.current()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn digest(n: u8) -> TokenDigest {
+        TokenDigest::from_bytes([n; 32])
+    }
+
+    #[test]
+    fn a_move_for_one_is_seen_by_its_watch_and_by_those_without_a_key() {
+        let revision = Revision::new();
+        let keyed = |n| revision.watch(Some(CredentialKey::new(digest(n))), digest(n));
+        let watches = [keyed(1), keyed(2), revision.watch(None, digest(3))];
+        let before = watches.each_ref().map(Watch::current);
+        revision.bump_for([digest(1)]);
+        let moved = [0, 1, 2].map(|i| watches[i].current() != before[i]);
+        assert_eq!(moved, [true, false, true]);
+    }
+
+    #[test]
+    fn what_is_watched_is_forgotten_with_its_last_watch() {
+        let revision = Revision::new();
+        for n in 0..100 {
+            drop(revision.watch(Some(CredentialKey::new(digest(n))), digest(n)));
+            drop(revision.watch(None, digest(n)));
+        }
+        assert!(revision.0.one.all().is_empty() && revision.0.every.all().is_empty());
+    }
+
+    #[test]
+    fn no_move_is_lost_between_the_door_and_the_watch() {
+        for _ in 0..2_000 {
+            let revision = Revision::new();
+            let since = revision.current();
+            thread::scope(|scope| {
+                scope.spawn(|| revision.bump_for([digest(1)]));
+                let watch = revision.watch(Some(CredentialKey::new(digest(1))), digest(1));
+                let stood = watch.stood(since);
+                scope.spawn(move || {
+                    // Either it shows at once, or as soon as it is there.
+                    while watch.current() == stood {
+                        thread::yield_now();
+                    }
+                });
+            });
+        }
     }
 }

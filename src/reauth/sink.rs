@@ -65,7 +65,7 @@ struct Halves {
 struct Half(Mutex<Option<Waker>>);
 
 impl<S, T> GuardedSink<S, T> {
-    pub(super) fn new(inner: S, access: Access, rules: Rules) -> Self {
+    pub(super) fn new(inner: S, access: Access, rules: Arc<Rules>) -> Self {
         let halves = Arc::new(Halves::default());
         let both = Waker::from(Arc::clone(&halves));
         let guard = Box::pin(Guard::new(access, rules));

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -44,7 +45,7 @@ pin_project! {
 }
 
 impl<S: Stream> GuardedStream<S> {
-    pub(super) fn new(inner: S, access: Access, rules: Rules) -> Self {
+    pub(super) fn new(inner: S, access: Access, rules: Arc<Rules>) -> Self {
         Self { inner: Until::Open { inner }, guard: Box::pin(Guard::new(access, rules)), waiting: None }
     }
 

@@ -27,6 +27,7 @@ mod resolved_scopes;
 mod revocation;
 mod revocations;
 mod secrets;
+mod small;
 mod sockets;
 mod streams_and_sinks;
 mod support;

@@ -1,0 +1,111 @@
+//! Promise 12: what reauth keeps for an idle stream is at most 1 KiB, and a frame allocates nothing
+//! unless the verifier does. Counted exactly, in allocations of this thread.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use allocation_counter::measure;
+use futures_util::FutureExt;
+use http::Request;
+use http_body::{Body, Frame};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_reauth::{
+    BearerAuthLayer, StreamReauth, StreamReauthLayer, Tokens, VerifyToken,
+    bearer::{BearerToken, Token, Verification},
+    reauth::Revocations,
+};
+
+use crate::support::{READ, Torrent, Wall, alice, event_stream, request};
+
+/// A body that never has a frame.
+struct Idle;
+
+impl Body for Idle {
+    type Data = bytes::Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<bytes::Bytes>>>> {
+        Poll::Pending
+    }
+}
+
+const STREAMS: usize = 100;
+
+/// Opens streams, all of them through one service.
+fn opener<B: Body + Default + 'static>(auth: &BearerAuthLayer) -> impl Fn() -> Pin<Box<StreamReauth<B>>> {
+    let answer = |_: Request<()>| std::future::ready(Ok::<_, Infallible>(event_stream(B::default())));
+    let service = auth.layer(StreamReauthLayer::new().layer(service_fn(answer)));
+    move || {
+        let Ok(response) = service.clone().oneshot(request()).now_or_never().expect("it answers at once");
+        Box::pin(response.into_body())
+    }
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self
+    }
+}
+
+impl Default for Torrent {
+    fn default() -> Self {
+        Self
+    }
+}
+
+/// A verifier without a revision, which is asked about each frame and knows the answer.
+fn knows_alice() -> impl VerifyToken {
+    let alice = alice();
+    move |_: &BearerToken| Verification::ready(Ok(alice.clone()))
+}
+
+/// Doors of every kind.
+fn doors() -> Vec<(&'static str, BearerAuthLayer)> {
+    let wall = Wall::new();
+    let token = Token::new("laptop", "t0ken").with_scopes(READ).with_expires_at(wall.after(3_600));
+    let tokens = Tokens::new([token]).expect("no duplicates");
+    vec![
+        ("a revision and an expiry", BearerAuthLayer::new(tokens).with_clock(wall.clock())),
+        ("revocations", BearerAuthLayer::new(knows_alice()).with_revocations(&Revocations::new())),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_stream_keeps_at_most_a_kibibyte() {
+    for (name, auth) in doors() {
+        let open = opener::<Idle>(&auth);
+        let open = || {
+            let mut body = open();
+            assert!(body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())).is_pending());
+            body
+        };
+        // What is there once, however many streams there are, is there from now on.
+        drop(open());
+        let mut kept = Vec::with_capacity(STREAMS);
+        let first = measure(|| kept.push(open())).bytes_current;
+        let others = measure(|| kept.extend((1..STREAMS).map(|_| open()))).bytes_current;
+        let each = others / (STREAMS as i64 - 1);
+        assert!(each <= 1_024, "{name}: {each} bytes for each stream, its access and its token included");
+        assert!(first - each <= 512, "{name}: {} bytes for what the streams of a credential share", first - each);
+        let freed = measure(|| kept.clear()).bytes_current;
+        assert_eq!(freed, -(first + others), "{name}: they leave nothing behind");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_allocates_nothing_unless_the_answer_does() {
+    for (name, auth) in doors() {
+        let mut body = opener::<Torrent>(&auth)();
+        let mut frames = |count| {
+            for _ in 0..count {
+                let frame = body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop()));
+                assert!(matches!(frame, Poll::Ready(Some(Ok(_)))));
+            }
+        };
+        frames(1);
+        assert_eq!(measure(|| frames(1_000)).count_total, 0, "{name}");
+    }
+}
