@@ -5,18 +5,23 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
-use crate::gateway::js::wtf8::{append, is_blank, trim, trim_start};
+use crate::gateway::js::wtf8::{append, trim_end, trim_start};
 
 /// Takes out first all tags of the one kind, then all of the other.
 pub fn strip(text: &[u8]) -> Cow<'_, [u8]> {
     match without(text, after_audio_tag) {
-        Cow::Borrowed(text) => without(text, after_reply_tag),
-        Cow::Owned(text) => Cow::Owned(without(&text, after_reply_tag).into_owned()),
+        Cow::Borrowed(text) => without_reply_tags(text),
+        Cow::Owned(text) => Cow::Owned(without_reply_tags(&text).into_owned()),
     }
 }
 
+fn without_reply_tags(text: &[u8]) -> Cow<'_, [u8]> {
+    let mut closes = Closes { text, next: None };
+    without(text, |tag| after_reply_tag(tag, &mut closes))
+}
+
 /// Takes out each tag that `after` recognises at the start of what it is shown, and steps over.
-fn without(text: &[u8], after: fn(&[u8]) -> Option<&[u8]>) -> Cow<'_, [u8]> {
+fn without<'t>(text: &'t [u8], mut after: impl FnMut(&'t [u8]) -> Option<&'t [u8]>) -> Cow<'t, [u8]> {
     let mut kept = Vec::new();
     let (mut done, mut from) = (0, 0);
     while let Some(open) = memmem::find(&text[from..], b"[[").map(|at| from + at) {
@@ -41,23 +46,64 @@ fn after_audio_tag(text: &[u8]) -> Option<&[u8]> {
     trim_start(strip_word(name, b"audio_as_voice")?).strip_prefix(b"]]")
 }
 
-fn after_reply_tag(text: &[u8]) -> Option<&[u8]> {
+fn after_reply_tag<'t>(text: &'t [u8], closes: &mut Closes<'t>) -> Option<&'t [u8]> {
     let name = trim_start(text.strip_prefix(b"[[")?);
     if let Some(rest) = strip_word(name, b"reply_to_current").and_then(|rest| trim_start(rest).strip_prefix(b"]]")) {
         return Some(rest);
     }
     let target = trim_start(strip_word(name, b"reply_to")?).strip_prefix(b":")?;
-    let close = memchr::memchr(b']', target)?;
-    let (target, rest) = target.split_at(close);
-    is_target(target).then_some(rest)?.strip_prefix(b"]]")
+    closes.after_target(target)?.strip_prefix(b"]]")
 }
 
-/// Whether this is one character or more without a newline, and whitespace of any kind around.
-fn is_target(text: &[u8]) -> bool {
-    match is_blank(text) {
-        // A blank can be the target itself, but not a newline.
-        true => text.iter().any(|byte| *byte != b'\n'),
-        false => !trim(text).contains(&b'\n'),
+/// The `]` of a text, for targets that are asked about from the front to the back.
+///
+/// Many targets can run up to one `]`, or to none. What stands before it is looked at once for them
+/// all: a stranger's text of nothing but such targets costs no more than any other.
+struct Closes<'t> {
+    text: &'t [u8],
+    next: Option<Close>,
+}
+
+/// The first `]` after a target. The places are counted in the text.
+#[derive(Clone, Copy)]
+struct Close {
+    /// The length of the text if there is no `]`.
+    at: usize,
+    /// Where the whitespace before it begins.
+    content_end: usize,
+    /// The last newline before that.
+    newline: Option<usize>,
+}
+
+impl<'t> Closes<'t> {
+    /// What follows this target, from its `]` on. `target` begins the rest of the text.
+    ///
+    /// A target is one character or more without a newline, and whitespace of any kind around.
+    fn after_target(&mut self, target: &'t [u8]) -> Option<&'t [u8]> {
+        let start = self.text.len() - target.len();
+        let close = match self.next {
+            Some(close) if close.at >= start => close,
+            _ => *self.next.insert(self.close_after(start)),
+        };
+        let is_target = if close.content_end <= start {
+            // A blank can be the target itself, but not a newline.
+            self.text[start..close.at].iter().any(|byte| *byte != b'\n')
+        } else {
+            let content = self.text.len() - trim_start(target).len();
+            close.newline.is_none_or(|newline| newline < content)
+        };
+        (is_target && close.at < self.text.len()).then(|| &self.text[close.at..])
+    }
+
+    fn close_after(&self, start: usize) -> Close {
+        let rest = &self.text[start..];
+        let before = &rest[..memchr::memchr(b']', rest).unwrap_or(rest.len())];
+        let content = trim_end(before);
+        Close {
+            at: start + before.len(),
+            content_end: start + content.len(),
+            newline: memchr::memrchr(b'\n', content).map(|at| start + at),
+        }
     }
 }
 
@@ -104,6 +150,27 @@ mod tests {
         ] {
             table::texts(strip, &[(text, text)]);
         }
+    }
+
+    #[test]
+    fn tags_that_never_end_cost_no_more_than_other_text() {
+        let many = |text: &str| text.repeat(1_000_000 / text.len());
+        let opened = many("[[reply_to:");
+        table::is_linear(
+            strip,
+            &[
+                format!("{opened}x"),
+                format!("{opened}x]"),
+                format!("{opened}x\ny]]"),
+                format!("{opened}x\n{}y]]", many(" ")),
+                format!("{opened}x\ny{}]]", many(" ")),
+                format!("{}]]", many("[[reply_to:\n")),
+                many("[[reply_to:x]"),
+                many("[[ \n"),
+                many("[[audio_as_voice"),
+                many("["),
+            ],
+        );
     }
 
     #[test]

@@ -16,24 +16,36 @@ const END: &[u8] = b"<<<END_OPENCLAW_INTERNAL_CONTEXT>>>";
 /// Takes out blocks between a [`BEGIN`] line and its [`END`] line, which may be nested. A block
 /// that is never closed goes to the end of the text.
 pub fn strip_delimited(text: &[u8]) -> Cow<'_, [u8]> {
-    let mut stripped = Cow::Borrowed(text);
-    // Cutting trims what is left, and that can make a marker line out of a padded one: look again.
-    while let Some(block) = delimited_block(&stripped) {
-        stripped = Cow::Owned(match block {
-            (start, Some(end)) => cut(&stripped, start, end),
-            (start, None) => trim_end(&stripped[..start]).to_vec(),
-        });
+    if memmem::find(text, BEGIN).is_none() {
+        return Cow::Borrowed(text);
     }
-    stripped
+    let (mut kept, mut rest) = (Vec::new(), text);
+    // Cutting trims, and that can make a marker line out of a padded one: the first line of the
+    // rest, or the last one that was kept. In that case this is where its block begins.
+    let mut opened = None;
+    while let Some((start, end)) = delimited_block(rest, opened.is_some()) {
+        match opened {
+            Some(line) => kept.truncate(line),
+            None => join(&mut kept, &rest[..start]),
+        }
+        kept.truncate(trim_end(&kept).len());
+        rest = end.map_or(&[], |end| trim_start(&rest[end..]));
+        opened =
+            kept.strip_suffix(BEGIN).filter(|before| before.is_empty() || before.ends_with(b"\n")).map(<[u8]>::len);
+    }
+    if rest.len() == text.len() {
+        return Cow::Borrowed(text);
+    }
+    join(&mut kept, rest);
+    Cow::Owned(kept)
 }
 
-/// The first outermost block: where it begins, and where it ends if it does.
-fn delimited_block(text: &[u8]) -> Option<(usize, Option<usize>)> {
-    let first = memmem::find(text, BEGIN)?;
-    let line_start = memchr::memrchr(b'\n', &text[..first]).map_or(0, |at| at + 1);
-    let (mut start, mut depth) = (0, 0);
-    let mut at = line_start;
-    for line in text[line_start..].split_inclusive(|byte| *byte == b'\n') {
+/// The first outermost block: where it begins, and where it ends if it does. If one is open already,
+/// it is that one.
+fn delimited_block(text: &[u8], is_open: bool) -> Option<(usize, Option<usize>)> {
+    let (mut start, mut depth) = (0, usize::from(is_open));
+    let mut at = 0;
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
         let marker = line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line);
         if marker == BEGIN {
             if depth == 0 {
@@ -57,45 +69,91 @@ const NEXT_LEGACY_EVENT: &[u8] = b"\n\n---\n\n[Internal task completion event]";
 
 /// Takes out the older block: a header that is directly followed by one or more task events.
 pub fn strip_legacy(text: &[u8]) -> Cow<'_, [u8]> {
-    let mut stripped = Cow::Borrowed(text);
-    let mut from = 0;
-    while let Some(header) = find(&stripped, LEGACY_HEADER, from) {
-        let event = header + LEGACY_HEADER.len();
-        if stripped[event..].starts_with(LEGACY_EVENT) {
-            let end = legacy_events_end(&stripped, event);
-            from = trim_end(&stripped[..header]).len();
-            stripped = Cow::Owned(cut(&stripped, header, end));
-        } else {
-            from = event;
-        }
-    }
-    stripped
-}
-
-/// Where the chain of events that begins here ends.
-fn legacy_events_end(text: &[u8], event: usize) -> usize {
-    let Some(mut end) = legacy_event_end(text, event) else {
-        return paragraph_end(text, event);
+    let Some(mut header) = memmem::find(text, LEGACY_HEADER) else {
+        return Cow::Borrowed(text);
     };
-    while text[end..].starts_with(NEXT_LEGACY_EVENT) {
-        match legacy_event_end(text, end + NEXT_LEGACY_EVENT.len() - LEGACY_EVENT.len()) {
-            Some(next) => end = next,
+    let mut events = LegacyEvents::of(text);
+    let mut kept = Vec::new();
+    let mut done = 0;
+    loop {
+        let event = header + LEGACY_HEADER.len();
+        let mut from = event;
+        if text[event..].starts_with(LEGACY_EVENT) {
+            join(&mut kept, trim_end(&text[done..header]));
+            let after = trim_start(&text[events.end(event)..]);
+            done = text.len() - after.len();
+            from = done;
+        }
+        match find(text, LEGACY_HEADER, from) {
+            Some(next) => header = next,
             None => break,
         }
     }
-    end
+    if done == 0 {
+        return Cow::Borrowed(text);
+    }
+    join(&mut kept, &text[done..]);
+    Cow::Owned(kept)
 }
 
-/// Where an event of the usual structure ends: a child's result, then an action, then either the
-/// next event or a blank line.
-fn legacy_event_end(text: &[u8], event: usize) -> Option<usize> {
-    let mut at = event;
-    for part in
-        [b"<<<BEGIN_UNTRUSTED_CHILD_RESULT>>>".as_slice(), b"<<<END_UNTRUSTED_CHILD_RESULT>>>", b"\n\nAction:\n"]
-    {
-        at = find(text, part, at)? + part.len();
+/// Where events end, asked from the front of a text to its back.
+struct LegacyEvents<'t> {
+    text: &'t [u8],
+    /// What an event of the usual structure holds, one after the other.
+    parts: [Ahead<'t>; 3],
+    next: Ahead<'t>,
+}
+
+impl<'t> LegacyEvents<'t> {
+    fn of(text: &'t [u8]) -> Self {
+        let parts: [&[u8]; 3] =
+            [b"<<<BEGIN_UNTRUSTED_CHILD_RESULT>>>", b"<<<END_UNTRUSTED_CHILD_RESULT>>>", b"\n\nAction:\n"];
+        Self { text, parts: parts.map(|part| Ahead::new(text, part)), next: Ahead::new(text, NEXT_LEGACY_EVENT) }
     }
-    Some(find(text, NEXT_LEGACY_EVENT, at).unwrap_or_else(|| paragraph_end(text, at)))
+
+    /// Where the chain of events that begins here ends.
+    fn end(&mut self, event: usize) -> usize {
+        let Some(mut end) = self.end_of_one(event) else {
+            return paragraph_end(self.text, event);
+        };
+        while self.text[end..].starts_with(NEXT_LEGACY_EVENT) {
+            match self.end_of_one(end + NEXT_LEGACY_EVENT.len() - LEGACY_EVENT.len()) {
+                Some(next) => end = next,
+                None => break,
+            }
+        }
+        end
+    }
+
+    /// Where an event of the usual structure ends: a child's result, then an action, then either
+    /// the next event or a blank line.
+    fn end_of_one(&mut self, event: usize) -> Option<usize> {
+        let mut at = event;
+        for part in &mut self.parts {
+            at = part.from(at)? + part.part.len();
+        }
+        Some(self.next.from(at).unwrap_or_else(|| paragraph_end(self.text, at)))
+    }
+}
+
+/// The next place of a part in a text, asked from the front to the back: nothing is searched twice.
+struct Ahead<'t> {
+    text: &'t [u8],
+    part: &'t [u8],
+    next: Option<usize>,
+}
+
+impl<'t> Ahead<'t> {
+    fn new(text: &'t [u8], part: &'t [u8]) -> Self {
+        Self { text, part, next: memmem::find(text, part) }
+    }
+
+    fn from(&mut self, at: usize) -> Option<usize> {
+        if self.next.is_some_and(|next| next < at) {
+            self.next = find(self.text, self.part, at);
+        }
+        self.next
+    }
 }
 
 fn paragraph_end(text: &[u8], from: usize) -> usize {
@@ -138,11 +196,12 @@ fn at_most_two_newlines(text: &[u8]) -> Vec<u8> {
     short
 }
 
-/// The text without a stretch, and one blank line in its place.
-fn cut(text: &[u8], start: usize, end: usize) -> Vec<u8> {
-    let (before, after) = (trim_end(&text[..start]), trim_start(&text[end..]));
-    let between: &[u8] = if before.is_empty() || after.is_empty() { b"" } else { b"\n\n" };
-    [before, between, after].concat()
+/// Puts a piece behind what was kept, and one blank line between them.
+fn join(kept: &mut Vec<u8>, piece: &[u8]) {
+    if !kept.is_empty() && !piece.is_empty() {
+        kept.extend_from_slice(b"\n\n");
+    }
+    kept.extend_from_slice(piece);
 }
 
 fn find(text: &[u8], part: &[u8], from: usize) -> Option<usize> {
@@ -172,6 +231,51 @@ mod tests {
                 (&format!("{b}\n1\n{e}\nb\n{b}\n2\n{e}\n"), "b"),
                 (&format!("a\n{b} \n{b}\nx\n{e}\nb"), "a"),
                 (&format!("{b}\r"), &format!("{b}\r")),
+            ],
+        );
+    }
+
+    #[test]
+    fn padded_markers_become_markers_by_a_cut() {
+        let (b, e) = ("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>", "<<<END_OPENCLAW_INTERNAL_CONTEXT>>>");
+        table::texts(
+            strip_delimited,
+            &[
+                (&format!("{b}\n1\n{e}\n {b}\n2\n{e}\nc"), "c"),
+                (&format!("a\n{b} \n{b}\n1\n{e}\n2\n{e}\nc"), "a\n\nc"),
+                (&format!("a\n{b} \n{b}\n1\n{e}\n2\n{b}\n3\n{e}\n{e}\nc"), "a\n\nc"),
+                (&format!("a\n{b} \n{b}\t\n{b}\nx"), "a"),
+                (&format!("a\nx{b} \n{b}\n1\n{e}\nc"), &format!("a\nx{b}\n\nc")),
+            ],
+        );
+    }
+
+    #[test]
+    fn many_blocks_cost_no_more_than_other_text() {
+        let many = |text: &str| text.repeat(1_000_000 / text.len());
+        let (b, e) = ("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>", "<<<END_OPENCLAW_INTERNAL_CONTEXT>>>");
+        table::is_linear(
+            strip_delimited,
+            &[
+                many(&format!("a\n{b}\n{e}\n")),
+                many(&format!("{b}\n{e}\n")),
+                many(&format!("{b}\n")),
+                many(&format!("{b} ")),
+                format!("{}{b}\nx", many(&format!("{b} \n"))),
+                many(&format!("{b} \n{b}\n{e}\n")),
+            ],
+        );
+        let header = format!("{}{}", String::from_utf8_lossy(LEGACY_HEADER), String::from_utf8_lossy(LEGACY_EVENT));
+        let result = "<<<BEGIN_UNTRUSTED_CHILD_RESULT>>>";
+        table::is_linear(
+            strip_legacy,
+            &[
+                many(&format!("{header}\n\n")),
+                many(&format!("{header}\n\na")),
+                many(&format!("{header}{result}\n\na")),
+                many(&format!("{header}{result}<<<END_UNTRUSTED_CHILD_RESULT>>>\n\na")),
+                many(&format!("{header}{result}<<<END_UNTRUSTED_CHILD_RESULT>>>\n\nAction:\n\n\na")),
+                format!("{}Action:\n", many(&format!("{header}{result}<<<END_UNTRUSTED_CHILD_RESULT>>>\n\na"))),
             ],
         );
     }

@@ -1,6 +1,9 @@
 //! Helpers for the tables in the tests of the rules.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use crate::gateway::js::{Object, Value, parse};
 
@@ -10,6 +13,18 @@ pub fn texts(rule: impl Fn(&[u8]) -> Cow<'_, [u8]>, cases: &[(&str, &str)]) {
     for (text, expected) in cases {
         let stripped = rule(text.as_bytes());
         assert_eq!(String::from_utf8_lossy(&stripped), *expected, "{text:?}");
+    }
+}
+
+/// Checks that a rule takes time in proportion to the text. These texts hold megabytes of what the rule
+/// looks for; one that starts over at each of them takes minutes.
+#[track_caller]
+pub fn is_linear(rule: impl Fn(&[u8]) -> Cow<'_, [u8]>, texts: &[String]) {
+    for text in texts {
+        let start = Instant::now();
+        rule(text.as_bytes());
+        let (taken, of) = (start.elapsed(), text.get(..40));
+        assert!(taken < Duration::from_secs(5), "{taken:?} for {of:?}...");
     }
 }
 
