@@ -117,7 +117,7 @@ pub fn open<B: Send + 'static>(
         let (history, kill, state) = (history.clone(), kill.clone(), Arc::clone(&state));
         async move {
             let method = request.method().clone();
-            let Ok(mut response) = match Target::of(request.uri()) {
+            let Ok(mut response) = match Target::of(request.uri(), request.version()) {
                 Target::MalformedKey => Ok(reply::malformed_key()),
                 Target::Unreadable => Ok(reply::unauthorized()),
                 Target::Unclaimed => Ok(reply::not_found()),

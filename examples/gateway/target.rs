@@ -1,7 +1,8 @@
 //! What a request asks for, read off its target.
 //!
 //! 1. The target is resolved as a URL against `http://localhost`, as a browser would, and only the
-//!    path of the result counts: dot segments are gone, a host is ignored.
+//!    path of the result counts: dot segments are gone, a host is ignored. Over HTTP/1.1 a host in the
+//!    target still has to be one; over HTTP/2 it is no part of what is resolved.
 //! 2. `/__openclaw__/cap/<capability>/…` stands for what follows.
 //! 3. `/sessions/<key>/history` and `/sessions/<key>/kill` are ours, to the letter; `<key>` is
 //!    percent-encoded UTF-8 without a slash.
@@ -9,7 +10,7 @@
 
 use std::borrow::Cow;
 
-use http::Uri;
+use http::{Uri, Version};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -33,8 +34,8 @@ pub enum Target {
 }
 
 impl Target {
-    pub fn of(uri: &Uri) -> Self {
-        match path(uri) {
+    pub fn of(uri: &Uri, version: Version) -> Self {
+        match path(uri, version) {
             Some(path) => Self::of_path(&path),
             None => Self::Unreadable,
         }
@@ -63,17 +64,19 @@ impl Target {
     }
 }
 
-/// The path of the target, resolved.
-fn path(uri: &Uri) -> Option<Cow<'_, str>> {
-    if uri.scheme().is_none() && is_plain(uri.path()) {
+/// The path of the target, resolved. `None` if it names a host that no URL can have.
+fn path(uri: &Uri, version: Version) -> Option<Cow<'_, str>> {
+    // Over HTTP/2 every target is put together with a host, which was no part of the path.
+    let names_host = uri.scheme().is_some() && version <= Version::HTTP_11;
+    if !names_host && is_plain(uri.path()) {
         return Some(Cow::Borrowed(uri.path()));
     }
-    let target = uri.to_string();
-    let absolute = match target.as_bytes() {
+    let absolute = match uri.path().as_bytes() {
+        _ if names_host => uri.to_string(),
         // What follows two slashes is a host, and a backslash is a slash.
-        [b'/', b'/' | b'\\', ..] => format!("http:{target}"),
-        [b'/', ..] => format!("http://localhost{target}"),
-        _ => target,
+        [b'/', b'/' | b'\\', ..] => format!("http:{}", uri.path()),
+        [b'/', ..] => format!("http://localhost{}", uri.path()),
+        _ => format!("http://localhost/{}", uri.path()),
     };
     let resolved = Url::parse(&absolute).ok()?;
     Some(Cow::Owned(resolved.path().to_owned()))
@@ -105,7 +108,7 @@ mod tests {
     use super::*;
 
     fn target(text: &str) -> Target {
-        Target::of(&text.parse().unwrap())
+        Target::of(&text.parse().unwrap(), Version::HTTP_11)
     }
 
     fn history(key: &str) -> Target {
@@ -123,6 +126,8 @@ mod tests {
             ("//evil.example/sessions/k/history", history("k")),
             ("http://other.example/sessions/k/history", history("k")),
             ("/__openclaw__/cap/abc/sessions/k/history", history("k")),
+            ("*", Target::Unclaimed),
+            ("http://x:99999999/sessions/k/history", Target::Unreadable),
             ("///sessions/k/history", Target::Unclaimed),
             ("//x:99999999/sessions/k/history", Target::Unreadable),
             ("/sessions/./history", Target::Unclaimed),
@@ -135,6 +140,18 @@ mod tests {
             ("/ready", Target::Ready),
         ] {
             assert_eq!(target(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_host_that_http_2_puts_into_the_target_is_ignored() {
+        for (target, expected) in [
+            ("http://x:99999999/sessions/k/history", history("k")),
+            ("https://a_b:99999/sessions/x/../k/history", history("k")),
+            ("http://localhost//evil.example/sessions/k/history", history("k")),
+            ("http://localhost/healthz", Target::Live),
+        ] {
+            assert_eq!(Target::of(&target.parse().unwrap(), Version::HTTP_2), expected, "{target}");
         }
     }
 
