@@ -21,8 +21,28 @@ SETTINGS = {".npmrc", "pip.conf", "config.toml"}
 RECORDED = (".jsonl", ".json", ".json.bak", ".gz")
 
 
+# Modules are named from here on down.
+MODULE_ROOTS = {"src/lib.rs", "examples/gateway/mod.rs"}
+MODULE = re.compile(r"^\s*(?:pub(?:\([^)]*\))? )?mod (\w+)(?:;| \{)", re.M)
+
+
 def output(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def unnamed_modules(files):
+    """Rust files that the compiler never sees, as no file beside or above them names their module."""
+    for file in files:
+        folder, name = os.path.split(file.removesuffix("/mod.rs").removesuffix(".rs"))
+        if file in MODULE_ROOTS:
+            continue
+        parents = [f"{folder}/{parent}.rs" for parent in ("mod", "lib")] + [f"{folder}.rs"]
+        named = set()
+        for parent in filter(os.path.isfile, parents):
+            with open(parent, encoding="utf-8") as text:
+                named.update(MODULE.findall(text.read()))
+        if name not in named:
+            yield file
 
 
 def problems():
@@ -41,6 +61,10 @@ def problems():
             for number, line in enumerate(lines, 1):
                 if MACHINE_PATH.search(line) or any(path in line for path in this_machine):
                     yield f"{file}:{number}: names a path of somebody's machine"
+
+    rust = [file for file in files if file.endswith(".rs") and file.startswith(("src/", "examples/gateway/"))]
+    for file in unnamed_modules(filter(os.path.isfile, rust)):
+        yield f"{file}: no `mod` names it"
 
     with open("Cargo.lock", encoding="utf-8") as lock:
         for source in sorted(set(re.findall(r'^source = "(.*)"$', lock.read(), re.M)) - {CRATES_IO}):
