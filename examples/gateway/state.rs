@@ -17,7 +17,7 @@ use super::{
 /// The gateway's memory: settings, sessions, transcripts, pages and open streams.
 pub struct State {
     state_dir: PathBuf,
-    home: PathBuf,
+    home: Option<PathBuf>,
     settings: watch::Receiver<Arc<Settings>>,
     pub sessions: Sessions,
     pub transcripts: Arc<Transcripts>,
@@ -36,7 +36,7 @@ impl State {
         let readers = Readers { transcripts: Arc::clone(&transcripts), watcher, ids: Ids::default() };
         Self {
             state_dir: config.state_dir.clone(),
-            home: config.home.clone().unwrap_or_default(),
+            home: config.home.clone(),
             settings,
             sessions: Sessions::default(),
             transcripts,

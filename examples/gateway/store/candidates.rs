@@ -33,8 +33,8 @@ pub(super) fn candidates(
     let stale = file.is_some_and(|file| is_stale(file, session));
     let (fresh, last_resort) = if stale { (None, by_file) } else { (by_file, None) };
     let mut paths = Vec::with_capacity(4);
-    let legacy = settings.legacy_transcripts();
-    for path in [fresh, by_id(directory), last_resort, by_id(&legacy)] {
+    let legacy = settings.legacy_transcripts().and_then(|legacy| by_id(&legacy));
+    for path in [fresh, by_id(directory), last_resort, legacy] {
         paths.extend(path.filter(|path| !paths.contains(path)));
     }
     paths
@@ -156,7 +156,7 @@ mod tests {
             }
             let settings = Settings {
                 state: root.join("state"),
-                home: root.join("home"),
+                home: Some(root.join("home")),
                 store: None,
                 global_scope: false,
                 agents: Vec::new(),
@@ -218,6 +218,13 @@ mod tests {
             home.candidates("sid", None),
             ["state/agents/a/sessions/sid.jsonl", "home/.openclaw/sessions/sid.jsonl",]
         );
+    }
+
+    #[test]
+    fn without_a_home_there_is_no_old_place() {
+        let mut home = Home::new();
+        home.settings.home = None;
+        assert_eq!(home.candidates("sid", None), ["state/agents/a/sessions/sid.jsonl"]);
     }
 
     #[test]

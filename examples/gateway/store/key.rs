@@ -192,7 +192,7 @@ mod tests {
     fn settings(agents: &[&str], global_scope: bool) -> Settings {
         Settings {
             state: "/state".into(),
-            home: "/home/x".into(),
+            home: Some("/home/x".into()),
             store: None,
             global_scope,
             agents: agents.iter().map(|id| Agent { id: AgentId::normalize(id), default: false }).collect(),

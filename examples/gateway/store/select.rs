@@ -159,7 +159,7 @@ mod tests {
             }
             let settings = Settings {
                 state: temp.path().to_owned(),
-                home: temp.path().join("home"),
+                home: Some(temp.path().join("home")),
                 store: None,
                 global_scope: false,
                 agents: Vec::new(),

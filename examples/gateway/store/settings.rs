@@ -11,8 +11,9 @@ pub struct Settings {
     /// The state directory: agents' stores lie in it.
     pub state: PathBuf,
     /// The home directory: for a leading `~`, and for transcripts from before there were agents.
-    pub home: PathBuf,
-    /// `session.store`: where an agent's store is, if not at the usual place.
+    pub home: Option<PathBuf>,
+    /// `session.store`: where an agent's store is, if not at the usual place. Below a home that is
+    /// not known there is no place, so it is at the usual one.
     pub store: Option<String>,
     /// `session.scope` is `global`: all agents share one main session.
     pub global_scope: bool,
@@ -44,14 +45,9 @@ impl Settings {
 
     /// The `sessions.json` of an agent.
     pub fn store_of(&self, agent: &AgentId) -> PathBuf {
-        let Some(template) = self.template() else {
+        let Some(path) = self.template().and_then(|template| self.expand(&template.replace(AGENT, agent.as_str())))
+        else {
             return self.agents_root().join(agent.as_str()).join(USUAL_STORE);
-        };
-        let path = template.replace(AGENT, agent.as_str());
-        let path = match path.strip_prefix('~') {
-            Some("") => self.home.clone(),
-            Some(rest) if rest.starts_with('/') => self.home.join(&rest[1..]),
-            _ => PathBuf::from(path),
         };
         std::path::absolute(&path).unwrap_or(path)
     }
@@ -88,13 +84,22 @@ impl Settings {
         self.store.as_deref().map(str::trim).filter(|template| !template.is_empty())
     }
 
+    /// The path, with the home directory for a leading `~`.
+    fn expand(&self, path: &str) -> Option<PathBuf> {
+        match path.strip_prefix('~') {
+            Some("") => self.home.clone(),
+            Some(rest) if rest.starts_with('/') => self.home.as_ref().map(|home| home.join(&rest[1..])),
+            _ => Some(PathBuf::from(path)),
+        }
+    }
+
     fn agents_root(&self) -> PathBuf {
         self.state.join("agents")
     }
 
     /// Where transcripts lay before there were agents.
-    pub fn legacy_transcripts(&self) -> PathBuf {
-        self.home.join(".openclaw/sessions")
+    pub fn legacy_transcripts(&self) -> Option<PathBuf> {
+        self.home.as_ref().map(|home| home.join(".openclaw/sessions"))
     }
 
     /// Where the transcripts of an agent usually lie.
@@ -119,7 +124,7 @@ mod tests {
     fn settings(store: Option<&str>) -> Settings {
         Settings {
             state: "/state".into(),
-            home: "/home/x".into(),
+            home: Some("/home/x".into()),
             store: store.map(Into::into),
             global_scope: false,
             agents: Vec::new(),
@@ -141,6 +146,16 @@ mod tests {
         settings.agents.push(agent("Main", true));
         assert_eq!(settings.default_agent().as_str(), "main");
         assert!(!settings.main_is_removed());
+    }
+
+    #[test]
+    fn without_a_home_nothing_is_looked_for_below_one() {
+        let ops = AgentId::normalize("ops");
+        for template in ["~", "~/s.json", "~/{agentId}.json"] {
+            let settings = Settings { home: None, ..settings(Some(template)) };
+            assert_eq!(settings.store_of(&ops), Path::new("/state/agents/ops/sessions/sessions.json"));
+            assert_eq!(settings.legacy_transcripts(), None);
+        }
     }
 
     #[test]
