@@ -346,6 +346,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_whose_beginning_was_written_over_is_another_history() {
+        let rest = linear(&"b".repeat(2000));
+        let disk = Disk::new(linear("a") + &rest);
+        let start = disk.position();
+        disk.overwrite(linear("x") + &rest + &linear("c"));
+        assert_eq!(disk.since(start), Change::Rewritten);
+        assert_eq!(disk.texts()[0], "\"x\"");
+    }
+
+    #[test]
     fn a_branch_or_a_compaction_rewrites_the_history() {
         let disk = Disk::new(linked("a", "") + &linked("b", "a"));
         let start = disk.position();

@@ -5,7 +5,9 @@
 //!
 //! - it is on another device or has another inode,
 //! - it is shorter, or as long as before and yet modified,
-//! - what stood at its end stands there no more.
+//! - what stood at its beginning or its end stands there no more.
+//!
+//! Compared are the bytes that the index was made of: another process may write meanwhile.
 //!
 //! Each time begins a new [`Generation`].
 //!
@@ -15,6 +17,7 @@
 use std::{
     fs::{File, Metadata},
     io::{self, ErrorKind},
+    mem,
     os::unix::fs::{FileExt, MetadataExt},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -27,7 +30,7 @@ use super::{
     scan::{Flags, scan},
 };
 
-/// How many bytes at the end of what is indexed are compared.
+/// How many bytes at each end of what is indexed are compared.
 const COMPARED: usize = 512;
 
 /// One life of a transcript's content: lines were only ever added to it.
@@ -52,8 +55,7 @@ pub(super) struct Indexed {
     /// The file when it was indexed.
     stamp: Option<Stamp>,
     last: LastLine,
-    /// The bytes before the end of what is indexed.
-    end: Vec<u8>,
+    edges: Edges,
 }
 
 impl Indexed {
@@ -111,12 +113,10 @@ impl Indexed {
         if !before.is_same_file(now) || now.size <= before.size {
             return Ok(false);
         }
-        let mut end = vec![0; self.end.len()];
-        file.read_exact_at(&mut end, before.size - self.end.len() as u64)?;
         let mut next = vec![0; 2.min((now.size - before.size) as usize)];
         file.read_exact_at(&mut next, before.size)?;
         let ends = matches!(self.last, LastLine::Unended);
-        Ok(end == self.end && (!ends || next.starts_with(b"\n") || next == b"\r\n"))
+        Ok(self.edges.are_in(file)? && (!ends || next.starts_with(b"\n") || next == b"\r\n"))
     }
 
     fn read(&mut self, file: &File, now: Stamp) -> io::Result<()> {
@@ -127,14 +127,13 @@ impl Indexed {
         };
         let is_first = self.stamp.is_none();
         self.last = LastLine::Ended(now.size);
-        lines::for_each(file, from, now.size, |line| self.add(line))?;
+        let mut edges = mem::take(&mut self.edges);
+        lines::for_each(file, from, now.size, |offset, bytes| edges.add(offset, bytes), |line| self.add(line))?;
+        self.edges = edges;
         self.index.settle();
         if is_first {
             self.index.shrink();
         }
-        let compared = now.size.min(COMPARED as u64);
-        self.end.resize(compared as usize, 0);
-        file.read_exact_at(&mut self.end, now.size - compared)?;
         self.stamp = Some(now);
         Ok(())
     }
@@ -177,7 +176,7 @@ impl Default for Indexed {
             spoken: Vec::new(),
             stamp: None,
             last: LastLine::Ended(0),
-            end: Vec::new(),
+            edges: Edges::default(),
         }
     }
 }
@@ -191,6 +190,41 @@ enum LastLine {
     Unended,
     /// It is no record, and not in the index yet.
     Torn(Line),
+}
+
+/// The first and the last bytes of what is indexed, as they were when it was.
+#[derive(Clone, Debug, Default)]
+struct Edges {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    /// Where the tail ends.
+    end: u64,
+}
+
+impl Edges {
+    /// These bytes are indexed next. The first of them may be here already, from a line that is
+    /// read again.
+    fn add(&mut self, offset: u64, bytes: &[u8]) {
+        if let Some(room) = COMPARED.checked_sub(offset as usize) {
+            self.head.truncate(offset as usize);
+            self.head.extend_from_slice(&bytes[..room.min(bytes.len())]);
+        }
+        let again = self.end.saturating_sub(offset) as usize;
+        self.tail.truncate(self.tail.len().saturating_sub(again));
+        self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(COMPARED)..]);
+        self.tail.drain(..self.tail.len().saturating_sub(COMPARED));
+        self.end = offset + bytes.len() as u64;
+    }
+
+    /// Whether the file has them still.
+    fn are_in(&self, file: &File) -> io::Result<bool> {
+        let is_at = |bytes: &[u8], offset| -> io::Result<bool> {
+            let mut found = vec![0; bytes.len()];
+            file.read_exact_at(&mut found, offset)?;
+            Ok(found == bytes)
+        };
+        Ok(is_at(&self.head, 0)? && is_at(&self.tail, self.end - self.tail.len() as u64)?)
+    }
 }
 
 /// What is compared to see whether a file has changed.
@@ -227,5 +261,27 @@ pub(super) fn regular(metadata: &Metadata) -> io::Result<()> {
         Err(ErrorKind::IsADirectory.into())
     } else {
         Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_edges_are_the_first_and_last_bytes_however_they_were_read() {
+        let content: Vec<u8> = (0..3 * COMPARED).map(|at| (at / 7) as u8).collect();
+        for size in [0, 1, COMPARED - 1, COMPARED, COMPARED + 1, content.len()] {
+            for (end, again) in [(0, 0), (9, 9), (9, 2), (size / 2, 0), (size / 2, size / 3), (size, 1)] {
+                let end = end.min(size);
+                let start = end.saturating_sub(again);
+                let mut edges = Edges::default();
+                edges.add(0, &content[..end]);
+                edges.add(start as u64, &content[start..size]);
+                assert_eq!(edges.head, content[..size.min(COMPARED)]);
+                assert_eq!(edges.tail, content[size.saturating_sub(COMPARED)..size]);
+                assert_eq!(edges.end, size as u64);
+            }
+        }
     }
 }

@@ -23,8 +23,15 @@ pub(super) struct FileLine<'a> {
     pub(super) is_complete: bool,
 }
 
-/// Calls `line` for each line of the file between two offsets, the last of which may be cut short.
-pub(super) fn for_each(file: &File, from: u64, to: u64, mut line: impl FnMut(FileLine<'_>)) -> io::Result<()> {
+/// Calls `line` for each line of the file between two offsets, the last of which may be cut short, and
+/// `read` with the bytes that these lines are cut from, piece by piece.
+pub(super) fn for_each(
+    file: &File,
+    from: u64,
+    to: u64,
+    mut read: impl FnMut(u64, &[u8]),
+    mut line: impl FnMut(FileLine<'_>),
+) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK.min(usize::try_from(to - from).unwrap_or(CHUNK))];
     // The buffer begins with the line that begins at this offset.
     let mut offset = from;
@@ -40,6 +47,7 @@ pub(super) fn for_each(file: &File, from: u64, to: u64, mut line: impl FnMut(Fil
         let room = buffer.len() - filled;
         let end = filled + usize::try_from(left).map_or(room, |left| left.min(room));
         file.read_exact_at(&mut buffer[filled..end], offset + filled as u64)?;
+        read(offset + filled as u64, &buffer[filled..end]);
 
         let mut start = 0;
         for newline in memchr_iter(b'\n', &buffer[filled..end]) {
@@ -72,11 +80,17 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
         let mut lines = Vec::new();
-        for_each(&file, from, content.len() as u64, |line| {
+        let mut read = Vec::new();
+        let keep = |offset, bytes: &[u8]| {
+            assert_eq!(offset, from + read.len() as u64);
+            read.extend_from_slice(bytes);
+        };
+        for_each(&file, from, content.len() as u64, keep, |line| {
             let text = String::from_utf8(line.text.to_vec()).unwrap();
             lines.push((line.offset, text, line.is_complete));
         })
         .unwrap();
+        assert_eq!(read, content[from as usize..]);
         lines
     }
 
@@ -108,7 +122,7 @@ mod tests {
     #[test]
     fn a_file_that_is_shorter_than_it_was_is_an_error() {
         let file = tempfile::tempfile().unwrap();
-        let error = for_each(&file, 0, 5, |_| {}).unwrap_err();
+        let error = for_each(&file, 0, 5, |_, _| {}, |_| {}).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
     }
 }
