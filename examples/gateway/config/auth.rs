@@ -165,11 +165,19 @@ fn secret(node: &Node<'_>, environment: &Environment) -> Result<Option<Secret>, 
     let text = text.trim();
     match text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
         None => Ok(Secret::new(text)),
+        // Not quoted: it may be a secret that only looks like this.
+        Some(name) if !is_variable(name) => Err(node.error("must name a variable between `${` and `}`")),
         Some(name) => match environment.text(name)?.and_then(Secret::new) {
             None => Err(node.error(format!("names the variable {name}, which is not set"))),
             secret => Ok(secret),
         },
     }
+}
+
+/// Whether a variable can have this name: letters, digits and `_`, and no digit first.
+fn is_variable(name: &str) -> bool {
+    let is_word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    is_word && name.starts_with(|first: char| !first.is_ascii_digit())
 }
 
 fn header(node: &Node<'_>, name: &str) -> Result<HeaderName, ConfigError> {

@@ -333,6 +333,20 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_only_looks_like_a_variable_is_not_quoted() {
+        for json5 in [
+            "{ gateway: { auth: { token: '${hunter-2}' } } }",
+            "{ gateway: { auth: { token: '${2hunter}' } } }",
+            "{ gateway: { auth: { password: '${${hunter}}' } } }",
+            "{ gateway: { auth: { token: '${}' } } }",
+        ] {
+            let error = Places { json5, ..NOTHING }.auth().unwrap_err();
+            assert!(error.contains("must name a variable"), "{error}");
+            assert!(!error.contains("hunter"), "{error}");
+        }
+    }
+
+    #[test]
     fn an_unknown_mode_is_an_error_that_says_where() {
         let json5 = "{ gateway: { auth: { mode: 'tokne' } } }";
         let error = Places { json5, ..NOTHING }.auth().unwrap_err();
