@@ -3,7 +3,6 @@
 //! The files that come through here hold secrets, and the errors of a deserializer quote what they
 //! refuse. These say where and what was expected, never what was found.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -172,7 +171,7 @@ impl<'a> Node<'a> {
 }
 
 fn read(file: &Path) -> Result<String, ConfigError> {
-    fs::read_to_string(file).map_err(|error| ConfigError::unreadable(file, error))
+    super::file::read(file).map_err(|error| ConfigError::unreadable(file, error))
 }
 
 /// How many brackets are open at once at most. Counts those in texts and comments too: it need not
@@ -205,6 +204,8 @@ fn json_of(value: toml::Value) -> Value {
 #[cfg(test)]
 mod tests {
     use tempfile::TempDir;
+
+    use std::fs;
 
     use super::*;
 

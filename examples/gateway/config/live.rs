@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
 use super::super::watch::{Watched, Watcher};
-use super::sources::{self, Contents, Sources};
+use super::sources::{Contents, Source, Sources};
 use super::{ConfigError, Settings};
 
 /// A file is often emptied and then written. Waiting this long spares a log line about the empty
@@ -24,14 +25,6 @@ pub struct LiveSettings {
     sources: Sources,
     contents: Contents,
     settings: watch::Sender<Arc<Settings>>,
-}
-
-/// One of the files.
-#[derive(Clone, Copy)]
-enum Source {
-    Config,
-    Token,
-    ClientTokens,
 }
 
 impl LiveSettings {
@@ -55,7 +48,7 @@ impl LiveSettings {
 
         // What changed before the watch began.
         for source in [Source::Token, Source::ClientTokens, Source::Config] {
-            self.reread(source);
+            self.reread(source).await;
         }
         loop {
             let (source, file) = tokio::select! {
@@ -65,39 +58,26 @@ impl LiveSettings {
             };
             tokio::time::sleep(SETTLE).await;
             file.mark_seen();
-            self.reread(source);
+            self.reread(source).await;
         }
     }
 
-    fn reread(&mut self, source: Source) {
-        let result = self.read(source).and_then(|contents| {
-            let settings = Settings::new(&self.sources, &contents)?;
-            Ok((contents, settings))
+    /// Reads one file again. A file system that hangs holds up the settings, and no request.
+    async fn reread(&mut self, source: Source) {
+        let (sources, contents) = (self.sources.clone(), self.contents.clone());
+        let read = spawn_blocking(move || {
+            let contents = contents.with(source, &sources)?;
+            let settings = Settings::new(&sources, &contents)?;
+            Ok::<_, ConfigError>((contents, settings))
         });
-        match result {
-            Ok((contents, settings)) => {
+        match read.await {
+            Ok(Ok((contents, settings))) => {
                 self.contents = contents;
                 self.publish(settings);
             }
+            Ok(Err(error)) => tracing::warn!(%error, "the settings stay as they were"),
             Err(error) => tracing::warn!(%error, "the settings stay as they were"),
         }
-    }
-
-    /// The contents with one file read again.
-    fn read(&self, source: Source) -> Result<Contents, ConfigError> {
-        let mut contents = self.contents.clone();
-        match source {
-            Source::Config => contents.document = sources::read_config(&self.sources.config)?,
-            Source::Token => {
-                let file = self.sources.token_file.as_deref();
-                contents.token = file.map(sources::read_token).transpose()?;
-            }
-            Source::ClientTokens => {
-                let file = self.sources.tokens.as_deref();
-                contents.client_tokens = file.map(sources::read_client_tokens).transpose()?;
-            }
-        }
-        Ok(contents)
     }
 
     fn publish(&self, settings: Settings) {

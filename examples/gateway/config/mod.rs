@@ -10,6 +10,7 @@ mod auth;
 mod document;
 mod environment;
 mod error;
+mod file;
 mod flags;
 mod live;
 mod secret;

@@ -1,10 +1,11 @@
 //! A password or token: never printed, not by accident either.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+
+use super::file;
 
 /// A secret as its owner gave it. `==` is for noticing that it was changed, never for checking a
 /// caller: it does not take constant time.
@@ -22,7 +23,7 @@ impl Secret {
     /// Reads a file that holds one secret and nothing else. The error never quotes the file.
     pub fn read(path: &Path) -> io::Result<Self> {
         let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
-        let secret = Self::new(&fs::read_to_string(path)?).ok_or_else(|| invalid("it is empty"))?;
+        let secret = Self::new(&file::read(path)?).ok_or_else(|| invalid("it is empty"))?;
         if secret.expose().contains(['\n', '\r']) {
             return Err(invalid("it holds more than one line"));
         }
@@ -43,6 +44,8 @@ impl fmt::Debug for Secret {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -22,6 +22,14 @@ pub struct Sources {
     pub environment: Environment,
 }
 
+/// One of the files.
+#[derive(Clone, Copy)]
+pub enum Source {
+    Config,
+    Token,
+    ClientTokens,
+}
+
 /// What the files hold.
 #[derive(Clone, Debug)]
 pub struct Contents {
@@ -40,13 +48,25 @@ impl Contents {
         })
     }
 
+    /// The contents with one file read again.
+    pub fn with(mut self, source: Source, sources: &Sources) -> Result<Self, ConfigError> {
+        match source {
+            Source::Config => self.document = read_config(&sources.config)?,
+            Source::Token => self.token = sources.token_file.as_deref().map(read_token).transpose()?,
+            Source::ClientTokens => {
+                self.client_tokens = sources.tokens.as_deref().map(read_client_tokens).transpose()?;
+            }
+        }
+        Ok(self)
+    }
+
     pub fn secrets(&self) -> SecretFiles {
         SecretFiles { token: self.token.is_some(), client_tokens: self.client_tokens.is_some() }
     }
 }
 
 /// A missing openclaw.json is one without settings.
-pub fn read_config(file: &Path) -> Result<Document, ConfigError> {
+fn read_config(file: &Path) -> Result<Document, ConfigError> {
     match Document::json5(file) {
         Err(ConfigError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
             Ok(Document::empty(file))
@@ -55,10 +75,10 @@ pub fn read_config(file: &Path) -> Result<Document, ConfigError> {
     }
 }
 
-pub fn read_token(file: &Path) -> Result<Secret, ConfigError> {
+fn read_token(file: &Path) -> Result<Secret, ConfigError> {
     Secret::read(file).map_err(|error| ConfigError::unreadable(file, error))
 }
 
-pub fn read_client_tokens(file: &Path) -> Result<Arc<[ClientToken]>, ConfigError> {
+fn read_client_tokens(file: &Path) -> Result<Arc<[ClientToken]>, ConfigError> {
     ClientToken::read_all(file).map(Arc::from)
 }
