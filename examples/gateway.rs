@@ -7,13 +7,16 @@
 #[path = "gateway/mod.rs"]
 pub(crate) mod gateway;
 
-use std::{convert::Infallible, error::Error, process::ExitCode, sync::Arc};
+use std::{convert::Infallible, error::Error, io, process::ExitCode, sync::Arc};
 
 use axum::body::Body;
 use clap::Parser;
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use serde_json::json;
-use tokio::{net::TcpListener, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
@@ -48,7 +51,7 @@ const DECLARED_SCOPES: HeaderName = HeaderName::from_static("x-openclaw-scopes")
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_env_filter(log_filter()).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(log_filter()).with_writer(io::stderr).init();
     match run(Flags::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -59,13 +62,15 @@ async fn main() -> ExitCode {
 }
 
 async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
+    let stop = CancellationToken::new();
+    stop_at_signal(stop.clone())?;
+
     let demo = flags.demo.then(Demo::new).transpose()?;
     let config = match &demo {
         None => Config::new(flags, Environment::of_this_process())?,
         Some(demo) => Config::new(flags.on(demo.state_dir(), demo.token_file()), Environment::default())?,
     };
 
-    let stop = CancellationToken::new();
     let service = open(&config, stop.clone())?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| format!("{}: {error}", config.listen))?;
     let listening = listener.local_addr()?;
@@ -75,7 +80,6 @@ async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
         tokio::spawn(demo.talk());
     }
 
-    tokio::spawn(stop_at_signal(stop.clone()));
     serve::serve(listener, service, config.write_timeout, stop).await;
     Ok(())
 }
@@ -175,20 +179,19 @@ where
     })
 }
 
-/// Cancels `stop` at Ctrl-C or SIGTERM.
-async fn stop_at_signal(stop: CancellationToken) {
-    let terminated = async {
-        match signal::unix::signal(signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
+/// Cancels `stop` at Ctrl-C or SIGTERM. A signal counts from the return of this on.
+fn stop_at_signal(stop: CancellationToken) -> io::Result<()> {
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
         }
-    };
-    tokio::select! {
-        _ = signal::ctrl_c() => {}
-        _ = terminated => {}
-    }
-    tracing::info!("stopping");
-    stop.cancel();
+        tracing::info!("stopping");
+        stop.cancel();
+    });
+    Ok(())
 }
 
 /// `RUST_LOG`, or what an operator wants to know.
