@@ -126,13 +126,14 @@ fn a_transcript_that_is_no_file_is_never_waited_for() {
     fs::create_dir(&transcript).expect("a folder");
     assert_answer(house.history(""), 200, EMPTY);
     assert_answer(house.history("?limit=1"), 500, "Internal Server Error");
+    assert!(ids(&house.stream("").1).is_empty());
 
     fs::remove_dir(&transcript).expect("a folder");
     let made = Command::new("mkfifo").arg(&transcript).status().expect("mkfifo");
     assert!(made.success());
     assert_answer(house.history(""), 200, EMPTY);
-    assert_eq!(house.history("?limit=1").status, 500);
-    assert!(ids(&house.stream("").1).is_empty());
+    assert_answer(house.history("?limit=1"), 500, "Internal Server Error");
+    assert_answer(house.send(stream_of_events()), 500, "Internal Server Error");
 }
 
 #[test]
@@ -176,19 +177,30 @@ fn what_may_not_be_read_is_an_answer_and_no_end() {
     let house = House { state, gateway };
     assert_eq!(ids(&house.page("")), ["m1"]);
 
+    let (mut stream, _) = house.stream("");
+
     let shut = |path: &Path| set_mode(path, 0o000);
     shut(&house.state.transcript());
     assert_answer(house.history(""), 200, EMPTY);
     assert_answer(house.history("?limit=1"), 500, "Internal Server Error");
-    assert!(ids(&house.stream("").1).is_empty());
+    assert_answer(house.send(stream_of_events()), 500, "Internal Server Error");
     set_mode(&house.state.transcript(), 0o644);
     assert_eq!(ids(&house.page("?limit=1")), ["m1"]);
+    // A stream that is open waits for better times, and misses nothing.
+    house.state.append(&message(2));
+    let event = stream.event();
+    assert_eq!((event.name.as_str(), &event.data["messageId"]), ("message", &json!("m2")));
 
     shut(&house.state.sessions());
     assert_answer(house.history(""), 404, NOT_FOUND);
     assert_answer(house.history("?limit=1"), 404, NOT_FOUND);
     set_mode(&house.state.sessions(), 0o755);
-    assert_eq!(ids(&house.page("")), ["m1"]);
+    assert_eq!(ids(&house.page("")), numbered(2));
+}
+
+/// A stream is not begun with an empty history that is none.
+fn stream_of_events() -> Request {
+    history("").header("Accept", "text/event-stream").header("Authorization", &format!("Bearer {TOKEN}"))
 }
 
 /// A gateway whom permissions bind. They do not bind root: then it runs as somebody else, out of a
