@@ -1,6 +1,9 @@
 //! The two routes: a session's history, and the end of its streams.
 
-use std::sync::Arc;
+use std::{
+    io::{self, ErrorKind},
+    sync::Arc,
+};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -153,10 +156,14 @@ pub async fn kill<B>(state: Arc<State>, mut request: Request<B>) -> Response<Bod
 }
 
 /// A transcript that is there and cannot be read.
-fn unreadable(session: &Session, error: &std::io::Error) -> Response<Body> {
+fn unreadable(session: &Session, error: &io::Error) -> Response<Body> {
     let transcript = session.transcript.as_deref().map(|path| path.display().to_string());
     tracing::error!(key = session.key, session = session.session.as_str(), transcript, %error, "a transcript cannot be read");
-    reply::text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+    match error.kind() {
+        // To a folder in its place OpenClaw answers so.
+        ErrorKind::IsADirectory => reply::text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        _ => reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The transcript cannot be read."),
+    }
 }
 
 /// A panic in a reader: a defect of ours, and one request's only.

@@ -19,6 +19,7 @@ use crate::{
     stream::{ids, numbered},
 };
 
+const UNREADABLE: &str = r#"{"ok":false,"error":{"type":"internal_error","message":"The transcript cannot be read."}}"#;
 const EMPTY: &str = r#"{"sessionKey":"agent:main:test-session","items":[],"messages":[],"hasMore":false}"#;
 const NOT_FOUND: &str =
     r#"{"ok":false,"error":{"type":"not_found","message":"Session not found: agent:main:test-session"}}"#;
@@ -132,8 +133,8 @@ fn a_transcript_that_is_no_file_is_never_waited_for() {
     let made = Command::new("mkfifo").arg(&transcript).status().expect("mkfifo");
     assert!(made.success());
     assert_answer(house.history(""), 200, EMPTY);
-    assert_answer(house.history("?limit=1"), 500, "Internal Server Error");
-    assert_answer(house.send(stream_of_events()), 500, "Internal Server Error");
+    assert_answer(house.history("?limit=1"), 500, UNREADABLE);
+    assert_answer(house.send(stream_of_events()), 500, UNREADABLE);
 }
 
 #[test]
@@ -182,8 +183,8 @@ fn what_may_not_be_read_is_an_answer_and_no_end() {
     let shut = |path: &Path| set_mode(path, 0o000);
     shut(&house.state.transcript());
     assert_answer(house.history(""), 200, EMPTY);
-    assert_answer(house.history("?limit=1"), 500, "Internal Server Error");
-    assert_answer(house.send(stream_of_events()), 500, "Internal Server Error");
+    assert_answer(house.history("?limit=1"), 500, UNREADABLE);
+    assert_answer(house.send(stream_of_events()), 500, UNREADABLE);
     set_mode(&house.state.transcript(), 0o644);
     assert_eq!(ids(&house.page("?limit=1")), ["m1"]);
     // A stream that is open waits for better times, and misses nothing.
