@@ -34,12 +34,14 @@ impl StaticToken {
     }
 
     /// Binds scopes to the secret, so that no [`ScopeResolverLayer`](crate::ScopeResolverLayer) is
-    /// needed to say what its bearer may do.
+    /// needed to say what its bearer may do. Every handle on the secret is one on its scopes.
     #[must_use]
     pub fn with_scopes(self, scopes: impl Into<ScopeSet>) -> Self {
         let mut known = Known::clone(&self.0.current.load());
         known.identity = known.identity.with_scopes(scopes);
-        Self::from_known(known)
+        self.0.current.store(Arc::new(known));
+        self.0.revision.bump();
+        self
     }
 
     /// Accepts `secret` from now on, and the old one no longer: streams that it opened end at once.

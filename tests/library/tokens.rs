@@ -54,6 +54,16 @@ async fn a_rotated_secret_is_good_at_once_and_the_old_one_no_longer() {
 }
 
 #[tokio::test]
+async fn every_handle_is_one_on_the_same_secret_and_its_scopes() {
+    let kept = StaticToken::new("t0ken");
+    let verifier = kept.clone().with_scopes(READ);
+    kept.rotate("another");
+    assert!(owner(verifier.clone(), "t0ken").await.is_none());
+    let identity = owner(verifier, "another").await.expect("it is good");
+    assert_eq!(identity.scopes(), Some(&READ.into()));
+}
+
+#[tokio::test]
 async fn a_rotation_moves_the_revision() {
     let secret = StaticToken::new("old");
     let revision = secret.revision().expect("it has one").clone();

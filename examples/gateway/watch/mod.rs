@@ -129,8 +129,9 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at every file once. The lock is not held meanwhile: a file system that hangs must
-    /// hang nothing else. `false` when nobody watches any more.
+    /// Looks at every file once, not under the lock: a file system that hangs is found out here, and
+    /// holds up whoever watches only when one of its files has changed. `false` when nobody watches
+    /// any more.
     fn look_at_all(shared: &Weak<Self>) -> bool {
         let Some(shared) = shared.upgrade() else {
             return false;
