@@ -22,10 +22,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::house::{House, READER, key};
 
-const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The timeout, once more for the pings, and time for a machine that has other things to do.
-const LONG_ENOUGH: Duration = Duration::from_secs(8);
+const LONG_ENOUGH: Duration = Duration::from_secs(24);
 
 /// A transcript whose history no socket takes in whole, nor the buffers around it.
 fn long() -> String {
