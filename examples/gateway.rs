@@ -117,9 +117,12 @@ pub fn open<B: Send + 'static>(
         .layer(resolved_by(Strict::new(OPERATOR)))
         .service(handler(&state, answer::kill));
 
+    // Shared, so that a request clones the one service that it needs.
+    let shared = Arc::new((history, kill, state));
     Ok(service_fn(move |mut request: Request<B>| {
-        let (history, kill, state) = (history.clone(), kill.clone(), Arc::clone(&state));
+        let shared = Arc::clone(&shared);
         async move {
+            let (history, kill, state) = &*shared;
             let method = request.method().clone();
             let Ok(mut response) = match Target::of(request.uri(), request.version()) {
                 Target::MalformedKey => Ok(reply::malformed_key()),
@@ -131,11 +134,11 @@ pub fn open<B: Send + 'static>(
                 Target::Ready => Ok(reply::json(StatusCode::OK, &json!({ "ok": true, "status": "ready" }))),
                 Target::History(key) => {
                     request.extensions_mut().insert(key);
-                    history.oneshot(request).await
+                    history.clone().oneshot(request).await
                 }
                 Target::Kill(key) => {
                     request.extensions_mut().insert(key);
-                    kill.oneshot(request).await
+                    kill.clone().oneshot(request).await
                 }
             };
             reply::add_common_headers(response.headers_mut(), state.settings().strict_transport_security.as_ref());

@@ -103,7 +103,7 @@ impl Ask {
 
 /// Event streams that are open, and how many events all of them have had.
 pub struct Listeners {
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
     heard: Arc<Heard>,
 }
 
@@ -139,7 +139,12 @@ impl Listeners {
                 }
             });
         }
-        Self { _tasks: tasks, heard }
+        Self { tasks, heard }
+    }
+
+    /// Closes all of them.
+    pub async fn close(mut self) {
+        self.tasks.shutdown().await;
     }
 
     /// Until so many events have come, over all streams and since the last time.

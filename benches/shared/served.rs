@@ -4,8 +4,8 @@
 //! 1. Both are this very program, started once more: the same allocator, the same runtime, the same
 //!    loop that serves connections.
 //! 2. The bare one has in memory what it answers. `/bodies/{name}` is a file of its folder, read at
-//!    the start; `/idle` is an event stream that says nothing; `/events` sends what was posted to
-//!    `/publish`.
+//!    the start; `/idle` is an event stream that says nothing; `/events` sends the events that were
+//!    posted to `/publish`.
 
 use std::{
     collections::HashMap,
@@ -33,6 +33,7 @@ use bytes::Bytes;
 use clap::Parser;
 use futures_util::stream;
 use http::{StatusCode, header::CONTENT_TYPE};
+use memchr::memmem;
 use tokio::{net::TcpListener, sync::broadcast};
 use tokio_util::sync::CancellationToken;
 
@@ -169,9 +170,13 @@ fn bare(folder: &Path) -> Router {
         });
         ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(events))
     };
-    let publish = async move |event: Bytes| {
-        // An error says that nobody listens.
-        let _ = sender.send(event);
+    let publish = async move |events: Bytes| {
+        let ends = memmem::find_iter(&events, b"\n\n").map(|end| end + 2);
+        ends.fold(0, |start, end| {
+            // An error says that nobody listens.
+            let _ = sender.send(events.slice(start..end));
+            end
+        });
     };
     Router::new()
         .route("/bodies/{name}", get(body))

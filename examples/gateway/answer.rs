@@ -32,13 +32,16 @@ pub const WRITE: Scope = Scope::from_static("operator.write");
 const REQUESTER: HeaderName = HeaderName::from_static("x-openclaw-requester-session-key");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
+// A connection keeps room for the future of its requests as long as it is open, and most are open to
+// stream. So what is seldom or only once awaited is boxed.
+
 /// `GET /sessions/{key}/history`: a page, or a stream that goes on from it.
 pub async fn history<B>(state: Arc<State>, mut request: Request<B>) -> Response<Body> {
     let Some(key) = request.extensions_mut().remove::<RequestedKey>() else { return reply::not_found() };
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let mut response = if wants_events(request.headers()) {
         let wish = Wish::of(request.uri().query().unwrap_or_default(), request.headers());
-        stream(state, key, query, wish, request.version()).await
+        Box::pin(stream(state, key, query, wish, request.version())).await
     } else {
         page(state, key, query).await
     };
@@ -52,6 +55,11 @@ async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response<Bo
     if let Some(body) = state.pages.find(&asked, &settings) {
         return reply::with_type(StatusCode::OK, reply::JSON, body);
     }
+    Box::pin(read(state, settings, asked)).await
+}
+
+/// Reads a page that is not remembered.
+async fn read(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, Query)) -> Response<Body> {
     let session = match find(&state, &settings, &asked.0).await {
         Ok(Some(session)) => session,
         Ok(None) => return reply::session_not_found(asked.0.as_str()),
@@ -66,7 +74,7 @@ async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response<Bo
         // For as long as this reads, whether or not the client still waits.
         let _turn = turn;
         let now = now();
-        match history::read(transcript.as_deref(), query, settings.chat_history_max_chars, now) {
+        match history::read(transcript.as_deref(), asked.1, settings.chat_history_max_chars, now) {
             Ok(page) => {
                 let body = Bytes::from(page.body(&session.key));
                 if !page.tells(now) {
