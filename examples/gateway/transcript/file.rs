@@ -151,7 +151,7 @@ impl Selection<'_> {
         match &self.picks {
             Picks::History(indexed) => {
                 let history = indexed.index.history().get(range).unwrap_or_default();
-                let lines = history.iter().map(|line| indexed.index.lines()[*line as usize]);
+                let lines = history.iter().map(|line| indexed.index.lines().at(*line as usize));
                 RawMessages::read(self.file, first_seq, lines.map(Pick::Record))
             }
             Picks::Window(picks) => {

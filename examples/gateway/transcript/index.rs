@@ -16,10 +16,13 @@ use std::ops::Range;
 
 use hashbrown::HashTable;
 
-use super::scan::{Facts, Flags, Id};
+use super::{
+    packed::Lines,
+    scan::{Facts, Flags, Id},
+};
 
 /// A line that is not blank.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) offset: u64,
     pub(super) facts: Facts,
@@ -27,7 +30,7 @@ pub(super) struct Line {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    lines: Vec<Line>,
+    lines: Lines,
     ids: Ids,
     /// The numbers of the lines that are history, in its order.
     history: Vec<u32>,
@@ -107,7 +110,7 @@ impl Index {
                 self.history.clear();
                 break;
             }
-            let facts = self.lines[number as usize].facts;
+            let facts = self.lines.at(number as usize).facts;
             if facts.flags.has(Flags::COUNTED) {
                 self.history.push(number);
             }
@@ -122,7 +125,7 @@ impl Index {
     }
 
     /// All lines, in the order of the file.
-    pub(super) fn lines(&self) -> &[Line] {
+    pub(super) fn lines(&self) -> &Lines {
         &self.lines
     }
 
@@ -142,7 +145,7 @@ impl Index {
 
     /// Gives back what was reserved for lines that did not come.
     pub(super) fn shrink(&mut self) {
-        self.lines.shrink_to_fit();
+        self.lines.shrink();
         self.history.shrink_to_fit();
     }
 }
@@ -154,13 +157,13 @@ impl Index {
 struct Ids(HashTable<u32>);
 
 impl Ids {
-    fn find(&self, id: Id, lines: &[Line]) -> Option<u32> {
-        self.0.find(id.bits(), |line| lines[*line as usize].facts.id == id).copied()
+    fn find(&self, id: Id, lines: &Lines) -> Option<u32> {
+        self.0.find(id.bits(), |line| lines.id(*line) == id).copied()
     }
 
     /// Says which line had the id before.
-    fn set(&mut self, id: Id, number: u32, lines: &[Line]) -> Option<u32> {
-        let id_of = |line: &u32| lines[*line as usize].facts.id;
+    fn set(&mut self, id: Id, number: u32, lines: &Lines) -> Option<u32> {
+        let id_of = |line: &u32| lines.id(*line);
         match self.0.find_mut(id.bits(), |line| id_of(line) == id) {
             Some(line) => Some(std::mem::replace(line, number)),
             None => {
@@ -204,11 +207,6 @@ mod tests {
         let lines: Vec<_> = records.iter().map(|(id, parent)| record(id, *parent)).collect();
         let lines: Vec<_> = lines.iter().map(String::as_str).collect();
         assert_eq!(index(&lines).history(), history);
-    }
-
-    #[test]
-    fn a_line_takes_32_bytes() {
-        assert_eq!(size_of::<Line>(), 32);
     }
 
     #[test]
@@ -332,7 +330,7 @@ mod tests {
                     continue;
                 }
                 index.settle();
-                prop_assert_eq!(index.history(), stated(index.lines()));
+                prop_assert_eq!(index.history(), stated(&index.lines().iter().collect::<Vec<_>>()));
                 // Whoever follows what was added has the history.
                 match index.added_since(seen) {
                     Some(added) => {

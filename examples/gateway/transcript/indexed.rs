@@ -97,7 +97,7 @@ impl Indexed {
             return Vec::new();
         }
         let history = self.index.history().iter().enumerate().skip(first);
-        let flags = |line: u32| self.index.lines()[line as usize].facts.flags;
+        let flags = |line: u32| self.index.lines().at(line as usize).facts.flags;
         let spoken = history.filter(|(_, line)| flags(**line).has(Flags::SPOKEN));
         let with_key = spoken.filter_map(|(at, line)| {
             let found = self.spoken.binary_search_by_key(line, |(line, _)| *line);

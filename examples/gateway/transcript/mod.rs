@@ -20,6 +20,7 @@ mod indexed;
 mod lines;
 mod message;
 mod messages;
+mod packed;
 mod position;
 mod scan;
 mod stand_in;

@@ -120,6 +120,18 @@ impl Flags {
     /// A record whose message may be the spoken form of an earlier one.
     pub(super) const SPOKEN: Self = Self(1 << 5);
 
+    /// How many bits there are.
+    pub(super) const BITS: u32 = 6;
+
+    pub(super) fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The flags with these [`bits`](Self::bits).
+    pub(super) fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
     pub(super) fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }

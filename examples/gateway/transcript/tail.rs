@@ -47,7 +47,7 @@ pub(super) fn tail(indexed: &Indexed, file: &File, limit: usize) -> io::Result<V
 fn window(indexed: &Indexed, count: usize) -> Vec<Line> {
     let start = indexed.size().saturating_sub(WINDOW);
     let is_inside = |line: &&Line| start == 0 || line.offset > start;
-    let lines = indexed.index.lines().iter().rev().copied();
+    let lines = indexed.index.lines().iter().rev();
     let torn = indexed.torn().into_iter();
     let mut window: Vec<Line> = torn.chain(lines).take_while(|line| is_inside(&line)).take(count).collect();
     window.reverse();
