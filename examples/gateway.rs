@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example gateway -- --demo` shows it; `--help` names the flags.
 //!
-//! Top to bottom: settings, what requests share, the layers of the two routes, and the routes.
+//! Top to bottom: settings, what requests share, the layers of the routes, and the routes.
 
 #[path = "gateway/mod.rs"]
 pub(crate) mod gateway;
@@ -113,16 +113,19 @@ pub fn open<B: Send + 'static>(
 
     // To kill is not: a shared secret declares nothing, so it may nothing.
     let kill = ServiceBuilder::new()
-        .layer(auth)
+        .layer(auth.clone())
         .layer(resolved_by(Strict::new(OPERATOR)))
         .service(handler(&state, answer::kill));
 
+    // To renew takes what the stream took: only who is asked here.
+    let renew = ServiceBuilder::new().layer(auth).service(handler(&state, answer::renew));
+
     // Shared, so that a request clones the one service that it needs.
-    let shared = Arc::new((history, kill, state));
+    let shared = Arc::new((history, kill, renew, state));
     Ok(service_fn(move |mut request: Request<B>| {
         let shared = Arc::clone(&shared);
         async move {
-            let (history, kill, state) = &*shared;
+            let (history, kill, renew, state) = &*shared;
             let method = request.method().clone();
             let Ok(mut response) = match Target::of(request.uri(), request.version()) {
                 Target::MalformedKey => Ok(reply::malformed_key()),
@@ -130,6 +133,7 @@ pub fn open<B: Send + 'static>(
                 Target::Unclaimed => Ok(reply::not_found()),
                 Target::History(_) if method != Method::GET => Ok(reply::only(&Method::GET)),
                 Target::Kill(_) if method != Method::POST => Ok(reply::only(&Method::POST)),
+                Target::Renew(_) if method != Method::POST => Ok(reply::only(&Method::POST)),
                 Target::Live => Ok(reply::json(StatusCode::OK, &json!({ "ok": true, "status": "live" }))),
                 Target::Ready => Ok(reply::json(StatusCode::OK, &json!({ "ok": true, "status": "ready" }))),
                 Target::History(key) => {
@@ -139,6 +143,10 @@ pub fn open<B: Send + 'static>(
                 Target::Kill(key) => {
                     request.extensions_mut().insert(key);
                     kill.clone().oneshot(request).await
+                }
+                Target::Renew(id) => {
+                    request.extensions_mut().insert(id);
+                    renew.clone().oneshot(request).await
                 }
             };
             reply::add_common_headers(response.headers_mut(), state.settings().strict_transport_security.as_ref());

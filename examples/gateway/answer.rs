@@ -1,4 +1,4 @@
-//! The two routes: a session's history, and the end of its streams.
+//! The routes: a session's history, the end of its streams, and a fresh credential for one.
 
 use std::{
     io::{self, ErrorKind},
@@ -13,13 +13,13 @@ use http::{
 };
 use serde_json::json;
 use tokio::task::{JoinError, spawn_blocking};
-use tower_reauth::{Access, Denied, Scope, proxy::PeerAddr};
+use tower_reauth::{Access, Denied, Scope, proxy::PeerAddr, reauth::RenewError};
 
 use super::{
     auth::{is_local_direct, respond},
     config::Settings,
     history::{self, Query},
-    live::{FeedKey, Wish},
+    live::{EventBody, FeedKey, StreamId, Wish},
     now, pages, reply,
     state::State,
     store::{RequestedKey, Session},
@@ -28,6 +28,9 @@ use super::{
 pub const ADMIN: Scope = Scope::from_static("operator.admin");
 pub const READ: Scope = Scope::from_static("operator.read");
 pub const WRITE: Scope = Scope::from_static("operator.write");
+
+/// What an open stream is renewed by.
+const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
 
 const REQUESTER: HeaderName = HeaderName::from_static("x-openclaw-requester-session-key");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
@@ -40,8 +43,7 @@ pub async fn history<B>(state: Arc<State>, mut request: Request<B>) -> Response<
     let Some(key) = request.extensions_mut().remove::<RequestedKey>() else { return reply::not_found() };
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let mut response = if wants_events(request.headers()) {
-        let wish = Wish::of(request.uri().query().unwrap_or_default(), request.headers());
-        Box::pin(stream(state, key, query, wish, request.version())).await
+        Box::pin(stream(state, key, query, request)).await
     } else {
         page(state, key, query).await
     };
@@ -88,7 +90,10 @@ async fn read(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, 
     read.await.unwrap_or_else(|error| broken(&error))
 }
 
-async fn stream(state: Arc<State>, key: RequestedKey, query: Query, wish: Wish, version: Version) -> Response<Body> {
+async fn stream<B>(state: Arc<State>, key: RequestedKey, query: Query, request: Request<B>) -> Response<Body> {
+    let wish = Wish::of(request.uri().query().unwrap_or_default(), request.headers());
+    let (version, access) = (request.version(), request.extensions().get::<Access>().cloned());
+    drop(request);
     let settings = state.settings();
     let session = match find(&state, &settings, &key).await {
         Ok(Some(session)) => session,
@@ -99,7 +104,10 @@ async fn stream(state: Arc<State>, key: RequestedKey, query: Query, wish: Wish, 
     let (row, candidates) = (session.row.clone(), session.candidates.clone());
     let feed = FeedKey { session: session.key.clone(), candidates, query, max_chars };
     match state.streams.open(feed, row, wish).await {
-        Ok(events) => event_stream(Body::new(events), version),
+        Ok(events) => {
+            let renewable = access.and_then(|access| state.renewals.add(access));
+            event_stream(events.with_renewable(renewable), version)
+        }
         Err(error) => unreadable(&session, &error),
     }
 }
@@ -109,13 +117,17 @@ async fn find(state: &Arc<State>, settings: &Settings, key: &RequestedKey) -> Re
     spawn_blocking(move || state.sessions.find(&key, &settings)).await
 }
 
-fn event_stream(events: Body, version: Version) -> Response<Body> {
-    let mut response = Response::new(events);
+fn event_stream(events: EventBody, version: Version) -> Response<Body> {
+    let id = events.id();
+    let mut response = Response::new(Body::new(events));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, EVENT_STREAM);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // A proxy that buffers would hold events back.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
+        headers.insert(STREAM_ID, id);
+    }
     if version < Version::HTTP_2 {
         headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
     }
@@ -161,6 +173,22 @@ pub async fn kill<B>(state: Arc<State>, mut request: Request<B>) -> Response<Bod
         reply::json(StatusCode::OK, &json!({ "ok": true, "killed": killed }))
     });
     killed.await.unwrap_or_else(|error| broken(&error))
+}
+
+/// `POST /streams/{id}/renew`: the stream goes by the credential of this request from now on.
+pub async fn renew<B>(state: Arc<State>, request: Request<B>) -> Response<Body> {
+    let (Some(id), Some(fresh)) = (request.extensions().get::<StreamId>(), request.extensions().get::<Access>()) else {
+        return respond(&Denied::no_access("renew"));
+    };
+    match state.renewals.renew(*id, fresh) {
+        None => reply::error(StatusCode::NOT_FOUND, "not_found", "No such stream is open."),
+        Some(Ok(())) => reply::json(StatusCode::OK, &json!({ "ok": true })),
+        Some(Err(RenewError::Denied(denied))) => respond(&denied),
+        Some(Err(RenewError::Older)) => {
+            reply::error(StatusCode::CONFLICT, "conflict", "The stream has a newer credential.")
+        }
+        Some(Err(_)) => reply::forbidden("The stream belongs to another client."),
+    }
 }
 
 /// A transcript that is there and cannot be read.

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     config::{Config, SessionScope, Settings},
-    live::{Ids, Readers, Streams},
+    live::{Ids, Readers, Renewals, Streams},
     pages::Pages,
     store::{self, AgentId, Sessions},
     transcript::Transcripts,
@@ -23,6 +23,7 @@ pub struct State {
     pub transcripts: Arc<Transcripts>,
     pub pages: Pages,
     pub streams: Arc<Streams>,
+    pub renewals: Renewals,
 }
 
 impl State {
@@ -42,6 +43,7 @@ impl State {
             transcripts,
             pages: Pages::default(),
             streams: Arc::new(Streams::new(readers, stop)),
+            renewals: Renewals::default(),
         }
     }
 

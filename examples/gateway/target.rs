@@ -6,7 +6,8 @@
 //! 2. `/__openclaw__/cap/<capability>/…` stands for what follows.
 //! 3. `/sessions/<key>/history` and `/sessions/<key>/kill` are ours, to the letter; `<key>` is
 //!    percent-encoded UTF-8 without a slash.
-//! 4. A blank key is no history, and a malformed one to kill.
+//! 4. `/streams/<id>/renew` is ours alone, if the id is one that a stream can have.
+//! 5. A blank key is no history, and a malformed one to kill.
 
 use std::borrow::Cow;
 
@@ -14,13 +15,15 @@ use http::{Uri, Version};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::store::RequestedKey;
+use super::{live::StreamId, store::RequestedKey};
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     History(RequestedKey),
     Kill(RequestedKey),
+    /// A fresh credential for an open stream.
+    Renew(StreamId),
     /// A route of ours with a key that cannot be read.
     MalformedKey,
     /// The process is up.
@@ -48,6 +51,9 @@ impl Target {
             _ => {}
         }
         let path = behind_capability(path);
+        if let Some(id) = path.strip_prefix("/streams/").and_then(|rest| rest.strip_suffix("/renew")) {
+            return StreamId::parse(id).map_or(Self::Unclaimed, Self::Renew);
+        }
         let Some((key, action)) = path.strip_prefix("/sessions/").and_then(|rest| rest.split_once('/')) else {
             return Self::Unclaimed;
         };
@@ -117,6 +123,7 @@ mod tests {
 
     #[test]
     fn targets_are_resolved_as_urls() {
+        let id = format!("{:032x}", 1);
         for (text, expected) in [
             ("/sessions/agent:main:main/history", history("agent:main:main")),
             ("/sessions/k/history?limit=1", history("k")),
@@ -136,6 +143,9 @@ mod tests {
             ("/sessions//history", Target::Unclaimed),
             ("/sessions/a/b/history", Target::Unclaimed),
             ("/", Target::Unclaimed),
+            ("/streams/00000000000000000000000000000001/renew", Target::Renew(StreamId::parse(&id).unwrap())),
+            ("/streams/1/renew", Target::Unclaimed),
+            ("/streams/renew", Target::Unclaimed),
             ("/healthz", Target::Live),
             ("/ready", Target::Ready),
         ] {

@@ -1,6 +1,6 @@
 //! A gateway in this process, on a scratch folder with sessions that tests write to.
 //!
-//! Two clients are known to it, each by a token of its own: one that may read, and one that may do
+//! Two clients are known to it: one that may read, by either of two tokens, and one that may do
 //! everything.
 
 use std::{
@@ -28,7 +28,9 @@ use crate::{
 };
 
 pub const READER: &str = "the-readers-token";
-const ADMIN: &str = "the-admins-token";
+/// The reader's too.
+pub const NEXT: &str = "the-readers-next-token";
+pub const ADMIN: &str = "the-admins-token";
 
 pub struct House {
     folder: TempDir,
@@ -48,7 +50,7 @@ impl House {
         let runtime = Runtime::new().expect("a runtime");
         let state = format!("--state-dir={}", folder.path().display());
         let tokens = format!("--tokens={}", folder.path().join("tokens.json").display());
-        write_tokens(&folder, &[READER, ADMIN]);
+        write_tokens(&folder, &[READER, NEXT, ADMIN]);
         let own = ["gateway", "--port=0", "--auth=token", "--token=shared", &state, &tokens];
         let flags = Flags::parse_from(own.iter().chain(flags));
         let config = Config::new(flags, Environment::default()).expect("a configuration");
@@ -90,9 +92,9 @@ impl House {
             .header("Accept", "text/event-stream")
     }
 
-    /// Takes the reader's token away.
+    /// Takes the first of the reader's tokens away.
     pub fn revoke_reader(&self) {
-        write_tokens(&self.folder, &[ADMIN]);
+        write_tokens(&self.folder, &[NEXT, ADMIN]);
     }
 
     /// Ends the streams of a session: whether there were any.
@@ -128,8 +130,8 @@ pub fn key(session: &str) -> String {
 
 fn write_tokens(folder: &TempDir, known: &[&str]) {
     let token = |secret: &&str| {
-        let scope = if *secret == ADMIN { "operator.admin" } else { "operator.read" };
-        json!({ "id": secret, "secret": secret, "scopes": [scope] })
+        let (subject, scope) = if *secret == ADMIN { ("admin", "operator.admin") } else { ("reader", "operator.read") };
+        json!({ "id": secret, "secret": secret, "subject": subject, "scopes": [scope] })
     };
     let tokens: Vec<_> = known.iter().map(token).collect();
     let file = folder.path().join("tokens.json");

@@ -5,6 +5,7 @@
 #[path = "../client/mod.rs"]
 mod client;
 mod house;
+mod renew;
 mod resume;
 mod stalled;
 

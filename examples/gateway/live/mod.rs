@@ -12,12 +12,14 @@
 
 mod event;
 mod feed;
+mod renewal;
 mod resume;
 mod shown;
 mod streams;
 
 pub use self::{
     feed::{Feed, FeedKey, Readers},
+    renewal::{Renewable, Renewals, StreamId},
     resume::{Ids, Wish},
-    streams::Streams,
+    streams::{EventBody, Streams},
 };

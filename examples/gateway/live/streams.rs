@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
-    Feed, FeedKey, Readers, Wish,
+    Feed, FeedKey, Readers, Renewable, StreamId, Wish,
     event::{Event, RETRY},
     feed::Subscription,
     resume::Start,
@@ -71,7 +71,7 @@ impl Streams {
         let bytes = if wish.ids { Event::with_id } else { Event::without_id };
         let bytes = events.map(move |event| bytes(&event));
         let retry = stream::iter([RETRY]);
-        Ok(EventBody { events: retry.chain(bytes).boxed(), piece_by_piece: Bytes::new(), ended })
+        Ok(EventBody { events: retry.chain(bytes).boxed(), piece_by_piece: Bytes::new(), ended, renewable: None })
     }
 
     /// Whether there are streams of the session.
@@ -153,6 +153,20 @@ pub struct EventBody {
     /// What is left of the event that is handed on.
     piece_by_piece: Bytes,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Known by its id for as long as it is open.
+    renewable: Option<Renewable>,
+}
+
+impl EventBody {
+    /// Lets the client renew its credential.
+    pub fn with_renewable(self, renewable: Option<Renewable>) -> Self {
+        Self { renewable, ..self }
+    }
+
+    /// What its credential is renewed by.
+    pub fn id(&self) -> Option<StreamId> {
+        self.renewable.as_ref().map(Renewable::id)
+    }
 }
 
 impl Body for EventBody {
