@@ -19,7 +19,7 @@ use super::{
     auth::{is_local_direct, respond},
     config::Settings,
     history::{self, Query},
-    live::{EventBody, FeedKey, StreamId, Wish},
+    live::{EventBody, FeedKey, StreamId, Told, Wish},
     now, pages, reply,
     state::State,
     store::{RequestedKey, Session},
@@ -91,8 +91,10 @@ async fn read(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, 
 }
 
 async fn stream<B>(state: Arc<State>, key: RequestedKey, query: Query, request: Request<B>) -> Response<Body> {
-    let wish = Wish::of(request.uri().query().unwrap_or_default(), request.headers());
-    let (version, access) = (request.version(), request.extensions().get::<Access>().cloned());
+    let asked = request.uri().query().unwrap_or_default();
+    let (wish, access) = (Wish::of(asked, request.headers()), request.extensions().get::<Access>().cloned());
+    let told = access.as_ref().and_then(|access| Told::asked(asked, access));
+    let version = request.version();
     drop(request);
     let settings = state.settings();
     let session = match find(&state, &settings, &key).await {
@@ -106,7 +108,7 @@ async fn stream<B>(state: Arc<State>, key: RequestedKey, query: Query, request: 
     match state.streams.open(feed, row, wish).await {
         Ok(events) => {
             let renewable = access.and_then(|access| state.renewals.add(access));
-            event_stream(events.with_renewable(renewable), version)
+            event_stream(events.with_told(told).with_renewable(renewable), version)
         }
         Err(error) => unreadable(&session, &error),
     }

@@ -50,7 +50,7 @@ impl House {
         let runtime = Runtime::new().expect("a runtime");
         let state = format!("--state-dir={}", folder.path().display());
         let tokens = format!("--tokens={}", folder.path().join("tokens.json").display());
-        write_tokens(&folder, &[READER, NEXT, ADMIN]);
+        write_tokens(&folder, &[READER, NEXT, ADMIN], &["operator.read", "operator.write"]);
         let own = ["gateway", "--port=0", "--auth=token", "--token=shared", &state, &tokens];
         let flags = Flags::parse_from(own.iter().chain(flags));
         let config = Config::new(flags, Environment::default()).expect("a configuration");
@@ -94,7 +94,12 @@ impl House {
 
     /// Takes the first of the reader's tokens away.
     pub fn revoke_reader(&self) {
-        write_tokens(&self.folder, &[NEXT, ADMIN]);
+        write_tokens(&self.folder, &[NEXT, ADMIN], &["operator.read"]);
+    }
+
+    /// Leaves the reader what it takes to read.
+    pub fn narrow_reader(&self) {
+        write_tokens(&self.folder, &[READER, NEXT, ADMIN], &["operator.read"]);
     }
 
     /// Ends the streams of a session: whether there were any.
@@ -128,10 +133,11 @@ pub fn key(session: &str) -> String {
     format!("agent:main:{session}")
 }
 
-fn write_tokens(folder: &TempDir, known: &[&str]) {
+fn write_tokens(folder: &TempDir, known: &[&str], of_reader: &[&str]) {
     let token = |secret: &&str| {
-        let (subject, scope) = if *secret == ADMIN { ("admin", "operator.admin") } else { ("reader", "operator.read") };
-        json!({ "id": secret, "secret": secret, "subject": subject, "scopes": [scope] })
+        let (subject, scopes) =
+            if *secret == ADMIN { ("admin", &["operator.admin"][..]) } else { ("reader", of_reader) };
+        json!({ "id": secret, "secret": secret, "subject": subject, "scopes": scopes })
     };
     let tokens: Vec<_> = known.iter().map(token).collect();
     let file = folder.path().join("tokens.json");

@@ -7,6 +7,7 @@ mod client;
 mod house;
 mod renew;
 mod resume;
+mod scopes;
 mod stalled;
 
 // The example is taken in whole, as its own `main` takes it; what only that needs is unused here.

@@ -9,11 +9,14 @@
 //! 5. The last stream to go takes the feed with it.
 //! 6. Streams end when their session is killed or the gateway stops. Ending them when access ends is
 //!    not done here, but by the layer around the route.
+//! 7. The client of an open stream can renew its credential ([`renewal`]), and is told of its scopes if
+//!    it asks ([`scopes`]).
 
 mod event;
 mod feed;
 mod renewal;
 mod resume;
+mod scopes;
 mod shown;
 mod streams;
 
@@ -21,5 +24,6 @@ pub use self::{
     feed::{Feed, FeedKey, Readers},
     renewal::{Renewable, Renewals, StreamId},
     resume::{Ids, Wish},
+    scopes::Told,
     streams::{EventBody, Streams},
 };

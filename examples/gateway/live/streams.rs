@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
-    Feed, FeedKey, Readers, Renewable, StreamId, Wish,
+    Feed, FeedKey, Readers, Renewable, StreamId, Told, Wish,
     event::{Event, RETRY},
     feed::Subscription,
     resume::Start,
@@ -71,7 +71,8 @@ impl Streams {
         let bytes = if wish.ids { Event::with_id } else { Event::without_id };
         let bytes = events.map(move |event| bytes(&event));
         let retry = stream::iter([RETRY]);
-        Ok(EventBody { events: retry.chain(bytes).boxed(), piece_by_piece: Bytes::new(), ended, renewable: None })
+        let events = retry.chain(bytes).boxed();
+        Ok(EventBody { events, piece_by_piece: Bytes::new(), ended, renewable: None, told: None })
     }
 
     /// Whether there are streams of the session.
@@ -155,12 +156,18 @@ pub struct EventBody {
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Known by its id for as long as it is open.
     renewable: Option<Renewable>,
+    told: Option<Told>,
 }
 
 impl EventBody {
     /// Lets the client renew its credential.
     pub fn with_renewable(self, renewable: Option<Renewable>) -> Self {
         Self { renewable, ..self }
+    }
+
+    /// Tells the client of its scopes.
+    pub fn with_told(self, told: Option<Told>) -> Self {
+        Self { told, ..self }
     }
 
     /// What its credential is renewed by.
@@ -178,8 +185,13 @@ impl Body for EventBody {
             return Poll::Ready(None);
         }
         if self.piece_by_piece.is_empty() {
-            let Some(event) = ready!(self.events.poll_next_unpin(cx)) else { return Poll::Ready(None) };
-            self.piece_by_piece = event;
+            self.piece_by_piece = match self.told.as_mut().and_then(Told::news) {
+                Some(news) => news,
+                None => match ready!(self.events.poll_next_unpin(cx)) {
+                    Some(event) => event,
+                    None => return Poll::Ready(None),
+                },
+            };
         }
         let length = self.piece_by_piece.len().min(PIECE);
         Poll::Ready(Some(Ok(Frame::data(self.piece_by_piece.split_to(length)))))

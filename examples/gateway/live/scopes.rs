@@ -1,0 +1,37 @@
+//! What a client may do, told as it changes.
+//!
+//! A recheck can leave a stream with fewer scopes that are still enough for it. A client that asks, by
+//! a parameter `scopes`, is told: a `scopes` event comes before all others, and another one whenever
+//! they are not what was told last. The peer has no such event, so nobody else gets it. It has no id.
+
+use bytes::Bytes;
+use serde_json::json;
+use tower_reauth::{Access, Scope, ScopeSet};
+
+use super::event::Event;
+
+/// What one client was told.
+pub struct Told {
+    access: Access,
+    last: Option<ScopeSet>,
+}
+
+impl Told {
+    /// For a client with this query, if it asks.
+    pub fn asked(query: &str, access: &Access) -> Option<Self> {
+        let asks = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "scopes");
+        asks.then(|| Self { access: access.clone(), last: None })
+    }
+
+    /// What is to be told now.
+    pub fn news(&mut self) -> Option<Bytes> {
+        let granted = self.access.granted();
+        if self.last.as_ref() == Some(granted.scopes()) {
+            return None;
+        }
+        let scopes: Vec<_> = granted.scopes().iter().map(Scope::as_str).collect();
+        let data = json!({ "scopes": scopes }).to_string();
+        self.last = Some(granted.scopes().clone());
+        Some(Event::new("", "scopes", data.as_bytes()).without_id())
+    }
+}
