@@ -13,7 +13,7 @@ use std::ops::Range;
 use http::{HeaderMap, Request, header::AUTHORIZATION};
 use tower_reauth::{
     Denied, VerifyToken,
-    bearer::{Authenticate, Bearer, BearerToken, Verification},
+    bearer::{Authenticate, Bearer, BearerToken, CredentialKey, Verification},
 };
 
 const SCHEME: &[u8] = b"bearer ";
@@ -40,6 +40,10 @@ impl Authenticate for LenientBearer {
 
     fn verify(&self, token: &BearerToken) -> Verification {
         self.strict.verify(token)
+    }
+
+    fn key(&self, token: &BearerToken) -> Option<CredentialKey> {
+        self.strict.key(token)
     }
 
     fn detach(&self, token: &BearerToken) -> BearerToken {

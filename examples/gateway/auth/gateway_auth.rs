@@ -1,18 +1,18 @@
 //! The gateway's authentication, by the settings of now.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use http::Request;
 use tokio::sync::watch;
 use tower_reauth::{
-    Denied,
-    bearer::{Authenticate, DuplicateToken, Verification},
+    Denied, Tokens, VerifyToken,
+    bearer::{Authenticate, CredentialKey, DuplicateToken, Token, Verification},
     limiter::{FailureLimiter, FailureLimits},
     reauth::Revision,
 };
 
-use super::super::config::{RateLimit, Settings};
+use super::super::config::{ClientToken, RateLimit, Settings};
 use super::rules::{Credential, Occasion, Rules};
 
 /// Asks callers for what the settings of now demand. Clones are handles on the same rules.
@@ -21,31 +21,41 @@ pub struct GatewayAuth(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    /// Those that were applied last.
+    settings: Mutex<Settings>,
     rules: ArcSwap<Rules>,
+    /// Outlive the rules: a token that is taken away wakes its own streams and no others.
+    clients: Tokens,
     /// Outlives the rules: who is locked out stays so under new ones.
     limiter: FailureLimiter,
     replaced: Revision,
-    /// Moves when the rules are replaced, and when a lock begins.
+    /// Moves when the rules or a client's token are replaced, and when a lock begins.
     revision: Revision,
 }
 
 impl GatewayAuth {
     pub fn new(settings: &Settings) -> Result<Self, DuplicateToken> {
         let limiter = FailureLimiter::new(limits(&settings.rate_limit));
-        let rules = ArcSwap::from_pointee(Rules::new(settings, &limiter)?);
+        let clients = Tokens::new(tokens(settings))?;
+        let rules = ArcSwap::from_pointee(Rules::new(settings, &clients, &limiter));
         let replaced = Revision::new();
-        let revision = Revision::merged([&replaced, limiter.revision()]);
-        Ok(Self(Arc::new(Shared { rules, limiter, replaced, revision })))
+        let revision = Revision::merged([&replaced, limiter.revision()].into_iter().chain(clients.revision()));
+        let settings = Mutex::new(settings.clone());
+        Ok(Self(Arc::new(Shared { settings, rules, clients, limiter, replaced, revision })))
     }
 
-    /// Asks by these settings from now on: every open stream at once, every caller from the next
-    /// request on. Settings that make no rules change nothing.
+    /// Asks by these settings from now on: every open stream that they concern at once, every caller
+    /// from the next request on. Settings that make no rules change nothing.
     pub fn apply(&self, settings: &Settings) -> Result<(), DuplicateToken> {
-        let rules = Rules::new(settings, &self.0.limiter)?;
+        let mut applied = self.0.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.clients.replace(tokens(settings))?;
         self.0.limiter.set_limits(limits(&settings.rate_limit));
-        // First the rules, then the revision: whoever sees the new revision sees the new rules.
-        self.0.rules.store(Arc::new(rules));
-        self.0.replaced.bump();
+        if !Rules::are_alike(&applied, settings) {
+            // First the rules, then the revision: whoever sees the new revision sees the new rules.
+            self.0.rules.store(Arc::new(Rules::new(settings, &self.0.clients, &self.0.limiter)));
+            self.0.replaced.bump();
+        }
+        *applied = settings.clone();
         Ok(())
     }
 
@@ -79,8 +89,25 @@ impl Authenticate for GatewayAuth {
         Some(&self.0.revision)
     }
 
+    fn key(&self, credential: &Credential) -> Option<CredentialKey> {
+        self.0.rules.load().key(credential)
+    }
+
     fn detach(&self, credential: &Credential) -> Credential {
         self.0.rules.load().detach(credential)
+    }
+}
+
+fn tokens(settings: &Settings) -> impl Iterator<Item = Token> {
+    settings.client_tokens.as_deref().unwrap_or_default().iter().map(token)
+}
+
+fn token(client: &ClientToken) -> Token {
+    let token =
+        Token::from_digest(&client.id, client.digest).with_subject(&client.subject).with_scopes(client.scopes.clone());
+    match client.expires_at {
+        None => token,
+        Some(expires_at) => token.with_expires_at(expires_at),
     }
 }
 
@@ -110,7 +137,7 @@ mod tests {
         proxy::PeerAddr,
     };
 
-    use super::super::super::config::{Auth, ClientToken, ControlUi, Secret, Session, SessionScope, TrustedProxy};
+    use super::super::super::config::{Auth, ControlUi, Secret, Session, SessionScope, TrustedProxy};
     use super::*;
 
     const LOOPBACK: &str = "127.0.0.1";
@@ -361,6 +388,21 @@ mod tests {
         let mut me = Stream::open(&auth, STRANGER, &[("authorization", &bearer("token-of-me"))]).await;
         assert!(!me.ends_at_once(|| auth.apply(&with_clients(&["me"])).unwrap()).await);
         assert!(ci.ends_at_once(|| ()).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_is_taken_away_wakes_no_other_stream() {
+        let auth = GatewayAuth::new(&with_clients(&["ci", "me"])).unwrap();
+        let mut me = Stream::open(&auth, STRANGER, &[("authorization", &bearer("token-of-me"))]).await;
+        let mut me = tokio_test::task::spawn(me.body.frame());
+        assert!(me.poll().is_pending());
+        auth.apply(&with_clients(&["me"])).unwrap();
+        // Nor do settings that say the same of everyone.
+        auth.apply(&Settings { chat_history_max_chars: 1, ..with_clients(&["me"]) }).unwrap();
+        assert!(!me.is_woken());
+        auth.apply(&with_clients(&[])).unwrap();
+        assert!(me.is_woken());
+        assert!(me.poll().is_ready());
     }
 
     #[tokio::test(start_paused = true)]

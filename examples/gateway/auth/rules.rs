@@ -3,7 +3,7 @@
 use http::Request;
 use tower_reauth::{
     AuthMethod, Denied, Identity,
-    bearer::{Authenticate, BearerToken, DuplicateToken, Verification, VerifyError},
+    bearer::{Authenticate, BearerToken, CredentialKey, Tokens, Verification, VerifyError},
     limiter::{Attempt, FailureLimiter, Limited},
     proxy::{ClientAddress, Origin, OriginPolicy, PeerAddr, ProxiedUser, TrustedNetworks, TrustedProxy},
 };
@@ -45,24 +45,32 @@ pub enum Occasion {
 }
 
 impl Rules {
-    pub fn new(settings: &Settings, limiter: &FailureLimiter) -> Result<Self, DuplicateToken> {
+    /// Whether both settings make the same rules.
+    pub fn are_alike(a: &Settings, b: &Settings) -> bool {
+        a.auth == b.auth
+            && a.trusted_proxies == b.trusted_proxies
+            && a.allow_real_ip_fallback == b.allow_real_ip_fallback
+            && a.control_ui == b.control_ui
+    }
+
+    /// What the settings demand, where the tokens of single clients are `clients`.
+    pub fn new(settings: &Settings, clients: &Tokens, limiter: &FailureLimiter) -> Self {
         let limited = |shared: Option<&Secret>| {
-            let clients = settings.client_tokens.as_deref().unwrap_or_default();
-            let bearer = LenientBearer::new(Secrets::new(shared, clients)?);
+            let bearer = LenientBearer::new(Secrets::new(shared, clients.clone()));
             let addresses = client_addresses(settings);
-            Ok(Limited::new(bearer, limiter.clone(), move |headers, extensions| {
+            Limited::new(bearer, limiter.clone(), move |headers, extensions| {
                 Some(addresses.resolve(headers, extensions.get::<PeerAddr>()?.ip()))
-            }))
+            })
         };
-        Ok(match &settings.auth {
+        match &settings.auth {
             Auth::None => Self::Nothing(Identity::new("anonymous", AuthMethod::Anonymous)),
-            Auth::Token(token) => Self::Secret(limited(token.as_ref())?),
-            Auth::Password(password) => Self::Secret(limited(Some(password))?),
+            Auth::Token(token) => Self::Secret(limited(token.as_ref())),
+            Auth::Password(password) => Self::Secret(limited(Some(password))),
             Auth::TrustedProxy(proxy) => Self::Proxy {
-                password: proxy.local_password.as_ref().map(|password| limited(Some(password))).transpose()?,
+                password: proxy.local_password.as_ref().map(|password| limited(Some(password))),
                 proxy: trusted_proxy(proxy, settings),
             },
-        })
+        }
     }
 
     pub fn present<B>(&self, request: &Request<B>) -> Result<Credential, Denied> {
@@ -91,6 +99,18 @@ impl Rules {
             (Self::Proxy { proxy, .. }, Credential::Proxied(user)) => proxy.verify(user),
             // It was shown under other rules.
             _ => Err(VerifyError::Rejected).into(),
+        }
+    }
+
+    /// For a secret only: to ask about anyone else is to compare a few words, so each stream asks for
+    /// itself.
+    pub fn key(&self, credential: &Credential) -> Option<CredentialKey> {
+        match (self, credential) {
+            (
+                Self::Secret(secret) | Self::Proxy { password: Some(secret), .. },
+                Credential::Secret { attempt, local_direct },
+            ) => Some(secret.key(attempt)?.and([u8::from(*local_direct)])),
+            _ => None,
         }
     }
 

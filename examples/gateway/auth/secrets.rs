@@ -2,14 +2,13 @@
 
 use tower_reauth::{
     AuthMethod, Identity, Tokens, VerifyToken,
-    bearer::{BearerToken, DuplicateToken, Token, TokenDigest, Verification},
+    bearer::{BearerToken, TokenDigest, Verification},
 };
 
-use super::super::config::{ClientToken, Secret};
+use super::super::config::Secret;
 
 /// The shared secret, if there is one, and the tokens of single clients.
 ///
-/// A set of secrets never changes: new settings make a new one.
 #[derive(Debug)]
 pub struct Secrets {
     shared: Option<Shared>,
@@ -23,12 +22,12 @@ struct Shared {
 }
 
 impl Secrets {
-    pub fn new(shared: Option<&Secret>, clients: &[ClientToken]) -> Result<Self, DuplicateToken> {
+    pub fn new(shared: Option<&Secret>, clients: Tokens) -> Self {
         let shared = shared.map(|secret| Shared {
             digest: TokenDigest::of(in_a_header(secret.expose())),
             identity: Identity::new("shared-secret", AuthMethod::SharedSecret),
         });
-        Ok(Self { shared, clients: Tokens::new(clients.iter().map(token))? })
+        Self { shared, clients }
     }
 }
 
@@ -41,15 +40,6 @@ impl VerifyToken for Secrets {
     }
 }
 
-fn token(client: &ClientToken) -> Token {
-    let token =
-        Token::from_digest(&client.id, client.digest).with_subject(&client.subject).with_scopes(client.scopes.clone());
-    match client.expires_at {
-        None => token,
-        Some(expires_at) => token.with_expires_at(expires_at),
-    }
-}
-
 /// The bytes by which a header carries `text`: OpenClaw reads headers as Latin-1. Text beyond that it
 /// can never match; here it is presented as UTF-8.
 fn in_a_header(text: &str) -> Vec<u8> {
@@ -59,10 +49,8 @@ fn in_a_header(text: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use http::HeaderValue;
-    use tower_reauth::bearer::VerifyError;
+    use tower_reauth::bearer::{Token, VerifyError};
 
     use super::*;
 
@@ -72,17 +60,7 @@ mod tests {
     }
 
     fn shared(text: &str) -> Secrets {
-        Secrets::new(Secret::new(text).as_ref(), &[]).unwrap()
-    }
-
-    fn client(secret: &str) -> ClientToken {
-        ClientToken {
-            id: "ci".to_owned(),
-            digest: TokenDigest::of(secret),
-            subject: "build server".to_owned(),
-            scopes: "operator.read".parse().unwrap(),
-            expires_at: Some(SystemTime::UNIX_EPOCH),
-        }
+        Secrets::new(Secret::new(text).as_ref(), Tokens::default())
     }
 
     #[tokio::test]
@@ -106,11 +84,10 @@ mod tests {
     #[tokio::test]
     async fn a_token_of_a_client_is_good_beside_the_shared_secret_and_without_one() {
         for secret in [Secret::new("s3cret"), None] {
-            let secrets = Secrets::new(secret.as_ref(), &[client("t0ken")]).unwrap();
+            let clients = Tokens::new([Token::new("ci", "t0ken").with_subject("build server")]).unwrap();
+            let secrets = Secrets::new(secret.as_ref(), clients);
             let identity = ask(&secrets, b"t0ken").await.unwrap();
             assert_eq!((identity.subject(), identity.credential_id()), ("build server", Some("ci")));
-            assert_eq!(identity.scopes().unwrap().to_string(), "operator.read");
-            assert_eq!(identity.expires_at(), Some(SystemTime::UNIX_EPOCH));
             assert_eq!(ask(&secrets, b"s3cret").await.is_ok(), secret.is_some());
         }
     }
