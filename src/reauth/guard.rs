@@ -49,17 +49,29 @@ pub(super) enum Verdict {
 }
 
 /// How the stream ended: reported once, by the first reason.
-struct Outcome(Option<EndReason>);
+struct Outcome {
+    reason: Option<EndReason>,
+    is_reported: bool,
+}
 
 impl Guard {
     pub(super) fn new(access: Access, rules: Arc<Rules>) -> Self {
+        Self::start(access, rules, Outcome { reason: None, is_reported: true })
+    }
+
+    /// The guard of a stream whose end another one reports.
+    pub(super) fn unreported(access: Access, rules: Arc<Rules>) -> Self {
+        Self::start(access, rules, Outcome { reason: None, is_reported: false })
+    }
+
+    fn start(access: Access, rules: Arc<Rules>, outcome: Outcome) -> Self {
         // The request is over when the stream begins: what is kept must not keep its buffers.
         access.detach();
         let (followed, standing) = Followed::start(&access);
         let gate = Gate::new(rules, Instant::now(), standing);
         // From here on nothing is missed: what came before shows at the first look.
         let told = Some(followed.told());
-        Self { access, gate, followed: Some(followed), asking: None, timer: None, told, outcome: Outcome(None) }
+        Self { access, gate, followed: Some(followed), asking: None, timer: None, told, outcome }
     }
 
     /// Asks whatever has to be asked. When it is [`Open`](Verdict::Open), the task is woken when it
@@ -71,7 +83,7 @@ impl Guard {
         let mut this = self.as_mut().project();
         let verdict = loop {
             let Some(followed) = this.followed.as_mut() else {
-                break Verdict::Ended(this.outcome.0.unwrap_or(EndReason::Finished));
+                break Verdict::Ended(this.outcome.reason.unwrap_or(EndReason::Finished));
             };
             if followed.is_outdated(this.access) {
                 let (renewed, standing) = Followed::start(this.access);
@@ -221,9 +233,11 @@ fn settle(gate: &mut Gate, followed: &Followed, answer: &Answer) -> Result<(), E
 
 impl Outcome {
     fn is(&mut self, reason: EndReason) {
-        if self.0.is_none() {
-            self.0 = Some(reason);
-            observe::stream_ended(reason);
+        if self.reason.is_none() {
+            self.reason = Some(reason);
+            if self.is_reported {
+                observe::stream_ended(reason);
+            }
         }
     }
 }

@@ -9,7 +9,9 @@ use http::{Method, Response, StatusCode, header::CONTENT_LENGTH, response::Parts
 use http_body::Body;
 use tower_layer::Layer;
 
-use super::{Ending, GuardedSink, GuardedStream, StreamReauth, StreamReauthService, gate::Rules, sse::Format};
+use super::{
+    Ending, GuardedSink, GuardedStream, HeldBody, StreamReauth, StreamReauthService, gate::Rules, sse::Format,
+};
 use crate::Access;
 
 /// Wraps responses that stream in [`StreamReauth`], so that they end when access ends.
@@ -156,6 +158,21 @@ impl StreamReauthLayer {
     /// ended is refused. The sink is dropped with its access, so give it `&mut socket` to say goodbye on.
     pub fn watch_sink<S: Sink<T>, T>(&self, access: &Access, sink: S) -> GuardedSink<S, T> {
         GuardedSink::new(sink, access.clone(), self.settings.rules.clone())
+    }
+
+    /// Holds a body so that it is dropped when access ends even while nobody polls it, as a server
+    /// does not while its client does not read. For a body whose resources must not wait for the
+    /// server's write deadline; return it from a handler within this layer, which still says how the
+    /// stream ends.
+    ///
+    /// Costs a task for each stream, and a lock for each frame. A body whose length is known is not cut
+    /// short.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn hold<B: Body + Send + 'static>(&self, access: &Access, body: B) -> HeldBody<B> {
+        HeldBody::new(body, access.clone(), &self.settings.rules)
     }
 
     fn with_rules(self, change: impl FnOnce(&mut Rules)) -> Self {

@@ -39,7 +39,8 @@
 //!   their [`Access`](crate::Access), and it cannot write between the events of a compressed body.
 //! - What is promised is that no frame *leaves this wrapper* after access is gone. Bytes that were
 //!   handed to the server before still arrive, and a server does not poll a body while its client
-//!   does not read: give its connections a write deadline.
+//!   does not read: give its connections a write deadline, and [`hold`](StreamReauthLayer::hold) a
+//!   body whose resources cannot wait for that.
 //! - A clean end makes a browser's `EventSource` reconnect, with the credential that is no longer
 //!   good. The answer is a 401 that costs next to nothing, and the browser then gives up.
 //!
@@ -122,6 +123,7 @@ mod follow;
 mod future;
 mod gate;
 mod guard;
+mod held;
 mod layer;
 mod registry;
 mod renew;
@@ -136,6 +138,7 @@ pub use self::{
     body::StreamReauth,
     end::{AccessEnded, EndReason, Ending},
     future::ResponseFuture,
+    held::HeldBody,
     layer::StreamReauthLayer,
     renew::RenewError,
     revision::Revision,

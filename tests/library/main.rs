@@ -1,8 +1,8 @@
 //! The library's specification, through its public API: one file for each promise or subject, one
 //! test, named by a sentence, for each thing that is promised.
 //!
-//! Time is tokio's paused clock, and the wall clock follows it; only what goes over a socket (`grpc`,
-//! `ndjson`, `sockets`, `websocket`) runs in real time.
+//! Time is tokio's paused clock, and the wall clock follows it; only what goes over a socket (in `grpc`,
+//! `held`, `ndjson`, `sockets` and `websocket`) runs in real time.
 
 mod axum;
 mod bearer_syntax;
@@ -12,6 +12,7 @@ mod expiry;
 mod fail_closed;
 mod grpc;
 mod heartbeat;
+mod held;
 mod live_scopes;
 mod ndjson;
 mod no_race_at_the_door;

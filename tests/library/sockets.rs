@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::Body;
 use http_body_util::{BodyExt, Empty};
 use hyper::{
     body::Incoming,
@@ -16,7 +17,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::net::{TcpListener, TcpStream};
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{BearerAuthLayer, StaticToken, StreamReauthLayer, reauth::Ending};
 
 use crate::support::{Feed, handler, script};
@@ -60,6 +61,17 @@ pub async fn read_as(
         .layer(BearerAuthLayer::new(secret))
         .layer(StreamReauthLayer::new().with_ending(ending))
         .service(service_fn(move |_: Request<Incoming>| inner.clone().oneshot(Request::new(()))));
+    let response = serve_one(version, service).await;
+    let within = tokio::time::timeout(Duration::from_secs(5), collect(response));
+    within.await.expect("the stream ends")
+}
+
+/// The answer of `service` to one request, over a connection of their own.
+pub async fn serve_one<S, B>(version: Version, service: S) -> Response<Incoming>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Future: Send, Error: Into<BoxError>> + Clone + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
@@ -68,10 +80,7 @@ pub async fn read_as(
         // The connection of an aborted response ends with an error, as it should.
         let _ = server.serve_connection(TokioIo::new(socket), TowerToHyperService::new(service)).await;
     });
-
-    let response = ask(version, TcpStream::connect(address).await.expect("a server")).await;
-    let within = tokio::time::timeout(Duration::from_secs(5), collect(response));
-    within.await.expect("the stream ends")
+    ask(version, TcpStream::connect(address).await.expect("a server")).await
 }
 
 /// A server-sent request over a socket.
