@@ -227,7 +227,8 @@ impl Edges {
     }
 }
 
-/// What is compared to see whether a file has changed.
+/// What is compared to see whether the lines may have changed. Not the time of change: who may read a
+/// file says nothing of its lines.
 #[derive(Clone, Debug, PartialEq)]
 struct Stamp {
     device: u64,

@@ -16,7 +16,6 @@
 //!    above that was renamed. So each file is also looked at every two seconds.
 
 mod points;
-mod stamp;
 mod state;
 
 use std::future;
@@ -29,8 +28,8 @@ use std::time::Duration;
 use notify::RecommendedWatcher;
 use tokio::sync::watch;
 
-use self::stamp::Stamp;
 use self::state::State;
+use crate::gateway::stamp::Stamp;
 
 /// How often a file is looked at, should the operating system be silent about it.
 const POLL: Duration = Duration::from_secs(2);
@@ -129,9 +128,9 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at every file once, not under the lock: a file system that hangs is found out here, and
-    /// holds up whoever watches only when one of its files has changed. `false` when nobody watches
-    /// any more.
+    /// Looks at every file once, not under the lock: to look is most of what is done with the file
+    /// system. (To begin to watch a file, and to follow one that has changed, is done under it, so a file
+    /// system that hangs then holds up whoever watches.) `false` when nobody watches any more.
     fn look_at_all(shared: &Weak<Self>) -> bool {
         let Some(shared) = shared.upgrade() else {
             return false;
@@ -193,6 +192,25 @@ mod tests {
         Watcher::start(None, events, Duration::from_millis(10)).unwrap()
     }
 
+    /// A file with this text, and a handle on it.
+    fn heard_file(text: &str) -> (TempDir, PathBuf, Watched) {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, text).unwrap();
+        let watched = hearing().watch(&file);
+        (folder, file, watched)
+    }
+
+    /// A folder with a file `token` below another one, and a handle on the file.
+    fn heard_folder() -> (TempDir, PathBuf, Watched) {
+        let root = TempDir::new().unwrap();
+        let folder = root.path().join("secrets");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("token"), "old").unwrap();
+        let watched = hearing().watch(folder.join("token"));
+        (root, folder, watched)
+    }
+
     fn append(file: &Path, text: &str) {
         let mut file = OpenOptions::new().append(true).open(file).unwrap();
         file.write_all(text.as_bytes()).unwrap();
@@ -200,10 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_append_is_seen_each_time() {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("log");
-        fs::write(&file, "one\n").unwrap();
-        let mut watched = hearing().watch(&file);
+        let (_folder, file, mut watched) = heard_file("one\n");
         sees_nothing(&mut watched).await;
         append(&file, "two\n");
         sees_a_change(&mut watched).await;
@@ -213,10 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_append_between_two_calls_is_not_lost() {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("log");
-        fs::write(&file, "").unwrap();
-        let mut watched = hearing().watch(&file);
+        let (_folder, file, mut watched) = heard_file("");
         append(&file, "one\n");
         told(&watched).await;
         sees_a_change(&mut watched).await;
@@ -224,10 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_marked_as_seen_does_not_wake() {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("log");
-        fs::write(&file, "").unwrap();
-        let mut watched = hearing().watch(&file);
+        let (_folder, file, mut watched) = heard_file("");
         append(&file, "one\n");
         told(&watched).await;
         watched.mark_seen();
@@ -238,10 +247,7 @@ mod tests {
 
     #[tokio::test]
     async fn reading_the_file_and_writing_its_neighbour_are_no_change() {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("log");
-        fs::write(&file, "one\n").unwrap();
-        let mut watched = hearing().watch(&file);
+        let (folder, file, mut watched) = heard_file("one\n");
         fs::read(&file).unwrap();
         fs::write(folder.path().join("other"), "x").unwrap();
         sees_nothing(&mut watched).await;
@@ -249,12 +255,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_renamed_over_it_is_seen_and_followed() {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("token");
-        fs::write(&file, "old").unwrap();
-        let mut watched = hearing().watch(&file);
-        fs::write(folder.path().join("token.new"), "new").unwrap();
-        fs::rename(folder.path().join("token.new"), &file).unwrap();
+        let (folder, file, mut watched) = heard_file("old");
+        fs::write(folder.path().join("new"), "new").unwrap();
+        fs::rename(folder.path().join("new"), &file).unwrap();
         sees_a_change(&mut watched).await;
         append(&file, "er");
         sees_a_change(&mut watched).await;
@@ -262,10 +265,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_deleted_and_written_again_is_seen_both_times() {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("token");
-        fs::write(&file, "old").unwrap();
-        let mut watched = hearing().watch(&file);
+        let (_folder, file, mut watched) = heard_file("old");
         fs::remove_file(&file).unwrap();
         sees_a_change(&mut watched).await;
         fs::write(&file, "new").unwrap();
@@ -288,12 +288,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_folder_deleted_and_made_again_is_followed() {
-        let root = TempDir::new().unwrap();
-        let folder = root.path().join("secrets");
+        let (_root, folder, mut watched) = heard_folder();
         let file = folder.join("token");
-        fs::create_dir(&folder).unwrap();
-        fs::write(&file, "old").unwrap();
-        let mut watched = hearing().watch(&file);
         fs::remove_dir_all(&folder).unwrap();
         sees_a_change(&mut watched).await;
         fs::create_dir(&folder).unwrap();
@@ -305,12 +301,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_folder_renamed_over_with_another_is_followed() {
-        let root = TempDir::new().unwrap();
-        let folder = root.path().join("secrets");
+        let (root, folder, mut watched) = heard_folder();
         let file = folder.join("token");
-        fs::create_dir(&folder).unwrap();
-        fs::write(&file, "old").unwrap();
-        let mut watched = hearing().watch(&file);
         fs::rename(&folder, root.path().join("secrets.old")).unwrap();
         sees_a_change(&mut watched).await;
         fs::create_dir(&folder).unwrap();

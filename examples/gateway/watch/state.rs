@@ -9,7 +9,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode};
 use tokio::sync::watch;
 
 use super::points::{self, Point};
-use super::stamp::Stamp;
+use crate::gateway::stamp::Stamp;
 
 /// How often a path is walked again because it changed under the walk. More than a few times
 /// means somebody plays games with it; the poll finds out how they ended.
