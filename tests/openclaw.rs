@@ -8,6 +8,7 @@
 //! The last part needs no recording: whatever is in a transcript, reading it keeps the rules.
 
 mod client;
+mod served;
 
 // The example is taken in whole, as its own `main` takes it; what only that needs is unused here.
 #[allow(dead_code)]

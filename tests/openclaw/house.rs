@@ -1,28 +1,20 @@
 //! A gateway in this process: it serves a state folder on a port of its own.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use clap::Parser;
-use hyper::body::Incoming;
-use tokio::{net::TcpListener, runtime::Runtime, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
 
 use super::{disk::Disk, pack::Profile};
 use crate::{
-    gateway::{
-        config::{Config, Environment, Flags},
-        serve::serve,
-    },
-    server,
+    gateway::config::{Config, Environment, Flags},
+    served::Served,
 };
 
 /// A gateway, and the folder that it serves.
 pub struct House {
     pub disk: Disk,
     pub address: SocketAddr,
-    stop: CancellationToken,
-    serving: JoinHandle<()>,
-    runtime: Runtime,
+    served: Served,
 }
 
 impl House {
@@ -40,22 +32,11 @@ impl House {
         let variables = profile.variables.iter().map(|(name, value)| (name.clone(), value.into()));
         let environment: Environment = folders.chain(variables).collect();
         let config = Config::new(Flags::parse_from(["gateway", "--port=0"]), environment).expect("a configuration");
-
-        let runtime = Runtime::new().expect("a runtime");
-        let stop = CancellationToken::new();
-        let (address, serving) = runtime.block_on(async {
-            let service = server::open::<Incoming>(&config, stop.clone()).expect("a gateway");
-            let listener = TcpListener::bind(config.listen).await.expect("a port");
-            let address = listener.local_addr().expect("an address");
-            (address, tokio::spawn(serve(listener, service, config.write_timeout, stop.clone())))
-        });
-        Self { disk, address, stop, serving, runtime }
+        let served = Served::open(&config);
+        Self { disk, address: served.address, served }
     }
 
-    /// Ends the gateway as its own `main` does: it must not take long, and must not panic.
     pub fn close(self) {
-        self.stop.cancel();
-        let served = self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), self.serving).await });
-        served.expect("the gateway ends soon").expect("the gateway ends well");
+        self.served.close();
     }
 }

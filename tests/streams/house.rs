@@ -6,25 +6,17 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write,
-    net::SocketAddr,
     path::PathBuf,
-    time::Duration,
 };
 
 use clap::Parser;
-use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, runtime::Runtime, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     client::Request,
-    gateway::{
-        config::{Config, Environment, Flags},
-        serve::serve,
-    },
-    server,
+    gateway::config::{Config, Environment, Flags},
+    served::Served,
 };
 
 pub const READER: &str = "the-readers-token";
@@ -34,10 +26,7 @@ pub const ADMIN: &str = "the-admins-token";
 
 pub struct House {
     folder: TempDir,
-    pub address: SocketAddr,
-    pub runtime: Runtime,
-    stop: CancellationToken,
-    serving: JoinHandle<()>,
+    pub served: Served,
 }
 
 impl House {
@@ -47,21 +36,13 @@ impl House {
     }
 
     fn open_on(folder: TempDir, flags: &[&str]) -> Self {
-        let runtime = Runtime::new().expect("a runtime");
         let state = format!("--state-dir={}", folder.path().display());
         let tokens = format!("--tokens={}", folder.path().join("tokens.json").display());
         write_tokens(&folder, &[READER, NEXT, ADMIN], &["operator.read", "operator.write"]);
         let own = ["gateway", "--port=0", "--auth=token", "--token=shared", &state, &tokens];
         let flags = Flags::parse_from(own.iter().chain(flags));
         let config = Config::new(flags, Environment::default()).expect("a configuration");
-        let stop = CancellationToken::new();
-        let (address, serving) = runtime.block_on(async {
-            let service = server::open::<Incoming>(&config, stop.clone()).expect("a gateway");
-            let listener = TcpListener::bind(config.listen).await.expect("a port");
-            let address = listener.local_addr().expect("an address");
-            (address, tokio::spawn(serve(listener, service, config.write_timeout, stop.clone())))
-        });
-        Self { folder, address, runtime, stop, serving }
+        Self { folder, served: Served::open(&config) }
     }
 
     /// Writes the transcripts of sessions, each named by what follows `agent:main:`.
@@ -106,7 +87,7 @@ impl House {
     pub fn kill(&self, session: &str) -> bool {
         let request = Request::new("POST", &format!("/sessions/{}/kill", key(session)))
             .header("Authorization", &format!("Bearer {ADMIN}"));
-        let answer = request.send(self.address).expect("an answer").text();
+        let answer = request.send(self.served.address).expect("an answer").text();
         match answer.as_str() {
             r#"{"ok":true,"killed":true}"# => true,
             r#"{"ok":true,"killed":false}"# => false,
@@ -120,11 +101,8 @@ impl House {
         Self::open_on(folder, &[])
     }
 
-    /// It must not take long, and must not panic.
     pub fn close(self) -> TempDir {
-        self.stop.cancel();
-        let served = self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), self.serving).await });
-        served.expect("the gateway ends soon").expect("the gateway ends well");
+        self.served.close();
         self.folder
     }
 }

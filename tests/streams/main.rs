@@ -8,6 +8,8 @@ mod house;
 mod renew;
 mod resume;
 mod scopes;
+#[path = "../served/mod.rs"]
+mod served;
 mod stalled;
 
 // The example is taken in whole, as its own `main` takes it; what only that needs is unused here.

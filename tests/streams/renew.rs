@@ -15,7 +15,7 @@ fn house() -> House {
 
 /// A stream of the reader's, and the target that renews it.
 fn open(house: &House) -> (Response, String) {
-    let mut stream = house.events("a", "").send(house.address).unwrap();
+    let mut stream = house.events("a", "").send(house.served.address).unwrap();
     assert_eq!(stream.blocks(2, PATIENCE).len(), 2);
     let id = stream.header("x-stream-id").expect("an id").to_owned();
     (stream, format!("/streams/{id}/renew"))
@@ -24,7 +24,7 @@ fn open(house: &House) -> (Response, String) {
 /// The status of a request to renew.
 fn renew(house: &House, target: &str, token: &str) -> u16 {
     let request = Request::new("POST", target).header("Authorization", &format!("Bearer {token}"));
-    request.send(house.address).unwrap().status
+    request.send(house.served.address).unwrap().status
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn nobody_else_renews_a_stream() {
     assert_eq!(renew(&house, &target, "unknown"), 401);
     assert_eq!(renew(&house, "/streams/00000000000000000000000000000000/renew", NEXT), 404);
     assert_eq!(renew(&house, "/streams/anything/renew", NEXT), 404);
-    let get = Request::new("GET", &target).send(house.address).unwrap();
+    let get = Request::new("GET", &target).send(house.served.address).unwrap();
     assert_eq!((get.status, get.header("allow")), (405, Some("POST")));
     house.revoke_reader();
     assert_eq!(stream.end_within(PATIENCE), Some(End::Clean));

@@ -22,7 +22,7 @@ fn house() -> House {
 }
 
 fn open(house: &House, session: &str, last: &str) -> Response {
-    house.events(session, "").header("Last-Event-ID", last).send(house.address).expect("an answer")
+    house.events(session, "").header("Last-Event-ID", last).send(house.served.address).expect("an answer")
 }
 
 /// The events so far, once there are so many: the id of each, and the rest of it.
@@ -47,7 +47,7 @@ fn begins_with_history(stream: &mut Response, session: &str) {
 #[test]
 fn who_does_not_ask_gets_no_ids() {
     let house = house();
-    let mut stream = house.events("a", "?limit=5").send(house.address).unwrap();
+    let mut stream = house.events("a", "?limit=5").send(house.served.address).unwrap();
     house.append("a", &said("a 2"));
     for block in stream.blocks(3, PATIENCE) {
         assert!(!block.contains("id: "), "{block}");
@@ -58,7 +58,7 @@ fn who_does_not_ask_gets_no_ids() {
 #[test]
 fn a_cut_stream_goes_on_without_gap_or_repeat_after_any_of_its_events() {
     let house = house();
-    let mut whole = house.events("a", "?resume").send(house.address).unwrap();
+    let mut whole = house.events("a", "?resume").send(house.served.address).unwrap();
     assert_eq!(events(&mut whole, 1).len(), 1);
     for text in ["a 2", "a 3", "a 4"] {
         house.append("a", &said(text));
@@ -86,7 +86,7 @@ fn a_cut_stream_goes_on_without_gap_or_repeat_after_any_of_its_events() {
 #[test]
 fn an_id_of_another_session_gets_the_history_of_this_one() {
     let house = house();
-    let mut stream = house.events("a", "?resume").send(house.address).unwrap();
+    let mut stream = house.events("a", "?resume").send(house.served.address).unwrap();
     let (id, _) = events(&mut stream, 1).remove(0);
     house.append("a", &said("a 2"));
     house.append("b", &said("b 2"));
@@ -99,7 +99,7 @@ fn an_id_of_another_session_gets_the_history_of_this_one() {
 #[test]
 fn an_id_of_a_gateway_that_is_gone_gets_the_history() {
     let house = house();
-    let mut stream = house.events("a", "?resume").send(house.address).unwrap();
+    let mut stream = house.events("a", "?resume").send(house.served.address).unwrap();
     let (id, _) = events(&mut stream, 1).remove(0);
     drop(stream);
     let house = house.restart();
@@ -110,7 +110,7 @@ fn an_id_of_a_gateway_that_is_gone_gets_the_history() {
 #[test]
 fn a_transcript_that_was_replaced_gets_the_history() {
     let house = house();
-    let mut stream = house.events("a", "?resume").send(house.address).unwrap();
+    let mut stream = house.events("a", "?resume").send(house.served.address).unwrap();
     let (id, _) = events(&mut stream, 1).remove(0);
     drop(stream);
     let new = house.transcript("new");

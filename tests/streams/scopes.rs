@@ -8,8 +8,8 @@ use crate::{client::PATIENCE, house::House};
 fn a_client_that_asks_is_told_when_its_scopes_shrink() {
     let house = House::open(&[]);
     house.sessions(&[("a", "")]);
-    let mut asked = house.events("a", "?scopes").send(house.address).unwrap();
-    let mut other = house.events("a", "").send(house.address).unwrap();
+    let mut asked = house.events("a", "?scopes").send(house.served.address).unwrap();
+    let mut other = house.events("a", "").send(house.served.address).unwrap();
     let told = asked.blocks(3, PATIENCE);
     assert_eq!(told[0], "event: scopes\ndata: {\"scopes\":[\"operator.read\",\"operator.write\"]}");
     assert_eq!(told[1], "retry: 1000");

@@ -42,7 +42,7 @@ fn house() -> House {
 
 /// Asks over HTTP/1.1 and reads nothing of the answer.
 fn ask_1(house: &House, session: &str) -> TcpStream {
-    let mut socket = TcpStream::connect(house.address).unwrap();
+    let mut socket = TcpStream::connect(house.served.address).unwrap();
     let target = format!("/sessions/{}/history", key(session));
     let request = format!(
         "GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {READER}\r\nAccept: text/event-stream\r\n\r\n"
@@ -53,12 +53,12 @@ fn ask_1(house: &House, session: &str) -> TcpStream {
 
 /// Asks over HTTP/2: the socket is read and pings are answered, but nothing is taken of the body.
 fn ask_2(house: &House, session: &str) -> Incoming {
-    house.runtime.block_on(async {
-        let socket = tokio::net::TcpStream::connect(house.address).await.unwrap();
+    house.served.runtime.block_on(async {
+        let socket = tokio::net::TcpStream::connect(house.served.address).await.unwrap();
         let client = http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(socket)).await;
         let (mut client, connection) = client.unwrap();
         tokio::spawn(connection);
-        let request = http::Request::get(format!("http://{}/sessions/{}/history", house.address, key(session)))
+        let request = http::Request::get(format!("http://{}/sessions/{}/history", house.served.address, key(session)))
             .header("authorization", format!("Bearer {READER}"))
             .header("accept", "text/event-stream")
             .body(Empty::<Bytes>::new());
@@ -79,7 +79,7 @@ fn say_more(house: &House) {
 #[test]
 fn a_socket_that_takes_nothing_holds_no_stream_over_http_1() {
     let house = house();
-    let mut read = house.events("read", "").send(house.address).unwrap();
+    let mut read = house.events("read", "").send(house.served.address).unwrap();
     assert_eq!(read.blocks(2, LONG_ENOUGH).len(), 2);
     let _held = ask_1(&house, "held");
     let mut stalled = ask_1(&house, "stalled");
@@ -103,7 +103,7 @@ fn a_window_that_is_never_opened_holds_no_stream_over_http_2() {
     let _held = ask_2(&house, "held");
     let stalled = ask_2(&house, "stalled");
     let mut read = ask_2(&house, "read");
-    let reading = house.runtime.spawn(async move {
+    let reading = house.served.runtime.spawn(async move {
         let mut length = 0;
         while let Some(frame) = read.frame().await {
             length += frame.unwrap().data_ref().map_or(0, Bytes::len);
@@ -116,10 +116,10 @@ fn a_window_that_is_never_opened_holds_no_stream_over_http_2() {
     sleep(LONG_ENOUGH);
     assert!(!house.kill("stalled"));
     assert!(house.kill("read"), "who reads is not let go");
-    assert!(house.runtime.block_on(reading).unwrap() > 2 * long().len());
+    assert!(house.served.runtime.block_on(reading).unwrap() > 2 * long().len());
 
     // What was let go is cut, not ended: the client must not take it for the whole.
-    let cut = house.runtime.block_on(stalled.collect());
+    let cut = house.served.runtime.block_on(stalled.collect());
     assert!(cut.is_err());
     house.close();
 }
@@ -143,7 +143,7 @@ fn an_http_2_client_that_answers_no_ping_is_gone() {
     const PING: u8 = 6;
 
     let house = house();
-    let mut socket = TcpStream::connect(house.address).unwrap();
+    let mut socket = TcpStream::connect(house.served.address).unwrap();
     socket.write_all(PREFACE).unwrap();
     socket.set_read_timeout(Some(LONG_ENOUGH)).unwrap();
     let mut said = Vec::new();

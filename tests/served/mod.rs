@@ -1,0 +1,40 @@
+//! A gateway that is served in this process, on a port of its own.
+
+use std::{net::SocketAddr, time::Duration};
+
+use hyper::body::Incoming;
+use tokio::{net::TcpListener, runtime::Runtime, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    gateway::{config::Config, serve::serve},
+    server,
+};
+
+pub struct Served {
+    pub address: SocketAddr,
+    pub runtime: Runtime,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Served {
+    pub fn open(config: &Config) -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let stop = CancellationToken::new();
+        let (address, serving) = runtime.block_on(async {
+            let service = server::open::<Incoming>(config, stop.clone()).expect("a gateway");
+            let listener = TcpListener::bind(config.listen).await.expect("a port");
+            let address = listener.local_addr().expect("an address");
+            (address, tokio::spawn(serve(listener, service, config.write_timeout, stop.clone())))
+        });
+        Self { address, runtime, stop, serving }
+    }
+
+    /// Ends the gateway as its own `main` does: it must not take long, and must not panic.
+    pub fn close(self) {
+        self.stop.cancel();
+        let served = self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), self.serving).await });
+        served.expect("the gateway ends soon").expect("the gateway ends well");
+    }
+}
