@@ -193,6 +193,8 @@ impl Crowd {
         match asking {
             Asking::Answered(reply) => Poll::Ready(reply.clone()),
             Asking::Open { number, answer } => {
+                // Until the answer is kept: who asks in between would find no question, and put it again.
+                let _still_open = answer.clone();
                 let reply = ready!(answer.poll_unpin(cx));
                 self.answered(*number, &reply);
                 Poll::Ready(reply)
