@@ -114,7 +114,8 @@ impl Crowd {
 
     /// How many questions were put so far: one with a higher number is put after this call.
     pub(super) fn put(&self) -> u64 {
-        self.put.load(Ordering::Acquire)
+        // Written, not loaded: a question with a higher number reads this, and so sees what came before.
+        self.put.fetch_add(0, Ordering::AcqRel)
     }
 
     /// The number of the last question that was answered with a denial, zero for none.
