@@ -253,9 +253,10 @@ impl Access {
         let mut terms = self.terms();
         let renewals = self.0.renewals.load(Ordering::Acquire);
         let held = Held { access: self.clone(), renewed: terms.renewed.clone(), renewals };
-        let (key, question) = (held.key(), self.question(&held));
+        let credential = held.key().map(|key| key.credential());
+        let question = self.question(&held);
         let crowd = || {
-            let watch = held.revision().map(|revision| revision.watch(key, question));
+            let watch = held.revision().map(|revision| revision.watch(credential, question));
             Crowd::new(terms.identity.clone(), watch)
         };
         let crowd = match (held.source().crowds(), terms.crowd.upgrade()) {

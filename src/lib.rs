@@ -77,6 +77,7 @@ pub mod proxy;
 pub mod reauth;
 mod respond;
 pub mod scope;
+mod sync;
 
 #[doc(inline)]
 pub use self::{

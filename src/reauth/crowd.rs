@@ -11,24 +11,19 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use futures_util::future::{FutureExt, Shared, WeakShared};
-use tokio::{
-    sync::{Notify, futures::OwnedNotified},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use super::revision::Watch;
 use crate::{
     Identity,
     bearer::{Verification, VerifyError},
+    sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Notify, Ordering, OwnedNotified},
 };
 
 pub(crate) struct Crowd {

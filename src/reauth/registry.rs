@@ -8,10 +8,13 @@
 use std::{
     collections::HashMap,
     ops::Deref,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
-use crate::bearer::TokenDigest;
+use crate::{
+    bearer::TokenDigest,
+    sync::{Mutex, MutexGuard},
+};
 
 pub(crate) struct Registry<V>(Mutex<HashMap<TokenDigest, Listed<V>>>);
 
@@ -21,7 +24,6 @@ struct Listed<V> {
 }
 
 /// A value under its key.
-#[derive(Debug, PartialEq)]
 pub(crate) struct Entry<V> {
     key: TokenDigest,
     value: V,
@@ -131,37 +133,5 @@ impl<V> Drop for Member<V> {
 impl<V> Default for Registry<V> {
     fn default() -> Self {
         Self(Mutex::default())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(n: u8) -> TokenDigest {
-        TokenDigest::from_bytes([n; 32])
-    }
-
-    #[test]
-    fn a_value_leaves_with_its_last_holder() {
-        let registry = Arc::new(Registry::default());
-        let first = registry.join(key(1), || "made once");
-        let second = registry.join(key(1), || "never made");
-        assert!(Arc::ptr_eq(first.entry(), second.entry()));
-        drop(first);
-        assert_eq!(registry.of(&[key(1), key(2)]).len(), 1);
-        drop(second);
-        assert!(registry.all().is_empty());
-    }
-
-    #[test]
-    fn who_joins_after_a_withdrawal_gets_a_new_value_and_keeps_it() {
-        let registry = Arc::new(Registry::default());
-        let old = registry.join(key(1), || 1);
-        registry.join(key(2), || 2);
-        assert_eq!(registry.withdraw(|value| *value == 1), [Arc::clone(old.entry())]);
-        let new = registry.join(key(1), || 3);
-        drop(old);
-        assert_eq!((*new, registry.all()), (3, vec![Arc::clone(new.entry())]));
     }
 }

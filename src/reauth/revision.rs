@@ -8,16 +8,14 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, Weak},
 };
 
-use tokio::sync::Notify;
-
 use super::registry::{Member, Registry};
-use crate::bearer::{CredentialKey, TokenDigest};
+use crate::{
+    bearer::TokenDigest,
+    sync::{AtomicU64, Mutex, Notify, Ordering},
+};
 
 /// A counter that moves whenever an earlier answer of a verifier may no longer hold.
 ///
@@ -92,7 +90,7 @@ impl Revision {
     /// Moves the counter for `credentials` and wakes their streams, and those of no others.
     ///
     /// A credential is named by the digest of the token as it was presented (the
-    /// [`CredentialKey`] of an [`Authenticate`](crate::bearer::Authenticate)). Streams whose
+    /// [`CredentialKey`](crate::bearer::CredentialKey) of an [`Authenticate`](crate::bearer::Authenticate)). Streams whose
     /// credential has no key ask again too.
     pub fn bump_for(&self, credentials: impl IntoIterator<Item = TokenDigest>) {
         let credentials: Vec<_> = credentials.into_iter().collect();
@@ -108,14 +106,14 @@ impl Revision {
         self.0.advance();
     }
 
-    /// Follows the credential of `key` or, without one, every move. `question` tells those apart that
-    /// have no key.
-    pub(crate) fn watch(&self, key: Option<CredentialKey>, question: TokenDigest) -> Watch {
-        let topic = match key {
-            Some(key) => self.0.one.join(key.credential(), Topic::default),
+    /// Follows the credential with this digest or, without one, every move. `question` tells those
+    /// apart that have none.
+    pub(crate) fn watch(&self, credential: Option<TokenDigest>, question: TokenDigest) -> Watch {
+        let topic = match credential {
+            Some(credential) => self.0.one.join(credential, Topic::default),
             None => self.0.every.join(question, Topic::default),
         };
-        Watch { revision: self.clone(), topic, is_keyed: key.is_some() }
+        Watch { revision: self.clone(), topic, is_keyed: credential.is_some() }
     }
 }
 
@@ -188,56 +186,5 @@ impl Shared {
 impl fmt::Debug for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Revision").field(&self.current()).finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::thread;
-
-    use super::*;
-
-    fn digest(n: u8) -> TokenDigest {
-        TokenDigest::from_bytes([n; 32])
-    }
-
-    #[test]
-    fn a_move_for_one_is_seen_by_its_watch_and_by_those_without_a_key() {
-        let revision = Revision::new();
-        let keyed = |n| revision.watch(Some(CredentialKey::new(digest(n))), digest(n));
-        let watches = [keyed(1), keyed(2), revision.watch(None, digest(3))];
-        let before = watches.each_ref().map(Watch::current);
-        revision.bump_for([digest(1)]);
-        let moved = [0, 1, 2].map(|i| watches[i].current() != before[i]);
-        assert_eq!(moved, [true, false, true]);
-    }
-
-    #[test]
-    fn what_is_watched_is_forgotten_with_its_last_watch() {
-        let revision = Revision::new();
-        for n in 0..100 {
-            drop(revision.watch(Some(CredentialKey::new(digest(n))), digest(n)));
-            drop(revision.watch(None, digest(n)));
-        }
-        assert!(revision.0.one.all().is_empty() && revision.0.every.all().is_empty());
-    }
-
-    #[test]
-    fn no_move_is_lost_between_the_door_and_the_watch() {
-        for _ in 0..2_000 {
-            let revision = Revision::new();
-            let since = revision.current();
-            thread::scope(|scope| {
-                scope.spawn(|| revision.bump_for([digest(1)]));
-                let watch = revision.watch(Some(CredentialKey::new(digest(1))), digest(1));
-                let stood = watch.stood(since);
-                scope.spawn(move || {
-                    // Either it shows at once, or as soon as it is there.
-                    while watch.current() == stood {
-                        thread::yield_now();
-                    }
-                });
-            });
-        }
     }
 }
