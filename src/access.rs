@@ -47,6 +47,8 @@ struct Terms {
     renewed: Option<Arc<Renewed>>,
     /// Whom a renewal has to wake.
     crowd: Weak<Entry<Crowd>>,
+    /// The newest of this crowd's questions whose answer is in all this.
+    settled: u64,
 }
 
 /// A credential from another request.
@@ -159,6 +161,7 @@ impl Access {
             requirement: Requirement::default(),
             renewed: None,
             crowd: Weak::new(),
+            settled: 0,
         };
         Self(Arc::new(Shared { terms: Mutex::new(terms), renewals: AtomicU64::new(0), confirmed, cuts, source }))
     }
@@ -196,11 +199,14 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// [`Denied::InsufficientScope`] when the caller was not granted all that is required by now.
+    /// [`Denied::InsufficientScope`] when the caller was not granted all that would be required by then;
+    /// what is required then stays as it was.
     pub fn require(&self, requirement: impl Into<Requirement>) -> Result<(), Denied> {
         let mut terms = self.terms();
-        terms.requirement = std::mem::take(&mut terms.requirement).and(requirement.into());
-        terms.check(&terms.granted)
+        let both = terms.requirement.clone().and(requirement.into());
+        terms.check(&terms.granted, &both)?;
+        terms.requirement = both;
+        Ok(())
     }
 
     /// Goes by the credential of `fresh` from now on, in the place of the one that opened the stream,
@@ -236,7 +242,7 @@ impl Access {
             return Err(RenewError::Older);
         }
         let granted = terms.resolve(&identity);
-        terms.check(&granted).map_err(RenewError::Denied)?;
+        terms.check(&granted, &terms.requirement).map_err(RenewError::Denied)?;
         (terms.identity, terms.granted, terms.renewed) = (identity, granted, Some(renewed));
         self.0.renewals.fetch_add(1, Ordering::Release);
         let crowd = std::mem::take(&mut terms.crowd).upgrade();
@@ -253,8 +259,9 @@ impl Access {
         let mut terms = self.terms();
         let renewals = self.0.renewals.load(Ordering::Acquire);
         let held = Held { access: self.clone(), renewed: terms.renewed.clone(), renewals };
-        let credential = held.key().map(|key| key.credential());
-        let question = self.question(&held);
+        let key = held.key();
+        let credential = key.map(|key| key.credential());
+        let question = key.map_or_else(|| self.question(renewals), |key| key.question());
         let crowd = || {
             let watch = held.revision().map(|revision| revision.watch(credential, question));
             Crowd::new(terms.identity.clone(), watch)
@@ -264,7 +271,12 @@ impl Access {
             (None, Some(crowd)) => Member::alone(crowd),
             (None, None) => Member::alone(Entry::new(question, crowd())),
         };
-        terms.crowd = Arc::downgrade(crowd.entry());
+        let joined = Arc::downgrade(crowd.entry());
+        if !joined.ptr_eq(&terms.crowd) {
+            // Another crowd counts its questions anew.
+            terms.settled = 0;
+            terms.crowd = joined;
+        }
         (held, crowd)
     }
 
@@ -281,22 +293,20 @@ impl Access {
         self.0.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// By which equal questions are known. Without a key it is one for the streams of this access, told
+    /// By which equal questions are known where there is no key: one for the streams of this access, told
     /// apart by where that lies in memory, which is nobody else's while one of them is open.
-    fn question(&self, held: &Held) -> TokenDigest {
-        held.key().map_or_else(
-            || {
-                let mut name = [0; 32];
-                name[..8].copy_from_slice(&(Arc::as_ptr(&self.0).addr() as u64).to_ne_bytes());
-                name[8..16].copy_from_slice(&held.renewals.to_ne_bytes());
-                TokenDigest::from_bytes(name)
-            },
-            |key| key.question(),
-        )
+    fn question(&self, renewals: u64) -> TokenDigest {
+        let mut name = [0; 32];
+        name[..8].copy_from_slice(&(Arc::as_ptr(&self.0).addr() as u64).to_ne_bytes());
+        name[8..16].copy_from_slice(&renewals.to_ne_bytes());
+        TokenDigest::from_bytes(name)
     }
 
     /// What a fresh answer of the verifier about `held` means for this access.
-    pub(crate) fn settle(&self, held: &Held, answer: Result<Identity, VerifyError>) -> Answer {
+    ///
+    /// `number` is that of the question. Two streams of one access may hear two answers in any order:
+    /// each goes by its own, and what the newest one leaves is what stays.
+    pub(crate) fn settle(&self, held: &Held, number: u64, answer: Result<Identity, VerifyError>) -> Answer {
         let identity = answer.and_then(|identity| held.policy().admit(identity));
         let mut terms = self.terms();
         if !held.is_current(self) {
@@ -310,13 +320,16 @@ impl Access {
         if identity.subject() != terms.identity.subject() {
             return Answer::Denied(Denied::Rejected);
         }
-        terms.granted = terms.resolve(&identity);
+        let granted = terms.resolve(&identity);
         let expires_at = identity.expires_at();
-        terms.identity = identity;
-        match terms.check(&terms.granted) {
+        let answer = match terms.check(&granted, &terms.requirement) {
             Ok(()) => Answer::Confirmed { expires_at },
             Err(denied) => Answer::Denied(denied),
+        };
+        if number >= terms.settled {
+            (terms.identity, terms.granted, terms.settled) = (identity, granted, number);
         }
+        answer
     }
 }
 
@@ -337,11 +350,11 @@ impl Terms {
         }
     }
 
-    fn check(&self, granted: &ScopeSet) -> Result<(), Denied> {
-        if self.hierarchy().unwrap_or(&ScopeHierarchy::NONE).satisfies(granted, &self.requirement) {
+    fn check(&self, granted: &ScopeSet, required: &Requirement) -> Result<(), Denied> {
+        if self.hierarchy().unwrap_or(&ScopeHierarchy::NONE).satisfies(granted, required) {
             Ok(())
         } else {
-            Err(Denied::InsufficientScope { required: self.requirement.clone() })
+            Err(Denied::InsufficientScope { required: required.clone() })
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -41,6 +42,7 @@ pin_project! {
 }
 
 pin_project! {
+    #[project = WatchProj]
     struct Watch {
         #[pin]
         guard: Guard,
@@ -90,6 +92,39 @@ impl<B> StreamReauth<B> {
     }
 }
 
+impl<B> StreamReauth<B> {
+    /// Completes when the stream has ended, and until then asks whatever has to be asked. Nothing of
+    /// the inner body is looked at, but it is dropped when access ends.
+    pub(super) fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let Some(watch) = this.watch else { return Poll::Ready(()) };
+        while this.inner.is_some() {
+            let mut watch = watch.as_mut().project();
+            match watch.guard.as_mut().look(cx) {
+                Verdict::Open => ready!(watch.guard.rest(cx)),
+                Verdict::Ended(reason) => {
+                    this.inner.set(None);
+                    watch.says_last(reason);
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether its access is watched: a response that is no stream passes untouched.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
+}
+
+impl WatchProj<'_> {
+    /// Access ended: what waits does not leave, and what is to be said of the end is.
+    fn says_last(&mut self, reason: EndReason) {
+        *self.waiting = None;
+        *self.last = Last::of(reason, self.guard.retry_after(), self.settings, *self.format);
+    }
+}
+
 impl<B> Body for StreamReauth<B>
 where
     B: Body<Data = Bytes>,
@@ -99,6 +134,40 @@ where
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut same_task = Context::from_waker(cx.waker());
+        self.poll(cx, &mut same_task)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match (&self.watch, &self.inner) {
+            (None, inner) => inner.as_ref().is_none_or(Body::is_end_stream),
+            (Some(watch), None) => matches!(watch.last, Last::Nothing),
+            (Some(watch), Some(inner)) => watch.waiting.is_none() && inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.watch, &self.inner) {
+            (None, Some(inner)) => inner.size_hint(),
+            // It may be cut short, and comments may be added: nothing is known.
+            (Some(_), _) if !self.is_end_stream() => SizeHint::new(),
+            _ => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl<B> StreamReauth<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    /// The next frame. Whoever waits for one is woken by the first context, and whoever waits for
+    /// access to end by the second.
+    pub(super) fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        guards: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
         let Some(watch) = this.watch else {
             let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
@@ -109,10 +178,9 @@ where
             let mut watch = watch.as_mut().project();
             let Some(inner) = this.inner.as_mut().as_pin_mut() else { return watch.last.poll(cx) };
 
-            if let Verdict::Ended(reason) = watch.guard.as_mut().look(cx) {
+            if let Verdict::Ended(reason) = watch.guard.as_mut().look(guards) {
                 this.inner.set(None);
-                *watch.waiting = None;
-                *watch.last = Last::of(reason, watch.settings, *watch.format);
+                watch.says_last(reason);
                 continue;
             }
 
@@ -145,7 +213,7 @@ where
             };
 
             let Some(frame) = frame else {
-                ready!(watch.guard.rest(cx));
+                ready!(watch.guard.rest(guards));
                 continue;
             };
             if let Some(data) = frame.data_ref() {
@@ -158,23 +226,6 @@ where
                 *watch.last = Last::Nothing;
             }
             return Poll::Ready(Some(Ok(frame)));
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match (&self.watch, &self.inner) {
-            (None, inner) => inner.as_ref().is_none_or(Body::is_end_stream),
-            (Some(watch), None) => matches!(watch.last, Last::Nothing),
-            (Some(watch), Some(inner)) => watch.waiting.is_none() && inner.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match (&self.watch, &self.inner) {
-            (None, Some(inner)) => inner.size_hint(),
-            // It may be cut short, and comments may be added: nothing is known.
-            (Some(_), _) if !self.is_end_stream() => SizeHint::new(),
-            _ => SizeHint::with_exact(0),
         }
     }
 }
@@ -199,10 +250,13 @@ impl From<Waiting> for Frame<Bytes> {
 }
 
 impl Last {
-    fn of(reason: EndReason, settings: &Settings, format: Format) -> Self {
+    fn of(reason: EndReason, retry_after: Option<Duration>, settings: &Settings, format: Format) -> Self {
         match (&settings.ending, format) {
             (Ending::LastEvent | Ending::LastBytes(_), _) if format.is_mid_event() => Self::Nothing,
-            (Ending::LastEvent, Format::Events(_)) => Self::frame(Frame::data(last_event(reason, settings.retry))),
+            (Ending::LastEvent, Format::Events(_)) => {
+                let retry = retry_after.map_or(settings.retry, |after| after.max(settings.retry));
+                Self::frame(Frame::data(last_event(reason, retry)))
+            }
             (Ending::LastBytes(write), Format::Events(_) | Format::Other) => Self::frame(Frame::data(write(reason))),
             (Ending::Clean | Ending::LastEvent | Ending::LastBytes(_), _) => Self::Nothing,
             (Ending::Abort, _) => Self::Abort { reason, turn_passed: false },

@@ -250,6 +250,8 @@ impl Question {
             Stage::Answered(Reply::Said(Err(VerifyError::Unavailable { retry_after }))) if age >= *retry_after => {
                 return None;
             }
+            // A defect that one question met: the next may not.
+            Stage::Answered(Reply::Panicked) => return None,
             Stage::Answered(reply) => Asking::Answered(reply.clone()),
         };
         Some((asked, asking))

@@ -19,8 +19,10 @@ use crate::{
 };
 
 pub(super) struct Followed {
-    held: Held,
+    // In this order: without a key the crowd goes by where the access lies, so it is left first.
     crowd: Member<Crowd>,
+    held: Held,
+    expires_at: Option<SystemTime>,
     /// The news that was heard; `None` before the first look.
     heard: Option<u64>,
 }
@@ -34,9 +36,8 @@ impl Followed {
             Confirmed::AtRevision(since) => (Instant::now(), crowd.stood(since)),
             Confirmed::AtTime(time) => (time, None),
         };
-        let followed = Self { held, crowd, heard: None };
-        let time_left = followed.time_left(access.identity().expires_at());
-        let standing = Standing { at, revision, time_left, put: followed.put() };
+        let followed = Self { crowd, held, expires_at: access.identity().expires_at(), heard: None };
+        let standing = Standing { at, revision, time_left: followed.time_left(), put: followed.put() };
         (followed, standing)
     }
 
@@ -87,18 +88,28 @@ impl Followed {
         self.crowd.poll(asking, cx)
     }
 
-    /// What an answer means for `access`.
-    pub(super) fn settle(&self, access: &Access, reply: Reply) -> Answer {
-        match reply {
+    /// What the answer to the question with this number means for `access`.
+    pub(super) fn settle(&mut self, access: &Access, number: u64, reply: Reply) -> Answer {
+        let answer = match reply {
             Reply::Panicked => Answer::Panicked,
             // A resolver can panic too.
             Reply::Said(answer) => {
-                catch_unwind(AssertUnwindSafe(|| access.settle(&self.held, answer))).unwrap_or(Answer::Panicked)
+                catch_unwind(AssertUnwindSafe(|| access.settle(&self.held, number, answer))).unwrap_or(Answer::Panicked)
             }
+        };
+        if let Answer::Confirmed { expires_at } = answer {
+            self.expires_at = expires_at;
         }
+        answer
     }
 
-    pub(super) fn time_left(&self, expires_at: Option<SystemTime>) -> Option<Duration> {
-        expires_at.map(|expires_at| self.held.policy().time_left(expires_at))
+    /// Another stream may have heard of another expiry.
+    pub(super) fn look_up_expiry(&mut self, access: &Access) {
+        self.expires_at = access.identity().expires_at();
+    }
+
+    /// How long the credential is good for, by the wall clock.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        self.expires_at.map(|expires_at| self.held.policy().time_left(expires_at))
     }
 }

@@ -22,6 +22,9 @@ use super::{
 };
 use crate::{Access, Denied, access::Answer, observe};
 
+/// How many answers are heard in one poll, for a verifier whose answers move its own revision.
+const MOST_ANSWERS: u32 = 4;
+
 pin_project! {
     /// All that reauth keeps for one stream, whatever it is a stream of.
     pub(super) struct Guard {
@@ -36,6 +39,7 @@ pin_project! {
         #[pin]
         told: Option<OwnedNotified>,
         outcome: Outcome,
+        retry_after: Option<Duration>,
     }
 }
 
@@ -49,29 +53,18 @@ pub(super) enum Verdict {
 }
 
 /// How the stream ended: reported once, by the first reason.
-struct Outcome {
-    reason: Option<EndReason>,
-    is_reported: bool,
-}
+struct Outcome(Option<EndReason>);
 
 impl Guard {
     pub(super) fn new(access: Access, rules: Arc<Rules>) -> Self {
-        Self::start(access, rules, Outcome { reason: None, is_reported: true })
-    }
-
-    /// The guard of a stream whose end another one reports.
-    pub(super) fn unreported(access: Access, rules: Arc<Rules>) -> Self {
-        Self::start(access, rules, Outcome { reason: None, is_reported: false })
-    }
-
-    fn start(access: Access, rules: Arc<Rules>, outcome: Outcome) -> Self {
         // The request is over when the stream begins: what is kept must not keep its buffers.
         access.detach();
         let (followed, standing) = Followed::start(&access);
         let gate = Gate::new(rules, Instant::now(), standing);
         // From here on nothing is missed: what came before shows at the first look.
         let told = Some(followed.told());
-        Self { access, gate, followed: Some(followed), asking: None, timer: None, told, outcome }
+        let outcome = Outcome(None);
+        Self { access, gate, followed: Some(followed), asking: None, timer: None, told, outcome, retry_after: None }
     }
 
     /// Asks whatever has to be asked. When it is [`Open`](Verdict::Open), the task is woken when it
@@ -81,9 +74,10 @@ impl Guard {
             return Verdict::Open;
         }
         let mut this = self.as_mut().project();
+        let mut answered = 0;
         let verdict = loop {
             let Some(followed) = this.followed.as_mut() else {
-                break Verdict::Ended(this.outcome.reason.unwrap_or(EndReason::Finished));
+                break Verdict::Ended(this.outcome.0.unwrap_or(EndReason::Finished));
             };
             if followed.is_outdated(this.access) {
                 let (renewed, standing) = Followed::start(this.access);
@@ -104,6 +98,10 @@ impl Guard {
             let next = this.gate.next(now, revision);
             match next {
                 Next::Rest => break Verdict::Open,
+                Next::Ask if answered == MOST_ANSWERS => {
+                    cx.waker().wake_by_ref();
+                    break Verdict::Open;
+                }
                 Next::Ask => {
                     let (asked, asking) = followed.ask(this.gate.need(now, revision));
                     this.gate.asked(now, asked, followed.put());
@@ -111,9 +109,9 @@ impl Guard {
                 }
                 Next::Expired => {
                     // Timers are monotonic and an expiry is a date: the wall clock has the last word.
-                    match followed.time_left(this.access.identity().expires_at()) {
-                        Some(left) if this.gate.expires_in(now, left) => {}
-                        _ => break Verdict::Ended(EndReason::Expired),
+                    followed.look_up_expiry(this.access);
+                    if !this.gate.expires_in(now, followed.time_left()) {
+                        break Verdict::Ended(EndReason::Expired);
                     }
                 }
                 Next::AwaitAnswer | Next::GiveUp => {
@@ -122,9 +120,16 @@ impl Guard {
                         Poll::Pending if next == Next::AwaitAnswer => break Verdict::Open,
                         Poll::Pending if this.gate.unanswered(now, Duration::ZERO) => Ok(()),
                         Poll::Pending => Err(EndReason::TimedOut),
-                        Poll::Ready(reply) => settle(this.gate, followed, &followed.settle(this.access, reply)),
+                        Poll::Ready(reply) => {
+                            let answer = followed.settle(this.access, this.gate.heard(), reply);
+                            if let Answer::Denied(denied) = &answer {
+                                *this.retry_after = denied.retry_after();
+                            }
+                            settle(this.gate, followed, &answer)
+                        }
                     };
                     *this.asking = None;
+                    answered += 1;
                     if let Err(reason) = settled {
                         break Verdict::Ended(reason);
                     }
@@ -158,6 +163,7 @@ impl Guard {
     pub(super) fn rest(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         let Some(followed) = this.followed else { return Poll::Ready(()) };
+        this.gate.turn_over(followed.put());
         if this.told.as_mut().as_pin_mut().is_some_and(|told| told.poll(cx).is_ready()) {
             this.told.set(Some(followed.told()));
             return Poll::Ready(());
@@ -169,13 +175,17 @@ impl Guard {
 
     /// A frame became ready: whether it may pass.
     pub(super) fn frame_ready(self: Pin<&mut Self>) -> bool {
-        if self.nothing_is_due() && self.gate.is_timeless() {
+        let this = self.as_ref().get_ref();
+        let Some(left) = this.followed.as_ref().map(Followed::time_left) else { return false };
+        if left.is_none_or(|left| !left.is_zero()) && this.gate.goes_by_revision() && this.nothing_is_due() {
             return true;
         }
         let this = self.project();
-        this.followed.as_ref().is_some_and(|followed| {
-            this.gate.frame_ready(Instant::now(), followed.revision(), followed.put(), followed.hears())
-        })
+        let Some(followed) = this.followed else { return false };
+        let now = Instant::now();
+        // A timer stands still while the machine sleeps.
+        this.gate.expires_in(now, left);
+        this.gate.frame_ready(now, followed.revision(), followed.put(), followed.hears())
     }
 
     /// Whether the frame that waits may pass now.
@@ -191,6 +201,11 @@ impl Guard {
 
     pub(super) fn comment_settled(self: Pin<&mut Self>) {
         self.project().gate.comment_settled();
+    }
+
+    /// When to come back, if whoever denied access said so.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// The stream ended: nothing is waited for any more.
@@ -219,8 +234,8 @@ fn set_timer(mut timer: Pin<&mut Option<Sleep>>, deadline: Instant) {
 fn settle(gate: &mut Gate, followed: &Followed, answer: &Answer) -> Result<(), EndReason> {
     let now = Instant::now();
     match answer {
-        Answer::Confirmed { expires_at } => {
-            gate.confirmed(now, followed.revision(), followed.time_left(*expires_at));
+        Answer::Confirmed { .. } => {
+            gate.confirmed(now, followed.revision(), followed.time_left());
             Ok(())
         }
         // The next turn follows the credential that it is about no longer.
@@ -233,11 +248,9 @@ fn settle(gate: &mut Gate, followed: &Followed, answer: &Answer) -> Result<(), E
 
 impl Outcome {
     fn is(&mut self, reason: EndReason) {
-        if self.reason.is_none() {
-            self.reason = Some(reason);
-            if self.is_reported {
-                observe::stream_ended(reason);
-            }
+        if self.0.is_none() {
+            self.0 = Some(reason);
+            observe::stream_ended(reason);
         }
     }
 }

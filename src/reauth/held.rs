@@ -1,140 +1,99 @@
-//! A body that is dropped when access ends, whether or not anybody polls it.
+//! A response that lets go of its body when access ends, whether or not anybody polls it.
 //!
-//! A server does not poll a body while its client does not read, so what wraps a body learns of the
-//! end of access too late to release what the body holds: a subscription, a file, a database cursor.
-//! Here a task of its own looks out for the end. Both share what the other streams of the credential
-//! share, so it asks no question of its own.
+//! A server does not poll a body while its client does not read, so a body that is wrapped learns of
+//! the end of access too late to release what it holds: a subscription, a file, a database cursor. Here
+//! a task looks out for the end as well. There is one guard, and both poll it: so both go by the same
+//! questions, and come to the same end.
 
 use std::{
     error::Error,
-    fmt, mem,
+    fmt,
+    future::poll_fn,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
 };
 
-use futures_util::StreamExt;
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::AbortHandle;
 
-use super::{AccessEnded, EndReason, GuardedStream, gate::Rules};
-use crate::Access;
+use super::{StreamReauth, two_tasks::TwoTasks};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A body that is dropped when access ends, whether or not anybody polls it: made by
-/// [`StreamReauthLayer::hold`](super::StreamReauthLayer::hold).
-///
-/// While access holds it is the inner body. Polled after that, it fails with [`AccessEnded`].
+/// A [`StreamReauth`] whose inner body is dropped when access ends, whether or not anybody polls it:
+/// made by [`StreamReauthLayer::hold`](super::StreamReauthLayer::hold).
 pub struct HeldBody<B> {
-    berth: Arc<Berth<B>>,
-    // `None` for a body that is no stream: its length was announced, so it may not be cut short.
+    held: Arc<Held<B>>,
+    // `None` for a response that is no stream.
     lookout: Option<Lookout>,
 }
 
-/// Where the body lies: within reach of the one that polls it and of the one that drops it.
-struct Berth<B>(Mutex<Lying<B>>);
-
-enum Lying<B> {
-    Open {
-        body: Pin<Box<B>>,
-        /// Who waits for a frame.
-        waiting: Option<Waker>,
-    },
-    Dropped(EndReason),
-    /// At its end, and that was said.
-    Over,
+struct Held<B> {
+    stream: Mutex<Pin<Box<StreamReauth<B>>>>,
+    /// The server's task, and the one that looks out.
+    tasks: Arc<TwoTasks>,
+    /// Wakes both: what the guard is polled with.
+    both: Waker,
 }
 
 /// The task that looks out, ended when it is dropped.
 struct Lookout(AbortHandle);
 
-impl<B: Body + Send + 'static> HeldBody<B> {
-    pub(super) fn new(body: B, access: Access, rules: &Rules) -> Self {
-        let is_stream = !body.is_end_stream() && body.size_hint().exact().is_none();
-        let berth = Arc::new(Berth(Mutex::new(Lying::Open { body: Box::pin(body), waiting: None })));
-        let lookout = is_stream.then(|| {
-            let mut access_holds = GuardedStream::lookout(access, rules);
-            // Not held by the task: what the client drops must be gone at once.
-            let berth = Arc::downgrade(&berth);
-            let task = tokio::spawn(async move {
-                access_holds.next().await;
-                if let (Some(berth), Some(reason)) = (berth.upgrade(), access_holds.end_reason()) {
-                    berth.empty(Lying::Dropped(reason));
-                }
-            });
-            Lookout(task.abort_handle())
-        });
-        Self { berth, lookout }
+impl<B: Send + 'static> HeldBody<B> {
+    pub(super) fn new(stream: StreamReauth<B>) -> Self {
+        let is_watched = stream.is_watched();
+        let held = Arc::new(Held::new(stream));
+        // Not held by its own task: what the client drops must be gone at once.
+        let reach = Arc::downgrade(&held);
+        let look_out = move |cx: &mut Context<'_>| match reach.upgrade() {
+            Some(held) => held.poll_end(cx),
+            None => Poll::Ready(()),
+        };
+        let lookout = is_watched.then(|| Lookout(tokio::spawn(poll_fn(look_out)).abort_handle()));
+        Self { held, lookout }
     }
 }
 
-impl<B> Berth<B> {
-    /// Drops the body, if it is still there.
-    fn empty(&self, after: Lying<B>) {
-        let mut lying = self.lying();
-        if let Lying::Open { .. } = *lying {
-            let before = mem::replace(&mut *lying, after);
-            // To drop a body is somebody else's code.
-            drop(lying);
-            if let Lying::Open { waiting: Some(waiting), .. } = before {
-                waiting.wake();
-            }
-        }
+impl<B> Held<B> {
+    fn new(stream: StreamReauth<B>) -> Self {
+        let tasks = Arc::new(TwoTasks::default());
+        let both = Waker::from(Arc::clone(&tasks));
+        Self { stream: Mutex::new(Box::pin(stream)), tasks, both }
     }
 
-    // A body that panics is not polled again: it is dropped with its connection.
-    fn lying(&self) -> MutexGuard<'_, Lying<B>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.tasks.other.waits(cx);
+        self.stream().as_mut().poll_end(&mut Context::from_waker(&self.both))
+    }
+
+    // A body that panics takes its connection with it, and is dropped.
+    fn stream(&self) -> MutexGuard<'_, Pin<Box<StreamReauth<B>>>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<B> Body for HeldBody<B>
 where
-    B: Body,
+    B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    type Data = B::Data;
+    type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
-        let mut lying = self.berth.lying();
-        match &mut *lying {
-            Lying::Over => Poll::Ready(None),
-            Lying::Dropped(reason) => {
-                let reason = *reason;
-                *lying = Lying::Over;
-                Poll::Ready(Some(Err(AccessEnded { reason }.into())))
-            }
-            Lying::Open { body, waiting } => {
-                if waiting.as_ref().is_none_or(|waiting| !waiting.will_wake(cx.waker())) {
-                    *waiting = Some(cx.waker().clone());
-                }
-                let frame = ready!(body.as_mut().poll_frame(cx)).map(|frame| frame.map_err(Into::into));
-                if !matches!(frame, Some(Ok(_))) {
-                    drop(lying);
-                    self.berth.empty(Lying::Over);
-                }
-                Poll::Ready(frame)
-            }
-        }
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let held = &self.held;
+        held.tasks.one.waits(cx);
+        held.stream().as_mut().poll(cx, &mut Context::from_waker(&held.both))
     }
 
     fn is_end_stream(&self) -> bool {
-        match &*self.berth.lying() {
-            Lying::Open { body, .. } => body.is_end_stream(),
-            Lying::Dropped(_) => false,
-            Lying::Over => true,
-        }
+        self.held.stream().is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &*self.berth.lying() {
-            Lying::Open { body, .. } if self.lookout.is_none() => body.size_hint(),
-            // It may be cut short.
-            Lying::Open { .. } | Lying::Dropped(_) => SizeHint::new(),
-            Lying::Over => SizeHint::with_exact(0),
-        }
+        self.held.stream().size_hint()
     }
 }
 
@@ -144,9 +103,15 @@ impl Drop for Lookout {
     }
 }
 
+/// A body that is at its end: what a refusal carries.
+impl<B> Default for HeldBody<B> {
+    fn default() -> Self {
+        Self { held: Arc::new(Held::new(StreamReauth::default())), lookout: None }
+    }
+}
+
 impl<B> fmt::Debug for HeldBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_open = matches!(*self.berth.lying(), Lying::Open { .. });
-        f.debug_struct("HeldBody").field("open", &is_open).finish_non_exhaustive()
+        f.debug_struct("HeldBody").field("watched", &self.lookout.is_some()).finish_non_exhaustive()
     }
 }

@@ -116,8 +116,8 @@ impl StreamReauthLayer {
         self.with(|settings| settings.ending = ending)
     }
 
-    /// Says in a [last event](Ending::LastEvent) that a client should come back after `retry`, where it
-    /// should come back at all. Default: 1 s.
+    /// Says in a [last event](Ending::LastEvent) that a client should come back after `retry`, or later
+    /// if whoever denied access said so, where it should come back at all. Default: 1 s.
     #[must_use]
     pub fn with_retry(self, retry: Duration) -> Self {
         self.with(|settings| settings.retry = retry)
@@ -160,19 +160,22 @@ impl StreamReauthLayer {
         GuardedSink::new(sink, access.clone(), self.settings.rules.clone())
     }
 
-    /// Holds a body so that it is dropped when access ends even while nobody polls it, as a server
-    /// does not while its client does not read. For a body whose resources must not wait for the
-    /// server's write deadline; return it from a handler within this layer, which still says how the
-    /// stream ends.
+    /// The same as [`watch`](Self::watch), and the body is dropped when access ends even while nobody
+    /// polls it, as a server does not while its client does not read: for a body whose resources must not
+    /// wait for the server's write deadline. It takes the place of this layer on its route.
     ///
-    /// Costs a task for each stream, and a lock for each frame. A body whose length is known is not cut
-    /// short.
+    /// Costs a task for each stream, and a lock for each frame.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn hold<B: Body + Send + 'static>(&self, access: &Access, body: B) -> HeldBody<B> {
-        HeldBody::new(body, access.clone(), &self.settings.rules)
+    pub fn hold<B: Body + Send + 'static>(
+        &self,
+        access: &Access,
+        method: &Method,
+        response: Response<B>,
+    ) -> Response<HeldBody<B>> {
+        self.watch(access, method, response).map(HeldBody::new)
     }
 
     fn with_rules(self, change: impl FnOnce(&mut Rules)) -> Self {

@@ -40,7 +40,7 @@
 //! - What is promised is that no frame *leaves this wrapper* after access is gone. Bytes that were
 //!   handed to the server before still arrive, and a server does not poll a body while its client
 //!   does not read: give its connections a write deadline, and [`hold`](StreamReauthLayer::hold) a
-//!   body whose resources cannot wait for that.
+//!   response whose resources cannot wait for that.
 //! - A clean end makes a browser's `EventSource` reconnect, with the credential that is no longer
 //!   good. The answer is a 401 that costs next to nothing, and the browser then gives up.
 //!
@@ -133,6 +133,7 @@ mod service;
 mod sink;
 mod sse;
 mod stream;
+mod two_tasks;
 
 pub use self::{
     body::StreamReauth,

@@ -78,7 +78,9 @@ impl Revocations {
     /// Revokes what was issued to `subject` until now, and what does not say when it was issued. What
     /// is issued from now on is good.
     pub fn revoke_subject(&self, subject: &str) {
-        self.remember().subjects.insert(subject.into(), self.0.clock.now());
+        let now = self.0.clock.now();
+        // A clock may have been set back: what was revoked stays so.
+        self.remember().subjects.entry(subject.into()).and_modify(|time| *time = now.max(*time)).or_insert(now);
         self.end(|identity| identity.subject() == subject && self.denies(identity));
     }
 
@@ -89,11 +91,12 @@ impl Revocations {
         self.end(|identity| identity.issued_at().is_some_and(|issued_at| issued_at < time));
     }
 
-    /// Revokes everything: ends every open stream, whatever its credential says, and refuses what was
-    /// issued before now. At the door, what does not say when it was issued is for the verifier to
+    /// Revokes everything: ends every open stream that is not renewed with a later credential before it
+    /// is polled, whatever its own says, and refuses what was issued before now. At the door, what does not say when it was issued is for the verifier to
     /// judge.
     pub fn revoke_all(&self) {
-        self.remember().push_back(self.0.clock.now());
+        let now = self.0.clock.now();
+        self.remember().push_back(now);
         self.0.cuts.fetch_add(1, Ordering::AcqRel);
         self.end(|_| true);
     }

@@ -4,8 +4,8 @@ use std::{
     error::Error,
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, Wake, Waker, ready},
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
 };
 
 use futures_core::Stream;
@@ -17,6 +17,7 @@ use super::{
     gate::Rules,
     guard::{Guard, Verdict},
     stream::{Until, UntilProj},
+    two_tasks::TwoTasks,
 };
 use crate::Access;
 
@@ -38,8 +39,9 @@ pin_project! {
         guard: Pin<Box<Guard>>,
         // An item that was sent and waits until access is confirmed.
         waiting: Option<T>,
-        halves: Arc<Halves>,
-        // Wakes both halves: what the guard is polled with.
+        // One task may read and another write: whichever polled the guard last, both must hear of an end.
+        tasks: Arc<TwoTasks>,
+        // Wakes both: what the guard is polled with.
         both: Waker,
     }
 }
@@ -53,23 +55,12 @@ pub enum SendError<E> {
     Inner(E),
 }
 
-/// The task that reads and the task that writes, while they wait. Whichever of them polled the guard
-/// last, both must hear of an end.
-#[derive(Default)]
-struct Halves {
-    reader: Half,
-    writer: Half,
-}
-
-#[derive(Default)]
-struct Half(Mutex<Option<Waker>>);
-
 impl<S, T> GuardedSink<S, T> {
     pub(super) fn new(inner: S, access: Access, rules: Arc<Rules>) -> Self {
-        let halves = Arc::new(Halves::default());
-        let both = Waker::from(Arc::clone(&halves));
+        let tasks = Arc::new(TwoTasks::default());
+        let both = Waker::from(Arc::clone(&tasks));
         let guard = Box::pin(Guard::new(access, rules));
-        Self { inner: Until::Open { inner }, guard, waiting: None, halves, both }
+        Self { inner: Until::Open { inner }, guard, waiting: None, tasks, both }
     }
 
     /// Why access ended, once it has.
@@ -108,7 +99,7 @@ impl<S: Sink<T>, T> GuardedSink<S, T> {
         cx: &mut Context<'_>,
         poll: fn(Pin<&mut S>, &mut Context<'_>) -> Poll<Result<(), S::Error>>,
     ) -> Poll<Result<(), SendError<S::Error>>> {
-        self.halves.writer.waits(cx);
+        self.tasks.one.waits(cx);
         loop {
             self.as_mut().look().map_err(SendError::ended)?;
             if let Poll::Ready(done) = self.as_mut().pass_on(cx, poll) {
@@ -165,8 +156,10 @@ impl<S: Sink<T>, T> Sink<T> for GuardedSink<S, T> {
         self.poll_inner(cx, Sink::poll_flush)
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.poll_inner(cx, Sink::poll_close)
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        ready!(self.as_mut().poll_inner(cx, Sink::poll_close))?;
+        self.project().guard.as_mut().ended(EndReason::Finished);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -175,7 +168,7 @@ impl<S: Stream, T> Stream for GuardedSink<S, T> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        self.halves.reader.waits(cx);
+        self.tasks.other.waits(cx);
         loop {
             let Ok(inner) = self.as_mut().look() else { return Poll::Ready(None) };
             if let Poll::Ready(item) = inner.poll_next(cx) {
@@ -214,33 +207,5 @@ impl<E: Error> Error for SendError<E> {
             Self::Ended(_) => None,
             Self::Inner(error) => error.source(),
         }
-    }
-}
-
-impl Half {
-    fn waits(&self, cx: &Context<'_>) {
-        let mut waker = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => *waker = Some(cx.waker().clone()),
-        }
-    }
-
-    fn wake(&self) {
-        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
-impl Wake for Halves {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.reader.wake();
-        self.writer.wake();
     }
 }

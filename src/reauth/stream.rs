@@ -5,11 +5,9 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use futures_core::Stream;
-use futures_util::stream::{Pending, pending};
 use pin_project_lite::pin_project;
 
 use super::{
@@ -55,17 +53,6 @@ impl<S: Stream> GuardedStream<S> {
     #[must_use]
     pub fn end_reason(&self) -> Option<EndReason> {
         self.inner.end_reason()
-    }
-}
-
-impl GuardedStream<Pending<()>> {
-    /// Ends when access ends, and does nothing else: for one who looks out beside the stream of
-    /// `access` itself. It comes to the same end, but never first by chance, and the end is reported
-    /// once.
-    pub(super) fn lookout(access: Access, rules: &Rules) -> Self {
-        let rules = Rules { jitter: 0.0, early_close: Duration::ZERO, ..rules.clone() };
-        let guard = Box::pin(Guard::unreported(access, Arc::new(rules)));
-        Self { inner: Until::Open { inner: pending() }, guard, waiting: None }
     }
 }
 

@@ -29,7 +29,10 @@ impl Requirement {
         match (&self.0, &other.0) {
             (_, None) => self,
             (None, _) => other,
-            (Some(mine), Some(others)) => Self::from_groups(mine.iter().chain(others.iter()).cloned().collect()),
+            (Some(mine), Some(others)) => {
+                let new = others.iter().filter(|group| !mine.contains(group));
+                Self::from_groups(mine.iter().chain(new).cloned().collect())
+            }
         }
     }
 

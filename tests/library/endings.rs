@@ -347,3 +347,20 @@ fn each_reason_has_a_word_of_its_own_and_a_code_for_each_protocol() {
         assert_eq!(reason.close_code(), 1008);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_last_event_says_when_the_verifier_said_to_come_back() {
+    for (denied, retry) in [
+        (VerifyError::locked_out_for(Duration::from_secs(300)), "retry: 300000\n"),
+        (VerifyError::unavailable_for(Duration::from_secs(7)), "retry: 7000\n"),
+        // Not before what the layer says.
+        (VerifyError::unavailable_for(Duration::ZERO), "retry: 1000\n"),
+    ] {
+        let oracle = Oracle::with_revision();
+        let (_feed, mut stream) = stream(&oracle, Ending::LastEvent, "text/event-stream").await;
+        oracle.says(Err(denied));
+        oracle.moves();
+        let Seen::Data(last) = stream.next().await else { panic!("a last event") };
+        assert!(String::from_utf8_lossy(&last).contains(retry), "{last:?}");
+    }
+}

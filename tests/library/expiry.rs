@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use futures_util::{FutureExt, StreamExt, stream};
 use http_body::Body;
 use tokio::{
     task::coop,
@@ -16,7 +17,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{BearerAuthLayer, bearer::VerifyError, reauth::EndReason};
 
 use crate::support::{
-    Feed, Oracle, Reader, Script, Seen, Torrent, Wall, alice, assert_took, event_stream, handler, open, reauth,
+    Feed, Oracle, Reader, Script, Seen, Torrent, Wall, alice, assert_took, behind, event_stream, handler, open, reauth,
     request, script,
 };
 
@@ -290,4 +291,33 @@ async fn a_short_lived_credential_keeps_half_of_its_time_at_least() {
             assert!(started.elapsed() >= Duration::from_secs(5));
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_machine_slept_no_frame_passes_that_the_wall_clock_forbids() {
+    let wall = Wall::new();
+    let oracle = Oracle::with_revision();
+    let auth = expiring(&wall, &oracle, wall.after(600));
+    let (feed, mut stream) = open(auth, reauth().without_heartbeat()).await;
+    feed.data("data: 1\n\n");
+    assert_eq!(stream.now(), Some(Seen::data("data: 1\n\n")));
+    // Timers stood still meanwhile.
+    wall.set_by(3_600);
+    advance(Duration::from_secs(60)).await;
+    feed.data("data: 2\n\n");
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::Expired));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_learns_of_an_expiry_that_another_stream_of_its_access_heard_of() {
+    let wall = Wall::new();
+    let oracle = Oracle::without_revision();
+    let access = behind(expiring(&wall, &oracle, wall.after(60))).await;
+    let mut idle = reauth().without_heartbeat().watch_stream(&access, stream::pending::<()>());
+    let mut busy = reauth().watch_stream(&access, stream::iter([1]).chain(stream::pending()));
+    assert!(idle.next().now_or_never().is_none());
+    oracle.says(Ok(alice()));
+    assert_eq!(busy.next().await, Some(1));
+    advance(Duration::from_secs(61)).await;
+    assert_eq!((idle.next().now_or_never(), idle.end_reason()), (None, None));
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use tokio::time::{Instant, advance};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
-    BearerAuthLayer, Identity, ScopeResolverLayer, ScopeSet, StreamReauthLayer, bearer::VerifyError, reauth::EndReason,
+    BearerAuthLayer, Identity, ScopeResolverLayer, ScopeSet, StreamReauthLayer, VerifyToken,
+    bearer::{BearerToken, Verification, VerifyError},
+    reauth::{EndReason, Revision},
     scope::Declared,
 };
 
 use crate::support::{
-    Oracle, Reader, Seen, Wall, alice, assert_took, event_stream, handler, open, reauth, request, script,
+    KEEPALIVE, Oracle, Reader, Seen, Wall, alice, assert_took, event_stream, handler, open, reauth, request, script,
 };
 
 const BEAT: Duration = Duration::from_secs(15);
@@ -281,5 +283,46 @@ async fn limits_without_a_limit_do_not_panic() {
             advance(20 * SECOND).await;
             while stream.now().is_some_and(|seen| seen != Seen::End) {}
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_ends_the_streams_that_waited_for_that_answer_and_no_later_ones() {
+    let oracle = Oracle::without_revision();
+    let auth = BearerAuthLayer::new(oracle.clone());
+    let (_first_feed, mut first) = open(auth.clone(), reauth()).await;
+    assert_eq!(first.now(), None);
+    advance(Duration::from_secs(10)).await;
+    let (_second_feed, mut second) = open(auth, reauth()).await;
+    assert_eq!(second.now(), None);
+    oracle.panics();
+    assert_eq!(first.next().await, Seen::Cut(EndReason::CheckPanicked));
+    oracle.says(Ok(alice()));
+    assert_eq!(second.next().await, Seen::data(KEEPALIVE));
+}
+
+/// A verifier whose every answer makes it ask again.
+struct Restless(Revision);
+
+impl VerifyToken for Restless {
+    fn verify(&self, _: &BearerToken) -> Verification {
+        self.0.bump_quietly();
+        Ok(alice()).into()
+    }
+
+    fn revision(&self) -> Option<&Revision> {
+        Some(&self.0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verifier_that_moves_its_own_revision_passes_nothing_and_does_not_hold_up_the_thread() {
+    let (feed, mut stream) = open(BearerAuthLayer::new(Restless(Revision::new())), reauth()).await;
+    feed.data("data: 1\n\n");
+    // Each poll comes back, and asks to be called again.
+    let mut polled = tokio_test::task::spawn(stream.next());
+    for _ in 0..3 {
+        assert!(polled.poll().is_pending());
+        assert!(polled.is_woken());
     }
 }

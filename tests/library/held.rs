@@ -1,63 +1,73 @@
-//! A held body is dropped when access ends, whether or not anybody polls it (trap 6).
+//! A held stream lets go of its inner body when access ends, whether or not anybody polls it (trap 6),
+//! and is in all else the stream that it holds.
 //!
 //! Over sockets in real time: a client that does not read, so that the server does not poll.
 
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex, OnceLock},
-    time::Duration,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use tokio::{task::yield_now, time::advance};
+use tokio::time::advance;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_reauth::{
     Access, AuthMethod, BearerAuthLayer, Identity, StaticToken, StreamReauthLayer,
     bearer::VerifyError,
-    reauth::{AccessEnded, EndReason, HeldBody},
+    reauth::{EndReason, Ending, HeldBody},
 };
 
 use crate::{
     sockets::{Version, serve_one},
-    support::{Feed, Oracle, Reader, Script, Seen, Wall, access, alice, event_stream, reauth, request, script},
+    support::{
+        BodyReader, Feed, Oracle, Script, Seen, Wall, access, alice, event_stream, logging, others, reauth, request,
+        script,
+    },
 };
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Opens a stream whose handler holds its body, through two layers.
-async fn open(auth: &BearerAuthLayer) -> (Feed, Reader<HeldBody<Script>>) {
+/// Opens a stream that its handler holds, with these rules.
+async fn open(auth: &BearerAuthLayer, reauth: StreamReauthLayer) -> (Feed, BodyReader<HeldBody<Script>>) {
     let (feed, body) = script();
-    let Ok(response) = auth.layer(reauth().layer(holding(body))).oneshot(request()).await;
+    let Ok(response) = auth.layer(holding(reauth, body)).oneshot(request()).await;
     assert_eq!(response.status(), StatusCode::OK);
-    (feed, Reader::of(response))
+    (feed, BodyReader::of(response))
 }
 
-/// A handler of one request, which it answers with an event stream whose body it holds.
+/// A handler of one request, which it answers with an event stream that it holds.
 fn holding<B>(
+    reauth: StreamReauthLayer,
     body: Script,
 ) -> impl Service<Request<B>, Response = Response<HeldBody<Script>>, Error = Infallible, Future: Send> + Clone {
     let body = Arc::new(Mutex::new(Some(body)));
     service_fn(move |request: Request<B>| {
         let body = body.lock().expect("nobody panics").take().expect("it is asked once");
-        let held = reauth().hold(access(&request), body);
-        async { Ok(event_stream(held)) }
+        let held = reauth.hold(access(&request), request.method(), event_stream(body));
+        async { Ok(held) }
     })
 }
 
-/// Lets other tasks do what they can do now.
-async fn others() {
-    for _ in 0..10 {
-        yield_now().await;
-    }
+/// Whether what was seen is this, and then a last event with this reason.
+#[track_caller]
+fn assert_ends(seen: &[Seen], before: &[Seen], reason: &str) {
+    let [first @ .., Seen::Data(last), Seen::End] = seen else { panic!("{seen:?}") };
+    assert_eq!(first, before);
+    assert!(last.starts_with(b"event: reauth\n"), "{last:?}");
+    assert!(String::from_utf8_lossy(last).contains(&format!("\"reason\":\"{reason}\"")), "{last:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_nobody_polls_is_dropped_when_its_access_is_revoked() {
+    let log = logging();
     let oracle = Oracle::with_revision();
-    let (feed, mut stream) = open(&BearerAuthLayer::new(oracle.clone())).await;
+    let auth = BearerAuthLayer::new(oracle.clone());
+    let (feed, mut stream) = open(&auth, reauth().with_ending(Ending::LastEvent)).await;
     feed.data("data: unread\n\n");
     others().await;
     assert!(!feed.is_dropped());
@@ -65,66 +75,126 @@ async fn a_body_that_nobody_polls_is_dropped_when_its_access_is_revoked() {
     oracle.moves();
     others().await;
     assert!(feed.is_dropped());
-    // The layer around it says how the stream ends, as ever.
-    assert_eq!(stream.rest().await, [Seen::Cut(EndReason::Revoked), Seen::End]);
+    assert_eq!(log.count("the credential is no longer good"), 1, "{}", log.text());
+    // And when somebody polls it again, it ends as any other stream.
+    assert_ends(&stream.rest().await, &[], "revoked");
+    drop(stream);
+    assert_eq!(log.count("stream ended"), 1, "{}", log.text());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_nobody_polls_is_dropped_at_its_expiry_and_at_a_heartbeat_that_is_refused() {
+async fn a_body_that_nobody_polls_is_dropped_at_its_expiry() {
     let wall = Wall::new();
     let oracle = Oracle::without_revision();
-    let until = wall.now() + MINUTE;
-    oracle.says(Ok(alice().with_expires_at(until)));
+    oracle.says(Ok(alice().with_expires_at(wall.now() + MINUTE)));
     let auth = BearerAuthLayer::new(oracle.clone()).with_clock(wall.clock());
-    let (expires, _stream) = open(&auth).await;
+    let (feed, _stream) = open(&auth, reauth()).await;
     others().await;
     advance(MINUTE - Duration::from_millis(1)).await;
     others().await;
-    assert!(!expires.is_dropped());
+    assert!(!feed.is_dropped());
     advance(Duration::from_millis(2)).await;
     others().await;
-    assert!(expires.is_dropped());
-
-    oracle.says(Ok(alice()));
-    let (refused, _stream) = open(&auth).await;
-    oracle.says(Err(VerifyError::Rejected));
-    others().await;
-    assert!(!refused.is_dropped());
-    advance(Duration::from_secs(16)).await;
-    others().await;
-    assert!(refused.is_dropped());
+    assert!(feed.is_dropped());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_held_body_costs_no_question_more() {
+async fn a_body_that_nobody_polls_is_dropped_when_the_verifier_refuses_or_does_not_answer() {
+    type Turn = fn(&Oracle);
+    let turns: [(&str, Turn); 3] = [
+        ("revoked", |oracle| oracle.says(Err(VerifyError::Rejected))),
+        ("timed_out", Oracle::waits),
+        ("check_panicked", Oracle::panics),
+    ];
+    for (reason, turns) in turns {
+        let oracle = Oracle::without_revision();
+        let auth = BearerAuthLayer::new(oracle.clone());
+        let (feed, mut stream) = open(&auth, reauth().with_ending(Ending::LastEvent)).await;
+        turns(&oracle);
+        others().await;
+        assert!(!feed.is_dropped());
+        for _ in 0..21 {
+            advance(SECOND).await;
+            others().await;
+        }
+        assert!(feed.is_dropped(), "{reason}");
+        oracle.says(Ok(alice()));
+        assert_ends(&stream.rest().await, &[], reason);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_read_has_its_grace_whoever_looks() {
     let oracle = Oracle::without_revision();
-    let (_feed, mut stream) = open(&BearerAuthLayer::new(oracle.clone())).await;
+    let auth = BearerAuthLayer::new(oracle.clone());
+    let (feed, mut stream) = open(&auth, reauth().with_grace(10 * SECOND)).await;
+    others().await;
+    for second in 1..=29 {
+        advance(SECOND).await;
+        others().await;
+        feed.data(format!("data: {second}\n\n"));
+        while let Some(seen) = stream.now() {
+            assert!(matches!(seen, Seen::Data(_)), "{seen:?} at {second}");
+        }
+    }
+    // Down for a second or so, the heartbeat in it.
+    oracle.says(Err(VerifyError::unavailable()));
+    for _ in 0..3 {
+        advance(SECOND / 2).await;
+        others().await;
+    }
+    oracle.says(Ok(alice()));
+    advance(5 * SECOND).await;
+    others().await;
+    assert!(!feed.is_dropped());
+    feed.data("data: on\n\n");
+    assert_eq!(stream.next().await, Seen::data("data: on\n\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_stream_costs_no_question_more_and_writes_its_comments_once() {
+    let oracle = Oracle::without_revision();
+    let (_feed, mut stream) = open(&BearerAuthLayer::new(oracle.clone()), reauth()).await;
     let asked = oracle.asked();
     for _ in 0..4 {
-        advance(Duration::from_secs(15)).await;
+        advance(15 * SECOND).await;
         others().await;
-        assert!(stream.now().is_some(), "a comment");
+        assert_eq!(stream.now(), Some(Seen::data(crate::support::KEEPALIVE)));
         assert_eq!(stream.now(), None);
     }
     assert_eq!(oracle.asked() - asked, 4);
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_a_frame_is_woken_by_the_frame_and_by_the_end() {
+    let oracle = Oracle::with_revision();
+    let (feed, mut stream) = open(&BearerAuthLayer::new(oracle.clone()), reauth()).await;
+    let waits = tokio::spawn(async move { stream.rest().await });
+    others().await;
+    feed.data("data: 1\n\n");
+    others().await;
+    oracle.says(Err(VerifyError::Rejected));
+    oracle.moves();
+    let seen = waits.await.expect("no panic");
+    assert_eq!(seen, [Seen::data("data: 1\n\n"), Seen::Cut(EndReason::Revoked), Seen::End]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_access_holds_it_is_the_inner_body() {
-    let (feed, mut stream) = open(&BearerAuthLayer::new(Oracle::with_revision())).await;
+    let (feed, mut stream) = open(&BearerAuthLayer::new(Oracle::with_revision()), reauth()).await;
     feed.data("data: 1\n\n");
     feed.trailers("checksum", "1234");
     assert_eq!(stream.next().await, Seen::data("data: 1\n\n"));
     assert!(matches!(stream.next().await, Seen::Trailers(_)));
     assert_eq!(stream.next().await, Seen::End);
-    assert!(feed.is_dropped());
+    assert!(stream.is_end_stream() && feed.is_dropped());
 }
 
 #[tokio::test(start_paused = true)]
 async fn it_is_dropped_when_the_client_goes_and_its_task_with_it() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
-    let (feed, stream) = open(&BearerAuthLayer::new(Oracle::with_revision())).await;
+    let (feed, stream) = open(&BearerAuthLayer::new(Oracle::with_revision()), reauth()).await;
     assert_eq!(tasks(), before + 1);
     drop(stream);
     assert!(feed.is_dropped());
@@ -133,35 +203,32 @@ async fn it_is_dropped_when_the_client_goes_and_its_task_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn polled_by_itself_it_fails_once_and_wakes_who_waits() {
-    let oracle = Oracle::with_revision();
-    let granted = Arc::new(OnceLock::new());
-    let grants = Arc::clone(&granted);
-    let service = BearerAuthLayer::new(oracle.clone()).layer(service_fn(move |request: Request<()>| {
-        grants.set(access(&request).clone()).expect("it is asked once");
-        async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) }
-    }));
-    let Ok(_) = service.oneshot(request()).await;
-    let (_feed, body) = script();
-    let mut held = reauth().hold(granted.get().expect("access"), body);
-    let waits = tokio::spawn(async move {
-        let ended = held.frame().await.expect("a last word").expect_err("an error");
-        assert!(held.frame().await.is_none() && held.is_end_stream());
-        ended.downcast_ref::<AccessEnded>().expect("that it ended").reason
-    });
-    others().await;
-    oracle.says(Err(VerifyError::Rejected));
-    oracle.moves();
-    assert_eq!(waits.await.expect("no panic"), EndReason::Revoked);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_body_whose_length_is_known_is_not_cut_short() {
-    let gone = Access::new(Identity::new("alice", AuthMethod::Token).with_expires_at(std::time::UNIX_EPOCH));
-    let held = StreamReauthLayer::new().hold(&gone, Full::new(Bytes::from_static(b"whole")));
+async fn a_response_whose_length_is_known_is_not_cut_short() {
+    let gone = Access::new(Identity::new("alice", AuthMethod::Token).with_expires_at(SystemTime::UNIX_EPOCH));
+    let whole = Response::new(Full::new(Bytes::from_static(b"whole")));
+    let held = StreamReauthLayer::new().hold(&gone, &Method::GET, whole).into_body();
     others().await;
     assert_eq!(held.size_hint().exact(), Some(5));
     assert_eq!(held.collect().await.expect("no error").to_bytes(), "whole");
+}
+
+/// The body and the lookout come to the end at the same moment, on two threads.
+#[test]
+fn a_stream_that_said_its_end_says_nothing_more() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        for _ in 0..2_000 {
+            let oracle = Oracle::with_revision();
+            let (feed, mut stream) = open(&BearerAuthLayer::new(oracle.clone()), reauth()).await;
+            assert_eq!(stream.now(), None);
+            oracle.says(Err(VerifyError::Rejected));
+            feed.end();
+            let moves = tokio::spawn(async move { oracle.moves() });
+            let seen = stream.rest().await;
+            moves.await.expect("no panic");
+            assert_eq!(stream.next().await, Seen::End, "after {seen:?}");
+        }
+    });
 }
 
 #[tokio::test]
@@ -173,7 +240,7 @@ async fn a_client_that_does_not_read_holds_no_body_whose_access_is_gone() {
         for _ in 0..64 {
             feed.data(vec![b'x'; 1 << 20]);
         }
-        let service = BearerAuthLayer::new(secret.clone()).layer(reauth().layer(holding(body)));
+        let service = BearerAuthLayer::new(secret.clone()).layer(holding(reauth(), body));
         let unread = serve_one(version, service).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert!(!feed.is_dropped(), "{version:?}: it is not read to its end");

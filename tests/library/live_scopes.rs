@@ -1,6 +1,7 @@
 //! Promise 9: a recheck that leaves fewer scopes, but still the required ones, lets the stream go on,
 //! and its handler reads the new set.
 
+use futures_util::{FutureExt, StreamExt, stream};
 use http::Request;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
@@ -10,7 +11,7 @@ use tower_reauth::{
 };
 
 use crate::support::{
-    Oracle, READ, Reader, Seen, WRITE, access, alice, event_stream, handler, reauth, request, script,
+    Oracle, READ, Reader, Seen, WRITE, access, alice, behind, event_stream, handler, reauth, request, script,
 };
 
 /// A stream under `oracle` that requires a scope, and the access that its handler was given.
@@ -69,4 +70,23 @@ async fn the_handler_is_asked_for_a_frame_only_after_the_set_is_known() {
     oracle.says(Err(VerifyError::Rejected));
     oracle.moves();
     assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_answer_gives_nothing_back_that_a_newer_one_took() {
+    let oracle = Oracle::without_revision();
+    let (both, less) = (alice().with_scopes([READ, WRITE]), alice().with_scopes(READ));
+    oracle.says(Ok(both.clone()));
+    let access = behind(BearerAuthLayer::new(oracle.clone())).await;
+    let watch = || reauth().watch_stream(&access, stream::iter([1]).chain(stream::pending()));
+    let (mut newer, mut older) = (watch(), watch());
+    oracle.waits();
+    assert!(older.next().now_or_never().is_none());
+    assert!(newer.next().now_or_never().is_none());
+    oracle.answers(Ok(both));
+    oracle.answers(Ok(less));
+    for stream in [&mut newer, &mut older] {
+        assert_eq!(stream.next().await, Some(1));
+        assert!(access.granted().allows(&READ) && !access.granted().allows(&WRITE));
+    }
 }

@@ -221,3 +221,23 @@ async fn another_credential_is_another_question() {
     }
     assert_eq!(oracle.asked(), 3 + 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_another_stream_put_counts_from_when_it_was_put() {
+    let oracle = Oracle::without_revision();
+    let auth = BearerAuthLayer::new(oracle.clone());
+    let (_idle_feed, mut idle) = open(auth.clone(), reauth()).await;
+    let (feed, mut busy) = open(auth, reauth()).await;
+    assert_eq!((idle.now(), busy.now()), (None, None));
+    let started = Instant::now();
+    // Asked by the busy one, for a frame.
+    advance(10 * SECOND).await;
+    feed.data("data: 1\n\n");
+    assert_eq!(busy.now(), Some(Seen::data("data: 1\n\n")));
+    drop(busy);
+    oracle.says(Err(VerifyError::Rejected));
+    advance(5 * SECOND).await;
+    assert_eq!(idle.now(), Some(Seen::data(KEEPALIVE)), "its heartbeat goes by that answer");
+    assert_eq!(idle.next().await, Seen::Cut(EndReason::Revoked));
+    assert_took(started, 10 * SECOND + BEAT);
+}

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use futures_util::{StreamExt, stream};
 use http::{Request, Response, StatusCode};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_reauth::{
@@ -12,7 +13,8 @@ use tower_reauth::{
 };
 
 use crate::support::{
-    ADMIN, Oracle, READ, Reader, Seen, WRITE, access, alice, event_stream, handler, header, reauth, request, script,
+    ADMIN, Oracle, READ, Reader, Seen, WRITE, access, alice, behind, event_stream, handler, header, reauth, request,
+    script,
 };
 
 async fn status(requirement: impl Into<Requirement>, own: impl Into<ScopeSet>) -> StatusCode {
@@ -236,4 +238,24 @@ async fn the_layers_of_the_second_question_answer_by_a_closure_too() {
     let resolver = ScopeResolverLayer::new(Strict::new(READ)).with_response(respond);
     let Ok(response) = resolver.layer(handler(Response::new(""))).oneshot(Request::new(())).await;
     assert_eq!(*response.body(), "no_access");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_requires_again_and_again_is_kept_once() {
+    let access = Access::new(alice().with_scopes(READ));
+    for _ in 0..3 {
+        access.require(READ).expect("it was granted");
+    }
+    assert_eq!(access.required(), Requirement::from(READ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_was_refused_is_not_required_of_its_stream() {
+    let oracle = Oracle::with_revision();
+    oracle.says(Ok(alice().with_scopes(READ)));
+    let access = behind(BearerAuthLayer::new(oracle.clone())).await;
+    assert!(access.require(ADMIN).is_err());
+    let mut items = reauth().watch_stream(&access, stream::iter([1]));
+    oracle.moves();
+    assert_eq!(items.next().await, Some(1));
 }

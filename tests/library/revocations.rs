@@ -276,3 +276,17 @@ async fn nothing_is_left_of_streams_and_layers_that_are_gone() {
     assert_eq!(Arc::strong_count(&verifier), 1);
     assert!(!format!("{revocations:?}").contains("a1"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_gives_nothing_back() {
+    let house = House::new();
+    advance(Duration::from_secs(10)).await;
+    for again in [Revocations::revoke_all as fn(&Revocations), |revocations| revocations.revoke_subject("alice")] {
+        house.revocations.revoke_subject("alice");
+        assert!(house.is_refused("a2/alice/5").await);
+        house.wall.set_by(-20);
+        again(&house.revocations);
+        assert!(house.is_refused("a2/alice/5").await);
+        house.wall.set_by(20);
+    }
+}

@@ -4,7 +4,6 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    convert::Infallible,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -12,28 +11,15 @@ use std::{
 };
 
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt, stream};
-use http::Request;
 use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready, task};
-use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
     Access, BearerAuthLayer, Identity, StaticToken, StreamReauthLayer,
     bearer::VerifyError,
     reauth::{AccessEnded, EndReason, GuardedSink, SendError},
 };
 
-use crate::support::{Oracle, Wall, alice, assert_took, reauth, request};
-
-/// The access that a handler finds behind the door.
-async fn behind(auth: BearerAuthLayer) -> Access {
-    let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
-    let service = ServiceBuilder::new().layer(auth).service_fn(async |request: Request<()>| {
-        sender.try_send(request.extensions().get::<Access>().cloned().expect("a layer put it there")).expect("room");
-        Ok::<_, Infallible>(http::Response::new(String::new()))
-    });
-    let Ok(_) = service.oneshot(request()).await;
-    receiver.recv().await.expect("the door is open")
-}
+use crate::support::{Oracle, Wall, alice, assert_took, behind, logging, reauth};
 
 async fn access(oracle: &Oracle) -> Access {
     behind(BearerAuthLayer::new(oracle.clone())).await
@@ -413,4 +399,41 @@ async fn a_half_that_waits_is_woken_by_an_end_that_only_the_other_half_asked_abo
     assert_eq!(refused(writer.send(1).await), Some(EndReason::Revoked));
     assert!(reading.is_woken());
     assert_eq!(assert_ready!(reading.poll()), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_that_found_no_room_after_its_answer_is_asked_for_again_when_there_is_some() {
+    type Move = fn(&Oracle);
+    // Without a revision, each item is asked for.
+    let kinds: [(Oracle, Move); 2] = [(Oracle::with_revision(), Oracle::moves), (Oracle::without_revision(), |_| ())];
+    for (oracle, moves) in kinds {
+        let (socket, mut guarded) = socket(&oracle).await;
+        oracle.waits();
+        moves(&oracle);
+        assert!(guarded.feed(1).now_or_never().is_some());
+        socket.is_full(true);
+        assert!(guarded.flush().now_or_never().is_none());
+        oracle.answers(Ok(alice()));
+        assert!(guarded.flush().now_or_never().is_none(), "it may pass, but there is no room");
+
+        advance(Duration::from_secs(5)).await;
+        moves(&oracle);
+        socket.is_full(false);
+        assert!(guarded.flush().now_or_never().is_none());
+        assert_eq!((socket.sent(), oracle.open_questions()), (Vec::new(), 1), "the answer is old by now");
+        oracle.answers(Err(VerifyError::Rejected));
+        assert_eq!(refused(guarded.flush().await), Some(EndReason::Revoked));
+        assert!(socket.sent().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_was_closed_has_finished() {
+    let log = logging();
+    let (socket, mut guarded) = socket(&Oracle::with_revision()).await;
+    guarded.send(1).await.expect("room");
+    guarded.close().await.expect("room");
+    assert_eq!(socket.sent(), [1]);
+    drop(guarded);
+    assert_eq!((log.count("the response is complete"), log.count("stream ended")), (1, 1), "{}", log.text());
 }

@@ -10,7 +10,7 @@ mod wall;
 use std::{
     convert::Infallible,
     future::{Ready, ready},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,13 +18,13 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use tokio::time::Instant;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_reauth::{Access, AuthMethod, BearerAuthLayer, Identity, Scope, StreamReauthLayer, reauth::Ending};
 
 pub use self::{
     log::logging,
     oracle::{Answer, Oracle},
-    reader::{Reader, Seen},
+    reader::{BodyReader, Reader, Seen},
     script::{Feed, Script, Torrent, script},
     wall::Wall,
 };
@@ -110,9 +110,27 @@ pub fn access<B>(request: &Request<B>) -> &Access {
     request.extensions().get().expect("a layer put it there")
 }
 
+/// The access that a handler finds behind the door.
+pub async fn behind(auth: BearerAuthLayer) -> Access {
+    let (sender, receiver) = mpsc::channel();
+    let service = auth.layer(service_fn(move |request: Request<()>| {
+        sender.send(access(&request).clone()).expect("the test listens");
+        ready(Ok::<_, Infallible>(Response::new(String::new())))
+    }));
+    let Ok(_) = service.oneshot(request()).await;
+    receiver.recv().expect("the door is open")
+}
+
 /// The text of a header of a response.
 pub fn header<'r, B>(response: &'r Response<B>, name: &str) -> Option<&'r str> {
     response.headers().get(name).map(|value| value.to_str().expect("ASCII"))
+}
+
+/// Lets other tasks do what they can do now.
+pub async fn others() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// What is said at a heartbeat.

@@ -13,7 +13,10 @@ use tower_reauth::{
 };
 
 /// Reads a body.
-pub struct Reader<B>(Pin<Box<StreamReauth<B>>>);
+pub struct BodyReader<B>(Pin<Box<B>>);
+
+/// Reads a watched body.
+pub type Reader<B> = BodyReader<StreamReauth<B>>;
 
 /// What there is to see in a body.
 #[derive(Debug, PartialEq)]
@@ -33,12 +36,12 @@ impl Seen {
     }
 }
 
-impl<B> Reader<B>
+impl<B> BodyReader<B>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    pub fn of(response: Response<StreamReauth<B>>) -> Self {
+    pub fn of(response: Response<B>) -> Self {
         Self(Box::pin(response.into_body()))
     }
 
@@ -46,7 +49,7 @@ where
     pub async fn next(&mut self) -> Seen {
         match self.0.frame().await {
             None => Seen::End,
-            Some(Err(error)) => match error.downcast_ref::<AccessEnded>() {
+            Some(Err(error)) => match error.into().downcast_ref::<AccessEnded>() {
                 Some(ended) => Seen::Cut(ended.reason),
                 None => Seen::Failure,
             },
@@ -79,7 +82,7 @@ where
         self.0.size_hint()
     }
 
-    pub fn into_body(self) -> Pin<Box<StreamReauth<B>>> {
+    pub fn into_body(self) -> Pin<Box<B>> {
         self.0
     }
 }
