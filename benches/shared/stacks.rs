@@ -143,7 +143,12 @@ impl Contestant {
 
     /// Answers a request with such a head.
     pub fn call(&self, head: &Head) -> StatusCode {
-        (self.call)(head.request())
+        self.answer(head.request())
+    }
+
+    /// Answers a request that was made before.
+    pub fn answer(&self, request: Request) -> StatusCode {
+        (self.call)(request)
     }
 
     /// Fails unless each request is answered as it should be.
