@@ -149,18 +149,6 @@ impl fmt::Debug for Bearer {
     }
 }
 
-/// The characters of a b64token, by byte: every byte of every token is looked at.
-const B64TOKEN: [bool; 256] = {
-    let mut characters = [false; 256];
-    let mut byte = 0;
-    while byte < characters.len() {
-        characters[byte] =
-            (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-        byte += 1;
-    }
-    characters
-};
-
 impl TokenSyntax {
     /// Whether a byte between the scheme, with the space that ends it, and the token belongs to neither.
     fn separates(self, byte: u8) -> bool {
@@ -173,10 +161,16 @@ impl TokenSyntax {
     fn matches(self, token: &[u8]) -> bool {
         match self {
             Self::B64Token => {
-                let body = token.iter().take_while(|&&b| B64TOKEN[usize::from(b)]).count();
-                body > 0 && token[body..].iter().all(|&b| b == b'=')
+                let padding = token.iter().rev().take_while(|&&b| b == b'=').count();
+                let body = &token[..token.len() - padding];
+                // None is passed over, whatever the others are, so that several are looked at together.
+                !body.is_empty() && body.iter().fold(true, |all, &b| all & is_b64token_char(b))
             }
             Self::Opaque => !token.is_empty(),
         }
     }
+}
+
+fn is_b64token_char(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
 }
