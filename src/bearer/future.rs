@@ -11,7 +11,10 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Authenticate, Verification, service::Caller};
+use super::{
+    Authenticate, Verification,
+    service::{Caller, Door},
+};
 use crate::respond::Respond;
 
 pin_project! {
@@ -39,7 +42,8 @@ pin_project! {
 /// A request that waits for the verifier, with the service that is ready for it.
 struct Asking<S, A: Authenticate, R, ReqBody> {
     verification: Verification,
-    caller: Caller<A>,
+    door: Arc<Door<A>>,
+    caller: Caller<A::Credential>,
     request: Request<ReqBody>,
     ready: S,
     respond: R,
@@ -52,12 +56,13 @@ where
 {
     pub(super) fn asking(
         verification: Verification,
-        caller: Caller<A>,
+        door: Arc<Door<A>>,
+        caller: Caller<A::Credential>,
         request: Request<ReqBody>,
         ready: S,
         respond: R,
     ) -> Self {
-        let asking = Box::new(Asking { verification, caller, request, ready, respond });
+        let asking = Box::new(Asking { verification, door, caller, request, ready, respond });
         Self { state: State::Asking { asking: Some(asking) } }
     }
 
@@ -106,10 +111,9 @@ impl<S, A: Authenticate, R, ReqBody> Asking<S, A, R, ReqBody> {
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
         R: Respond<ResBody>,
     {
-        let door = Arc::clone(&self.caller.door);
-        match self.caller.admit(answer, &mut self.request) {
+        match self.door.admit(self.caller, answer, &mut self.request) {
             Ok(()) => State::Inner { future: self.ready.call(self.request) },
-            Err(denied) => State::Refused { response: Some(door.refuse(denied, &self.respond)) },
+            Err(denied) => State::Refused { response: Some(self.door.refuse(denied, &self.respond)) },
         }
     }
 }

@@ -33,9 +33,8 @@ pub(super) struct Door<A> {
 }
 
 /// A credential on its way in: presented, not yet verified.
-pub(super) struct Caller<A: Authenticate> {
-    pub(super) door: Arc<Door<A>>,
-    credential: A::Credential,
+pub(super) struct Caller<C> {
+    credential: C,
     confirmed: Confirmed,
     cuts: u64,
 }
@@ -72,7 +71,7 @@ where
             Err(denied) => return ResponseFuture::refused(self.door.refuse(denied, &self.respond)),
         };
         match verification.into_ready() {
-            Ok(answer) => match caller.admit(answer, &mut request) {
+            Ok(answer) => match self.door.admit(caller, answer, &mut request) {
                 Ok(()) => ResponseFuture::inner(self.inner.call(request)),
                 Err(denied) => ResponseFuture::refused(self.door.refuse(denied, &self.respond)),
             },
@@ -80,37 +79,37 @@ where
                 // The service that was polled ready is the one to call; its clone may not be.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                ResponseFuture::asking(verification, caller, request, ready, self.respond.clone())
+                let door = Arc::clone(&self.door);
+                ResponseFuture::asking(verification, door, caller, request, ready, self.respond.clone())
             }
         }
     }
 }
 
 impl<A: Authenticate> Door<A> {
-    fn meet<B>(self: &Arc<Self>, request: &Request<B>) -> Result<(Caller<A>, Verification), Denied> {
+    fn meet<B>(&self, request: &Request<B>) -> Result<(Caller<A::Credential>, Verification), Denied> {
         let credential = self.authenticator.present(request)?;
         let confirmed = Confirmed::by(self.authenticator.revision());
         let cuts = self.policy.cuts();
         let verification = self.authenticator.verify(&credential);
-        Ok((Caller { door: Arc::clone(self), credential, confirmed, cuts }, verification))
+        Ok((Caller { credential, confirmed, cuts }, verification))
+    }
+
+    /// Lets the caller in, if the verifier knows them: the request now carries their access.
+    pub(super) fn admit<B>(
+        self: &Arc<Self>,
+        caller: Caller<A::Credential>,
+        answer: Result<Identity, VerifyError>,
+        request: &mut Request<B>,
+    ) -> Result<(), Denied> {
+        let identity = self.policy.admit(answer?)?;
+        let source = Kept { door: Arc::clone(self), credential: Mutex::new(caller.credential) };
+        request.extensions_mut().insert(Access::from_source(identity, caller.confirmed, caller.cuts, source));
+        Ok(())
     }
 
     pub(super) fn refuse<B>(&self, denied: Denied, respond: &impl Respond<B>) -> Response<B> {
         refuse(&denied, &self.policy.challenge, respond)
-    }
-}
-
-impl<A: Authenticate> Caller<A> {
-    /// Lets the caller in, if the verifier knows them: the request now carries their access.
-    pub(super) fn admit<B>(
-        self,
-        answer: Result<Identity, VerifyError>,
-        request: &mut Request<B>,
-    ) -> Result<(), Denied> {
-        let identity = self.door.policy.admit(answer?)?;
-        let source = Kept { door: self.door, credential: Mutex::new(self.credential) };
-        request.extensions_mut().insert(Access::from_source(identity, self.confirmed, self.cuts, source));
-        Ok(())
     }
 }
 
