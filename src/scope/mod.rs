@@ -55,6 +55,7 @@
 //! # }
 //! ```
 
+mod few;
 mod future;
 mod hierarchy;
 mod layer;

@@ -1,14 +1,14 @@
 //! What a route requires.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt};
 
-use super::{Scope, ScopeSet};
+use super::{Scope, ScopeSet, few::Few};
 
 /// What a route requires of its caller: of each group of alternatives, at least one scope.
 ///
 /// Requirements of nested layers add up. The empty requirement asks for nothing.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Requirement(Option<Arc<[ScopeSet]>>);
+#[derive(Clone, Default)]
+pub struct Requirement(Few<ScopeSet>);
 
 impl Requirement {
     /// Every one of `scopes`.
@@ -27,10 +27,11 @@ impl Requirement {
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (&self.0, &other.0) {
-            (_, None) => self,
-            (None, _) => other,
-            (Some(mine), Some(others)) => {
-                let new = others.iter().filter(|group| !mine.contains(group));
+            (_, Few::None) => self,
+            (Few::None, _) => other,
+            (mine, others) => {
+                let mine = mine.as_slice();
+                let new = others.as_slice().iter().filter(|group| !mine.contains(group));
                 Self::from_groups(mine.iter().chain(new).cloned().collect())
             }
         }
@@ -39,7 +40,7 @@ impl Requirement {
     /// The groups of alternatives: one scope of each is required.
     #[must_use]
     pub fn alternatives(&self) -> &[ScopeSet] {
-        self.0.as_deref().unwrap_or_default()
+        self.0.as_slice()
     }
 
     /// Every scope that is named, in byte order: the `scope` attribute of a challenge (RFC 6750
@@ -51,9 +52,17 @@ impl Requirement {
     }
 
     fn from_groups(groups: Vec<ScopeSet>) -> Self {
-        Self((!groups.is_empty()).then(|| groups.into()))
+        Self(groups.into())
     }
 }
+
+impl PartialEq for Requirement {
+    fn eq(&self, other: &Self) -> bool {
+        self.alternatives() == other.alternatives()
+    }
+}
+
+impl Eq for Requirement {}
 
 impl From<Scope> for Requirement {
     fn from(scope: Scope) -> Self {

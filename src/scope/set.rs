@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use super::few::Few;
+
 /// One scope-token of RFC 6749 section 3.3: printable ASCII without space, `"` and `\`.
 ///
 /// Scopes are compared byte for byte: they are case-sensitive and have no structure of their own.
@@ -20,9 +22,9 @@ enum Text {
     Shared(Arc<str>),
 }
 
-/// A set of scopes. Clones share one allocation; the empty set has none.
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct ScopeSet(Option<Arc<[Scope]>>);
+/// A set of scopes. Clones share one allocation; a set of up to one scope has none.
+#[derive(Clone, Default)]
+pub struct ScopeSet(Few<Scope>);
 
 /// A text that is not a scope-token of RFC 6749 section 3.3.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +115,7 @@ impl ScopeSet {
     /// The empty set.
     #[must_use]
     pub const fn empty() -> Self {
-        Self(None)
+        Self(Few::None)
     }
 
     /// The scopes, in byte order, each once.
@@ -131,11 +133,25 @@ impl ScopeSet {
     /// Whether there is nothing in the set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.as_slice().is_empty()
     }
 
     fn as_slice(&self) -> &[Scope] {
-        self.0.as_deref().unwrap_or_default()
+        self.0.as_slice()
+    }
+}
+
+impl PartialEq for ScopeSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for ScopeSet {}
+
+impl Hash for ScopeSet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_slice().hash(state);
     }
 }
 
@@ -144,13 +160,13 @@ impl FromIterator<Scope> for ScopeSet {
         let mut scopes: Vec<Scope> = scopes.into_iter().collect();
         scopes.sort_unstable();
         scopes.dedup();
-        Self((!scopes.is_empty()).then(|| scopes.into()))
+        Self(scopes.into())
     }
 }
 
 impl From<Scope> for ScopeSet {
     fn from(scope: Scope) -> Self {
-        Self(Some([scope].into()))
+        Self(Few::One(scope))
     }
 }
 

@@ -1,0 +1,29 @@
+//! Some values, mostly one.
+
+use std::sync::Arc;
+
+/// Values in order. Clones share an allocation; up to one value has none, so that a clone of what one
+/// static scope makes up counts no reference.
+#[derive(Clone, Default)]
+pub(super) enum Few<T> {
+    #[default]
+    None,
+    One(T),
+    Many(Arc<[T]>),
+}
+
+impl<T> Few<T> {
+    pub(super) fn as_slice(&self) -> &[T] {
+        match self {
+            Self::None => &[],
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Many(values) => values,
+        }
+    }
+}
+
+impl<T> From<Vec<T>> for Few<T> {
+    fn from(mut values: Vec<T>) -> Self {
+        if values.len() > 1 { Self::Many(values.into()) } else { values.pop().map_or(Self::None, Self::One) }
+    }
+}
