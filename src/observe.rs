@@ -2,11 +2,28 @@
 
 use crate::{Denied, reauth::EndReason};
 
+/// Counts by reason. Those that are named have a key that was made when the program was compiled; for
+/// any other one is made, which is an allocation.
+#[cfg(feature = "metrics")]
+macro_rules! count {
+    ($name:literal, $reason:expr, often: [$($often:literal),+]) => {
+        match $reason {
+            $($often => metrics::counter!($name, "reason" => $often),)+
+            reason => metrics::counter!($name, "reason" => reason),
+        }
+        .increment(1)
+    };
+}
+
 /// A request was refused at the door.
 #[allow(unused_variables, reason = "nothing looks when both features are off")]
 pub(crate) fn refused(denied: &Denied) {
     #[cfg(feature = "metrics")]
-    metrics::counter!("tower_reauth_refused_total", "reason" => denied.as_str()).increment(1);
+    count!(
+        "tower_reauth_refused_total",
+        denied.as_str(),
+        often: ["missing", "malformed", "rejected", "expired", "locked_out", "insufficient_scope"]
+    );
 
     #[cfg(feature = "tracing")]
     match denied {
@@ -20,7 +37,11 @@ pub(crate) fn refused(denied: &Denied) {
 #[allow(unused_variables, reason = "nothing looks when both features are off")]
 pub(crate) fn stream_ended(reason: EndReason) {
     #[cfg(feature = "metrics")]
-    metrics::counter!("tower_reauth_streams_ended_total", "reason" => reason.as_str()).increment(1);
+    count!(
+        "tower_reauth_streams_ended_total",
+        reason.as_str(),
+        often: ["finished", "disconnected", "expired", "revoked"]
+    );
 
     #[cfg(feature = "tracing")]
     match reason {
