@@ -194,7 +194,10 @@ impl Gate {
             (None, Some(grace)) => Some(grace.retry_at),
             (None, None) => self.next_beat,
         };
-        next.into_iter().chain(self.expires_at).min()
+        match (next, self.expires_at) {
+            (Some(next), Some(expires_at)) => Some(next.min(expires_at)),
+            (next, expires_at) => next.or(expires_at),
+        }
     }
 
     /// What an answer must be to count, when it is time to ask.

@@ -175,16 +175,15 @@ impl Guard {
 
     /// A frame became ready: whether it may pass.
     pub(super) fn frame_ready(self: Pin<&mut Self>) -> bool {
-        let this = self.as_ref().get_ref();
-        let Some(left) = this.followed.as_ref().map(Followed::time_left) else { return false };
-        if left.is_none_or(|left| !left.is_zero()) && this.gate.goes_by_revision() && this.nothing_is_due() {
+        // A timer stands still while the machine sleeps, so the wall clock is compared.
+        let has_expired = |followed: &Followed| followed.time_left().is_some_and(|left| left.is_zero());
+        if self.gate.goes_by_revision() && self.nothing_is_due() && !self.followed.as_ref().is_some_and(has_expired) {
             return true;
         }
         let this = self.project();
         let Some(followed) = this.followed else { return false };
         let now = Instant::now();
-        // A timer stands still while the machine sleeps.
-        this.gate.expires_in(now, left);
+        this.gate.expires_in(now, followed.time_left());
         this.gate.frame_ready(now, followed.revision(), followed.put(), followed.hears())
     }
 
