@@ -142,3 +142,20 @@ async fn a_caller_of_other_header_rules_is_rejected_for_the_headers_are_gone() {
         assert_eq!(now.verify_again(&user).await.unwrap_err(), VerifyError::Rejected);
     }
 }
+
+#[test]
+fn streams_share_a_question_if_user_peer_and_header_rules_are_the_same() {
+    let key = |proxy: &TrustedProxy, peer, user| {
+        let caller = proxy.present(&request(peer, &[("x-user", user)])).unwrap();
+        proxy.key(&caller).expect("everyone has one")
+    };
+    let one = key(&proxy(), PROXY, "alice");
+    assert_eq!(one, key(&proxy(), PROXY, " alice "));
+    for other in [
+        key(&proxy(), PROXY, "bob"),
+        key(&proxy(), [10, 0, 0, 2], "alice"),
+        key(&proxy().with_origins(OriginPolicy::new().with_any()), PROXY, "alice"),
+    ] {
+        assert_ne!(one, other);
+    }
+}

@@ -25,7 +25,7 @@ pub trait VerifyToken: Send + Sync + 'static {
 
     /// What moves whenever an earlier answer may have changed, if the verifier can tell.
     ///
-    /// With it a frame of a stream costs an atomic load instead of a verification, and a revocation
+    /// With it a frame of a stream costs a few atomic loads instead of a verification, and a revocation
     /// reaches idle streams at once.
     ///
     /// A verifier that asks another one may show that one's revision, as long as it hands on the token

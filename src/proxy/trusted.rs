@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, Request};
 use super::{OriginPolicy, PeerAddr, TrustedNetworks, machine};
 use crate::{
     AuthMethod, Denied, Identity,
-    bearer::{Authenticate, Verification, VerifyError},
+    bearer::{Authenticate, CredentialKey, TokenDigest, Verification, VerifyError},
     reauth::Revision,
 };
 
@@ -137,6 +137,13 @@ impl Authenticate for TrustedProxy {
         } else {
             Err(VerifyError::Rejected).into()
         }
+    }
+
+    /// Of the user, whatever of a request was believed, and from whom.
+    fn key(&self, user: &ProxiedUser) -> Option<CredentialKey> {
+        let ProxiedUser { identity, peer, judged_by } = user;
+        let name = TokenDigest::of(format!("a user of a proxy: {}", identity.subject()));
+        Some(CredentialKey::new(name).and(peer.to_string()).and(format!("{judged_by:?}")))
     }
 
     /// Never moves, for the rules are fixed.

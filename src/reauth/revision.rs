@@ -22,7 +22,7 @@ use crate::{
 /// A verifier owns one, moves it *after* each change with [`bump`](Self::bump) or, where it can say
 /// whom the change concerns, with [`bump_for`](Self::bump_for), and shows it through
 /// [`VerifyToken::revision`](crate::VerifyToken::revision). While it stands still, a frame of a
-/// stream costs two atomic loads; when it moves, the streams that it concerns ask again at once, idle
+/// stream costs a few atomic loads; when it moves, the streams that it concerns ask again at once, idle
 /// ones too. Clones are handles on the same counter.
 #[derive(Clone, Default)]
 pub struct Revision(Arc<Shared>);

@@ -3,7 +3,7 @@
 use http::Request;
 use tower_reauth::{
     AuthMethod, Denied, Identity,
-    bearer::{Authenticate, BearerToken, CredentialKey, Tokens, Verification, VerifyError},
+    bearer::{Authenticate, BearerToken, CredentialKey, TokenDigest, Tokens, Verification, VerifyError},
     limiter::{Attempt, FailureLimiter, Limited},
     proxy::{ClientAddress, Origin, OriginPolicy, PeerAddr, ProxiedUser, TrustedNetworks, TrustedProxy},
 };
@@ -102,14 +102,17 @@ impl Rules {
         }
     }
 
-    /// For a secret only: to ask about anyone else is to compare a few words, so each stream asks for
-    /// itself.
+    /// What tells this caller from others, all of it that is verified again.
     pub fn key(&self, credential: &Credential) -> Option<CredentialKey> {
         match (self, credential) {
             (
                 Self::Secret(secret) | Self::Proxy { password: Some(secret), .. },
                 Credential::Secret { attempt, local_direct },
             ) => Some(secret.key(attempt)?.and([u8::from(*local_direct)])),
+            (Self::Proxy { proxy, .. }, Credential::Proxied(user)) => proxy.key(user),
+            // No token is empty.
+            (Self::Nothing(_), Credential::Nothing) => Some(CredentialKey::new(TokenDigest::of("")).and("nothing")),
+            // It was shown under other rules, a moment ago.
             _ => None,
         }
     }
