@@ -26,6 +26,7 @@ mod served;
 use std::{
     env, fs,
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -34,13 +35,15 @@ use tokio::runtime::{Builder, Runtime};
 
 use example::gateway;
 use gateway::transcript::Transcript;
-use load::{Ask, Listeners};
+use load::{Ask, Asking, Listeners};
 use plot::Plot;
 use rounds::median;
-use sample::{Length, Sample};
+use sample::{Length, SETTLED, Sample};
 use served::{Role, Served};
 
 const MIB: u64 = 1024 * 1024;
+/// How often a page is asked for again in one round.
+const ASKED_AGAIN: usize = 5;
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// How much is done: enough for figures, or enough to see that it works.
@@ -123,7 +126,7 @@ fn pages(client: &Runtime, scale: &Scale) {
     let sample = Sample::new();
     sample.write("s", Length::Messages(2_000));
     sample.list(["s"].into_iter());
-    sample.settle();
+    thread::sleep(SETTLED);
     let ready = Sample::new();
     let gateway = Served::start(Role::Gateway, sample.folder());
     let queries = [("limit=50", "fifty"), ("limit=1", "one"), ("limit=50&cursor=1000", "cursor")];
@@ -151,46 +154,102 @@ fn pages(client: &Runtime, scale: &Scale) {
 }
 
 /// What the length of a transcript costs: the first look, later ones, and the one after an append.
+///
+/// All lengths are there at once and take turns, so that whatever else the machine does hits them alike.
 fn lengths(client: &Runtime, scale: &Scale) -> Plot<'static> {
     println!(
         "\nlimit=1 by length, milliseconds      first | remembered |   read | after an append | GB/s at first | bytes a line"
     );
     let mut lines = vec![("first look", vec![]), ("remembered", vec![]), ("read", vec![]), ("after an append", vec![])];
-    for size in scale.sizes {
-        let sample = Sample::new();
-        let (size, messages) = sample.write("s", Length::Bytes(*size));
-        sample.list(["s"].into_iter());
-        sample.settle();
-        let served = Served::start(Role::Gateway, sample.folder());
-        client.block_on(async {
-            let ask = history(&served, "s", "limit=1");
-            let before = (served.resident(), served.processor_time());
-            let first = milliseconds(&ask).await;
-            let busy = (served.processor_time() - before.1) as f64;
-            let kept = served.resident() - before.0;
-            let (mut remembered, mut read, mut appended) = (Vec::new(), Vec::new(), Vec::new());
-            for round in 0..4 * scale.rounds {
-                sample.append("s", messages + round..messages + round + 1);
-                appended.push(milliseconds(&ask).await);
-                // So soon after a change a page is read each time.
-                read.push(milliseconds(&ask).await);
-                sample.settle();
-                milliseconds(&ask).await;
-                remembered.push(milliseconds(&ask).await);
+    client.block_on(async {
+        let mut lengths = Vec::new();
+        for size in scale.sizes {
+            lengths.push(Long::open(*size).await);
+        }
+        for round in 0..8 * scale.rounds {
+            // Each round in another order: from another one on, forwards or backwards.
+            let mut order: Vec<_> = lengths.iter_mut().collect();
+            order.rotate_left(round / 2 % scale.sizes.len());
+            if round % 2 == 1 {
+                order.reverse();
             }
+            for length in &mut order {
+                length.append().await;
+            }
+            thread::sleep(SETTLED);
+            for length in &mut order {
+                length.remember().await;
+            }
+        }
+        for Long { size, messages, first, busy, kept, remembered, read, appended, .. } in lengths {
             let (remembered, read, appended) = (median(remembered), median(read), median(appended));
             println!(
                 "{:9.0} MiB, {messages:7} messages {first:9.1} | {remembered:10.3} | {read:6.3} | {appended:15.3} | {:13.2} | {:12.0}",
-                size as f64 / MIB as f64,
-                size as f64 / busy,
+                size / MIB as f64,
+                size / busy,
                 kept / messages as f64
             );
             for (line, figure) in lines.iter_mut().zip([first, remembered, read, appended]) {
-                line.1.push((size as f64 / MIB as f64, figure));
+                line.1.push((size / MIB as f64, figure));
             }
-        });
-    }
+        }
+    });
     Plot { title: "A page of one message, by the length of the transcript", x: "MiB", y: "ms", lines }
+}
+
+/// A transcript, a gateway of its own, and what its pages took.
+struct Long {
+    sample: Sample,
+    _served: Served,
+    asking: Asking,
+    size: f64,
+    /// As many as there were at first.
+    messages: usize,
+    appends: usize,
+    first: f64,
+    /// Processor time of the first look, in nanoseconds, and the memory that it left behind.
+    busy: f64,
+    kept: f64,
+    remembered: Vec<f64>,
+    read: Vec<f64>,
+    appended: Vec<f64>,
+}
+
+impl Long {
+    async fn open(size: u64) -> Self {
+        let sample = Sample::new();
+        let (size, messages) = sample.write("s", Length::Bytes(size));
+        sample.list(["s"].into_iter());
+        thread::sleep(SETTLED);
+        let served = Served::start(Role::Gateway, sample.folder());
+        let mut asking = history(&served, "s", "limit=1").open().await;
+        let before = (served.resident(), served.processor_time());
+        let first = asking.milliseconds().await;
+        let busy = (served.processor_time() - before.1) as f64;
+        let kept = served.resident() - before.0;
+        let (remembered, read, appended) = (Vec::new(), Vec::new(), Vec::new());
+        let (size, _served, appends) = (size as f64, served, 0);
+        Self { sample, _served, asking, size, messages, appends, first, busy, kept, remembered, read, appended }
+    }
+
+    /// Asks after an append, and again: so soon after a change a page is read each time.
+    async fn append(&mut self) {
+        let next = self.messages + self.appends;
+        self.sample.append("s", next..next + 1);
+        self.appends += 1;
+        self.appended.push(self.asking.milliseconds().await);
+        for _ in 0..ASKED_AGAIN {
+            self.read.push(self.asking.milliseconds().await);
+        }
+    }
+
+    /// Asks for what can be remembered by now, and again.
+    async fn remember(&mut self) {
+        self.asking.milliseconds().await;
+        for _ in 0..ASKED_AGAIN {
+            self.remembered.push(self.asking.milliseconds().await);
+        }
+    }
 }
 
 /// What streams cost that have nothing to say.
@@ -300,10 +359,4 @@ fn start(client: &Runtime, scale: &Scale) {
 
 fn history(served: &Served, session: &str, query: &str) -> Ask {
     Ask::get(served.address, &format!("/sessions/agent:main:{session}/history?{query}"), "application/json")
-}
-
-async fn milliseconds(ask: &Ask) -> f64 {
-    let start = Instant::now();
-    ask.body().await;
-    start.elapsed().as_secs_f64() * 1e3
 }

@@ -44,6 +44,12 @@ impl Ask {
         answer.split_off(answer.len() - length)
     }
 
+    /// A connection over which this is asked again and again.
+    pub async fn open(self) -> Asking {
+        let socket = self.connect().await;
+        Asking { ask: self, socket }
+    }
+
     /// How many answers a second, over so many connections, for so long.
     pub async fn rate(&self, connections: usize, time: Duration) -> f64 {
         let mut opened = Vec::new();
@@ -98,6 +104,21 @@ impl Ask {
                 return (answer, length);
             }
         }
+    }
+}
+
+/// A request, and a connection that stays open for it.
+pub struct Asking {
+    ask: Ask,
+    socket: TcpStream,
+}
+
+impl Asking {
+    /// Asks, and says how many milliseconds it took until the answer was whole.
+    pub async fn milliseconds(&mut self) -> f64 {
+        let start = Instant::now();
+        self.ask.first(&mut self.socket).await;
+        start.elapsed().as_secs_f64() * 1e3
     }
 }
 

@@ -4,11 +4,13 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{BufWriter, Write},
     path::{Path, PathBuf},
-    thread,
     time::Duration,
 };
 
 use tempfile::TempDir;
+
+/// After so long, what was written is old to the clock of the file system.
+pub const SETTLED: Duration = Duration::from_millis(100);
 
 /// How much a transcript has.
 #[derive(Clone, Copy)]
@@ -73,11 +75,6 @@ impl Sample {
         };
         let rows: Vec<_> = names.map(row).collect();
         fs::write(self.sessions().join("sessions.json"), format!("{{{}}}", rows.join(",\n"))).expect("it is ours");
-    }
-
-    /// Until what was written is old to the clock of the file system.
-    pub fn settle(&self) {
-        thread::sleep(Duration::from_millis(100));
     }
 }
 
