@@ -54,7 +54,7 @@ pub async fn history<B>(state: Arc<State>, mut request: Request<B>) -> Response<
 async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response<Body> {
     let settings = state.settings();
     let asked = (key, query);
-    if let Some(body) = state.pages.find(&asked, &settings) {
+    if let Some(body) = state.pages.find(&asked, &settings).await {
         return reply::with_type(StatusCode::OK, reply::JSON, body);
     }
     Box::pin(read(state, settings, asked)).await

@@ -5,13 +5,19 @@
 //!    nothing has changed it is the answer. What was changed a moment ago is not remembered yet.
 //! 2. That takes a few calls to the file system and no reading, so it is done in place, where a page
 //!    that has to be read goes to a thread of its own.
-//! 3. A page that says what time it is now is never remembered, nor one that could not be read.
-//! 4. Memory is bounded: by the size of all pages together, and a large one is not remembered.
+//! 3. A look serves all who asked before it *began*, and nobody else: whatever changed before somebody
+//!    asked is seen. So that there can be several, whoever asks lets those go first who ask now.
+//! 4. A page that says what time it is now is never remembered, nor one that could not be read.
+//! 5. Memory is bounded: by the size of all pages together, and a large one is not remembered.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 use lru::LruCache;
+use tokio::task::yield_now;
 
 use super::{config::Settings, history::Query, stamp::Seen, store::RequestedKey};
 
@@ -28,7 +34,7 @@ pub struct Pages(Mutex<Shelf>);
 
 #[derive(Debug)]
 struct Shelf {
-    pages: LruCache<(RequestedKey, Query), Arc<Page>>,
+    pages: LruCache<(RequestedKey, Query), Arc<Kept>>,
     size: usize,
 }
 
@@ -40,11 +46,20 @@ pub struct Page {
     pub seen: Seen,
 }
 
+/// A page that is remembered, and the looks at what it was made from, counted.
+#[derive(Debug)]
+struct Kept {
+    page: Page,
+    begun: AtomicU64,
+    /// The last look that found it right.
+    right: AtomicU64,
+}
+
 impl Pages {
     /// The page for this key and query, if it is still right.
-    pub fn find(&self, asked: &(RequestedKey, Query), settings: &Arc<Settings>) -> Option<Bytes> {
-        let page = self.shelf().pages.get(asked).cloned()?;
-        (Arc::ptr_eq(&page.settings, settings) && page.seen.is_unchanged()).then(|| page.body.clone())
+    pub async fn find(&self, asked: &(RequestedKey, Query), settings: &Arc<Settings>) -> Option<Bytes> {
+        let kept = self.shelf().pages.get(asked).cloned()?;
+        (Arc::ptr_eq(&kept.page.settings, settings) && kept.is_right().await).then(|| kept.page.body.clone())
     }
 
     /// Remembers a page, if it can be known later whether it is still right.
@@ -62,12 +77,33 @@ impl Pages {
 impl Shelf {
     fn put(&mut self, asked: (RequestedKey, Query), page: Page) {
         self.size += page.size();
-        let replaced = self.pages.put(asked, Arc::new(page));
-        self.size -= replaced.map_or(0, |page| page.size());
+        let replaced = self.pages.put(asked, Arc::new(Kept::new(page)));
+        self.size -= replaced.map_or(0, |kept| kept.page.size());
         while self.size > ROOM {
             let Some((_, oldest)) = self.pages.pop_lru() else { break };
-            self.size -= oldest.size();
+            self.size -= oldest.page.size();
         }
+    }
+}
+
+impl Kept {
+    fn new(page: Page) -> Self {
+        Self { page, begun: AtomicU64::new(0), right: AtomicU64::new(0) }
+    }
+
+    /// Whether it was right at a moment after this was called.
+    async fn is_right(&self) -> bool {
+        let before = self.begun.load(Ordering::SeqCst);
+        yield_now().await;
+        if self.right.load(Ordering::SeqCst) > before {
+            return true;
+        }
+        let look = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let is_right = self.page.seen.is_unchanged();
+        if is_right {
+            self.right.fetch_max(look, Ordering::SeqCst);
+        }
+        is_right
     }
 }
 
@@ -85,7 +121,7 @@ impl Default for Pages {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::PathBuf, thread, time::Duration};
+    use std::{fs, path::PathBuf, task::Poll, thread, time::Duration};
 
     use clap::Parser;
     use http::Request;
@@ -206,6 +242,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_look_serves_those_who_asked_before_it_began_and_nobody_else() {
+        let gateway = Gateway::new();
+        wait();
+        let mut seen = Seen::default();
+        seen.look(&gateway.path("at/one.jsonl"));
+        let kept = Kept::new(Page { body: Bytes::new(), settings: gateway.state.settings(), seen });
+        let ask = || {
+            let mut asking = tokio_test::task::spawn(kept.is_right());
+            assert!(asking.poll().is_pending());
+            asking
+        };
+        let (mut first, mut second) = (ask(), ask());
+        assert_eq!(first.poll(), Poll::Ready(true));
+        let mut late = ask();
+        gateway.write("at/one.jsonl", "");
+        // When it asked it was right.
+        assert_eq!(second.poll(), Poll::Ready(true));
+        assert_eq!(kept.begun.load(Ordering::SeqCst), 1);
+        assert_eq!(late.poll(), Poll::Ready(false));
+        // What was wrong once is looked at each time.
+        assert_eq!(ask().poll(), Poll::Ready(false));
+        assert_eq!(kept.begun.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
     async fn what_was_written_a_moment_ago_is_not_remembered_yet() {
         let gateway = Gateway::new();
         gateway.page().await;
@@ -232,9 +293,9 @@ mod tests {
         wait();
         gateway.page().await;
         let asked = (RequestedKey::parse("k").unwrap(), Query::parse("limit=5"));
-        assert!(gateway.state.pages.find(&asked, &gateway.state.settings()).is_some());
+        assert!(gateway.state.pages.find(&asked, &gateway.state.settings()).await.is_some());
         let same_but_new = Arc::new(Settings::clone(&gateway.state.settings()));
-        assert!(gateway.state.pages.find(&asked, &same_but_new).is_none());
+        assert!(gateway.state.pages.find(&asked, &same_but_new).await.is_none());
     }
 
     #[tokio::test]
@@ -252,7 +313,7 @@ mod tests {
             pages.keep(asked(n), page(LARGEST));
             assert!(pages.shelf().size <= ROOM);
         }
-        assert!(pages.find(&asked(0), &settings).is_none());
-        assert!(pages.find(&asked(3 * ROOM / LARGEST - 1), &settings).is_some());
+        assert!(pages.find(&asked(0), &settings).await.is_none());
+        assert!(pages.find(&asked(3 * ROOM / LARGEST - 1), &settings).await.is_some());
     }
 }
