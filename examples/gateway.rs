@@ -120,11 +120,13 @@ pub fn open<B: Send + 'static>(
     // To renew takes what the stream took: only who is asked here.
     let renew = ServiceBuilder::new().layer(auth).service(handler(&state, answer::renew));
 
-    // Shared, so that a request clones the one service that it needs.
+    // Shared, so that a request clones the one service that it needs. Boxed, because a connection keeps
+    // room for the future of a request as long as it is open; and in parts that are small, because an
+    // allocator that can give the same piece to the next request leaves fewer holes.
     let shared = Arc::new((history, kill, renew, state));
     Ok(service_fn(move |mut request: Request<B>| {
         let shared = Arc::clone(&shared);
-        async move {
+        Box::pin(async move {
             let (history, kill, renew, state) = &*shared;
             let method = request.method().clone();
             let Ok(mut response) = match Target::of(request.uri(), request.version()) {
@@ -138,20 +140,20 @@ pub fn open<B: Send + 'static>(
                 Target::Ready => Ok(reply::json(StatusCode::OK, &json!({ "ok": true, "status": "ready" }))),
                 Target::History(key) => {
                     request.extensions_mut().insert(key);
-                    history.clone().oneshot(request).await
+                    Box::pin(history.clone().oneshot(request)).await
                 }
                 Target::Kill(key) => {
                     request.extensions_mut().insert(key);
-                    kill.clone().oneshot(request).await
+                    Box::pin(kill.clone().oneshot(request)).await
                 }
                 Target::Renew(id) => {
                     request.extensions_mut().insert(id);
-                    renew.clone().oneshot(request).await
+                    Box::pin(renew.clone().oneshot(request)).await
                 }
             };
             reply::add_common_headers(response.headers_mut(), state.settings().strict_transport_security.as_ref());
             Ok(response)
-        }
+        })
     }))
 }
 

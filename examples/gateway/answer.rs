@@ -35,20 +35,24 @@ const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
 const REQUESTER: HeaderName = HeaderName::from_static("x-openclaw-requester-session-key");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
-// A connection keeps room for the future of its requests as long as it is open, and most are open to
-// stream. So what is seldom or only once awaited is boxed.
+// What is seldom or only once awaited is boxed, so that the future of a page is small.
 
 /// `GET /sessions/{key}/history`: a page, or a stream that goes on from it.
-pub async fn history<B>(state: Arc<State>, mut request: Request<B>) -> Response<Body> {
-    let Some(key) = request.extensions_mut().remove::<RequestedKey>() else { return reply::not_found() };
+///
+/// Not `async` itself: its future would keep the whole request.
+pub fn history<B>(state: Arc<State>, mut request: Request<B>) -> impl Future<Output = Response<Body>> + Send + use<B> {
+    let key = request.extensions_mut().remove::<RequestedKey>();
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    let mut response = if wants_events(request.headers()) {
-        Box::pin(stream(state, key, query, request)).await
-    } else {
-        page(state, key, query).await
-    };
-    reply::vary_by_accept(response.headers_mut());
-    response
+    let opening = wants_events(request.headers()).then(|| Box::new(Opening::of(&request)));
+    async move {
+        let Some(key) = key else { return reply::not_found() };
+        let mut response = match opening {
+            Some(opening) => Box::pin(stream(state, key, query, *opening)).await,
+            None => page(state, key, query).await,
+        };
+        reply::vary_by_accept(response.headers_mut());
+        response
+    }
 }
 
 async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response<Body> {
@@ -90,12 +94,24 @@ async fn read(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, 
     read.await.unwrap_or_else(|error| broken(&error))
 }
 
-async fn stream<B>(state: Arc<State>, key: RequestedKey, query: Query, request: Request<B>) -> Response<Body> {
-    let asked = request.uri().query().unwrap_or_default();
-    let (wish, access) = (Wish::of(asked, request.headers()), request.extensions().get::<Access>().cloned());
-    let told = access.as_ref().and_then(|access| Told::asked(asked, access));
-    let version = request.version();
-    drop(request);
+/// What a request for a stream says besides what it is of.
+struct Opening {
+    wish: Wish,
+    access: Option<Access>,
+    told: Option<Told>,
+    version: Version,
+}
+
+impl Opening {
+    fn of<B>(request: &Request<B>) -> Self {
+        let asked = request.uri().query().unwrap_or_default();
+        let access = request.extensions().get::<Access>().cloned();
+        let told = access.as_ref().and_then(|access| Told::asked(asked, access));
+        Self { wish: Wish::of(asked, request.headers()), access, told, version: request.version() }
+    }
+}
+
+async fn stream(state: Arc<State>, key: RequestedKey, query: Query, opening: Opening) -> Response<Body> {
     let settings = state.settings();
     let session = match find(&state, &settings, &key).await {
         Ok(Some(session)) => session,
@@ -105,10 +121,10 @@ async fn stream<B>(state: Arc<State>, key: RequestedKey, query: Query, request: 
     let max_chars = settings.chat_history_max_chars;
     let (row, candidates) = (session.row.clone(), session.candidates.clone());
     let feed = FeedKey { session: session.key.clone(), candidates, query, max_chars };
-    match state.streams.open(feed, row, wish).await {
+    match Box::pin(state.streams.open(feed, row, opening.wish)).await {
         Ok(events) => {
-            let renewable = access.and_then(|access| state.renewals.add(access));
-            event_stream(events.with_told(told).with_renewable(renewable), version)
+            let renewable = opening.access.and_then(|access| state.renewals.add(access));
+            event_stream(events.with_told(opening.told).with_renewable(renewable), opening.version)
         }
         Err(error) => unreadable(&session, &error),
     }

@@ -139,7 +139,8 @@ impl Reading {
                 Ok(event) => return Some(event),
                 Err(RecvError::Closed) => return None,
                 Err(RecvError::Lagged(_)) => {
-                    let caught_up = self.feed.join(Start::History).await.ok()?;
+                    // Boxed: it is seldom, and each stream would keep room for it.
+                    let caught_up = Box::pin(self.feed.join(Start::History)).await.ok()?;
                     self.first = caught_up.first.into_iter();
                     self.events = caught_up.events;
                 }
