@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
+use super::Words;
 use crate::gateway::js::wtf8::{append, trim_end, trim_start};
 
 /// Takes out first all tags of the one kind, then all of the other.
@@ -20,11 +21,13 @@ fn without_reply_tags(text: &[u8]) -> Cow<'_, [u8]> {
     without(text, |tag| after_reply_tag(tag, &mut closes))
 }
 
+static OPENED: Words = Words::new(|| Finder::new("[["));
+
 /// Takes out each tag that `after` recognises at the start of what it is shown, and steps over.
 fn without<'t>(text: &'t [u8], mut after: impl FnMut(&'t [u8]) -> Option<&'t [u8]>) -> Cow<'t, [u8]> {
     let mut kept = Vec::new();
     let (mut done, mut from) = (0, 0);
-    while let Some(open) = memmem::find(&text[from..], b"[[").map(|at| from + at) {
+    while let Some(open) = OPENED.find(&text[from..]).map(|at| from + at) {
         match after(&text[open..]) {
             Some(rest) => {
                 append(&mut kept, &text[done..open]);

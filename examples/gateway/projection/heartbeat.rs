@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 
-use super::{block, inbound_metadata::DELIVERY_HINTS, role, text_source};
+use super::{Words, block, inbound_metadata::DELIVERY_HINTS, role, text_source};
 use crate::gateway::js::{
     Object, Value,
     wtf8::{is_blank, is_word, trim, trim_end, trim_start, utf16_len, words},
@@ -19,6 +19,7 @@ const TASKS_START: &[u8] = b"Run the following periodic tasks (only those due ba
 const TASKS_END: &[u8] = b"After completing all due tasks, reply HEARTBEAT_OK.";
 
 const TOKEN: &[u8] = b"HEARTBEAT_OK";
+static TOKEN_WORD: Words = Words::new(|| Finder::new(TOKEN));
 /// How much may stand beside the token, in UTF-16 units.
 const REMARK_LIMIT: usize = 300;
 
@@ -83,7 +84,7 @@ fn acknowledges(text: &[u8]) -> bool {
 }
 
 fn has_token(text: &[u8]) -> bool {
-    memmem::find(text, TOKEN).is_some()
+    TOKEN_WORD.find(text).is_some()
 }
 
 /// The text without HTML tags, hard spaces and the marks of emphasis around it.

@@ -5,9 +5,9 @@
 //! of a sub-agent; an empty user message without media; the acknowledgement of a heartbeat, if it
 //! says anything; and a gateway's copy of the answer that is shown right before it.
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
-use super::{Before, assistant, block, heartbeat, role, text_source};
+use super::{Before, Words, assistant, block, heartbeat, role, text_source};
 use crate::gateway::js::{Object, Text, Value, wtf8};
 
 /// Keeps the messages that are to be shown.
@@ -48,19 +48,21 @@ fn is_hidden(message: &Object<'_>) -> bool {
     !is_empty(message) && heartbeat::is_acknowledgement(message)
 }
 
+static ANNOUNCEMENT: [Words; 2] =
+    [Words::new(|| Finder::new("[Inter-session message]")), Words::new(|| Finder::new("sourceTool=subagent_announce"))];
+
 /// Whether a user message is a sub-agent's announcement.
 fn is_announcement(message: &Object<'_>) -> bool {
     let from_sub_agent = message.object("provenance").is_some_and(|provenance| {
         provenance.text("kind").is_some_and(|kind| kind == "inter_session")
             && provenance.opt_string("sourceTool").is_some_and(|tool| tool == "subagent_announce")
     });
-    from_sub_agent
-        || mentions(message, b"[Inter-session message]") && mentions(message, b"sourceTool=subagent_announce")
+    from_sub_agent || ANNOUNCEMENT.iter().all(|words| mentions(message, words))
 }
 
 /// Whether the message's text, or that of any of its blocks, holds these words.
-fn mentions(message: &Object<'_>, words: &[u8]) -> bool {
-    let holds = |text: &Text<'_>| memmem::find(text.as_wtf8(), words).is_some();
+fn mentions(message: &Object<'_>, words: &Words) -> bool {
+    let holds = |text: &Text<'_>| words.find(text.as_wtf8()).is_some();
     match text_source(message) {
         Some(Value::String(text)) => holds(text),
         Some(Value::Array(blocks)) => blocks.iter().filter_map(|block| block.as_object()?.text("text")).any(holds),

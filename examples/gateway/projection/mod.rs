@@ -39,6 +39,10 @@ mod tts;
 mod usage;
 mod window;
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 pub use self::{
     page::{Query, page, seq},
     tts::{MARKER as SUPPLEMENT_MARKER, SupplementKey},
@@ -46,6 +50,10 @@ pub use self::{
 };
 
 use super::js::{Object, Value};
+
+/// Words that nearly no text holds. Prepared when they are first searched for: each time anew, that
+/// would take longer than the search.
+type Words = LazyLock<Finder<'static>>;
 
 /// What a viewer sees of a whole transcript. Text is cut after `max_chars` UTF-16 units.
 pub fn project<'a>(messages: Vec<Value<'a>>, max_chars: usize) -> Vec<Object<'a>> {

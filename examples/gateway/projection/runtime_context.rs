@@ -6,17 +6,20 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 
+use super::Words;
 use crate::gateway::js::wtf8::{is_blank, lines, trim, trim_end, trim_start};
 
 const BEGIN: &[u8] = b"<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>";
 const END: &[u8] = b"<<<END_OPENCLAW_INTERNAL_CONTEXT>>>";
 
+static BEGIN_WORDS: Words = Words::new(|| Finder::new(BEGIN));
+
 /// Takes out blocks between a [`BEGIN`] line and its [`END`] line, which may be nested. A block
 /// that is never closed goes to the end of the text.
 pub fn strip_delimited(text: &[u8]) -> Cow<'_, [u8]> {
-    if memmem::find(text, BEGIN).is_none() {
+    if BEGIN_WORDS.find(text).is_none() {
         return Cow::Borrowed(text);
     }
     let (mut kept, mut rest) = (Vec::new(), text);
@@ -64,12 +67,13 @@ fn delimited_block(text: &[u8], is_open: bool) -> Option<(usize, Option<usize>)>
 }
 
 const LEGACY_HEADER: &[u8] = b"OpenClaw runtime context (internal):\nThis context is runtime-generated, not user-authored. Keep internal details private.\n\n";
+static LEGACY_WORDS: Words = Words::new(|| Finder::new(LEGACY_HEADER));
 const LEGACY_EVENT: &[u8] = b"[Internal task completion event]";
 const NEXT_LEGACY_EVENT: &[u8] = b"\n\n---\n\n[Internal task completion event]";
 
 /// Takes out the older block: a header that is directly followed by one or more task events.
 pub fn strip_legacy(text: &[u8]) -> Cow<'_, [u8]> {
-    let Some(mut header) = memmem::find(text, LEGACY_HEADER) else {
+    let Some(mut header) = LEGACY_WORDS.find(text) else {
         return Cow::Borrowed(text);
     };
     let mut events = LegacyEvents::of(text);
@@ -164,9 +168,11 @@ const NOTICE_HEADERS: [&[u8]; 2] =
     [b"OpenClaw runtime context for the immediately preceding user message.", b"OpenClaw runtime event."];
 const NOTICE: &[u8] = b"This context is runtime-generated, not user-authored. Keep internal details private.";
 
+static NOTICE_WORDS: Words = Words::new(|| Finder::new(NOTICE));
+
 /// Takes out notices of two lines, with the blank lines after them.
 pub fn strip_notices(text: &[u8]) -> Cow<'_, [u8]> {
-    if memmem::find(text, NOTICE).is_none() {
+    if NOTICE_WORDS.find(text).is_none() {
         return Cow::Borrowed(text);
     }
     let mut kept = Vec::new();
