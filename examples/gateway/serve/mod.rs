@@ -8,11 +8,12 @@
 //! 3. An HTTP/2 stream whose client reads the socket but takes nothing more of this stream for so long
 //!    is let go ([`stalled`]).
 //!
-//! A client that takes something now and then, however little, is waited for.
+//! A client that takes something now and then, however little, is waited for. One that opens a
+//! connection and says nothing is not.
 
 mod stalled;
 
-use std::{convert::Infallible, io, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{Request, Response, Version};
@@ -21,13 +22,16 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, util::ServiceExt};
 use tower_reauth::proxy::PeerAddr;
 
-/// How long a client may take to send the head of a request.
+/// How long a client may take to say the first word, and to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long connections may take to finish once the gateway stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -41,7 +45,7 @@ where
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     http.http2().timer(TokioTimer::new()).keep_alive_interval(write_timeout).keep_alive_timeout(write_timeout);
-    let open = GracefulShutdown::new();
+    let (http, open) = (Arc::new(http), GracefulShutdown::new());
 
     while let Some(accepted) = stop.run_until_cancelled(accept(&listener)).await {
         let Some((socket, peer)) = accepted else { continue };
@@ -56,19 +60,23 @@ where
                 Ok::<_, S::Error>(if shares_its_socket { stalled::let_go(response, write_timeout) } else { response })
             }
         });
-        let mut socket = TimeoutWriter::new(socket);
-        socket.set_timeout(Some(write_timeout));
-        let connection = http.serve_connection(TokioIo::new(Box::pin(socket)), service);
-        let connection = open.watch(connection.into_owned());
+        let (http, open, stop) = (Arc::clone(&http), open.watcher(), stop.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            // The protocol's own timers begin when it is known which protocol it is.
+            let mut first = [0];
+            let first_word = stop.run_until_cancelled(timeout(HEAD_TIMEOUT, socket.peek(&mut first)));
+            let Some(Ok(Ok(1..))) = first_word.await else { return };
+            let mut socket = TimeoutWriter::new(socket);
+            socket.set_timeout(Some(write_timeout));
+            let connection = http.serve_connection(TokioIo::new(Box::pin(socket)), service).into_owned();
+            if let Err(error) = Box::pin(open.watch(connection)).await {
                 tracing::debug!(error, "connection failed");
             }
         });
     }
 
     drop(listener);
-    if tokio::time::timeout(DRAIN, open.shutdown()).await.is_err() {
+    if timeout(DRAIN, open.shutdown()).await.is_err() {
         tracing::warn!("some connections did not finish in time");
     }
 }
@@ -90,5 +98,35 @@ async fn accept(listener: &TcpListener) -> Option<(TcpStream, PeerAddr)> {
             }
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncReadExt, time::Instant};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_nothing_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = tower::service_fn(async |_: Request<Incoming>| Ok(Response::new(Body::empty())));
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, service, Duration::from_secs(1), stop.clone()));
+
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let started = Instant::now();
+        assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+        assert_eq!(started.elapsed().as_secs(), HEAD_TIMEOUT.as_secs());
+
+        // Nor when the gateway stops.
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        stop.cancel();
+        let stopped = Instant::now();
+        serving.await.unwrap();
+        assert!(stopped.elapsed() < Duration::from_secs(1));
+        assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
     }
 }
