@@ -223,10 +223,10 @@ impl Long {
         thread::sleep(SETTLED);
         let served = Served::start(Role::Gateway, sample.folder());
         let mut asking = history(&served, "s", "limit=1").open().await;
-        let before = (served.resident(), served.processor_time());
+        let (resident, times) = (served.resident(), served.processor_times());
         let first = asking.milliseconds().await;
-        let busy = (served.processor_time() - before.1) as f64;
-        let kept = served.resident() - before.0;
+        let busy = served.busy_since(&times) as f64;
+        let kept = served.resident() - resident;
         let (remembered, read, appended) = (Vec::new(), Vec::new(), Vec::new());
         let (size, _served, appends) = (size as f64, served, 0);
         Self { sample, _served, asking, size, messages, appends, first, busy, kept, remembered, read, appended }
@@ -272,9 +272,9 @@ fn idle(client: &Runtime, scale: &Scale) -> Plot<'static> {
                 let listeners = Listeners::open(ask, *streams, *beginning).await;
                 // Long enough for each stream to have had a heartbeat or two.
                 let time = if scale.rounds > 1 { Duration::from_secs(30) } else { scale.time };
-                let before = served.processor_time();
+                let times = served.processor_times();
                 tokio::time::sleep(time).await;
-                let busy = (served.processor_time() - before) as f64 / 1e6 / time.as_secs_f64();
+                let busy = served.busy_since(&times) as f64 / 1e6 / time.as_secs_f64();
                 figures.push((served.resident() / MIB as f64, busy));
                 listeners.close().await;
             }

@@ -10,7 +10,9 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, SocketAddr},
     path::Path,
@@ -88,14 +90,22 @@ impl Served {
         kibibytes * 1024.0
     }
 
-    /// Processor time since the start, in nanoseconds.
-    pub fn processor_time(&self) -> u64 {
+    /// The processor time of each of its threads so far, in nanoseconds.
+    pub fn processor_times(&self) -> HashMap<OsString, u64> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("it runs");
         let times = tasks.filter_map(|task| {
-            let times = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-            times.split(' ').next()?.parse::<u64>().ok()
+            let task = task.ok()?;
+            let times = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            Some((task.file_name(), times.split(' ').next()?.parse().ok()?))
         });
-        times.sum()
+        times.collect()
+    }
+
+    /// The processor time since then, in nanoseconds, of the threads that are still there: a thread that
+    /// ended meanwhile takes what it did before along, too.
+    pub fn busy_since(&self, then: &HashMap<OsString, u64>) -> u64 {
+        let since = |(thread, time): (OsString, u64)| time - then.get(&thread).copied().unwrap_or(0);
+        self.processor_times().into_iter().map(since).sum()
     }
 
     fn proc(&self, file: &str) -> String {
