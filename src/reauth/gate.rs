@@ -168,7 +168,7 @@ impl Gate {
         }
         let beat_due = self.is_beat_due(now);
         let moved = revision != self.confirmed_revision;
-        let frame_waits = self.frame == Waiting::ForAnswer && !self.is_fresh(now, revision);
+        let frame_waits = self.frame != Waiting::None && !self.lets_pass(now, revision);
         if beat_due || moved || frame_waits || self.was_told { Next::Ask } else { Next::Rest }
     }
 
@@ -215,7 +215,7 @@ impl Gate {
             self.next_beat = self.rules.next_beat(asked.at);
             self.put_by_beat = put;
         }
-        let for_frame = self.frame == Waiting::ForAnswer;
+        let for_frame = self.frame != Waiting::None;
         self.heard = asked.number;
         self.was_told = false;
         self.question = Some(Question { asked_at: asked.at, revision: asked.revision, is_beat, for_frame });
@@ -272,24 +272,28 @@ impl Gate {
 
     /// Whether the frame that waits may pass now; it then no longer waits.
     pub(super) fn takes_frame(&mut self, now: Instant, revision: Option<u64>) -> bool {
-        let passes = match self.frame {
-            Waiting::None => false,
-            Waiting::Cleared => self.question.is_none() && revision == self.confirmed_revision,
-            Waiting::ForAnswer => self.is_fresh(now, revision),
-        };
+        let passes = self.lets_pass(now, revision);
         if passes {
             self.frame = Waiting::None;
         }
         passes
     }
 
-    /// The turn is over, and a frame that was cleared in it found no room. Without a revision nothing
-    /// will vouch for it later, so it waits for another answer.
-    pub(super) fn turn_over(&mut self, put: u64) {
-        if self.frame == Waiting::Cleared && !self.goes_by_revision() {
-            self.frame = Waiting::ForAnswer;
-            self.put_by_frame = put;
+    /// Whether the frame that waits may pass. One that was cleared and found no room may pass later too:
+    /// for as long as its answer could have been on its way.
+    fn lets_pass(&self, now: Instant, revision: Option<u64>) -> bool {
+        let is_recent = || revision.is_none() && now <= at(self.confirmed_at, self.rules.check_timeout);
+        match self.frame {
+            Waiting::None => false,
+            Waiting::Cleared => self.question.is_none() && (self.is_fresh(now, revision) || is_recent()),
+            Waiting::ForAnswer => self.is_fresh(now, revision),
         }
+    }
+
+    /// Whether the revision has moved since anything was asked.
+    pub(super) fn has_moved(&self, revision: Option<u64>) -> bool {
+        let known = self.grace.as_ref().map_or(self.confirmed_revision, |grace| grace.revision);
+        self.question.is_none() && revision != known
     }
 
     /// The number of the question that this stream heard the answer to last, or waits for.

@@ -40,6 +40,8 @@ pin_project! {
         told: Option<OwnedNotified>,
         outcome: Outcome,
         retry_after: Option<Duration>,
+        // A look broke off, and woke the task so that it goes on.
+        is_due_again: bool,
     }
 }
 
@@ -64,7 +66,18 @@ impl Guard {
         // From here on nothing is missed: what came before shows at the first look.
         let told = Some(followed.told());
         let outcome = Outcome(None);
-        Self { access, gate, followed: Some(followed), asking: None, timer: None, told, outcome, retry_after: None }
+        let followed = Some(followed);
+        Self {
+            access,
+            gate,
+            followed,
+            asking: None,
+            timer: None,
+            told,
+            outcome,
+            retry_after: None,
+            is_due_again: false,
+        }
     }
 
     /// Asks whatever has to be asked. When it is [`Open`](Verdict::Open), the task is woken when it
@@ -99,6 +112,7 @@ impl Guard {
             match next {
                 Next::Rest => break Verdict::Open,
                 Next::Ask if answered == MOST_ANSWERS => {
+                    *this.is_due_again = true;
                     cx.waker().wake_by_ref();
                     break Verdict::Open;
                 }
@@ -163,7 +177,15 @@ impl Guard {
     pub(super) fn rest(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         let Some(followed) = this.followed else { return Poll::Ready(()) };
-        this.gate.turn_over(followed.put());
+        if std::mem::take(this.is_due_again) {
+            // Whatever its verifier does, a poll comes to its end.
+            this.told.set(Some(followed.told()));
+            return Poll::Pending;
+        }
+        if this.gate.has_moved(followed.revision()) {
+            // Quietly, since the look: what waits must not wait for a heartbeat.
+            return Poll::Ready(());
+        }
         if this.told.as_mut().as_pin_mut().is_some_and(|told| told.poll(cx).is_ready()) {
             this.told.set(Some(followed.told()));
             return Poll::Ready(());

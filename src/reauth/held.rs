@@ -65,7 +65,12 @@ impl<B> Held<B> {
 
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.tasks.other.waits(cx);
-        self.stream().as_mut().poll_end(&mut Context::from_waker(&self.both))
+        let ended = self.stream().as_mut().poll_end(&mut Context::from_waker(&self.both));
+        if ended.is_ready() {
+            // With the guard went what would have woken the server.
+            self.both.wake_by_ref();
+        }
+        ended
     }
 
     // A body that panics takes its connection with it, and is dropped.

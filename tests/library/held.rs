@@ -18,7 +18,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_reauth::{
     Access, AuthMethod, BearerAuthLayer, Identity, StaticToken, StreamReauthLayer,
     bearer::VerifyError,
-    reauth::{EndReason, Ending, HeldBody},
+    reauth::{EndReason, Ending, HeldBody, Revision},
 };
 
 use crate::{
@@ -177,6 +177,36 @@ async fn who_waits_for_a_frame_is_woken_by_the_frame_and_by_the_end() {
     oracle.moves();
     let seen = waits.await.expect("no panic");
     assert_eq!(seen, [Seen::data("data: 1\n\n"), Seen::Cut(EndReason::Revoked), Seen::End]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_frame_is_woken_by_an_end_that_only_the_lookout_found() {
+    let revision = Revision::new();
+    let oracle = Oracle::with(revision.clone());
+    let (feed, mut stream) = open(&BearerAuthLayer::new(oracle.clone()), reauth()).await;
+    // The lookout has not begun yet, and nobody is woken.
+    let mut waits = tokio_test::task::spawn(stream.next());
+    assert!(waits.poll().is_pending());
+    oracle.says(Err(VerifyError::unavailable()));
+    revision.bump_quietly();
+    others().await;
+    assert!(feed.is_dropped());
+    assert!(waits.is_woken());
+    assert!(waits.poll().is_pending(), "an abort takes a turn");
+    assert_eq!(waits.poll(), std::task::Poll::Ready(Seen::Cut(EndReason::Unavailable)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_the_lookout_hears_lets_a_frame_pass() {
+    let oracle = Oracle::without_revision();
+    let (feed, mut stream) = open(&BearerAuthLayer::new(oracle.clone()), reauth()).await;
+    others().await;
+    oracle.waits();
+    feed.data("data: 1\n\n");
+    assert_eq!(stream.now(), None);
+    oracle.answers(Ok(alice()));
+    others().await;
+    assert_eq!((stream.now(), oracle.open_questions()), (Some(Seen::data("data: 1\n\n")), 0));
 }
 
 #[tokio::test(start_paused = true)]

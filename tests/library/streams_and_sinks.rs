@@ -416,7 +416,7 @@ async fn an_item_that_found_no_room_after_its_answer_is_asked_for_again_when_the
         oracle.answers(Ok(alice()));
         assert!(guarded.flush().now_or_never().is_none(), "it may pass, but there is no room");
 
-        advance(Duration::from_secs(5)).await;
+        advance(Duration::from_secs(6)).await;
         moves(&oracle);
         socket.is_full(false);
         assert!(guarded.flush().now_or_never().is_none());
@@ -436,4 +436,17 @@ async fn a_sink_that_was_closed_has_finished() {
     assert_eq!(socket.sent(), [1]);
     drop(guarded);
     assert_eq!((log.count("the response is complete"), log.count("stream ended")), (1, 1), "{}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_the_reader_hears_lets_the_writers_item_pass() {
+    let oracle = Oracle::without_revision();
+    let (socket, mut guarded) = socket(&oracle).await;
+    oracle.waits();
+    assert!(guarded.feed(1).now_or_never().is_some());
+    assert!(guarded.flush().now_or_never().is_none());
+    oracle.answers(Ok(alice()));
+    assert!(guarded.next().now_or_never().is_none());
+    assert!(guarded.flush().now_or_never().is_some());
+    assert_eq!((socket.sent(), oracle.open_questions()), (vec![1], 0));
 }

@@ -9,7 +9,8 @@
 //!    is let go ([`stalled`]).
 //!
 //! A client that takes something now and then, however little, is waited for. One that opens a
-//! connection and says nothing is not.
+//! connection and says nothing is not; one that says the beginning of HTTP/2's preface and no more is, for
+//! no timer runs before the protocol is known.
 
 mod stalled;
 
@@ -31,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, util::ServiceExt};
 use tower_reauth::proxy::PeerAddr;
 
-/// How long a client may take to say the first word, and to send the head of a request.
+/// How long a client may take to say the first word, and then to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long connections may take to finish once the gateway stops.
 const DRAIN: Duration = Duration::from_secs(5);
