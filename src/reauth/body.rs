@@ -90,9 +90,7 @@ impl<B> StreamReauth<B> {
         };
         Self { inner: Some(inner), watch: Some(Box::pin(watch)) }
     }
-}
 
-impl<B> StreamReauth<B> {
     /// Completes when the stream has ended, and until then asks whatever has to be asked. Nothing of
     /// the inner body is looked at, but it is dropped when access ends.
     pub(super) fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -40,7 +40,7 @@ pin_project! {
         told: Option<OwnedNotified>,
         outcome: Outcome,
         retry_after: Option<Duration>,
-        // A look broke off, and woke the task so that it goes on.
+        // A look broke off, and has to go on.
         is_due_again: bool,
     }
 }
@@ -113,7 +113,6 @@ impl Guard {
                 Next::Rest => break Verdict::Open,
                 Next::Ask if answered == MOST_ANSWERS => {
                     *this.is_due_again = true;
-                    cx.waker().wake_by_ref();
                     break Verdict::Open;
                 }
                 Next::Ask => {
@@ -178,8 +177,8 @@ impl Guard {
         let mut this = self.project();
         let Some(followed) = this.followed else { return Poll::Ready(()) };
         if std::mem::take(this.is_due_again) {
-            // Whatever its verifier does, a poll comes to its end.
-            this.told.set(Some(followed.told()));
+            // Whatever its verifier does, a poll comes to its end, and the next one goes on.
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         if this.gate.has_moved(followed.revision()) {

@@ -1,7 +1,13 @@
 //! Promise 5: an error, a timeout or a panic in the check ends the stream. A grace for an
 //! unreachable verifier is opt-in and bounded.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::{Instant, advance};
 use tower::{ServiceBuilder, ServiceExt};
@@ -302,23 +308,29 @@ async fn a_panic_ends_the_streams_that_waited_for_that_answer_and_no_later_ones(
 }
 
 /// A verifier whose every answer makes it ask again.
-struct Restless(Revision, fn(&Revision));
+struct Restless {
+    revision: Revision,
+    moves: fn(&Revision),
+    is_calm: Arc<AtomicBool>,
+}
 
 impl VerifyToken for Restless {
     fn verify(&self, _: &BearerToken) -> Verification {
-        (self.1)(&self.0);
+        if !self.is_calm.load(Ordering::Relaxed) {
+            (self.moves)(&self.revision);
+        }
         Ok(alice()).into()
     }
 
     fn revision(&self) -> Option<&Revision> {
-        Some(&self.0)
+        Some(&self.revision)
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_verifier_that_moves_its_own_revision_passes_nothing_and_does_not_hold_up_the_thread() {
     for moves in [Revision::bump_quietly as fn(&Revision), Revision::bump] {
-        let verifier = Restless(Revision::new(), moves);
+        let verifier = Restless { revision: Revision::new(), moves, is_calm: Arc::default() };
         let (feed, mut stream) = open(BearerAuthLayer::new(verifier), reauth()).await;
         feed.data("data: 1\n\n");
         // Each poll comes back, and asks to be called again.
@@ -328,4 +340,26 @@ async fn a_verifier_that_moves_its_own_revision_passes_nothing_and_does_not_hold
             assert!(polled.is_woken());
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_verifier_calms_down_waits_for_news_again() {
+    let (revision, is_calm) = (Revision::new(), Arc::new(AtomicBool::new(true)));
+    let moves: fn(&Revision) = Revision::bump_quietly;
+    let verifier = Restless { revision: revision.clone(), moves, is_calm: Arc::clone(&is_calm) };
+    let (_feed, mut stream) = open(BearerAuthLayer::new(verifier), reauth()).await;
+    assert_eq!(stream.now(), None);
+    // It is restless when a heartbeat is due: the look breaks off, and a comment is owed.
+    is_calm.store(false, Ordering::Relaxed);
+    advance(Duration::from_secs(15)).await;
+    assert_eq!(stream.now(), Some(Seen::data(KEEPALIVE)));
+    is_calm.store(true, Ordering::Relaxed);
+    let mut polled = tokio_test::task::spawn(stream.next());
+    assert!(polled.poll().is_pending());
+    if polled.is_woken() {
+        assert!(polled.poll().is_pending());
+    }
+    assert!(!polled.is_woken());
+    revision.bump();
+    assert!(polled.is_woken());
 }

@@ -8,7 +8,6 @@ use tower_reauth::{
 use super::super::config::Secret;
 
 /// The shared secret, if there is one, and the tokens of single clients.
-///
 #[derive(Debug)]
 pub struct Secrets {
     shared: Option<Shared>,
