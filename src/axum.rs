@@ -7,7 +7,7 @@ use axum_core::{
 };
 use http::request::Parts;
 
-use crate::{Access, Denied, Identity, bearer::Challenge, respond};
+use crate::{Access, Denied, Identity, challenge::Challenge, respond};
 
 /// The request's access; [`Denied::NoAccess`] where no layer put one.
 impl<S: Sync> FromRequestParts<S> for Access {

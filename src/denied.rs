@@ -4,7 +4,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use http::StatusCode;
 
-use crate::{bearer::VerifyError, scope::Requirement};
+use crate::scope::Requirement;
 
 /// Why a request was refused.
 ///
@@ -99,17 +99,6 @@ impl Denied {
             Self::Unavailable { .. } => "unavailable",
             Self::NoAccess { .. } => "no_access",
             Self::NoPeer => "no_peer",
-        }
-    }
-}
-
-impl From<VerifyError> for Denied {
-    fn from(error: VerifyError) -> Self {
-        match error {
-            VerifyError::Rejected => Self::Rejected,
-            VerifyError::Expired => Self::Expired,
-            VerifyError::LockedOut { retry_after } => Self::LockedOut { retry_after },
-            VerifyError::Unavailable { retry_after } => Self::Unavailable { retry_after },
         }
     }
 }

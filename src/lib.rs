@@ -62,12 +62,14 @@
 #![warn(unreachable_pub)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod access;
+pub mod access;
 #[cfg(feature = "axum")]
 mod axum;
 pub mod bearer;
+mod challenge;
 mod clock;
 mod denied;
+mod ended;
 mod identity;
 #[cfg(feature = "limiter")]
 pub mod limiter;
@@ -76,17 +78,21 @@ mod observe;
 pub mod proxy;
 pub mod reauth;
 mod respond;
+pub mod revoke;
 pub mod scope;
 mod sync;
+mod unwind;
+pub mod verify;
 
 #[doc(inline)]
 pub use self::{
     access::Access,
-    bearer::{BearerAuthLayer, StaticToken, Tokens, VerifyToken},
+    bearer::BearerAuthLayer,
     clock::Clock,
     denied::Denied,
     identity::{AuthMethod, Identity},
     reauth::{StreamReauth, StreamReauthLayer},
     respond::{EmptyBody, Respond},
     scope::{Compat, RequireScopeLayer, Scope, ScopeResolverLayer, ScopeSet, Strict},
+    verify::{StaticToken, Tokens, VerifyToken},
 };

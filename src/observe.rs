@@ -1,6 +1,6 @@
 //! What is counted and logged: one function for each kind of event, empty without the features.
 
-use crate::{Denied, reauth::EndReason};
+use crate::{Denied, ended::EndReason};
 
 /// Counts by reason. Those that are named have a key that was made when the program was compiled; for
 /// any other one is made, which is an allocation.

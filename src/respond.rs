@@ -5,7 +5,7 @@ use http::{
     header::{RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
-use crate::{Denied, bearer::Challenge, observe};
+use crate::{Denied, challenge::Challenge, observe};
 
 /// Makes the response to a refusal.
 ///

@@ -22,8 +22,9 @@ use tokio::time::{Instant, advance, sleep};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
     AuthMethod, Identity, StaticToken, StreamReauth, StreamReauthLayer, VerifyToken,
-    bearer::{AuthLayer, Authenticate, Bearer, BearerToken, VerifyError, verify_async},
+    bearer::{AuthLayer, Authenticate, Bearer},
     limiter::{FailureLimiter, FailureLimits, Limited},
+    verify::{BearerToken, VerifyError, verify_async},
 };
 
 const SECOND: Duration = Duration::from_secs(1);

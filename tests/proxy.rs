@@ -8,8 +8,9 @@ use http_body_util::Empty;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
     AuthMethod, Denied,
-    bearer::{AuthLayer, Authenticate, VerifyError},
+    bearer::{AuthLayer, Authenticate},
     proxy::{OriginPolicy, PeerAddr, TrustedNetworks, TrustedProxy},
+    verify::VerifyError,
 };
 
 const USER: HeaderName = HeaderName::from_static("x-user");

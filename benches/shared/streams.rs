@@ -18,8 +18,8 @@ use http_body::{Body, Frame};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_reauth::{
     AuthMethod, BearerAuthLayer, Identity, StaticToken, StreamReauth, StreamReauthLayer, Tokens, VerifyToken,
-    bearer::{BearerToken, Token, Verification, verify_async},
-    reauth::Revision,
+    revoke::Revision,
+    verify::{BearerToken, Token, Verification, verify_async},
 };
 
 pub const TOKEN: &str = "9f8e7d6c5b4a39281706f5e4d3c2b1a09f8e7d6c5b4a3928";

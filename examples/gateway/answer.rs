@@ -13,7 +13,7 @@ use http::{
 };
 use serde_json::json;
 use tokio::task::{JoinError, spawn_blocking};
-use tower_reauth::{Access, Denied, Scope, proxy::PeerAddr, reauth::RenewError};
+use tower_reauth::{Access, Denied, Scope, access::RenewError, proxy::PeerAddr};
 
 use super::{
     auth::{is_local_direct, respond},

@@ -4,8 +4,11 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, Request, header::AUTHORIZATION};
 
-use super::{BearerToken, CredentialKey, Verification, VerifyToken};
-use crate::{Denied, reauth::Revision};
+use crate::{
+    Denied,
+    revoke::Revision,
+    verify::{BearerToken, CredentialKey, Verification, VerifyToken},
+};
 
 /// What a request presents, and whether that is good: two questions, asked apart.
 ///

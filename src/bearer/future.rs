@@ -12,10 +12,10 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    Authenticate, Verification,
+    Authenticate,
     service::{Caller, Door},
 };
-use crate::respond::Respond;
+use crate::{respond::Respond, verify::Verification};
 
 pin_project! {
     /// The response future of [`AuthLayer`](super::AuthLayer).
@@ -33,14 +33,14 @@ pin_project! {
     #[project = StateProj]
     enum State<S, A: Authenticate, R, ReqBody, ResBody, F> {
         // Boxed, and only for a verifier that must be waited for: it is what makes the future large.
-        Asking { asking: Option<Box<Asking<S, A, R, ReqBody>>> },
+        PendingCheck { asking: Option<Box<PendingCheck<S, A, R, ReqBody>>> },
         Inner { #[pin] future: F },
         Refused { response: Option<Response<ResBody>> },
     }
 }
 
 /// A request that waits for the verifier, with the service that is ready for it.
-struct Asking<S, A: Authenticate, R, ReqBody> {
+struct PendingCheck<S, A: Authenticate, R, ReqBody> {
     verification: Verification,
     door: Arc<Door<A>>,
     caller: Caller<A::Credential>,
@@ -62,8 +62,8 @@ where
         ready: S,
         respond: R,
     ) -> Self {
-        let asking = Box::new(Asking { verification, door, caller, request, ready, respond });
-        Self { state: State::Asking { asking: Some(asking) } }
+        let asking = Box::new(PendingCheck { verification, door, caller, request, ready, respond });
+        Self { state: State::PendingCheck { asking: Some(asking) } }
     }
 
     pub(super) fn inner(future: S::Future) -> Self {
@@ -91,7 +91,7 @@ where
                 StateProj::Refused { response } => {
                     return Poll::Ready(Ok(response.take().expect("a future is not polled after it was ready")));
                 }
-                StateProj::Asking { asking } => {
+                StateProj::PendingCheck { asking } => {
                     let waiting = asking.as_mut().expect("the question is there until it is answered");
                     let answer = ready!(Pin::new(&mut waiting.verification).poll(cx));
                     let asked = asking.take().expect("the question was there a line ago");
@@ -102,7 +102,7 @@ where
     }
 }
 
-impl<S, A: Authenticate, R, ReqBody> Asking<S, A, R, ReqBody> {
+impl<S, A: Authenticate, R, ReqBody> PendingCheck<S, A, R, ReqBody> {
     fn answered<ResBody>(
         mut self,
         answer: <Verification as Future>::Output,

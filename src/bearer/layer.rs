@@ -4,12 +4,13 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{Auth, Authenticate, Bearer, Challenge, TokenSyntax, VerifyToken};
+use super::{Auth, Authenticate, Bearer, TokenSyntax};
 use crate::{
-    Clock,
+    Clock, VerifyToken,
     access::Policy,
-    reauth::{Crowd, Registry, Revocations},
+    challenge::Challenge,
     respond::EmptyBody,
+    revoke::{Registry, Revocations, SharedCheck},
 };
 
 /// Asks for a bearer token (RFC 6750) and who it belongs to.
@@ -22,7 +23,7 @@ pub type BearerAuthLayer<R = EmptyBody> = AuthLayer<Bearer, R>;
 pub struct AuthLayer<A, R = EmptyBody> {
     authenticator: Arc<A>,
     policy: Policy,
-    crowds: Arc<Registry<Crowd>>,
+    shared_checks: Arc<Registry<SharedCheck>>,
     respond: R,
 }
 
@@ -50,7 +51,7 @@ impl<A: Authenticate> AuthLayer<A> {
         Self {
             authenticator: Arc::new(authenticator),
             policy: Policy::default(),
-            crowds: Arc::default(),
+            shared_checks: Arc::default(),
             respond: EmptyBody,
         }
     }
@@ -83,8 +84,8 @@ impl<A, R> AuthLayer<A, R> {
     #[must_use]
     pub fn with_revocations(mut self, revocations: &Revocations) -> Self {
         // Not those of the layer that this one is a clone of, which may know other revocations.
-        self.crowds = Arc::default();
-        revocations.guard(&self.crowds);
+        self.shared_checks = Arc::default();
+        revocations.guard(&self.shared_checks);
         self.policy.revocations = Some(revocations.clone());
         self
     }
@@ -92,7 +93,7 @@ impl<A, R> AuthLayer<A, R> {
     /// Answers refusals by `respond`, for instance a closure `Fn(&Denied) -> Response<B>`.
     #[must_use]
     pub fn with_response<T>(self, respond: T) -> AuthLayer<A, T> {
-        AuthLayer { authenticator: self.authenticator, policy: self.policy, crowds: self.crowds, respond }
+        AuthLayer { authenticator: self.authenticator, policy: self.policy, shared_checks: self.shared_checks, respond }
     }
 }
 
@@ -101,7 +102,7 @@ impl<A, R: Clone> Clone for AuthLayer<A, R> {
         Self {
             authenticator: Arc::clone(&self.authenticator),
             policy: self.policy.clone(),
-            crowds: Arc::clone(&self.crowds),
+            shared_checks: Arc::clone(&self.shared_checks),
             respond: self.respond.clone(),
         }
     }
@@ -115,7 +116,7 @@ impl<S, A, R: Clone> Layer<S> for AuthLayer<A, R> {
             inner,
             Arc::clone(&self.authenticator),
             self.policy.clone(),
-            Arc::clone(&self.crowds),
+            Arc::clone(&self.shared_checks),
             self.respond.clone(),
         )
     }

@@ -1,8 +1,8 @@
 //! **Who** is calling?
 //!
-//! [`BearerAuthLayer`] takes the bearer token of a request, asks a [`VerifyToken`] whose it is, and
-//! hands the answer on as an [`Access`](crate::Access). A verifier is a [`StaticToken`], a set of
-//! [`Tokens`], a closure, or an implementation of your own.
+//! [`BearerAuthLayer`] takes the bearer token of a request, asks a [`VerifyToken`](crate::VerifyToken) whose it is, and
+//! hands the answer on as an [`Access`](crate::Access). A verifier is a [`StaticToken`](crate::StaticToken), a set
+//! of [`Tokens`](crate::Tokens), a closure, or an implementation of your own.
 //!
 //! # How a request is decided
 //!
@@ -11,7 +11,7 @@
 //! 2. Two headers, or a token outside the syntax: 400 `invalid_request`. The scheme is recognised in
 //!    any case (RFC 9110 section 11.1).
 //! 3. The verifier rejects the token, or its identity has expired or was revoked by
-//!    [`Revocations`](crate::reauth::Revocations): 401 `invalid_token`. An expired credential is never
+//!    [`Revocations`](crate::revoke::Revocations): 401 `invalid_token`. An expired credential is never
 //!    a reason to treat a caller as anonymous.
 //! 4. The verifier locks the caller out: 429. It cannot tell: 503. Both with `Retry-After`.
 //! 5. Else the request goes on, with an [`Access`](crate::Access) in its extensions.
@@ -28,7 +28,7 @@
 //! ```
 //! use http::{Request, Response};
 //! use tower::{ServiceBuilder, ServiceExt};
-//! use tower_reauth::{Access, BearerAuthLayer, Tokens, bearer::Token};
+//! use tower_reauth::{Access, BearerAuthLayer, Tokens, verify::Token};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -52,25 +52,14 @@
 //! ```
 
 mod authenticate;
-mod challenge;
 mod future;
-mod key;
 mod layer;
 mod service;
-mod static_token;
-mod token;
-mod tokens;
-mod verify;
 
 pub use self::{
     authenticate::{Authenticate, Bearer, TokenSyntax},
-    challenge::{Challenge, InvalidParameter},
     future::ResponseFuture,
-    key::CredentialKey,
     layer::{AuthLayer, BearerAuthLayer},
     service::Auth,
-    static_token::StaticToken,
-    token::{BearerToken, TokenDigest},
-    tokens::{DuplicateToken, Token, Tokens},
-    verify::{Verification, VerifyError, VerifyToken, verify_async},
 };
+pub use crate::challenge::{Challenge, InvalidParameter};

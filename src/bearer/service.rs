@@ -9,12 +9,13 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{Authenticate, CredentialKey, ResponseFuture, Verification, VerifyError};
+use super::{Authenticate, ResponseFuture};
 use crate::{
     Access, Denied, Identity,
     access::{Confirmed, Policy, Source},
-    reauth::{Crowd, Registry, Revision},
     respond::{Respond, refuse},
+    revoke::{Registry, Revision, SharedCheck},
+    verify::{CredentialKey, Verification, VerifyError},
 };
 
 /// The service of [`AuthLayer`](super::AuthLayer).
@@ -29,14 +30,14 @@ pub(super) struct Door<A> {
     authenticator: Arc<A>,
     policy: Policy,
     /// The open streams by credential: shared by all doors of one layer.
-    crowds: Arc<Registry<Crowd>>,
+    shared_checks: Arc<Registry<SharedCheck>>,
 }
 
 /// A credential on its way in: presented, not yet verified.
 pub(super) struct Caller<C> {
     credential: C,
     confirmed: Confirmed,
-    cuts: u64,
+    epoch: u64,
 }
 
 impl<S, A, R> Auth<S, A, R> {
@@ -44,10 +45,10 @@ impl<S, A, R> Auth<S, A, R> {
         inner: S,
         authenticator: Arc<A>,
         policy: Policy,
-        crowds: Arc<Registry<Crowd>>,
+        shared_checks: Arc<Registry<SharedCheck>>,
         respond: R,
     ) -> Self {
-        Self { inner, door: Arc::new(Door { authenticator, policy, crowds }), respond }
+        Self { inner, door: Arc::new(Door { authenticator, policy, shared_checks }), respond }
     }
 }
 
@@ -90,9 +91,9 @@ impl<A: Authenticate> Door<A> {
     fn meet<B>(&self, request: &Request<B>) -> Result<(Caller<A::Credential>, Verification), Denied> {
         let credential = self.authenticator.present(request)?;
         let confirmed = Confirmed::by(self.authenticator.revision());
-        let cuts = self.policy.cuts();
+        let epoch = self.policy.epoch();
         let verification = self.authenticator.verify(&credential);
-        Ok((Caller { credential, confirmed, cuts }, verification))
+        Ok((Caller { credential, confirmed, epoch }, verification))
     }
 
     /// Lets the caller in, if the verifier knows them: the request now carries their access.
@@ -104,7 +105,7 @@ impl<A: Authenticate> Door<A> {
     ) -> Result<(), Denied> {
         let identity = self.policy.admit(answer?)?;
         let source = Kept { door: Arc::clone(self), credential: Mutex::new(caller.credential) };
-        request.extensions_mut().insert(Access::from_source(identity, caller.confirmed, caller.cuts, source));
+        request.extensions_mut().insert(Access::from_source(identity, caller.confirmed, caller.epoch, source));
         Ok(())
     }
 
@@ -138,8 +139,8 @@ impl<A: Authenticate> Source for Kept<A> {
         self.door.authenticator.key(&self.credential())
     }
 
-    fn crowds(&self) -> Option<&Arc<Registry<Crowd>>> {
-        Some(&self.door.crowds)
+    fn shared_checks(&self) -> Option<&Arc<Registry<SharedCheck>>> {
+        Some(&self.door.shared_checks)
     }
 
     fn detach(&self) {

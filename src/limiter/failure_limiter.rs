@@ -9,8 +9,8 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{FailureLimits, client::Client, ledger::Ledger};
-use crate::reauth::Revision;
+use super::{FailureLimits, client::Client, table::FailureTable};
+use crate::revoke::Revision;
 
 /// Counts failures per client in a sliding window, and locks out the client that has too many.
 ///
@@ -27,14 +27,14 @@ struct Shared {
 #[derive(Default)]
 struct State {
     limits: FailureLimits,
-    ledger: Ledger,
+    table: FailureTable,
 }
 
 impl FailureLimiter {
     /// Nobody has failed yet.
     #[must_use]
     pub fn new(limits: FailureLimits) -> Self {
-        let state = Mutex::new(State { limits, ledger: Ledger::default() });
+        let state = Mutex::new(State { limits, table: FailureTable::default() });
         Self(Arc::new(Shared { state, revision: Revision::new() }))
     }
 
@@ -50,7 +50,7 @@ impl FailureLimiter {
     /// How long it stays locked out, if it is.
     pub fn check(&self, address: IpAddr) -> Result<(), Duration> {
         let state = self.state();
-        let left = state.client(address).and_then(|client| state.ledger.lock_left(client, Instant::now()));
+        let left = state.client(address).and_then(|client| state.table.lock_left(client, Instant::now()));
         left.map_or(Ok(()), Err)
     }
 
@@ -59,8 +59,8 @@ impl FailureLimiter {
         let now = Instant::now();
         let mut state = self.state();
         let Some(client) = state.client(address) else { return };
-        let State { limits, ledger } = &mut *state;
-        let locks = ledger.lock_left(client, now).is_none() && ledger.fail(client, now, limits);
+        let State { limits, table } = &mut *state;
+        let locks = table.lock_left(client, now).is_none() && table.fail(client, now, limits);
         drop(state);
         if locks {
             // Quietly: or strangers could wake every open stream by being locked out.
@@ -72,7 +72,7 @@ impl FailureLimiter {
     pub fn succeeded(&self, address: IpAddr) {
         let mut state = self.state();
         if let Some(client) = state.client(address) {
-            state.ledger.clear(client);
+            state.table.clear(client);
         }
     }
 
@@ -102,7 +102,7 @@ impl fmt::Debug for FailureLimiter {
         let state = self.state();
         f.debug_struct("FailureLimiter")
             .field("limits", &state.limits)
-            .field("clients", &state.ledger.len())
+            .field("clients", &state.table.len())
             .finish_non_exhaustive()
     }
 }

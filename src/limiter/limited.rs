@@ -11,8 +11,9 @@ use http::{Extensions, HeaderMap, Request};
 use super::FailureLimiter;
 use crate::{
     Clock, Denied, Identity,
-    bearer::{Authenticate, CredentialKey, Verification, VerifyError},
-    reauth::Revision,
+    bearer::Authenticate,
+    revoke::Revision,
+    verify::{CredentialKey, Verification, VerifyError},
 };
 
 /// An [`Authenticate`] whose clients are locked out when they keep failing.
@@ -20,7 +21,7 @@ use crate::{
 pub struct Limited<A> {
     inner: A,
     client: Arc<ClientOf>,
-    tally: Tally,
+    counter: Counter,
     revision: Option<Revision>,
 }
 
@@ -28,7 +29,7 @@ type ClientOf = dyn Fn(&HeaderMap, &Extensions) -> Option<IpAddr> + Send + Sync;
 
 /// What the answers of the verifier are counted in.
 #[derive(Clone, Debug)]
-struct Tally {
+struct Counter {
     limiter: FailureLimiter,
     clock: Clock,
 }
@@ -51,8 +52,8 @@ impl<A: Authenticate> Limited<A> {
     ) -> Self {
         // An inner verifier that cannot tell when its answers change must be asked each time.
         let revision = inner.revision().map(|inner| Revision::merged([inner, limiter.revision()]));
-        let tally = Tally { limiter, clock: Clock::system() };
-        Self { inner, client: Arc::new(client), tally, revision }
+        let counter = Counter { limiter, clock: Clock::system() };
+        Self { inner, client: Arc::new(client), counter, revision }
     }
 }
 
@@ -60,7 +61,7 @@ impl<A> Limited<A> {
     /// Reads the wall clock elsewhere: an identity that has expired by it clears no count.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
-        self.tally.clock = clock;
+        self.counter.clock = clock;
         self
     }
 }
@@ -71,23 +72,23 @@ impl<A: Authenticate> Authenticate for Limited<A> {
     fn present<B>(&self, request: &Request<B>) -> Result<Self::Credential, Denied> {
         let client = (self.client)(request.headers(), request.extensions());
         let client = client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        self.tally.check(client)?;
+        self.counter.check(client)?;
         Ok(Attempt { credential: self.inner.present(request)?, client })
     }
 
     fn verify(&self, attempt: &Self::Credential) -> Verification {
         let client = attempt.client;
         match self.inner.verify(&attempt.credential).into_ready() {
-            Ok(answer) => self.tally.count(client, answer).into(),
+            Ok(answer) => self.counter.count(client, answer).into(),
             Err(unknown) => {
-                let tally = self.tally.clone();
-                Verification::pending(async move { tally.count(client, unknown.await) })
+                let counter = self.counter.clone();
+                Verification::pending(async move { counter.count(client, unknown.await) })
             }
         }
     }
 
     fn verify_again(&self, attempt: &Self::Credential) -> Verification {
-        match self.tally.check(attempt.client) {
+        match self.counter.check(attempt.client) {
             Ok(()) => self.inner.verify_again(&attempt.credential),
             Err(locked_out) => Err(locked_out).into(),
         }
@@ -107,7 +108,7 @@ impl<A: Authenticate> Authenticate for Limited<A> {
     }
 }
 
-impl Tally {
+impl Counter {
     fn check(&self, client: IpAddr) -> Result<(), VerifyError> {
         self.limiter.check(client).map_err(VerifyError::locked_out_for)
     }
@@ -128,6 +129,6 @@ impl Tally {
 
 impl<A: fmt::Debug> fmt::Debug for Limited<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Limited").field("inner", &self.inner).field("tally", &self.tally).finish_non_exhaustive()
+        f.debug_struct("Limited").field("inner", &self.inner).field("counter", &self.counter).finish_non_exhaustive()
     }
 }

@@ -79,9 +79,9 @@
 
 mod client;
 mod failure_limiter;
-mod ledger;
 mod limited;
 mod limits;
+mod table;
 
 pub use self::{
     failure_limiter::FailureLimiter,

@@ -7,8 +7,9 @@ use http::{HeaderMap, HeaderName, Request};
 use super::{OriginPolicy, PeerAddr, TrustedNetworks, machine};
 use crate::{
     AuthMethod, Denied, Identity,
-    bearer::{Authenticate, CredentialKey, TokenDigest, Verification, VerifyError},
-    reauth::Revision,
+    bearer::Authenticate,
+    revoke::Revision,
+    verify::{CredentialKey, TokenDigest, Verification, VerifyError},
 };
 
 /// Takes the caller from a header that a trusted proxy writes.

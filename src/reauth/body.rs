@@ -98,8 +98,8 @@ impl<B> StreamReauth<B> {
         let Some(watch) = this.watch else { return Poll::Ready(()) };
         while this.inner.is_some() {
             let mut watch = watch.as_mut().project();
-            match watch.guard.as_mut().look(cx) {
-                Verdict::Open => ready!(watch.guard.rest(cx)),
+            match watch.guard.as_mut().poll_verdict(cx) {
+                Verdict::Open => ready!(watch.guard.poll_wake(cx)),
                 Verdict::Ended(reason) => {
                     this.inner.set(None);
                     watch.says_last(reason);
@@ -176,16 +176,16 @@ where
             let mut watch = watch.as_mut().project();
             let Some(inner) = this.inner.as_mut().as_pin_mut() else { return watch.last.poll(cx) };
 
-            if let Verdict::Ended(reason) = watch.guard.as_mut().look(guards) {
+            if let Verdict::Ended(reason) = watch.guard.as_mut().poll_verdict(guards) {
                 this.inner.set(None);
                 watch.says_last(reason);
                 continue;
             }
 
             let frame = if watch.waiting.is_some() {
-                if watch.guard.as_mut().takes_frame() { watch.waiting.take().map(Frame::from) } else { None }
-            } else if watch.guard.owes_comment() && !watch.format.is_mid_event() {
-                watch.guard.as_mut().comment_settled();
+                if watch.guard.as_mut().admit_waiting_frame() { watch.waiting.take().map(Frame::from) } else { None }
+            } else if watch.guard.comment_is_due() && !watch.format.is_mid_event() {
+                watch.guard.as_mut().comment_written();
                 if let Format::Events(_) = watch.format {
                     return Poll::Ready(Some(Ok(Frame::data(watch.settings.comment.clone()))));
                 }
@@ -194,7 +194,7 @@ where
                 match inner.poll_frame(cx) {
                     Poll::Pending => None,
                     Poll::Ready(Some(Ok(frame))) => {
-                        if !watch.guard.as_mut().frame_ready() {
+                        if !watch.guard.as_mut().admit_frame() {
                             *watch.waiting = Waiting::of(frame);
                             continue;
                         }
@@ -211,7 +211,7 @@ where
             };
 
             let Some(frame) = frame else {
-                ready!(watch.guard.rest(guards));
+                ready!(watch.guard.poll_wake(guards));
                 continue;
             };
             if let Some(data) = frame.data_ref() {

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::crowd::{Asked, Need};
+use crate::revoke::{CheckRequest, CheckStart};
 
 /// What a stream's gate goes by.
 #[derive(Clone, Debug)]
@@ -25,53 +25,55 @@ pub(super) struct Rules {
 
 /// As of when access is confirmed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Standing {
+pub(super) struct Baseline {
     pub(super) at: Instant,
-    /// Where the revision stood; `None` for a verifier that has none.
+    /// The verifier's revision then; `None` for a verifier that has none.
     pub(super) revision: Option<u64>,
     /// How long the credential is good for.
     pub(super) time_left: Option<Duration>,
-    /// How many questions were put by then.
-    pub(super) put: u64,
+    /// The number of checks begun by then.
+    pub(super) begun: u64,
 }
 
 /// The gate of one stream.
 ///
-/// It never reads a clock and never asks: it is told the time and where the verifier's revision
-/// stands, and says what to do.
+/// It never reads a clock and never calls a verifier: it is given the time and the verifier's revision,
+/// and says what to do.
 #[derive(Debug)]
 pub(super) struct Gate {
     rules: Arc<Rules>,
     /// As of when access was last confirmed.
     confirmed_at: Instant,
-    /// Where the revision stood when it was; `None` for a verifier that has none.
+    /// The verifier's revision then; `None` for a verifier that has none.
     confirmed_revision: Option<u64>,
     expires_at: Option<Instant>,
     /// By how much this stream ends before its expiry.
     early: Duration,
-    next_beat: Option<Instant>,
-    question: Option<Question>,
+    next_heartbeat: Option<Instant>,
+    awaited: Option<Awaited>,
     /// Boxed: it is rare, and each stream has room for one.
     grace: Option<Box<Grace>>,
-    frame: Waiting,
+    frame: FrameState,
     comment_due: bool,
-    /// The last question that this stream heard the answer to, or waits for.
-    heard: u64,
-    /// How many had been put when the last heartbeat was due, and when the frame that waits was ready.
-    put_by_beat: u64,
-    put_by_frame: u64,
-    /// Another stream's question was answered with a denial.
-    was_told: bool,
+    /// The number of the check whose answer this stream got last, or waits for.
+    last_check: u64,
+    /// The number of checks begun when the last heartbeat was due, and when the waiting frame was ready.
+    begun_by_heartbeat: u64,
+    begun_by_frame: u64,
+    /// A check that this stream did not wait for was answered with a denial.
+    denied_elsewhere: bool,
 }
 
-/// A question that is not answered yet.
+/// A check that is not answered yet.
 #[derive(Clone, Copy, Debug)]
-struct Question {
-    asked_at: Instant,
+struct Awaited {
+    started_at: Instant,
     revision: Option<u64>,
-    /// A heartbeat is why it was put.
-    is_beat: bool,
-    /// A frame was waiting when it was put.
+    /// Only one with a higher number than this will do.
+    after: u64,
+    /// A heartbeat is why it was begun.
+    is_heartbeat: bool,
+    /// A frame was waiting when it was begun.
     for_frame: bool,
 }
 
@@ -80,16 +82,16 @@ struct Question {
 struct Grace {
     /// It is asked again at this time, or when the revision moves.
     retry_at: Instant,
-    /// Where the revision stood when it was asked.
+    /// The revision when it was asked.
     revision: Option<u64>,
     ends: Instant,
 }
 
 /// A frame that became ready and may not pass yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waiting {
+enum FrameState {
     None,
-    ForAnswer,
+    Waits,
     Cleared,
 }
 
@@ -98,7 +100,7 @@ enum Waiting {
 pub(super) enum Next {
     /// Nothing until [`Gate::deadline`]: access holds.
     Rest,
-    /// Put the question.
+    /// Put the awaited.
     Ask,
     /// Wait for the answer.
     AwaitAnswer,
@@ -110,74 +112,74 @@ pub(super) enum Next {
 
 impl Gate {
     /// The gate of a stream that begins now, its access confirmed at the door.
-    pub(super) fn new(rules: Arc<Rules>, now: Instant, standing: Standing) -> Self {
-        let next_beat = rules.next_beat(now);
+    pub(super) fn new(rules: Arc<Rules>, now: Instant, baseline: Baseline) -> Self {
+        let next_heartbeat = rules.next_heartbeat(now);
         let mut gate = Self {
             rules,
-            confirmed_at: standing.at,
-            confirmed_revision: standing.revision,
+            confirmed_at: baseline.at,
+            confirmed_revision: baseline.revision,
             expires_at: None,
             early: Duration::ZERO,
-            next_beat,
-            question: None,
+            next_heartbeat,
+            awaited: None,
             grace: None,
-            frame: Waiting::None,
+            frame: FrameState::None,
             comment_due: false,
-            heard: 0,
-            put_by_beat: 0,
-            put_by_frame: 0,
-            was_told: false,
+            last_check: 0,
+            begun_by_heartbeat: 0,
+            begun_by_frame: 0,
+            denied_elsewhere: false,
         };
-        gate.renewed(now, standing);
+        gate.renewed(now, baseline);
         gate
     }
 
-    /// The stream goes by another credential from now on. What was asked about the old one is void.
-    pub(super) fn renewed(&mut self, now: Instant, standing: Standing) {
-        self.confirmed_at = standing.at;
-        self.confirmed_revision = standing.revision;
+    /// The stream goes by another credential from now on. A check of the old one is void.
+    pub(super) fn renewed(&mut self, now: Instant, baseline: Baseline) {
+        self.confirmed_at = baseline.at;
+        self.confirmed_revision = baseline.revision;
         // A short-lived credential loses at most half of what is left of it.
         let early = self.rules.early_close.min(FAR).mul_f64(random_unit());
-        self.early = standing.time_left.map_or(Duration::ZERO, |left| early.min(left / 2));
-        self.expires_at = self.expiry(now, standing.time_left);
-        self.question = None;
+        self.early = baseline.time_left.map_or(Duration::ZERO, |left| early.min(left / 2));
+        self.expires_at = self.expiry(now, baseline.time_left);
+        self.awaited = None;
         self.grace = None;
-        if self.frame == Waiting::Cleared {
-            self.frame = Waiting::ForAnswer;
+        if self.frame == FrameState::Cleared {
+            self.frame = FrameState::Waits;
         }
-        self.heard = standing.put;
-        self.put_by_beat = standing.put;
-        self.put_by_frame = standing.put;
-        self.was_told = false;
+        self.last_check = baseline.begun;
+        self.begun_by_heartbeat = baseline.begun;
+        self.begun_by_frame = baseline.begun;
+        self.denied_elsewhere = false;
     }
 
-    /// Says what to do at `now`, with the revision standing at `revision`.
+    /// Says what to do at `now`, with the verifier's revision at `revision`.
     pub(super) fn next(&self, now: Instant, revision: Option<u64>) -> Next {
         if self.expires_at.is_some_and(|at| at <= now) {
             return Next::Expired;
         }
-        if let Some(question) = &self.question {
-            return if now >= self.answer_due(question) { Next::GiveUp } else { Next::AwaitAnswer };
+        if let Some(awaited) = &self.awaited {
+            return if now >= self.answer_due(awaited) { Next::GiveUp } else { Next::AwaitAnswer };
         }
         if let Some(grace) = &self.grace {
-            return if now >= grace.retry_at || revision != grace.revision || self.was_told {
+            return if now >= grace.retry_at || revision != grace.revision || self.denied_elsewhere {
                 Next::Ask
             } else {
                 Next::Rest
             };
         }
-        let beat_due = self.is_beat_due(now);
+        let heartbeat_due = self.is_heartbeat_due(now);
         let moved = revision != self.confirmed_revision;
-        let frame_waits = self.frame != Waiting::None && !self.lets_pass(now, revision);
-        if beat_due || moved || frame_waits || self.was_told { Next::Ask } else { Next::Rest }
+        let frame_waits = self.frame != FrameState::None && !self.lets_pass(now, revision);
+        if heartbeat_due || moved || frame_waits || self.denied_elsewhere { Next::Ask } else { Next::Rest }
     }
 
     /// Whether [`next`](Self::next) is [`Rest`](Next::Rest) at any time before [`deadline`](Self::deadline).
     pub(super) fn is_at_rest(&self, revision: Option<u64>) -> bool {
-        self.question.is_none()
+        self.awaited.is_none()
             && self.grace.is_none()
-            && self.frame == Waiting::None
-            && !self.was_told
+            && self.frame == FrameState::None
+            && !self.denied_elsewhere
             && revision == self.confirmed_revision
     }
 
@@ -187,12 +189,12 @@ impl Gate {
         self.confirmed_revision.is_some()
     }
 
-    /// When to look again, if nothing else happens before.
+    /// When to call [`next`](Self::next) again, if nothing else happens before.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let next = match (&self.question, &self.grace) {
-            (Some(question), _) => Some(self.answer_due(question)),
+        let next = match (&self.awaited, &self.grace) {
+            (Some(awaited), _) => Some(self.answer_due(awaited)),
             (None, Some(grace)) => Some(grace.retry_at),
-            (None, None) => self.next_beat,
+            (None, None) => self.next_heartbeat,
         };
         match (next, self.expires_at) {
             (Some(next), Some(expires_at)) => Some(next.min(expires_at)),
@@ -200,54 +202,69 @@ impl Gate {
         }
     }
 
-    /// What an answer must be to count, when it is time to ask.
-    pub(super) fn need(&self, now: Instant, revision: Option<u64>) -> Need {
-        let beat = if self.is_beat_due(now) { self.put_by_beat } else { 0 };
-        let frame = if self.frame == Waiting::ForAnswer { self.put_by_frame } else { 0 };
-        Need { now, revision, after: self.heard.max(beat).max(frame), timeout: self.rules.check_timeout }
+    /// Which check will do, when it is time to check.
+    pub(super) fn check_request(&self, now: Instant, revision: Option<u64>) -> CheckRequest {
+        let beat = if self.is_heartbeat_due(now) { self.begun_by_heartbeat } else { 0 };
+        let frame = if self.frame == FrameState::Waits { self.begun_by_frame } else { 0 };
+        CheckRequest { now, revision, after: self.last_check.max(beat).max(frame), timeout: self.rules.check_timeout }
     }
 
-    /// The stream waits for a question, its own or another's. `put` is how many were put by now.
-    pub(super) fn asked(&mut self, now: Instant, asked: Asked, put: u64) {
-        let is_beat = self.is_beat_due(now);
-        if is_beat {
-            // Another stream may have put it a while ago.
-            self.next_beat = self.rules.next_beat(asked.at);
-            self.put_by_beat = put;
+    /// The stream waits for a check, begun by itself or by another. `begun` is the number begun by now.
+    pub(super) fn check_started(&mut self, request: CheckRequest, start: CheckStart, begun: u64) {
+        let is_heartbeat = self.is_heartbeat_due(request.now);
+        if is_heartbeat {
+            // Another stream may have begun it a while ago.
+            self.next_heartbeat = self.rules.next_heartbeat(start.at);
+            self.begun_by_heartbeat = begun;
         }
-        let for_frame = self.frame != Waiting::None;
-        self.heard = asked.number;
-        self.was_told = false;
-        self.question = Some(Question { asked_at: asked.at, revision: asked.revision, is_beat, for_frame });
+        let for_frame = self.frame != FrameState::None;
+        self.denied_elsewhere = false;
+        let after = request.after;
+        self.awaited = Some(Awaited { started_at: start.at, revision: start.revision, after, is_heartbeat, for_frame });
+        self.last_check = start.number;
     }
 
-    /// A question was answered with a denial, by which this stream has to ask unless it heard of it.
-    pub(super) fn told(&mut self, denied: u64) {
-        self.was_told |= denied > self.heard;
+    /// Which check will do in place of the awaited one, which a newer one replaced.
+    pub(super) fn restart_request(&self, now: Instant, revision: Option<u64>) -> CheckRequest {
+        let after = self.awaited.as_ref().map_or(self.last_check, |awaited| awaited.after);
+        CheckRequest { now, revision, after, timeout: self.rules.check_timeout }
     }
 
-    /// The question was answered: access holds, for `time_left`. `revision` is where it stands now.
+    /// The stream waits for this check in place of the awaited one, for the same reasons.
+    pub(super) fn check_restarted(&mut self, start: CheckStart) {
+        if let Some(awaited) = &mut self.awaited {
+            (awaited.started_at, awaited.revision) = (start.at, start.revision);
+        }
+        self.last_check = start.number;
+    }
+
+    /// A check was answered with a denial: this stream checks too, unless it has that answer.
+    pub(super) fn note_denial(&mut self, denied: u64) {
+        self.denied_elsewhere |= denied > self.last_check;
+    }
+
+    /// The check was answered: access holds, for `time_left`. `revision` is what it is now.
     pub(super) fn confirmed(&mut self, now: Instant, revision: Option<u64>, time_left: Option<Duration>) {
-        let Some(question) = self.question.take() else { return };
-        // As of when it was asked: the verifier may have looked at any time since.
-        self.confirmed_at = question.asked_at;
-        self.confirmed_revision = question.revision;
+        let Some(awaited) = self.awaited.take() else { return };
+        // As of its start: the verifier may have read its state at any time since.
+        self.confirmed_at = awaited.started_at;
+        self.confirmed_revision = awaited.revision;
         self.grace = None;
         self.expires_at = self.expiry(now, time_left);
-        self.comment_due |= question.is_beat;
-        if question.for_frame && question.revision == revision {
-            self.frame = Waiting::Cleared;
+        self.comment_due |= awaited.is_heartbeat;
+        if awaited.for_frame && awaited.revision == revision {
+            self.frame = FrameState::Cleared;
         }
     }
 
-    /// The question could not be answered. Says whether the stream may go on for now: within the
+    /// The check could not be answered. Returns whether the stream may go on for now: within the
     /// grace, counted from the last time that access was confirmed.
     pub(super) fn unanswered(&mut self, now: Instant, retry_after: Duration) -> bool {
-        let Some(question) = self.question.take() else { return false };
+        let Some(awaited) = self.awaited.take() else { return false };
         let ends = at(self.confirmed_at, self.rules.grace);
         // Never at once: a verifier that is down must not be asked in a loop.
         let retry_at = at(now, retry_after.max(Duration::from_millis(100))).min(ends);
-        self.grace = Some(Box::new(Grace { retry_at, revision: question.revision, ends }));
+        self.grace = Some(Box::new(Grace { retry_at, revision: awaited.revision, ends }));
         now < ends
     }
 
@@ -258,23 +275,25 @@ impl Gate {
         self.expires_at.is_none_or(|at| at > now)
     }
 
-    /// A frame became ready: whether it may pass. If not, it waits until [`takes_frame`](Self::takes_frame) says so.
-    /// `put` is how many questions were put by now, and there may be news that was not looked at.
-    pub(super) fn frame_ready(&mut self, now: Instant, revision: Option<u64>, put: u64, is_news: bool) -> bool {
-        let holds = !is_news && matches!(self.next(now, revision), Next::Rest | Next::AwaitAnswer);
+    /// A frame became ready: whether it may pass. If not, it waits until
+    /// [`admit_waiting_frame`](Self::admit_waiting_frame) says so.
+    /// `begun` is the number of checks begun by now; `has_alerts` that there are alerts which were not
+    /// acted on.
+    pub(super) fn admit_frame(&mut self, now: Instant, revision: Option<u64>, begun: u64, has_alerts: bool) -> bool {
+        let holds = !has_alerts && matches!(self.next(now, revision), Next::Rest | Next::AwaitAnswer);
         let passes = holds && self.is_fresh(now, revision);
         if !passes {
-            self.frame = Waiting::ForAnswer;
-            self.put_by_frame = put;
+            self.frame = FrameState::Waits;
+            self.begun_by_frame = begun;
         }
         passes
     }
 
     /// Whether the frame that waits may pass now; it then no longer waits.
-    pub(super) fn takes_frame(&mut self, now: Instant, revision: Option<u64>) -> bool {
+    pub(super) fn admit_waiting_frame(&mut self, now: Instant, revision: Option<u64>) -> bool {
         let passes = self.lets_pass(now, revision);
         if passes {
-            self.frame = Waiting::None;
+            self.frame = FrameState::None;
         }
         passes
     }
@@ -284,30 +303,30 @@ impl Gate {
     fn lets_pass(&self, now: Instant, revision: Option<u64>) -> bool {
         let is_recent = || revision.is_none() && now <= at(self.confirmed_at, self.rules.check_timeout);
         match self.frame {
-            Waiting::None => false,
-            Waiting::Cleared => self.question.is_none() && (self.is_fresh(now, revision) || is_recent()),
-            Waiting::ForAnswer => self.is_fresh(now, revision),
+            FrameState::None => false,
+            FrameState::Cleared => self.awaited.is_none() && (self.is_fresh(now, revision) || is_recent()),
+            FrameState::Waits => self.is_fresh(now, revision),
         }
     }
 
-    /// Whether the revision has moved since anything was asked.
+    /// Whether the revision has moved since the last check.
     pub(super) fn has_moved(&self, revision: Option<u64>) -> bool {
         let known = self.grace.as_ref().map_or(self.confirmed_revision, |grace| grace.revision);
-        self.question.is_none() && revision != known
+        self.awaited.is_none() && revision != known
     }
 
-    /// The number of the question that this stream heard the answer to last, or waits for.
-    pub(super) fn heard(&self) -> u64 {
-        self.heard
+    /// The number of the check whose answer this stream got last, or waits for.
+    pub(super) fn last_check(&self) -> u64 {
+        self.last_check
     }
 
     /// Whether a comment is owed for a heartbeat that was confirmed.
-    pub(super) fn owes_comment(&self) -> bool {
+    pub(super) fn comment_is_due(&self) -> bool {
         self.comment_due
     }
 
     /// The comment was written, or there is nowhere to write it.
-    pub(super) fn comment_settled(&mut self) {
+    pub(super) fn comment_written(&mut self) {
         self.comment_due = false;
     }
 
@@ -320,23 +339,23 @@ impl Gate {
         }
     }
 
-    fn is_beat_due(&self, now: Instant) -> bool {
-        self.next_beat.is_some_and(|at| at <= now)
+    fn is_heartbeat_due(&self, now: Instant) -> bool {
+        self.next_heartbeat.is_some_and(|at| at <= now)
     }
 
     fn expiry(&self, now: Instant, time_left: Option<Duration>) -> Option<Instant> {
         time_left.map(|left| at(now, left.saturating_sub(self.early)))
     }
 
-    /// When a question must be answered. One that is put again in the grace has no longer than that.
-    fn answer_due(&self, question: &Question) -> Instant {
-        let due = at(question.asked_at, self.rules.check_timeout);
+    /// When a awaited must be answered. One that is begun again in the grace has no longer than that.
+    fn answer_due(&self, awaited: &Awaited) -> Instant {
+        let due = at(awaited.started_at, self.rules.check_timeout);
         self.grace.as_ref().map_or(due, |grace| due.min(grace.ends))
     }
 }
 
 impl Rules {
-    fn next_beat(&self, now: Instant) -> Option<Instant> {
+    fn next_heartbeat(&self, now: Instant) -> Option<Instant> {
         let early = self.jitter * random_unit();
         self.heartbeat.map(|interval| at(now, interval.min(FAR).mul_f64(1.0 - early)))
     }
@@ -369,9 +388,9 @@ mod tests {
         Frame,
         /// The stream is polled: it does what the gate says.
         Poll,
-        /// The question of this stream is answered: access holds, or the verifier cannot tell.
+        /// The awaited of this stream is answered: access holds, or the verifier cannot tell.
         Answer(bool),
-        /// Another stream of the credential puts a question.
+        /// Another stream of the credential puts a awaited.
         Other,
         /// The verifier's revision moves.
         Move,
@@ -396,17 +415,17 @@ mod tests {
     /// The gate in ten lines: every confirmation there ever was, and which of them let a frame pass.
     struct Model {
         revision: Option<u64>,
-        put: u64,
-        /// Number and revision of each question that was answered well, the door's first.
+        begun: u64,
+        /// Number and revision of each awaited that was answered well, the door's first.
         confirmations: Vec<(u64, Option<u64>)>,
     }
 
     impl Model {
-        /// Whether a frame may pass that became ready when `put_by` questions had been put.
-        fn lets_pass(&self, put_by: u64) -> bool {
+        /// Whether a frame may pass that became ready when `begun_by` checks had begun.
+        fn lets_pass(&self, begun_by: u64) -> bool {
             self.confirmations.iter().any(|&(number, revision)| match self.revision {
                 Some(now) => revision == Some(now),
-                None => number > put_by,
+                None => number > begun_by,
             })
         }
     }
@@ -429,38 +448,38 @@ mod tests {
             events in prop::collection::vec(event(), 0..100),
         ) {
             let mut now = Instant::now();
-            let mut model = Model { revision: has_revision.then_some(7), put: 0, confirmations: Vec::new() };
+            let mut model = Model { revision: has_revision.then_some(7), begun: 0, confirmations: Vec::new() };
             model.confirmations.push((0, model.revision));
-            let standing = |now, model: &Model| {
-                Standing { at: now, revision: model.revision, time_left: None, put: model.put }
+            let baseline = |now, model: &Model| {
+                Baseline { at: now, revision: model.revision, time_left: None, begun: model.begun }
             };
-            let mut gate = Gate::new(rules(), now, standing(now, &model));
-            let mut asked: Option<Asked> = None;
+            let mut gate = Gate::new(rules(), now, baseline(now, &model));
+            let mut running: Option<CheckStart> = None;
             let mut frame: Option<u64> = None;
             for event in events {
                 match event {
                     Event::Wait(seconds) => now += Duration::from_secs(seconds.into()),
                     Event::Move => model.revision = model.revision.map(|revision| revision + 1),
-                    Event::Other => model.put += 1,
+                    Event::Other => model.begun += 1,
                     Event::Renew => {
-                        // Another credential, another count of questions: none has been put about it.
-                        model.confirmations.push((model.put, model.revision));
-                        frame = frame.map(|_| model.put);
-                        asked = None;
-                        gate.renewed(now, standing(now, &model));
+                        // Another credential, whose checks are numbered anew: none has begun yet.
+                        model.confirmations.push((model.begun, model.revision));
+                        frame = frame.map(|_| model.begun);
+                        running = None;
+                        gate.renewed(now, baseline(now, &model));
                     }
                     Event::Frame if frame.is_none() => {
-                        if gate.frame_ready(now, model.revision, model.put, false) {
-                            prop_assert!(model.lets_pass(model.put));
+                        if gate.admit_frame(now, model.revision, model.begun, false) {
+                            prop_assert!(model.lets_pass(model.begun));
                         } else {
-                            frame = Some(model.put);
+                            frame = Some(model.begun);
                         }
                     }
                     Event::Frame => {}
                     Event::Answer(holds) => {
-                        let Some(question) = asked.take() else { continue };
+                        let Some(check) = running.take() else { continue };
                         if holds {
-                            model.confirmations.push((question.number, question.revision));
+                            model.confirmations.push((check.number, check.revision));
                             gate.confirmed(now, model.revision, None);
                         } else if !gate.unanswered(now, Duration::ZERO) {
                             return Ok(());
@@ -468,23 +487,23 @@ mod tests {
                     }
                     Event::Poll => match gate.next(now, model.revision) {
                         Next::Ask => {
-                            let need = gate.need(now, model.revision);
-                            prop_assert!(asked.is_none(), "one question at a time");
-                            prop_assert!(need.after <= model.put, "a question can always be put that serves");
-                            model.put += 1;
-                            let question = Asked { number: model.put, at: now, revision: model.revision };
-                            gate.asked(now, question, model.put);
-                            asked = Some(question);
+                            let request = gate.check_request(now, model.revision);
+                            prop_assert!(running.is_none(), "one check at a time");
+                            prop_assert!(request.after <= model.begun, "a check can always be begun that will do");
+                            model.begun += 1;
+                            let start = CheckStart { number: model.begun, at: now, revision: model.revision };
+                            gate.check_started(request, start, model.begun);
+                            running = Some(start);
                         }
                         Next::GiveUp => return Ok(()),
                         Next::Expired => prop_assert!(false, "it never expires"),
                         next @ (Next::AwaitAnswer | Next::Rest) => {
                             let rests = next == Next::Rest;
-                            prop_assert!(rests || asked.is_some());
-                            if let Some(put_by) = frame {
-                                let passes = gate.takes_frame(now, model.revision);
-                                prop_assert!(passes || !rests, "who rests owes no frame");
-                                prop_assert!(!passes || model.lets_pass(put_by));
+                            prop_assert!(rests || running.is_some());
+                            if let Some(begun_by) = frame {
+                                let passes = gate.admit_waiting_frame(now, model.revision);
+                                prop_assert!(passes || !rests, "a gate at rest holds back no frame");
+                                prop_assert!(!passes || model.lets_pass(begun_by));
                                 frame = frame.filter(|_| !passes);
                             }
                         }

@@ -1,4 +1,4 @@
-//! What asks: the gate's decisions carried out, with a timer, the revision and the verifier.
+//! Carries out the gate's decisions, with a timer, the revision and the verifier.
 
 use std::{
     future::Future,
@@ -16,13 +16,12 @@ use tokio::{
 
 use super::{
     EndReason,
-    crowd::Asking,
-    follow::Followed,
     gate::{Gate, Next, Rules},
+    subscriber::Subscriber,
 };
-use crate::{Access, Denied, access::Answer, observe};
+use crate::{Access, Denied, access::Effect, observe, revoke::PendingCheck};
 
-/// How many answers are heard in one poll, for a verifier whose answers move its own revision.
+/// How many answers are taken in one poll, for a verifier whose answers move its own revision.
 const MOST_ANSWERS: u32 = 4;
 
 pin_project! {
@@ -31,17 +30,17 @@ pin_project! {
         access: Access,
         gate: Gate,
         // `None` from the moment at which the stream ended.
-        followed: Option<Followed>,
-        // Kept across polls: a question that is put is not put again because somebody polls.
-        asking: Option<Asking>,
+        subscriber: Option<Subscriber>,
+        // Kept across polls: a check is not begun again because somebody polls.
+        pending: Option<PendingCheck>,
         #[pin]
         timer: Option<Sleep>,
         #[pin]
-        told: Option<OwnedNotified>,
-        outcome: Outcome,
+        notified: Option<OwnedNotified>,
+        end_report: EndReport,
         retry_after: Option<Duration>,
-        // A look broke off, and has to go on.
-        is_due_again: bool,
+        // `poll_verdict` broke off, and has to go on.
+        is_deferred: bool,
     }
 }
 
@@ -55,95 +54,102 @@ pub(super) enum Verdict {
 }
 
 /// How the stream ended: reported once, by the first reason.
-struct Outcome(Option<EndReason>);
+struct EndReport(Option<EndReason>);
 
 impl Guard {
     pub(super) fn new(access: Access, rules: Arc<Rules>) -> Self {
         // The request is over when the stream begins: what is kept must not keep its buffers.
         access.detach();
-        let (followed, standing) = Followed::start(&access);
-        let gate = Gate::new(rules, Instant::now(), standing);
-        // From here on nothing is missed: what came before shows at the first look.
-        let told = Some(followed.told());
-        let outcome = Outcome(None);
-        let followed = Some(followed);
+        let (subscriber, baseline) = Subscriber::new(&access);
+        let gate = Gate::new(rules, Instant::now(), baseline);
+        // From here on nothing is missed: what came before shows at the first poll.
+        let notified = Some(subscriber.notified());
+        let end_report = EndReport(None);
+        let subscriber = Some(subscriber);
         Self {
             access,
             gate,
-            followed,
-            asking: None,
+            subscriber,
+            pending: None,
             timer: None,
-            told,
-            outcome,
+            notified,
+            end_report,
             retry_after: None,
-            is_due_again: false,
+            is_deferred: false,
         }
     }
 
-    /// Asks whatever has to be asked. When it is [`Open`](Verdict::Open), the task is woken when it
-    /// should look again only after [`rest`](Self::rest).
-    pub(super) fn look(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Verdict {
-        if self.nothing_is_due() {
+    /// Checks access where that is due. After [`Open`](Verdict::Open), the task is woken when it should
+    /// poll again only if [`poll_wake`](Self::poll_wake) is called.
+    pub(super) fn poll_verdict(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Verdict {
+        if self.is_idle() {
             return Verdict::Open;
         }
         let mut this = self.as_mut().project();
         let mut answered = 0;
         let verdict = loop {
-            let Some(followed) = this.followed.as_mut() else {
-                break Verdict::Ended(this.outcome.0.unwrap_or(EndReason::Finished));
+            let Some(subscriber) = this.subscriber.as_mut() else {
+                break Verdict::Ended(this.end_report.0.unwrap_or(EndReason::Finished));
             };
-            if followed.is_outdated(this.access) {
-                let (renewed, standing) = Followed::start(this.access);
-                this.gate.renewed(Instant::now(), standing);
-                this.told.set(Some(renewed.told()));
-                *this.asking = None;
-                *followed = renewed;
+            if subscriber.is_outdated(this.access) {
+                let (renewed, baseline) = Subscriber::new(this.access);
+                this.gate.renewed(Instant::now(), baseline);
+                this.notified.set(Some(renewed.notified()));
+                *this.pending = None;
+                *subscriber = renewed;
                 continue;
             }
-            if followed.has_news() {
-                if followed.is_revoked(this.access) {
+            if subscriber.take_new_alerts() {
+                if subscriber.is_revoked(this.access) {
                     break Verdict::Ended(EndReason::Revoked);
                 }
-                this.gate.told(followed.denied());
+                this.gate.note_denial(subscriber.denied());
             }
 
-            let (now, revision) = (Instant::now(), followed.revision());
+            let (now, revision) = (Instant::now(), subscriber.revision());
             let next = this.gate.next(now, revision);
             match next {
                 Next::Rest => break Verdict::Open,
                 Next::Ask if answered == MOST_ANSWERS => {
-                    *this.is_due_again = true;
+                    *this.is_deferred = true;
                     break Verdict::Open;
                 }
                 Next::Ask => {
-                    let (asked, asking) = followed.ask(this.gate.need(now, revision));
-                    this.gate.asked(now, asked, followed.put());
-                    *this.asking = Some(asking);
+                    let request = this.gate.check_request(now, revision);
+                    let (start, pending) = subscriber.begin(request);
+                    this.gate.check_started(request, start, subscriber.begun());
+                    *this.pending = Some(pending);
                 }
                 Next::Expired => {
                     // Timers are monotonic and an expiry is a date: the wall clock has the last word.
-                    followed.look_up_expiry(this.access);
-                    if !this.gate.expires_in(now, followed.time_left()) {
+                    subscriber.refresh_expiry(this.access);
+                    if !this.gate.expires_in(now, subscriber.time_left()) {
                         break Verdict::Ended(EndReason::Expired);
                     }
                 }
                 Next::AwaitAnswer | Next::GiveUp => {
-                    let Some(asking) = this.asking.as_mut() else { break Verdict::Ended(EndReason::Unavailable) };
-                    let settled = match followed.poll(asking, cx) {
+                    let Some(pending) = this.pending.as_mut() else { break Verdict::Ended(EndReason::Unavailable) };
+                    let applied = match subscriber.poll(pending, cx) {
                         Poll::Pending if next == Next::AwaitAnswer => break Verdict::Open,
                         Poll::Pending if this.gate.unanswered(now, Duration::ZERO) => Ok(()),
                         Poll::Pending => Err(EndReason::TimedOut),
-                        Poll::Ready(reply) => {
-                            let answer = followed.settle(this.access, this.gate.heard(), reply);
-                            if let Answer::Denied(denied) = &answer {
+                        Poll::Ready(None) => {
+                            let (start, again) = subscriber.begin(this.gate.restart_request(now, revision));
+                            this.gate.check_restarted(start);
+                            *pending = again;
+                            continue;
+                        }
+                        Poll::Ready(Some(answer)) => {
+                            let effect = subscriber.apply(this.access, this.gate.last_check(), answer);
+                            if let Effect::Denied(denied) = &effect {
                                 *this.retry_after = denied.retry_after();
                             }
-                            settle(this.gate, followed, &answer)
+                            apply(this.gate, subscriber, &effect)
                         }
                     };
-                    *this.asking = None;
+                    *this.pending = None;
                     answered += 1;
-                    if let Err(reason) = settled {
+                    if let Err(reason) = applied {
                         break Verdict::Ended(reason);
                     }
                 }
@@ -157,36 +163,38 @@ impl Guard {
         verdict
     }
 
-    /// Whether a look would find nothing to do, as far as that can be told without reading the clock,
-    /// which would cost a frame more than all the rest: the revision is where it was, there is no
-    /// news, and the timer runs.
-    fn nothing_is_due(&self) -> bool {
+    /// Whether [`poll_verdict`](Self::poll_verdict) would find nothing to do, as far as that can be said
+    /// without reading the clock, which would cost a frame more than all the rest: the revision is what
+    /// it was, there are no alerts, and the timer runs.
+    fn is_idle(&self) -> bool {
         let timer_runs = match (&self.timer, self.gate.deadline()) {
             (Some(timer), Some(deadline)) => timer.deadline() == deadline && !timer.is_elapsed(),
             (_, deadline) => deadline.is_none(),
         };
-        let is_at_rest = |followed: &Followed| {
-            !followed.hears() && !followed.is_outdated(&self.access) && self.gate.is_at_rest(followed.revision())
+        let is_at_rest = |subscriber: &Subscriber| {
+            !subscriber.has_new_alerts()
+                && !subscriber.is_outdated(&self.access)
+                && self.gate.is_at_rest(subscriber.revision())
         };
-        timer_runs && self.followed.as_ref().is_some_and(is_at_rest)
+        timer_runs && self.subscriber.as_ref().is_some_and(is_at_rest)
     }
 
-    /// Arms the timer and waits for news: whether one of them is there already, so that it is time to
-    /// look again.
-    pub(super) fn rest(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    /// Arms the timer and the notification. Ready if one of them has fired already, so that it is time to
+    /// call [`poll_verdict`](Self::poll_verdict) again.
+    pub(super) fn poll_wake(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        let Some(followed) = this.followed else { return Poll::Ready(()) };
-        if std::mem::take(this.is_due_again) {
+        let Some(subscriber) = this.subscriber else { return Poll::Ready(()) };
+        if std::mem::take(this.is_deferred) {
             // Whatever its verifier does, a poll comes to its end, and the next one goes on.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if this.gate.has_moved(followed.revision()) {
-            // Quietly, since the look: what waits must not wait for a heartbeat.
+        if this.gate.has_moved(subscriber.revision()) {
+            // Without a wakeup, since `poll_verdict`: a frame that waits must not wait for a heartbeat.
             return Poll::Ready(());
         }
-        if this.told.as_mut().as_pin_mut().is_some_and(|told| told.poll(cx).is_ready()) {
-            this.told.set(Some(followed.told()));
+        if this.notified.as_mut().as_pin_mut().is_some_and(|notified| notified.poll(cx).is_ready()) {
+            this.notified.set(Some(subscriber.notified()));
             return Poll::Ready(());
         }
         let Some(deadline) = this.gate.deadline() else { return Poll::Pending };
@@ -195,32 +203,32 @@ impl Guard {
     }
 
     /// A frame became ready: whether it may pass.
-    pub(super) fn frame_ready(self: Pin<&mut Self>) -> bool {
+    pub(super) fn admit_frame(self: Pin<&mut Self>) -> bool {
         // A timer stands still while the machine sleeps, so the wall clock is compared.
-        let has_expired = |followed: &Followed| followed.time_left().is_some_and(|left| left.is_zero());
-        if self.gate.goes_by_revision() && self.nothing_is_due() && !self.followed.as_ref().is_some_and(has_expired) {
+        let has_expired = |subscriber: &Subscriber| subscriber.time_left().is_some_and(|left| left.is_zero());
+        if self.gate.goes_by_revision() && self.is_idle() && !self.subscriber.as_ref().is_some_and(has_expired) {
             return true;
         }
         let this = self.project();
-        let Some(followed) = this.followed else { return false };
+        let Some(subscriber) = this.subscriber else { return false };
         let now = Instant::now();
-        this.gate.expires_in(now, followed.time_left());
-        this.gate.frame_ready(now, followed.revision(), followed.put(), followed.hears())
+        this.gate.expires_in(now, subscriber.time_left());
+        this.gate.admit_frame(now, subscriber.revision(), subscriber.begun(), subscriber.has_new_alerts())
     }
 
     /// Whether the frame that waits may pass now.
-    pub(super) fn takes_frame(self: Pin<&mut Self>) -> bool {
+    pub(super) fn admit_waiting_frame(self: Pin<&mut Self>) -> bool {
         let this = self.project();
-        let followed = this.followed.as_ref();
-        followed.is_some_and(|followed| this.gate.takes_frame(Instant::now(), followed.revision()))
+        let subscriber = this.subscriber.as_ref();
+        subscriber.is_some_and(|subscriber| this.gate.admit_waiting_frame(Instant::now(), subscriber.revision()))
     }
 
-    pub(super) fn owes_comment(&self) -> bool {
-        self.gate.owes_comment()
+    pub(super) fn comment_is_due(&self) -> bool {
+        self.gate.comment_is_due()
     }
 
-    pub(super) fn comment_settled(self: Pin<&mut Self>) {
-        self.project().gate.comment_settled();
+    pub(super) fn comment_written(self: Pin<&mut Self>) {
+        self.project().gate.comment_written();
     }
 
     /// When to come back, if whoever denied access said so.
@@ -231,11 +239,11 @@ impl Guard {
     /// The stream ended: nothing is waited for any more.
     pub(super) fn ended(self: Pin<&mut Self>, reason: EndReason) {
         let mut this = self.project();
-        this.outcome.is(reason);
-        *this.asking = None;
-        *this.followed = None;
+        this.end_report.is(reason);
+        *this.pending = None;
+        *this.subscriber = None;
         this.timer.set(None);
-        this.told.set(None);
+        this.notified.set(None);
     }
 }
 
@@ -251,22 +259,22 @@ fn set_timer(mut timer: Pin<&mut Option<Sleep>>, deadline: Instant) {
     }
 }
 
-fn settle(gate: &mut Gate, followed: &Followed, answer: &Answer) -> Result<(), EndReason> {
+fn apply(gate: &mut Gate, subscriber: &Subscriber, effect: &Effect) -> Result<(), EndReason> {
     let now = Instant::now();
-    match answer {
-        Answer::Confirmed { .. } => {
-            gate.confirmed(now, followed.revision(), followed.time_left());
+    match effect {
+        Effect::Confirmed { .. } => {
+            gate.confirmed(now, subscriber.revision(), subscriber.time_left());
             Ok(())
         }
-        // The next turn follows the credential that it is about no longer.
-        Answer::Outdated => Ok(()),
-        Answer::Denied(Denied::Unavailable { retry_after }) if gate.unanswered(now, *retry_after) => Ok(()),
-        Answer::Denied(denied) => Err(denied.into()),
-        Answer::Panicked => Err(EndReason::CheckPanicked),
+        // The next turn subscribes to the credential that replaced it.
+        Effect::Outdated => Ok(()),
+        Effect::Denied(Denied::Unavailable { retry_after }) if gate.unanswered(now, *retry_after) => Ok(()),
+        Effect::Denied(denied) => Err(denied.into()),
+        Effect::Panicked => Err(EndReason::CheckPanicked),
     }
 }
 
-impl Outcome {
+impl EndReport {
     fn is(&mut self, reason: EndReason) {
         if self.0.is_none() {
             self.0 = Some(reason);
@@ -275,7 +283,7 @@ impl Outcome {
     }
 }
 
-impl Drop for Outcome {
+impl Drop for EndReport {
     fn drop(&mut self) {
         self.is(EndReason::Disconnected);
     }

@@ -10,7 +10,7 @@ use http_body::Body;
 use tower_layer::Layer;
 
 use super::{
-    Ending, GuardedSink, GuardedStream, HeldBody, StreamReauth, StreamReauthService, gate::Rules, sse::Format,
+    Ending, GuardedSink, GuardedStream, StreamReauth, StreamReauthService, SupervisedBody, gate::Rules, sse::Format,
 };
 use crate::Access;
 
@@ -169,13 +169,13 @@ impl StreamReauthLayer {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn hold<B: Body + Send + 'static>(
+    pub fn supervise<B: Body + Send + 'static>(
         &self,
         access: &Access,
         method: &Method,
         response: Response<B>,
-    ) -> Response<HeldBody<B>> {
-        self.watch(access, method, response).map(HeldBody::new)
+    ) -> Response<SupervisedBody<B>> {
+        self.watch(access, method, response).map(SupervisedBody::new)
     }
 
     fn with_rules(self, change: impl FnOnce(&mut Rules)) -> Self {

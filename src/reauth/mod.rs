@@ -117,38 +117,27 @@
 //! ```
 
 mod body;
-mod crowd;
 mod end;
-mod follow;
 mod future;
 mod gate;
 mod guard;
-mod held;
 mod layer;
-mod registry;
-mod renew;
-mod revision;
-mod revocations;
 mod service;
 mod sink;
 mod sse;
 mod stream;
-mod two_tasks;
+mod subscriber;
+mod supervised;
+mod wakers;
 
 pub use self::{
     body::StreamReauth,
-    end::{AccessEnded, EndReason, Ending},
+    end::Ending,
     future::ResponseFuture,
-    held::HeldBody,
     layer::StreamReauthLayer,
-    renew::RenewError,
-    revision::Revision,
-    revocations::Revocations,
     service::StreamReauthService,
     sink::{GuardedSink, SendError},
     stream::GuardedStream,
+    supervised::SupervisedBody,
 };
-pub(crate) use self::{
-    crowd::Crowd,
-    registry::{Entry, Member, Registry},
-};
+pub use crate::ended::{AccessEnded, EndReason};

@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::{ResponseFuture, StreamReauth, layer::Settings};
 use crate::{
     access,
-    bearer::Challenge,
+    challenge::Challenge,
     respond::{EmptyBody, refuse},
 };
 

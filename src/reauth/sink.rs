@@ -17,7 +17,7 @@ use super::{
     gate::Rules,
     guard::{Guard, Verdict},
     stream::{Until, UntilProj},
-    two_tasks::TwoTasks,
+    wakers::TwoWakers,
 };
 use crate::Access;
 
@@ -40,7 +40,7 @@ pin_project! {
         // An item that was sent and waits until access is confirmed.
         waiting: Option<T>,
         // One task may read and another write: whichever polled the guard last, both must hear of an end.
-        tasks: Arc<TwoTasks>,
+        tasks: Arc<TwoWakers>,
         // Wakes both: what the guard is polled with.
         both: Waker,
     }
@@ -57,7 +57,7 @@ pub enum SendError<E> {
 
 impl<S, T> GuardedSink<S, T> {
     pub(super) fn new(inner: S, access: Access, rules: Arc<Rules>) -> Self {
-        let tasks = Arc::new(TwoTasks::default());
+        let tasks = Arc::new(TwoWakers::default());
         let both = Waker::from(Arc::clone(&tasks));
         let guard = Box::pin(Guard::new(access, rules));
         Self { inner: Until::Open { inner }, guard, waiting: None, tasks, both }
@@ -70,10 +70,10 @@ impl<S, T> GuardedSink<S, T> {
     }
 
     /// Asks whatever has to be asked: the inner sink, for as long as access holds.
-    fn look(self: Pin<&mut Self>) -> Result<Pin<&mut S>, EndReason> {
+    fn poll_verdict(self: Pin<&mut Self>) -> Result<Pin<&mut S>, EndReason> {
         let mut this = self.project();
         if this.inner.end_reason().is_none() {
-            if let Verdict::Ended(reason) = this.guard.as_mut().look(&mut Context::from_waker(this.both)) {
+            if let Verdict::Ended(reason) = this.guard.as_mut().poll_verdict(&mut Context::from_waker(this.both)) {
                 this.inner.set(Until::Ended { reason });
                 *this.waiting = None;
                 this.both.wake_by_ref();
@@ -86,9 +86,9 @@ impl<S, T> GuardedSink<S, T> {
     }
 
     /// Arms what wakes both halves: whether it is time to look again.
-    fn rest(self: Pin<&mut Self>) -> Poll<()> {
+    fn poll_wake(self: Pin<&mut Self>) -> Poll<()> {
         let this = self.project();
-        this.guard.as_mut().rest(&mut Context::from_waker(this.both))
+        this.guard.as_mut().poll_wake(&mut Context::from_waker(this.both))
     }
 }
 
@@ -99,13 +99,13 @@ impl<S: Sink<T>, T> GuardedSink<S, T> {
         cx: &mut Context<'_>,
         poll: fn(Pin<&mut S>, &mut Context<'_>) -> Poll<Result<(), S::Error>>,
     ) -> Poll<Result<(), SendError<S::Error>>> {
-        self.tasks.one.waits(cx);
+        self.tasks.one.register(cx);
         loop {
-            self.as_mut().look().map_err(SendError::ended)?;
+            self.as_mut().poll_verdict().map_err(SendError::ended)?;
             if let Poll::Ready(done) = self.as_mut().pass_on(cx, poll) {
                 return Poll::Ready(done.map_err(SendError::Inner));
             }
-            ready!(self.as_mut().rest());
+            ready!(self.as_mut().poll_wake());
         }
     }
 
@@ -120,7 +120,7 @@ impl<S: Sink<T>, T> GuardedSink<S, T> {
         if this.waiting.is_some() {
             // Room first, and then whether it may: it leaves in the same turn.
             ready!(inner.as_mut().poll_ready(cx))?;
-            if !this.guard.as_mut().takes_frame() {
+            if !this.guard.as_mut().admit_waiting_frame() {
                 return Poll::Pending;
             }
             if let Some(item) = this.waiting.take() {
@@ -142,7 +142,7 @@ impl<S: Sink<T>, T> Sink<T> for GuardedSink<S, T> {
         let this = self.project();
         match this.inner.project() {
             UntilProj::Ended { reason } => Err(SendError::ended(*reason)),
-            UntilProj::Open { inner } if this.guard.as_mut().frame_ready() => {
+            UntilProj::Open { inner } if this.guard.as_mut().admit_frame() => {
                 inner.start_send(item).map_err(SendError::Inner)
             }
             UntilProj::Open { .. } => {
@@ -168,13 +168,13 @@ impl<S: Stream, T> Stream for GuardedSink<S, T> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        self.tasks.other.waits(cx);
+        self.tasks.other.register(cx);
         loop {
-            let Ok(inner) = self.as_mut().look() else { return Poll::Ready(None) };
+            let Ok(inner) = self.as_mut().poll_verdict() else { return Poll::Ready(None) };
             if let Poll::Ready(item) = inner.poll_next(cx) {
                 return Poll::Ready(item);
             }
-            ready!(self.as_mut().rest());
+            ready!(self.as_mut().poll_wake());
         }
     }
 }

@@ -64,20 +64,20 @@ impl<S: Stream> Stream for GuardedStream<S> {
         loop {
             let UntilProj::Open { inner } = this.inner.as_mut().project() else { return Poll::Ready(None) };
 
-            if let Verdict::Ended(reason) = this.guard.as_mut().look(cx) {
+            if let Verdict::Ended(reason) = this.guard.as_mut().poll_verdict(cx) {
                 this.inner.set(Until::Ended { reason });
                 *this.waiting = None;
                 continue;
             }
 
             if this.waiting.is_some() {
-                if this.guard.as_mut().takes_frame() {
+                if this.guard.as_mut().admit_waiting_frame() {
                     return Poll::Ready(this.waiting.take());
                 }
             } else {
                 match inner.poll_next(cx) {
                     Poll::Pending => {}
-                    Poll::Ready(Some(item)) if this.guard.as_mut().frame_ready() => return Poll::Ready(Some(item)),
+                    Poll::Ready(Some(item)) if this.guard.as_mut().admit_frame() => return Poll::Ready(Some(item)),
                     Poll::Ready(Some(item)) => {
                         *this.waiting = Some(item);
                         continue;
@@ -89,7 +89,7 @@ impl<S: Stream> Stream for GuardedStream<S> {
                     }
                 }
             }
-            ready!(this.guard.as_mut().rest(cx));
+            ready!(this.guard.as_mut().poll_wake(cx));
         }
     }
 

@@ -1,12 +1,12 @@
 //! The two layers of the second question.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 use tower_layer::Layer;
 
-use super::{Declared, RequireScope, Requirement, ResolveScopes, ScopeHierarchy, ScopeResolver, ScopeSet};
-use crate::{Identity, respond::EmptyBody};
+use super::{RequireScope, Requirement, Resolution, ResolveScopes, ScopeHierarchy, ScopeResolver};
+use crate::respond::EmptyBody;
 
 /// Decides which scopes the caller has, by a strategy: [`Strict`](super::Strict),
 /// [`Compat`](super::Compat), or a closure.
@@ -15,14 +15,6 @@ pub struct ScopeResolverLayer<R = EmptyBody> {
     resolution: Arc<Resolution>,
     missing_access_allowed: bool,
     respond: R,
-}
-
-/// How scopes are resolved: one value, for the door and for every recheck.
-#[derive(Clone)]
-pub(crate) struct Resolution {
-    resolver: Arc<dyn ResolveScopes>,
-    hierarchy: ScopeHierarchy,
-    header: Option<HeaderName>,
 }
 
 impl ScopeResolverLayer {
@@ -73,29 +65,6 @@ impl<S, R: Clone> Layer<S> for ScopeResolverLayer<R> {
             missing_access_allowed: self.missing_access_allowed,
             respond: self.respond.clone(),
         }
-    }
-}
-
-impl Resolution {
-    pub(crate) fn declared(&self, headers: &HeaderMap) -> Option<ScopeSet> {
-        Declared::parse(headers.get_all(self.header.as_ref()?))
-    }
-
-    pub(crate) fn resolve(&self, identity: &Identity, declared: Option<&ScopeSet>) -> ScopeSet {
-        self.resolver.resolve(identity, Declared::new(declared, &self.hierarchy))
-    }
-
-    pub(crate) fn hierarchy(&self) -> &ScopeHierarchy {
-        &self.hierarchy
-    }
-}
-
-impl fmt::Debug for Resolution {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolution")
-            .field("hierarchy", &self.hierarchy)
-            .field("header", &self.header)
-            .finish_non_exhaustive()
     }
 }
 

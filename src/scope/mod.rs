@@ -59,17 +59,18 @@ mod few;
 mod future;
 mod hierarchy;
 mod layer;
-mod require;
+mod requirement;
+mod resolution;
 mod resolve;
 mod service;
 mod set;
 
-pub(crate) use self::layer::Resolution;
+pub(crate) use self::resolution::Resolution;
 pub use self::{
     future::ResponseFuture,
     hierarchy::{Granted, ScopeHierarchy},
     layer::{RequireScopeLayer, ScopeResolverLayer},
-    require::Requirement,
+    requirement::Requirement,
     resolve::{Compat, Declared, ResolveScopes, Strict},
     service::{RequireScope, ScopeResolver},
     set::{InvalidScope, Scope, ScopeSet},

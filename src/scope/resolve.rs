@@ -8,9 +8,9 @@ use crate::{AuthMethod, Identity};
 /// Says which scopes an identity has.
 ///
 /// Implemented by [`Strict`], [`Compat`] and every closure
-/// `Fn(&Identity, Declared<'_>) -> ScopeSet`. Asked at the door and again at every recheck of a
+/// `Fn(&Identity, Declared<'_>) -> ScopeSet`. CheckStart at the door and again at every recheck of a
 /// stream, so it must be quick. Where its answer hangs on more than its arguments, move the
-/// verifier's [`Revision`](crate::reauth::Revision) when that changes: an unmoved revision
+/// verifier's [`Revision`](crate::revoke::Revision) when that changes: an unmoved revision
 /// is taken to mean that earlier answers hold.
 pub trait ResolveScopes: Send + Sync + 'static {
     /// The scopes of `identity`, which declared `declared` for this request.

@@ -9,10 +9,10 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{Requirement, ResponseFuture, layer::Resolution};
+use super::{Requirement, Resolution, ResponseFuture};
 use crate::{
     Denied, access,
-    bearer::Challenge,
+    challenge::Challenge,
     respond::{Respond, refuse},
 };
 

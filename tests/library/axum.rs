@@ -5,7 +5,7 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tower_reauth::{
-    Access, BearerAuthLayer, Denied, Identity, RequireScopeLayer, StreamReauthLayer, Tokens, bearer::Token,
+    Access, BearerAuthLayer, Denied, Identity, RequireScopeLayer, StreamReauthLayer, Tokens, verify::Token,
 };
 
 use crate::support::{READ, WRITE, header};

@@ -5,7 +5,8 @@ use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
     BearerAuthLayer,
-    bearer::{BearerToken, TokenSyntax, VerifyError},
+    bearer::TokenSyntax,
+    verify::{BearerToken, VerifyError},
 };
 
 use crate::support::{alice, request_with};

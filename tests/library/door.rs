@@ -15,7 +15,8 @@ use http::{Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_reauth::{
     Access, AuthMethod, BearerAuthLayer, Denied, Identity, RequireScopeLayer, StaticToken, VerifyToken,
-    bearer::{AuthLayer, Authenticate, BearerToken, Verification, VerifyError, verify_async},
+    bearer::{AuthLayer, Authenticate},
+    verify::{BearerToken, Verification, VerifyError, verify_async},
 };
 
 use crate::support::{Oracle, READ, Wall, access, alice, request, request_with};

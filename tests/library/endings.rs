@@ -9,8 +9,8 @@ use tokio_test::{assert_pending, task};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
     BearerAuthLayer, RequireScopeLayer, StreamReauthLayer,
-    bearer::VerifyError,
     reauth::{EndReason, Ending},
+    verify::VerifyError,
 };
 
 use crate::support::{Feed, Oracle, READ, Reader, Script, Seen, Wall, alice, event_stream, handler, request, script};

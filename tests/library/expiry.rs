@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, advance, sleep},
 };
 use tower::{ServiceBuilder, ServiceExt};
-use tower_reauth::{BearerAuthLayer, bearer::VerifyError, reauth::EndReason};
+use tower_reauth::{BearerAuthLayer, reauth::EndReason, verify::VerifyError};
 
 use crate::support::{
     Feed, Oracle, Reader, Script, Seen, Torrent, Wall, alice, assert_took, behind, event_stream, handler, open, reauth,

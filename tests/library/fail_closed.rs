@@ -13,9 +13,10 @@ use tokio::time::{Instant, advance};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
     BearerAuthLayer, Identity, ScopeResolverLayer, ScopeSet, StreamReauthLayer, VerifyToken,
-    bearer::{BearerToken, Verification, VerifyError},
-    reauth::{EndReason, Revision},
+    reauth::EndReason,
+    revoke::Revision,
     scope::Declared,
+    verify::{BearerToken, Verification, VerifyError},
 };
 
 use crate::support::{

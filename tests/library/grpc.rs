@@ -14,7 +14,7 @@ use tonic::{
     transport::{Endpoint, Server, server::TcpIncoming},
 };
 use tower::service_fn;
-use tower_reauth::{BearerAuthLayer, RequireScopeLayer, StreamReauthLayer, bearer::VerifyError, reauth::Ending};
+use tower_reauth::{BearerAuthLayer, RequireScopeLayer, StreamReauthLayer, reauth::Ending, verify::VerifyError};
 
 use crate::support::{Oracle, READ, alice};
 

@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use http::{HeaderValue, Response, header};
 use tokio::time::{Instant, advance};
 use tower::{ServiceBuilder, ServiceExt};
-use tower_reauth::{BearerAuthLayer, StreamReauthLayer, bearer::VerifyError, reauth::EndReason};
+use tower_reauth::{BearerAuthLayer, StreamReauthLayer, reauth::EndReason, verify::VerifyError};
 
 use crate::support::{
     Feed, KEEPALIVE, Oracle, Reader, Script, Seen, alice, assert_took, handler, open, reauth, request, script,

@@ -6,8 +6,8 @@ use http::Request;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
     Access, BearerAuthLayer, RequireScopeLayer, ScopeResolverLayer, ScopeSet, Strict, Tokens,
-    bearer::{Token, VerifyError},
     reauth::EndReason,
+    verify::{Token, VerifyError},
 };
 
 use crate::support::{

@@ -2,7 +2,7 @@
 //! test, named by a sentence, for each thing that is promised.
 //!
 //! Time is tokio's paused clock, and the wall clock follows it; only what goes over a socket (in `grpc`,
-//! `held`, `ndjson`, `sockets` and `websocket`) runs in real time.
+//! `ndjson`, `sockets`, `supervised` and `websocket`) runs in real time.
 
 mod axum;
 mod bearer_syntax;
@@ -12,13 +12,11 @@ mod expiry;
 mod fail_closed;
 mod grpc;
 mod heartbeat;
-mod held;
 mod live_scopes;
 mod ndjson;
 mod no_race_at_the_door;
 mod no_stale_byte;
 mod observed;
-mod one_question;
 mod only_streams;
 mod refusals;
 mod release;
@@ -28,9 +26,11 @@ mod resolved_scopes;
 mod revocation;
 mod revocations;
 mod secrets;
+mod shared_check;
 mod small;
 mod sockets;
 mod streams_and_sinks;
+mod supervised;
 mod support;
 mod tokens;
 mod transparent;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Request;
 use tower::{ServiceBuilder, ServiceExt};
-use tower_reauth::{BearerAuthLayer, StaticToken, bearer::VerifyError, reauth::EndReason};
+use tower_reauth::{BearerAuthLayer, StaticToken, reauth::EndReason, verify::VerifyError};
 
 use crate::support::{Oracle, Reader, Seen, alice, event_stream, handler, reauth, request, script};
 

@@ -6,7 +6,7 @@ use std::{convert::Infallible, time::Duration};
 use http::Request;
 use tokio::time::{advance, sleep};
 use tower::{ServiceBuilder, ServiceExt};
-use tower_reauth::{BearerAuthLayer, StaticToken, bearer::VerifyError, reauth::EndReason};
+use tower_reauth::{BearerAuthLayer, StaticToken, reauth::EndReason, verify::VerifyError};
 
 use crate::support::{Oracle, Reader, Seen, Torrent, alice, event_stream, handler, open, reauth, request, script};
 

@@ -12,11 +12,7 @@ use std::{
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use tokio::time::advance;
-use tower_reauth::{
-    BearerAuthLayer, StreamReauthLayer,
-    bearer::VerifyError,
-    reauth::{EndReason, Revocations},
-};
+use tower_reauth::{BearerAuthLayer, StreamReauthLayer, reauth::EndReason, revoke::Revocations, verify::VerifyError};
 
 use crate::support::{Feed, Oracle, Reader, Script, Wall, alice, logging, open, reauth};
 

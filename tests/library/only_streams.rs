@@ -9,8 +9,8 @@ use http_body_util::{BodyExt, Empty, Full};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
     Access, BearerAuthLayer, StaticToken, StreamReauth, StreamReauthLayer,
-    bearer::VerifyError,
     reauth::{EndReason, Ending},
+    verify::VerifyError,
 };
 
 use crate::support::{Feed, Reader, Script, Seen, alice, event_stream, handler, reauth, request, script};

@@ -7,9 +7,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
     BearerAuthLayer, Denied, RequireScopeLayer, Scope, ScopeResolverLayer, ScopeSet, StreamReauth, StreamReauthLayer,
-    Strict,
-    bearer::{Challenge, VerifyError},
-    scope::Requirement,
+    Strict, bearer::Challenge, scope::Requirement, verify::VerifyError,
 };
 
 use crate::support::{

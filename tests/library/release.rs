@@ -15,11 +15,7 @@ use http::{HeaderValue, Request, header::AUTHORIZATION};
 use http_body::Body;
 use tokio::time::advance;
 use tower::{ServiceBuilder, ServiceExt};
-use tower_reauth::{
-    BearerAuthLayer, StreamReauthLayer,
-    bearer::{TokenSyntax, VerifyError},
-    reauth::Ending,
-};
+use tower_reauth::{BearerAuthLayer, StreamReauthLayer, bearer::TokenSyntax, reauth::Ending, verify::VerifyError};
 
 use crate::support::{Feed, Oracle, Reader, Script, Seen, Wall, alice, event_stream, handler, open, reauth, script};
 

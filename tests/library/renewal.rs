@@ -12,8 +12,9 @@ use tokio::time::{Instant, advance};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
     Access, BearerAuthLayer, Denied, RequireScopeLayer, ScopeSet, Tokens,
-    bearer::{Token, VerifyError, verify_async},
-    reauth::{EndReason, RenewError},
+    access::RenewError,
+    reauth::EndReason,
+    verify::{Token, VerifyError, verify_async},
 };
 
 use crate::support::{

@@ -8,8 +8,9 @@ use tokio_test::{assert_pending, task};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
     BearerAuthLayer, RequireScopeLayer, StaticToken, StreamReauth, Tokens,
-    bearer::{Token, TokenDigest, VerifyError},
-    reauth::{EndReason, Revision},
+    reauth::EndReason,
+    revoke::Revision,
+    verify::{Token, TokenDigest, VerifyError},
 };
 
 use crate::support::{

@@ -12,8 +12,9 @@ use tokio_test::{assert_pending, task};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
     AuthMethod, BearerAuthLayer, Identity, StreamReauth, VerifyToken,
-    bearer::{BearerToken, Verification},
-    reauth::{EndReason, Revision, Revocations},
+    reauth::EndReason,
+    revoke::{Revision, Revocations},
+    verify::{BearerToken, Verification},
 };
 
 use crate::support::{

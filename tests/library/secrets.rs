@@ -9,8 +9,9 @@ use http::Request;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_reauth::{
     Access, BearerAuthLayer, RequireScopeLayer, ScopeResolverLayer, StaticToken, StreamReauthLayer, Strict, Tokens,
-    bearer::{Bearer, BearerToken, Token, TokenDigest, Verification},
+    bearer::Bearer,
     reauth::EndReason,
+    verify::{BearerToken, Token, TokenDigest, Verification},
 };
 
 use crate::support::{READ, Reader, Seen, alice, event_stream, handler, logging, open, reauth, request_with, script};

@@ -14,8 +14,8 @@ use http_body::{Body, Frame};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_reauth::{
     BearerAuthLayer, StreamReauth, StreamReauthLayer, Tokens, VerifyToken,
-    bearer::{BearerToken, Token, Verification},
-    reauth::Revocations,
+    revoke::Revocations,
+    verify::{BearerToken, Token, Verification},
 };
 
 use crate::support::{READ, Torrent, Wall, alice, event_stream, request};

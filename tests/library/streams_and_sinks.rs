@@ -15,8 +15,8 @@ use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready, task};
 use tower_reauth::{
     Access, BearerAuthLayer, Identity, StaticToken, StreamReauthLayer,
-    bearer::VerifyError,
     reauth::{AccessEnded, EndReason, GuardedSink, SendError},
+    verify::VerifyError,
 };
 
 use crate::support::{Oracle, Wall, alice, assert_took, behind, logging, reauth};

@@ -6,7 +6,7 @@ use http::{Request, Response};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
     AuthMethod, BearerAuthLayer, Identity, StaticToken, Tokens, VerifyToken,
-    bearer::{Token, TokenDigest},
+    verify::{Token, TokenDigest},
 };
 
 use crate::support::{READ, Wall, access, request_with};

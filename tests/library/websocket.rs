@@ -22,7 +22,7 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Error, Message as Received, client::IntoClientRequest},
 };
-use tower_reauth::{Access, BearerAuthLayer, StreamReauthLayer, bearer::VerifyError, reauth::EndReason};
+use tower_reauth::{Access, BearerAuthLayer, StreamReauthLayer, reauth::EndReason, verify::VerifyError};
 
 use crate::support::Oracle;
 

@@ -3,19 +3,21 @@
 //!
 //! The sources are the library's own; only what they find in [`sync`] is loom's.
 
-mod bearer;
-#[path = "../../src/reauth/crowd.rs"]
-mod crowd;
-mod holders;
-mod moves;
-mod questions;
-#[path = "../../src/reauth/registry.rs"]
+#[path = "../../src/revoke/registry.rs"]
 mod registry;
-#[path = "../../src/reauth/revision.rs"]
+#[path = "../../src/revoke/revision.rs"]
 mod revision;
+mod revisions;
+#[path = "../../src/revoke/shared_check.rs"]
+mod shared_check;
+mod shared_checks;
+mod subscriptions;
 mod sync;
+#[path = "../../src/unwind.rs"]
+mod unwind;
+mod verify;
 
 use tower_reauth::Identity;
 
 // By the name that `verify` has for it.
-use crate::revision as reauth;
+use crate::revision as revoke;

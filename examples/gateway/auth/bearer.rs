@@ -13,7 +13,8 @@ use std::ops::Range;
 use http::{HeaderMap, Request, header::AUTHORIZATION};
 use tower_reauth::{
     Denied, VerifyToken,
-    bearer::{Authenticate, Bearer, BearerToken, CredentialKey, Verification},
+    bearer::{Authenticate, Bearer},
+    verify::{BearerToken, CredentialKey, Verification},
 };
 
 const SCHEME: &[u8] = b"bearer ";

@@ -7,9 +7,10 @@ use http::Request;
 use tokio::sync::watch;
 use tower_reauth::{
     Denied, Tokens, VerifyToken,
-    bearer::{Authenticate, CredentialKey, DuplicateToken, Token, Verification},
+    bearer::Authenticate,
     limiter::{FailureLimiter, FailureLimits},
-    reauth::Revision,
+    revoke::Revision,
+    verify::{CredentialKey, DuplicateToken, Token, Verification},
 };
 
 use super::super::config::{ClientToken, RateLimit, Settings};
@@ -132,9 +133,7 @@ mod tests {
     use tokio::time::{Instant, advance, timeout};
     use tower::{ServiceBuilder, ServiceExt, service_fn};
     use tower_reauth::{
-        Access, StreamReauth, StreamReauthLayer,
-        bearer::{AuthLayer, TokenDigest},
-        proxy::PeerAddr,
+        Access, StreamReauth, StreamReauthLayer, bearer::AuthLayer, proxy::PeerAddr, verify::TokenDigest,
     };
 
     use super::super::super::config::{Auth, ControlUi, Secret, Session, SessionScope, TrustedProxy};

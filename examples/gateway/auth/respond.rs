@@ -39,7 +39,7 @@ mod tests {
     use http::{Request, header::CONTENT_TYPE};
     use http_body_util::BodyExt;
     use tower::{ServiceBuilder, ServiceExt, service_fn};
-    use tower_reauth::{RequireScopeLayer, Scope, bearer::VerifyError};
+    use tower_reauth::{RequireScopeLayer, Scope, verify::VerifyError};
 
     use super::*;
 

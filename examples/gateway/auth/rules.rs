@@ -2,10 +2,11 @@
 
 use http::Request;
 use tower_reauth::{
-    AuthMethod, Denied, Identity,
-    bearer::{Authenticate, BearerToken, CredentialKey, TokenDigest, Tokens, Verification, VerifyError},
+    AuthMethod, Denied, Identity, Tokens,
+    bearer::Authenticate,
     limiter::{Attempt, FailureLimiter, Limited},
     proxy::{ClientAddress, Origin, OriginPolicy, PeerAddr, ProxiedUser, TrustedNetworks, TrustedProxy},
+    verify::{BearerToken, CredentialKey, TokenDigest, Verification, VerifyError},
 };
 
 use super::super::config::{self, Auth, ControlUi, Secret, Settings};

@@ -2,7 +2,7 @@
 
 use tower_reauth::{
     AuthMethod, Identity, Tokens, VerifyToken,
-    bearer::{BearerToken, TokenDigest, Verification},
+    verify::{BearerToken, TokenDigest, Verification},
 };
 
 use super::super::config::Secret;
@@ -49,7 +49,7 @@ fn in_a_header(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
-    use tower_reauth::bearer::{Token, VerifyError};
+    use tower_reauth::verify::{Token, VerifyError};
 
     use super::*;
 

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use tower_reauth::{ScopeSet, bearer::TokenDigest};
+use tower_reauth::{ScopeSet, verify::TokenDigest};
 
 use super::document::{Document, Node};
 use super::{ConfigError, Secret};

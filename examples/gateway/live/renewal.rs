@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tower_reauth::{Access, reauth::RenewError};
+use tower_reauth::{Access, access::RenewError};
 
 /// What a stream is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

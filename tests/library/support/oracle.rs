@@ -12,8 +12,8 @@ use tokio::{
 };
 use tower_reauth::{
     Identity, VerifyToken,
-    bearer::{BearerToken, Verification, VerifyError},
-    reauth::Revision,
+    revoke::Revision,
+    verify::{BearerToken, Verification, VerifyError},
 };
 
 use super::alice;

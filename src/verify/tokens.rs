@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{BearerToken, TokenDigest, Verification, VerifyError, VerifyToken};
-use crate::{AuthMethod, Identity, ScopeSet, reauth::Revision};
+use crate::{AuthMethod, Identity, ScopeSet, revoke::Revision};
 
 /// Many tokens, looked up by their SHA-256 digests; the whole set is swapped at run time.
 ///

@@ -1,21 +1,19 @@
 //! Is this token good, and whose is it?
 
 use std::{
-    error::Error,
     fmt,
     future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use super::BearerToken;
-use crate::{Identity, reauth::Revision};
+use super::{BearerToken, VerifyError};
+use crate::{Identity, revoke::Revision};
 
 /// Is this token good, and whose is it?
 ///
-/// Asked at the door, and again for as long as a response streams. Implemented by
+/// CheckStart at the door, and again for as long as a response streams. Implemented by
 /// [`StaticToken`](super::StaticToken), [`Tokens`](super::Tokens) and every closure from a
 /// [`&BearerToken`](BearerToken) to a `Result<Identity, VerifyError>` or a [`Verification`]; for an
 /// asynchronous closure see [`verify_async`].
@@ -48,29 +46,6 @@ enum Inner {
     Pending(Pin<Box<dyn Future<Output = Result<Identity, VerifyError>> + Send>>),
 }
 
-/// Why a verifier did not answer with an identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum VerifyError {
-    /// The token is not good: unknown, revoked, malformed to the verifier. Answered with 401.
-    Rejected,
-    /// The token was good once. Answered with 401.
-    Expired,
-    /// The caller failed too often and is not heard for a while. Answered with 429.
-    #[non_exhaustive]
-    LockedOut {
-        /// How long to wait before the next attempt.
-        retry_after: Duration,
-    },
-    /// The verifier cannot tell: its key set or database cannot be reached. Answered with 503, so
-    /// that nobody throws a good token away.
-    #[non_exhaustive]
-    Unavailable {
-        /// When to ask again.
-        retry_after: Duration,
-    },
-}
-
 impl<F, A> VerifyToken for F
 where
     F: Fn(&BearerToken) -> A + Send + Sync + 'static,
@@ -94,7 +69,7 @@ impl<V: VerifyToken + ?Sized> VerifyToken for Arc<V> {
 /// Makes a verifier of an asynchronous closure.
 ///
 /// ```
-/// use tower_reauth::{AuthMethod, BearerAuthLayer, Identity, bearer::{VerifyError, verify_async}};
+/// use tower_reauth::{AuthMethod, BearerAuthLayer, Identity, verify::{VerifyError, verify_async}};
 ///
 /// let layer = BearerAuthLayer::new(verify_async(async |token| match token.to_str() {
 ///     Some("opaque-123") => Ok(Identity::new("alice", AuthMethod::Token)),
@@ -159,36 +134,3 @@ impl fmt::Debug for Verification {
         })
     }
 }
-
-impl VerifyError {
-    /// The verifier cannot tell; ask again in a second.
-    #[must_use]
-    pub const fn unavailable() -> Self {
-        Self::unavailable_for(Duration::from_secs(1))
-    }
-
-    /// The verifier cannot tell; ask again after `retry_after`.
-    #[must_use]
-    pub const fn unavailable_for(retry_after: Duration) -> Self {
-        Self::Unavailable { retry_after }
-    }
-
-    /// The caller is not heard for another `retry_after`.
-    #[must_use]
-    pub const fn locked_out_for(retry_after: Duration) -> Self {
-        Self::LockedOut { retry_after }
-    }
-}
-
-impl fmt::Display for VerifyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Rejected => "the token is not good",
-            Self::Expired => "the token has expired",
-            Self::LockedOut { .. } => "too many failed attempts",
-            Self::Unavailable { .. } => "the verifier cannot tell",
-        })
-    }
-}
-
-impl Error for VerifyError {}

@@ -15,7 +15,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{crowd::Crowd, registry::Registry};
+use super::{registry::Registry, shared_check::SharedCheck};
 use crate::{Clock, Identity};
 
 /// Revokes credentials whose verifier cannot: signed tokens (JWT), say, which are good until they
@@ -42,9 +42,9 @@ struct Shared {
     clock: Clock,
     remembered: RwLock<Remembered>,
     /// How often everything was revoked.
-    cuts: AtomicU64,
+    epoch: AtomicU64,
     /// The open streams of each door, by credential.
-    doors: Mutex<Vec<Weak<Registry<Crowd>>>>,
+    doors: Mutex<Vec<Weak<Registry<SharedCheck>>>>,
 }
 
 #[derive(Default)]
@@ -81,7 +81,7 @@ impl Revocations {
         let now = self.0.clock.now();
         // A clock may have been set back: what was revoked stays so.
         self.remember().subjects.entry(subject.into()).and_modify(|time| *time = now.max(*time)).or_insert(now);
-        self.end(|identity| identity.subject() == subject && self.denies(identity));
+        self.end(|identity| identity.subject() == subject && self.is_revoked(identity));
     }
 
     /// Revokes what was issued before `time`. What does not say when it was issued is for the verifier
@@ -97,7 +97,7 @@ impl Revocations {
     pub fn revoke_all(&self) {
         let now = self.0.clock.now();
         self.remember().push_back(now);
-        self.0.cuts.fetch_add(1, Ordering::AcqRel);
+        self.0.epoch.fetch_add(1, Ordering::AcqRel);
         self.end(|_| true);
     }
 
@@ -112,7 +112,7 @@ impl Revocations {
     }
 
     /// Whether a credential of this identity is revoked.
-    pub(crate) fn denies(&self, identity: &Identity) -> bool {
+    pub(crate) fn is_revoked(&self, identity: &Identity) -> bool {
         let remembered = self.remembered();
         let is_older = |time: &SystemTime| identity.issued_at().is_some_and(|issued_at| issued_at < *time);
         let subject_denied = remembered.subjects.get(identity.subject());
@@ -122,12 +122,12 @@ impl Revocations {
     }
 
     /// Moves each time that everything is revoked.
-    pub(crate) fn cuts(&self) -> u64 {
-        self.0.cuts.load(Ordering::Acquire)
+    pub(crate) fn epoch(&self) -> u64 {
+        self.0.epoch.load(Ordering::Acquire)
     }
 
     /// Ends streams of `door` too, from now on.
-    pub(crate) fn guard(&self, door: &Arc<Registry<Crowd>>) {
+    pub(crate) fn guard(&self, door: &Arc<Registry<SharedCheck>>) {
         let mut doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner);
         doors.retain(|door| door.strong_count() > 0);
         doors.push(Arc::downgrade(door));
@@ -138,8 +138,8 @@ impl Revocations {
         for door in doors.iter().filter_map(Weak::upgrade) {
             // Withdrawn, so that who comes with the same credential after it was made good again does
             // not join those that are at their end.
-            for crowd in door.withdraw(|crowd| concerns(&crowd.identity())) {
-                crowd.revoke();
+            for shared_check in door.withdraw(|shared_check| concerns(&shared_check.identity())) {
+                shared_check.revoke();
             }
         }
     }

@@ -1,12 +1,12 @@
-//! The registry: a value is there for as long as somebody holds it, and is the same for all who do.
+//! The registry: a value is there for as long as it has subscribers, and is the same for all of them.
 
 use std::sync::Arc;
 
 use loom::thread;
 
 use crate::{
-    bearer::TokenDigest,
     registry::{Entry, Registry},
+    verify::TokenDigest,
 };
 
 const KEY: TokenDigest = TokenDigest::from_bytes([1; 32]);
@@ -18,14 +18,14 @@ fn are<V>(entries: &[Arc<Entry<V>>], expected: &[&Arc<Entry<V>>]) -> bool {
 }
 
 #[test]
-fn two_who_join_at_once_hold_one_value() {
+fn two_that_subscribe_at_once_share_one_value() {
     loom::model(|| {
         let registry = Arc::new(Registry::default());
         let other = thread::spawn({
             let registry = Arc::clone(&registry);
-            move || registry.join(KEY, || 1)
+            move || registry.subscribe(KEY, || 1)
         });
-        let one = registry.join(KEY, || 2);
+        let one = registry.subscribe(KEY, || 2);
         let other = other.join().expect("no panic");
         assert!(Arc::ptr_eq(one.entry(), other.entry()));
         drop(one);
@@ -36,12 +36,12 @@ fn two_who_join_at_once_hold_one_value() {
 }
 
 #[test]
-fn who_joins_while_the_last_holder_leaves_holds_what_is_listed() {
+fn one_that_subscribes_while_the_last_one_leaves_has_what_is_listed() {
     loom::model(|| {
         let registry = Arc::new(Registry::default());
-        let last = registry.join(KEY, || ());
+        let last = registry.subscribe(KEY, || ());
         let leaves = thread::spawn(move || drop(last));
-        let joined = registry.join(KEY, || ());
+        let joined = registry.subscribe(KEY, || ());
         assert!(are(&registry.of(&[KEY]), &[joined.entry()]));
         leaves.join().expect("no panic");
         assert!(are(&registry.all(), &[joined.entry()]));
@@ -51,18 +51,18 @@ fn who_joins_while_the_last_holder_leaves_holds_what_is_listed() {
 }
 
 #[test]
-fn who_joins_after_a_withdrawal_gets_a_new_value_and_keeps_it() {
+fn one_that_subscribes_after_a_withdrawal_gets_a_new_value_and_keeps_it() {
     loom::model(|| {
         let registry = Arc::new(Registry::default());
-        let old = registry.join(KEY, || "old");
-        registry.join(ANOTHER, || "left alone");
+        let old = registry.subscribe(KEY, || "old");
+        registry.subscribe(ANOTHER, || "left alone");
         let was = Arc::clone(old.entry());
         let withdraws = thread::spawn({
             let (registry, was) = (Arc::clone(&registry), Arc::clone(&was));
             move || {
                 let withdrawn = registry.withdraw(|value| *value == "old");
                 assert!(withdrawn.is_empty() || are(&withdrawn, &[&was]));
-                registry.join(KEY, || "new")
+                registry.subscribe(KEY, || "new")
             }
         });
         drop(old);
@@ -74,16 +74,16 @@ fn who_joins_after_a_withdrawal_gets_a_new_value_and_keeps_it() {
 }
 
 #[test]
-fn who_joins_while_a_value_is_withdrawn_leaves_nothing_behind() {
+fn one_that_subscribes_while_a_value_is_withdrawn_leaves_nothing_behind() {
     loom::model(|| {
         let registry = Arc::new(Registry::default());
-        let first = registry.join(KEY, || ());
+        let first = registry.subscribe(KEY, || ());
         let withdraws = thread::spawn({
             let registry = Arc::clone(&registry);
             move || registry.withdraw(|()| true)
         });
         let leaves = thread::spawn(move || drop(first));
-        let second = registry.join(KEY, || ());
+        let second = registry.subscribe(KEY, || ());
         let withdrawn = withdraws.join().expect("no panic");
         leaves.join().expect("no panic");
         // Either it was taken out, or it is still there.

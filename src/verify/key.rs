@@ -7,41 +7,41 @@ use sha2::{Digest, Sha256};
 use super::TokenDigest;
 
 /// What tells one credential from another: by it, streams that were opened with the same credential
-/// share one question, and a verifier wakes those of one credential and no others.
+/// share one check, and a verifier wakes those of one credential and no others.
 ///
 /// Made of digests, so it may be kept where a secret may not.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CredentialKey {
     credential: TokenDigest,
-    question: TokenDigest,
+    check: TokenDigest,
 }
 
 impl CredentialKey {
-    /// The key of a credential with this digest: what [`Revision::bump_for`](crate::reauth::Revision::bump_for)
-    /// is told.
+    /// The key of a credential with this digest: what [`Revision::bump_for`](crate::revoke::Revision::bump_for)
+    /// takes.
     #[must_use]
     pub const fn new(credential: TokenDigest) -> Self {
-        Self { credential, question: credential }
+        Self { credential, check: credential }
     }
 
     /// The same credential, where its verification hangs on more than the credential: on the client
-    /// that presents it, say. It is woken as before, and shares its question only with those of whom
-    /// all of this is true.
+    /// that presents it, say. It is woken as before, and shares its checks only with those that have
+    /// all of this in common.
     #[must_use]
     pub fn and(mut self, more: impl AsRef<[u8]>) -> Self {
-        let digest = Sha256::new().chain_update(self.question.as_bytes()).chain_update(more.as_ref());
-        self.question = TokenDigest::from_bytes(digest.finalize().into());
+        let digest = Sha256::new().chain_update(self.check.as_bytes()).chain_update(more.as_ref());
+        self.check = TokenDigest::from_bytes(digest.finalize().into());
         self
     }
 
-    /// By which a verifier names the credential.
+    /// The digest by which a verifier names the credential.
     pub(crate) fn credential(&self) -> TokenDigest {
         self.credential
     }
 
-    /// By which equal questions are known.
-    pub(crate) fn question(&self) -> TokenDigest {
-        self.question
+    /// The digest by which equal checks are known.
+    pub(crate) fn check(&self) -> TokenDigest {
+        self.check
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, advance};
-use tower_reauth::{BearerAuthLayer, bearer::VerifyError, reauth::EndReason};
+use tower_reauth::{BearerAuthLayer, reauth::EndReason, verify::VerifyError};
 
 use crate::support::{Feed, KEEPALIVE, Oracle, Reader, Script, Seen, alice, assert_took, open, reauth};
 

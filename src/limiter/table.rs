@@ -13,7 +13,7 @@ use super::{FailureLimits, client::Client};
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct FailureTable {
     records: HashMap<Client, Record>,
     /// The clients that are not locked out, by their last failure.
     failing: BTreeSet<(Instant, Client)>,
@@ -30,7 +30,7 @@ enum Record {
     },
 }
 
-impl Ledger {
+impl FailureTable {
     /// How long the client stays locked out, if it is.
     pub(super) fn lock_left(&self, client: Client, now: Instant) -> Option<Duration> {
         match self.records.get(&client)? {
@@ -105,19 +105,19 @@ mod tests {
         Client::V4(Ipv4Addr::from_bits(n))
     }
 
-    fn lock(ledger: &mut Ledger, n: u32, now: Instant) {
-        assert!(!ledger.fail(client(n), now, &LIMITS));
-        assert!(ledger.fail(client(n), now, &LIMITS));
+    fn lock(table: &mut FailureTable, n: u32, now: Instant) {
+        assert!(!table.fail(client(n), now, &LIMITS));
+        assert!(table.fail(client(n), now, &LIMITS));
     }
 
     /// Every record stands in the one order that it belongs to, and nothing else does.
-    fn assert_whole(ledger: &Ledger) {
-        assert_eq!(ledger.failing.len() + ledger.locked.len(), ledger.records.len());
-        for (client, record) in &ledger.records {
+    fn assert_whole(table: &FailureTable) {
+        assert_eq!(table.failing.len() + table.locked.len(), table.records.len());
+        for (client, record) in &table.records {
             match record {
-                Record::Locked { until } => assert!(ledger.locked.contains(&(*until, *client))),
+                Record::Locked { until } => assert!(table.locked.contains(&(*until, *client))),
                 Record::Failing(failures) => {
-                    assert!(ledger.failing.contains(&(*failures.last().unwrap(), *client)));
+                    assert!(table.failing.contains(&(*failures.last().unwrap(), *client)));
                 }
             }
         }
@@ -125,84 +125,84 @@ mod tests {
 
     #[test]
     fn the_oldest_unlocked_client_makes_room_and_a_locked_one_stays() {
-        let mut ledger = Ledger::default();
+        let mut table = FailureTable::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        lock(&mut ledger, 1, at(0));
-        ledger.fail(client(2), at(1), &LIMITS);
-        ledger.fail(client(3), at(2), &LIMITS);
-        ledger.fail(client(4), at(3), &LIMITS);
+        lock(&mut table, 1, at(0));
+        table.fail(client(2), at(1), &LIMITS);
+        table.fail(client(3), at(2), &LIMITS);
+        table.fail(client(4), at(3), &LIMITS);
 
-        assert_whole(&ledger);
-        assert_eq!(ledger.len(), 3);
-        assert!(ledger.lock_left(client(1), at(3)).is_some());
-        assert!(!ledger.records.contains_key(&client(2)));
+        assert_whole(&table);
+        assert_eq!(table.len(), 3);
+        assert!(table.lock_left(client(1), at(3)).is_some());
+        assert!(!table.records.contains_key(&client(2)));
     }
 
     #[test]
     fn a_lock_that_is_over_makes_room_before_any_other_client() {
-        let mut ledger = Ledger::default();
+        let mut table = FailureTable::default();
         let start = Instant::now();
-        lock(&mut ledger, 1, start);
+        lock(&mut table, 1, start);
         let later = start + LIMITS.lockout;
-        ledger.fail(client(2), start, &LIMITS);
-        ledger.fail(client(3), start, &LIMITS);
-        ledger.fail(client(4), later, &LIMITS);
+        table.fail(client(2), start, &LIMITS);
+        table.fail(client(3), start, &LIMITS);
+        table.fail(client(4), later, &LIMITS);
 
-        assert_whole(&ledger);
-        assert!(!ledger.records.contains_key(&client(1)));
-        assert!(ledger.records.contains_key(&client(2)));
+        assert_whole(&table);
+        assert!(!table.records.contains_key(&client(1)));
+        assert!(table.records.contains_key(&client(2)));
     }
 
     #[test]
     fn when_all_are_locked_the_lock_that_ends_soonest_ends() {
-        let mut ledger = Ledger::default();
+        let mut table = FailureTable::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         for n in 1..=3 {
-            lock(&mut ledger, n, at(n.into()));
+            lock(&mut table, n, at(n.into()));
         }
-        ledger.fail(client(4), at(4), &LIMITS);
+        table.fail(client(4), at(4), &LIMITS);
 
-        assert_whole(&ledger);
-        assert_eq!(ledger.len(), 3);
-        assert_eq!(ledger.lock_left(client(1), at(4)), None);
-        assert!(ledger.lock_left(client(2), at(4)).is_some());
-        assert!(ledger.lock_left(client(3), at(4)).is_some());
+        assert_whole(&table);
+        assert_eq!(table.len(), 3);
+        assert_eq!(table.lock_left(client(1), at(4)), None);
+        assert!(table.lock_left(client(2), at(4)).is_some());
+        assert!(table.lock_left(client(3), at(4)).is_some());
     }
 
     #[test]
     fn a_flood_of_addresses_leaves_the_table_at_its_capacity() {
-        let mut ledger = Ledger::default();
+        let mut table = FailureTable::default();
         let start = Instant::now();
         for n in 0..10_000 {
             // Some fail once, some are locked out, some come back.
-            ledger.fail(client(n % 4_000), start + Duration::from_millis(n.into()), &LIMITS);
-            ledger.fail(client(n / 3), start + Duration::from_millis(n.into()), &LIMITS);
-            assert!(ledger.len() <= 3);
+            table.fail(client(n % 4_000), start + Duration::from_millis(n.into()), &LIMITS);
+            table.fail(client(n / 3), start + Duration::from_millis(n.into()), &LIMITS);
+            assert!(table.len() <= 3);
         }
-        assert_whole(&ledger);
+        assert_whole(&table);
     }
 
     #[test]
     fn a_smaller_capacity_takes_effect_with_the_next_failure() {
-        let mut ledger = Ledger::default();
+        let mut table = FailureTable::default();
         let now = Instant::now();
         for n in 0..3 {
-            ledger.fail(client(n), now, &LIMITS);
+            table.fail(client(n), now, &LIMITS);
         }
-        ledger.fail(client(9), now, &LIMITS.with_capacity(1));
-        assert_whole(&ledger);
-        assert_eq!(ledger.len(), 1);
-        assert!(ledger.records.contains_key(&client(9)));
+        table.fail(client(9), now, &LIMITS.with_capacity(1));
+        assert_whole(&table);
+        assert_eq!(table.len(), 1);
+        assert!(table.records.contains_key(&client(9)));
     }
 
     #[test]
     fn a_lock_for_ever_is_no_overflow() {
-        let mut ledger = Ledger::default();
+        let mut table = FailureTable::default();
         let now = Instant::now();
         let limits = FailureLimits::new().with_max_attempts(1).with_lockout(Duration::MAX);
-        assert!(ledger.fail(client(1), now, &limits));
-        assert_eq!(ledger.lock_left(client(1), now), Some(FOREVER));
+        assert!(table.fail(client(1), now, &limits));
+        assert_eq!(table.lock_left(client(1), now), Some(FOREVER));
     }
 }

@@ -1,44 +1,44 @@
 //! A counter that says when an earlier answer may no longer hold, for all credentials or for some.
 //!
 //! 1. A move is for every credential, or for those that it names. The number that
-//!    [`current`](Revision::current) shows moves with each.
-//! 2. A watch follows one credential: its number moves with those moves that concern it. A stream
+//!    [`current`](Revision::current) returns changes with each.
+//! 2. A watch is for one credential: its number changes with those moves that concern it. A stream
 //!    compares it with the number that was read at the door, so that no move between the two is lost.
-//! 3. What is kept is one entry for each credential that is watched, for as long as it is.
+//! 3. There is one entry for each credential that is watched, for as long as it is.
 
 use std::{
     fmt,
     sync::{Arc, PoisonError, Weak},
 };
 
-use super::registry::{Member, Registry};
+use super::registry::{Registry, Subscription};
 use crate::{
-    bearer::TokenDigest,
     sync::{AtomicU64, Mutex, Notify, Ordering},
+    verify::TokenDigest,
 };
 
 /// A counter that moves whenever an earlier answer of a verifier may no longer hold.
 ///
 /// A verifier owns one, moves it *after* each change with [`bump`](Self::bump) or, where it can say
-/// whom the change concerns, with [`bump_for`](Self::bump_for), and shows it through
+/// which credentials it concerns, with [`bump_for`](Self::bump_for), and shows it through
 /// [`VerifyToken::revision`](crate::VerifyToken::revision). While it stands still, a frame of a
 /// stream costs a few atomic loads; when it moves, the streams that it concerns ask again at once, idle
 /// ones too. Clones are handles on the same counter.
 #[derive(Clone, Default)]
-pub struct Revision(Arc<Shared>);
+pub struct Revision(Arc<Inner>);
 
 #[derive(Default)]
-struct Shared {
+struct Inner {
     /// Moves for every credential.
     all: AtomicU64,
     /// Moves for some.
     some: AtomicU64,
     /// Moves for one, by its digest.
     one: Arc<Registry<Topic>>,
-    /// Those that follow every move, for they have no digest to be named by.
+    /// The watches of credentials that have no digest to be named by: each move concerns them.
     every: Arc<Registry<Topic>>,
     /// Those that move whenever this one does.
-    followers: Mutex<Vec<Weak<Shared>>>,
+    derived: Mutex<Vec<Weak<Inner>>>,
 }
 
 #[derive(Default)]
@@ -47,10 +47,10 @@ struct Topic {
     moved: Arc<Notify>,
 }
 
-/// What the streams of one credential follow of a revision.
-pub(crate) struct Watch {
+/// A revision, as far as it concerns one credential.
+pub(crate) struct RevisionWatch {
     revision: Revision,
-    topic: Member<Topic>,
+    topic: Subscription<Topic>,
     is_keyed: bool,
 }
 
@@ -67,21 +67,21 @@ impl Revision {
     pub fn merged<'a>(others: impl IntoIterator<Item = &'a Self>) -> Self {
         let merged = Self::new();
         for other in others {
-            let mut followers = other.0.followers.lock().unwrap_or_else(PoisonError::into_inner);
-            followers.retain(|follower| follower.strong_count() > 0);
-            followers.push(Arc::downgrade(&merged.0));
+            let mut derived = other.0.derived.lock().unwrap_or_else(PoisonError::into_inner);
+            derived.retain(|derived| derived.strong_count() > 0);
+            derived.push(Arc::downgrade(&merged.0));
         }
         merged
     }
 
-    /// Where the counter stands: another number after each move, whomever it concerns. Read it before
+    /// The counter: another number after each move, whichever credentials that concerns. Read it before
     /// the check that it is to vouch for.
     #[must_use]
     pub fn current(&self) -> u64 {
         self.0.number(&self.0.some)
     }
 
-    /// Moves the counter and wakes every stream that follows it.
+    /// Moves the counter and wakes every stream whose verifier shows it.
     pub fn bump(&self) {
         self.0.advance();
         self.0.wake();
@@ -90,7 +90,7 @@ impl Revision {
     /// Moves the counter for `credentials` and wakes their streams, and those of no others.
     ///
     /// A credential is named by the digest of the token as it was presented (the
-    /// [`CredentialKey`](crate::bearer::CredentialKey) of an [`Authenticate`](crate::bearer::Authenticate)). Streams whose
+    /// [`CredentialKey`](crate::verify::CredentialKey) of an [`Authenticate`](crate::bearer::Authenticate)). Streams whose
     /// credential has no key ask again too.
     pub fn bump_for(&self, credentials: impl IntoIterator<Item = TokenDigest>) {
         let credentials: Vec<_> = credentials.into_iter().collect();
@@ -106,27 +106,27 @@ impl Revision {
         self.0.advance();
     }
 
-    /// Follows the credential with this digest or, without one, every move. `question` tells those
-    /// apart that have none.
-    pub(crate) fn watch(&self, credential: Option<TokenDigest>, question: TokenDigest) -> Watch {
+    /// Watches the credential with this digest or, without one, every move. `check` tells those apart
+    /// that have none.
+    pub(crate) fn watch(&self, credential: Option<TokenDigest>, check: TokenDigest) -> RevisionWatch {
         let topic = match credential {
-            Some(credential) => self.0.one.join(credential, Topic::default),
-            None => self.0.every.join(question, Topic::default),
+            Some(credential) => self.0.one.subscribe(credential, Topic::default),
+            None => self.0.every.subscribe(check, Topic::default),
         };
-        Watch { revision: self.clone(), topic, is_keyed: credential.is_some() }
+        RevisionWatch { revision: self.clone(), topic, is_keyed: credential.is_some() }
     }
 }
 
-impl Watch {
-    /// Where the watch stands.
+impl RevisionWatch {
+    /// Another number after each move that concerns the credential.
     pub(crate) fn current(&self) -> u64 {
-        let Self { revision: Revision(shared), topic, is_keyed } = self;
-        shared.number(if *is_keyed { &topic.number } else { &shared.some })
+        let Self { revision: Revision(inner), topic, is_keyed } = self;
+        inner.number(if *is_keyed { &topic.number } else { &inner.some })
     }
 
-    /// Where the watch stood when the revision stood at `since`: at another number than now if
-    /// anything has moved. For a stream that starts, and follows the watch already.
-    pub(crate) fn stood(&self, since: u64) -> u64 {
+    /// What [`current`](Self::current) was when the revision was `since`: another number than now if
+    /// anything has moved. For a stream that starts after it began to watch.
+    pub(crate) fn at(&self, since: u64) -> u64 {
         // In this order: a move that the first number has in it shows in the second one.
         let now = self.current();
         let has_moved = self.revision.current() != since;
@@ -134,13 +134,13 @@ impl Watch {
         if has_moved { now.wrapping_sub(1) } else { now }
     }
 
-    /// Woken when the watch moves.
+    /// Wakes when the watch moves.
     pub(crate) fn moved(&self) -> &Arc<Notify> {
         &self.topic.moved
     }
 }
 
-impl Shared {
+impl Inner {
     // Both numbers only grow, so an equal sum means that neither has moved. Pairs with `advance`: one
     // who sees the number sees the change that came before it.
     fn number(&self, some: &AtomicU64) -> u64 {
@@ -149,7 +149,7 @@ impl Shared {
 
     fn advance(&self) {
         self.all.fetch_add(1, Ordering::Release);
-        self.for_followers(Self::advance);
+        self.for_derived(Self::advance);
     }
 
     fn advance_for(&self, credentials: &[TokenDigest]) {
@@ -159,27 +159,27 @@ impl Shared {
         for topic in self.one.of(credentials) {
             topic.number.fetch_add(1, Ordering::Release);
         }
-        self.for_followers(|follower| follower.advance_for(credentials));
+        self.for_derived(|derived| derived.advance_for(credentials));
     }
 
     fn wake(&self) {
         for topic in self.every.all().into_iter().chain(self.one.all()) {
             topic.moved.notify_waiters();
         }
-        self.for_followers(Self::wake);
+        self.for_derived(Self::wake);
     }
 
     fn wake_for(&self, credentials: &[TokenDigest]) {
         for topic in self.every.all().into_iter().chain(self.one.of(credentials)) {
             topic.moved.notify_waiters();
         }
-        self.for_followers(|follower| follower.wake_for(credentials));
+        self.for_derived(|derived| derived.wake_for(credentials));
     }
 
-    // A follower is made after what it follows and follows nothing else, so this ends.
-    fn for_followers(&self, act: impl Fn(&Self)) {
-        let followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
-        followers.iter().filter_map(Weak::upgrade).for_each(|follower| act(&follower));
+    // A derived revision is made after those that it derives from and derives from no other, so this ends.
+    fn for_derived(&self, act: impl Fn(&Self)) {
+        let derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+        derived.iter().filter_map(Weak::upgrade).for_each(|derived| act(&derived));
     }
 }
 

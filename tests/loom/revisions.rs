@@ -9,24 +9,24 @@ use loom::{
 };
 
 use crate::{
-    bearer::TokenDigest,
-    revision::{Revision, Watch},
+    revision::{Revision, RevisionWatch},
+    verify::TokenDigest,
 };
 
 const CREDENTIAL: TokenDigest = TokenDigest::from_bytes([1; 32]);
 const ANOTHER: TokenDigest = TokenDigest::from_bytes([2; 32]);
 
-fn keyed(revision: &Revision) -> Watch {
+fn keyed(revision: &Revision) -> RevisionWatch {
     revision.watch(Some(CREDENTIAL), CREDENTIAL)
 }
 
-fn keyless(revision: &Revision) -> Watch {
+fn keyless(revision: &Revision) -> RevisionWatch {
     revision.watch(None, ANOTHER)
 }
 
 /// A verifier revokes a credential and then moves `moved` by `bump`, while a stream begins that follows
 /// `shown` by `watch`: the stream is refused, or learns of it.
-fn is_never_lost(moved: &Revision, bump: fn(&Revision), shown: &Revision, watch: fn(&Revision) -> Watch) {
+fn is_never_lost(moved: &Revision, bump: fn(&Revision), shown: &Revision, watch: fn(&Revision) -> RevisionWatch) {
     let is_revoked = Arc::new(AtomicBool::new(false));
     let revokes = thread::spawn({
         let (is_revoked, moved) = (Arc::clone(&is_revoked), moved.clone());
@@ -40,24 +40,24 @@ fn is_never_lost(moved: &Revision, bump: fn(&Revision), shown: &Revision, watch:
     let since = shown.current();
     let is_refused = is_revoked.load(Relaxed);
     let watch = watch(shown);
-    let stood = watch.stood(since);
+    let before = watch.at(since);
 
     revokes.join().expect("no panic");
-    assert!(is_refused || watch.current() != stood);
+    assert!(is_refused || watch.current() != before);
 }
 
 /// As with [`is_never_lost`], for a stream that watches already: it sees the move when it looks, or is
 /// woken after that.
-fn wakes(moved: &Revision, bump: fn(&Revision), watch: &Watch) {
+fn wakes(moved: &Revision, bump: fn(&Revision), watch: &RevisionWatch) {
     let before = watch.current();
     let moves = thread::spawn({
         let moved = moved.clone();
         move || bump(&moved)
     });
-    let told = Arc::clone(watch.moved()).notified_owned();
-    let looked = watch.current();
+    let notified = Arc::clone(watch.moved()).notified_owned();
+    let seen = watch.current();
     moves.join().expect("no panic");
-    assert!(looked != before || told.has_come());
+    assert!(seen != before || notified.has_fired());
     assert_ne!(watch.current(), before);
 }
 
@@ -134,14 +134,14 @@ fn a_move_for_one_neither_moves_nor_wakes_another() {
     loom::model(|| {
         let revision = Revision::new();
         let other = revision.watch(Some(ANOTHER), ANOTHER);
-        let told = Arc::clone(other.moved()).notified_owned();
+        let notified = Arc::clone(other.moved()).notified_owned();
         let moves = thread::spawn({
             let revision = revision.clone();
             move || for_one(&revision)
         });
         let before = other.current();
         moves.join().expect("no panic");
-        assert!(other.current() == before && !told.has_come());
+        assert!(other.current() == before && !notified.has_fired());
     });
 }
 

@@ -1,7 +1,7 @@
-//! Two tasks that wait for one guard.
+//! One waker for two tasks.
 //!
-//! A future keeps the waker of whoever polled it last. So a guard that two tasks poll is polled with a
-//! waker that wakes them both.
+//! A future keeps the waker that it was polled with last. A guard that two tasks poll is polled with a
+//! waker that wakes both.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -9,18 +9,18 @@ use std::{
 };
 
 #[derive(Default)]
-pub(super) struct TwoTasks {
-    pub(super) one: Waiting,
-    pub(super) other: Waiting,
+pub(super) struct TwoWakers {
+    pub(super) one: Slot,
+    pub(super) other: Slot,
 }
 
 /// A task, while it waits.
 #[derive(Default)]
-pub(super) struct Waiting(Mutex<Option<Waker>>);
+pub(super) struct Slot(Mutex<Option<Waker>>);
 
-impl Waiting {
-    /// To be said before the guard is polled, so that nothing is missed.
-    pub(super) fn waits(&self, cx: &Context<'_>) {
+impl Slot {
+    /// Call this before the guard is polled, so that nothing is missed.
+    pub(super) fn register(&self, cx: &Context<'_>) {
         let mut waker = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *waker {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -36,7 +36,7 @@ impl Waiting {
     }
 }
 
-impl Wake for TwoTasks {
+impl Wake for TwoWakers {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

@@ -26,7 +26,7 @@ pub struct TokenDigest([u8; 32]);
 
 impl BearerToken {
     /// The token that stands at `range` of a header's value: for an
-    /// [`Authenticate`](super::Authenticate) that reads headers by rules of its own. `None` if the
+    /// [`Authenticate`](crate::bearer::Authenticate) that reads headers by rules of its own. `None` if the
     /// range is empty or does not lie within the value.
     #[must_use]
     pub fn from_header(header: &HeaderValue, range: Range<usize>) -> Option<Self> {
@@ -40,7 +40,7 @@ impl BearerToken {
         &self.header.as_bytes()[self.range.clone()]
     }
 
-    /// The token as text. Always there under [`TokenSyntax::B64Token`](super::TokenSyntax::B64Token);
+    /// The token as text. Always there under [`TokenSyntax::B64Token`](crate::bearer::TokenSyntax::B64Token);
     /// `None` when arbitrary bytes are let in and these are not UTF-8.
     #[must_use]
     pub fn to_str(&self) -> Option<&str> {
@@ -55,7 +55,7 @@ impl BearerToken {
 
     /// The same token in memory of its own. A header value that hyper parsed keeps the connection's
     /// whole read buffer alive, which is too much to hold on to for as long as a response streams.
-    pub(super) fn detach(&self) -> Self {
+    pub(crate) fn detach(&self) -> Self {
         // A part of a header value is a header value again.
         let Ok(mut header) = HeaderValue::from_bytes(self.as_bytes()) else { return self.clone() };
         header.set_sensitive(true);

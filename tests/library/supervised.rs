@@ -17,8 +17,9 @@ use tokio::time::advance;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_reauth::{
     Access, AuthMethod, BearerAuthLayer, Identity, StaticToken, StreamReauthLayer,
-    bearer::VerifyError,
-    reauth::{EndReason, Ending, HeldBody, Revision},
+    reauth::{EndReason, Ending, SupervisedBody},
+    revoke::Revision,
+    verify::VerifyError,
 };
 
 use crate::{
@@ -33,7 +34,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Opens a stream that its handler holds, with these rules.
-async fn open(auth: &BearerAuthLayer, reauth: StreamReauthLayer) -> (Feed, BodyReader<HeldBody<Script>>) {
+async fn open(auth: &BearerAuthLayer, reauth: StreamReauthLayer) -> (Feed, BodyReader<SupervisedBody<Script>>) {
     let (feed, body) = script();
     let Ok(response) = auth.layer(holding(reauth, body)).oneshot(request()).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -44,11 +45,11 @@ async fn open(auth: &BearerAuthLayer, reauth: StreamReauthLayer) -> (Feed, BodyR
 fn holding<B>(
     reauth: StreamReauthLayer,
     body: Script,
-) -> impl Service<Request<B>, Response = Response<HeldBody<Script>>, Error = Infallible, Future: Send> + Clone {
+) -> impl Service<Request<B>, Response = Response<SupervisedBody<Script>>, Error = Infallible, Future: Send> + Clone {
     let body = Arc::new(Mutex::new(Some(body)));
     service_fn(move |request: Request<B>| {
         let body = body.lock().expect("nobody panics").take().expect("it is asked once");
-        let held = reauth.hold(access(&request), request.method(), event_stream(body));
+        let held = reauth.supervise(access(&request), request.method(), event_stream(body));
         async { Ok(held) }
     })
 }
@@ -236,7 +237,7 @@ async fn it_is_dropped_when_the_client_goes_and_its_task_with_it() {
 async fn a_response_whose_length_is_known_is_not_cut_short() {
     let gone = Access::new(Identity::new("alice", AuthMethod::Token).with_expires_at(SystemTime::UNIX_EPOCH));
     let whole = Response::new(Full::new(Bytes::from_static(b"whole")));
-    let held = StreamReauthLayer::new().hold(&gone, &Method::GET, whole).into_body();
+    let held = StreamReauthLayer::new().supervise(&gone, &Method::GET, whole).into_body();
     others().await;
     assert_eq!(held.size_hint().exact(), Some(5));
     assert_eq!(held.collect().await.expect("no error").to_bytes(), "whole");

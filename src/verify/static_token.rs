@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use arc_swap::ArcSwap;
 
 use super::{BearerToken, TokenDigest, Verification, VerifyError, VerifyToken};
-use crate::{AuthMethod, Identity, ScopeSet, reauth::Revision};
+use crate::{AuthMethod, Identity, ScopeSet, revoke::Revision};
 
 /// One secret that every caller shares.
 ///

@@ -1,9 +1,9 @@
-//! Values by key, each kept for as long as somebody holds it.
+//! Values by key, each kept for as long as it has subscribers.
 //!
-//! 1. Who joins under a key that others hold gets the value that they hold.
-//! 2. A value leaves with its last holder, so the registry is never larger than what is held.
-//! 3. Joining and leaving touch one entry, however many there are.
-//! 4. A value may be withdrawn: its holders keep it, and who joins after that gets a new one.
+//! 1. Subscribers of one key share one value.
+//! 2. A value leaves with its last subscriber, so the registry is never larger than what is in use.
+//! 3. Subscribing and unsubscribing touch one entry, however many there are.
+//! 4. A value may be withdrawn: its subscribers keep it, and later ones get a new one.
 
 use std::{
     collections::HashMap,
@@ -12,15 +12,15 @@ use std::{
 };
 
 use crate::{
-    bearer::TokenDigest,
     sync::{Mutex, MutexGuard},
+    verify::TokenDigest,
 };
 
 pub(crate) struct Registry<V>(Mutex<HashMap<TokenDigest, Listed<V>>>);
 
 struct Listed<V> {
     entry: Arc<Entry<V>>,
-    holders: usize,
+    subscribers: usize,
 }
 
 /// A value under its key.
@@ -29,24 +29,24 @@ pub(crate) struct Entry<V> {
     value: V,
 }
 
-/// A hold on a value, given up when it is dropped.
-pub(crate) struct Member<V> {
+/// A share in a value, given up when it is dropped.
+pub(crate) struct Subscription<V> {
     entry: Arc<Entry<V>>,
     /// Where it is listed, if it ever was.
     home: Option<Arc<Registry<V>>>,
 }
 
 impl<V> Registry<V> {
-    /// Holds the value of `key`, which `make` makes if nobody does.
-    pub(crate) fn join(self: &Arc<Self>, key: TokenDigest, make: impl FnOnce() -> V) -> Member<V> {
+    /// Subscribes to the value of `key`, which `make` makes if it has no subscribers.
+    pub(crate) fn subscribe(self: &Arc<Self>, key: TokenDigest, make: impl FnOnce() -> V) -> Subscription<V> {
         let mut entries = self.entries();
-        let new = || Listed { entry: Arc::new(Entry { key, value: make() }), holders: 0 };
+        let new = || Listed { entry: Arc::new(Entry { key, value: make() }), subscribers: 0 };
         let listed = entries.entry(key).or_insert_with(new);
-        listed.holders += 1;
-        Member { entry: Arc::clone(&listed.entry), home: Some(Arc::clone(self)) }
+        listed.subscribers += 1;
+        Subscription { entry: Arc::clone(&listed.entry), home: Some(Arc::clone(self)) }
     }
 
-    /// The values of those of `keys` that somebody holds.
+    /// The values of `keys`, as far as they have subscribers.
     pub(crate) fn of(&self, keys: &[TokenDigest]) -> Vec<Arc<Entry<V>>> {
         let entries = self.entries();
         keys.iter().filter_map(|key| entries.get(key)).map(|listed| Arc::clone(&listed.entry)).collect()
@@ -70,14 +70,14 @@ impl<V> Registry<V> {
         withdrawn
     }
 
-    fn leave(&self, entry: &Arc<Entry<V>>) {
+    fn unsubscribe(&self, entry: &Arc<Entry<V>>) {
         let mut entries = self.entries();
         // After a withdrawal another value may stand there.
         let Some(listed) = entries.get_mut(&entry.key).filter(|listed| Arc::ptr_eq(&listed.entry, entry)) else {
             return;
         };
-        listed.holders -= 1;
-        if listed.holders == 0 {
+        listed.subscribers -= 1;
+        if listed.subscribers == 0 {
             entries.remove(&entry.key);
         }
     }
@@ -88,9 +88,9 @@ impl<V> Registry<V> {
     }
 }
 
-impl<V> Member<V> {
-    /// A hold on a value that no registry lists.
-    pub(crate) fn alone(entry: Arc<Entry<V>>) -> Self {
+impl<V> Subscription<V> {
+    /// A subscription to a value that no registry lists.
+    pub(crate) fn unlisted(entry: Arc<Entry<V>>) -> Self {
         Self { entry, home: None }
     }
 
@@ -114,7 +114,7 @@ impl<V> Deref for Entry<V> {
     }
 }
 
-impl<V> Deref for Member<V> {
+impl<V> Deref for Subscription<V> {
     type Target = V;
 
     fn deref(&self) -> &V {
@@ -122,10 +122,10 @@ impl<V> Deref for Member<V> {
     }
 }
 
-impl<V> Drop for Member<V> {
+impl<V> Drop for Subscription<V> {
     fn drop(&mut self) {
         if let Some(registry) = &self.home {
-            registry.leave(&self.entry);
+            registry.unsubscribe(&self.entry);
         }
     }
 }

@@ -1,0 +1,75 @@
+//! The credential that a stream goes by: that of its own request, or the one it was renewed with.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::SystemTime,
+};
+
+use super::{Access, Confirmed, Policy, Source};
+use crate::{
+    Denied, Identity,
+    revoke::Revision,
+    verify::{CredentialKey, Verification},
+};
+
+/// A credential as one stream uses it, until its access is renewed with another.
+pub(crate) struct CredentialInUse {
+    pub(super) access: Access,
+    pub(super) renewed: Option<Arc<Renewed>>,
+    pub(super) renewals: u64,
+}
+
+/// A credential from a later request.
+pub(super) struct Renewed {
+    pub(super) confirmed: Confirmed,
+    pub(super) epoch: u64,
+    pub(super) source: Arc<dyn Source>,
+}
+
+/// What the answer to a check means for an access.
+pub(crate) enum Effect {
+    Confirmed {
+        expires_at: Option<SystemTime>,
+    },
+    Denied(Denied),
+    Panicked,
+    /// The check was about a credential that the stream no longer goes by.
+    Outdated,
+}
+
+impl CredentialInUse {
+    pub(crate) fn verify(&self) -> Verification {
+        self.source().verify()
+    }
+
+    pub(crate) fn revision(&self) -> Option<&Revision> {
+        self.source().revision()
+    }
+
+    pub(crate) fn key(&self) -> Option<CredentialKey> {
+        self.source().key()
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        self.source().policy()
+    }
+
+    pub(crate) fn confirmed(&self) -> Confirmed {
+        self.renewed.as_ref().map_or(self.access.0.confirmed, |renewed| renewed.confirmed)
+    }
+
+    /// Whether everything, or this identity, was revoked since the door.
+    pub(crate) fn is_revoked(&self, identity: &Identity) -> bool {
+        let epoch = self.renewed.as_ref().map_or(self.access.0.epoch, |renewed| renewed.epoch);
+        self.policy().epoch() != epoch || self.policy().is_revoked(identity)
+    }
+
+    /// Whether `access` still goes by it.
+    pub(crate) fn is_current(&self, access: &Access) -> bool {
+        access.0.renewals.load(Ordering::Acquire) == self.renewals
+    }
+
+    pub(super) fn source(&self) -> &dyn Source {
+        self.renewed.as_ref().map_or(&self.access.0.source, |renewed| &*renewed.source)
+    }
+}

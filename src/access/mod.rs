@@ -1,0 +1,26 @@
+//! The one value that the layers share, and what is needed to check it again.
+//!
+//! - `value`: [`Access`], the request extension: identity, granted scopes, required scopes.
+//! - `terms`: what an access has established so far; it changes at a recheck and at a renewal.
+//! - `source`: where an access came from, which is what is asked again.
+//! - `policy`: what holds at the door and for as long as the response streams.
+//! - `credential`: the credential that a stream goes by, its own or the one it was renewed with.
+//! - `renew`: [`Access::renew`], and why it refuses.
+//!
+//! The door makes an access with [`Access::from_source`]; a stream that starts subscribes to its
+//! credential with [`Access::subscribe`] and hands each answer to [`Access::apply`].
+
+mod credential;
+mod policy;
+mod renew;
+mod source;
+mod terms;
+mod value;
+
+pub(crate) use self::{
+    credential::{CredentialInUse, Effect},
+    policy::Policy,
+    source::{Confirmed, Source},
+    value::of,
+};
+pub use self::{renew::RenewError, value::Access};

@@ -1,0 +1,47 @@
+//! What holds at the door and for as long as the response streams.
+
+use std::time::{Duration, SystemTime};
+
+use crate::{Clock, Identity, challenge::Challenge, revoke::Revocations, verify::VerifyError};
+
+/// What a layer was configured with: the same for its requests and for the streams that they open.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Policy {
+    pub(crate) clock: Clock,
+    pub(crate) leeway: Duration,
+    pub(crate) challenge: Challenge,
+    pub(crate) revocations: Option<Revocations>,
+}
+
+impl Policy {
+    /// Whether a credential that expires at `expires_at` is no longer good.
+    pub(crate) fn is_expired(&self, expires_at: SystemTime) -> bool {
+        self.time_left(expires_at).is_zero()
+    }
+
+    /// How long a credential is good for, the leeway included.
+    pub(crate) fn time_left(&self, expires_at: SystemTime) -> Duration {
+        // A date past the end of time is never reached.
+        let Some(end) = expires_at.checked_add(self.leeway) else { return Duration::MAX };
+        end.duration_since(self.clock.now()).unwrap_or_default()
+    }
+
+    /// Rejects an identity whose credential has expired or is revoked.
+    pub(crate) fn admit(&self, identity: Identity) -> Result<Identity, VerifyError> {
+        match identity.expires_at() {
+            Some(expires_at) if self.is_expired(expires_at) => Err(VerifyError::Expired),
+            _ if self.is_revoked(&identity) => Err(VerifyError::Rejected),
+            _ => Ok(identity),
+        }
+    }
+
+    /// The number of times that everything was revoked.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.revocations.as_ref().map_or(0, Revocations::epoch)
+    }
+
+    /// Whether a credential of this identity is revoked.
+    pub(crate) fn is_revoked(&self, identity: &Identity) -> bool {
+        self.revocations.as_ref().is_some_and(|revocations| revocations.is_revoked(identity))
+    }
+}

@@ -1,0 +1,127 @@
+//! Every reason for which a stream ends.
+
+use std::{error::Error, fmt};
+
+use crate::Denied;
+
+/// Every way a stream can end. The first one wins, and it is what metrics and logs carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// The inner body came to its end.
+    Finished,
+    /// The inner body failed.
+    Failed,
+    /// The client went away, or the server dropped the response.
+    Disconnected,
+    /// The credential reached its expiry.
+    Expired,
+    /// The credential was revoked: its verifier rejects it now, or
+    /// [`Revocations`](crate::revoke::Revocations) does.
+    Revoked,
+    /// The caller no longer has the scopes that the route requires.
+    ScopeLost,
+    /// The caller is locked out.
+    LockedOut,
+    /// The verifier could not tell.
+    Unavailable,
+    /// The verifier did not answer in time.
+    TimedOut,
+    /// The verifier panicked.
+    CheckPanicked,
+}
+
+impl EndReason {
+    /// One word for a metric, a log or a last event.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Disconnected => "disconnected",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::ScopeLost => "scope_lost",
+            Self::LockedOut => "locked_out",
+            Self::Unavailable => "unavailable",
+            Self::TimedOut => "timed_out",
+            Self::CheckPanicked => "check_panicked",
+        }
+    }
+
+    /// Whether the same credential may be good again soon, so that a client should come back.
+    #[must_use]
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Unavailable | Self::TimedOut | Self::CheckPanicked | Self::LockedOut)
+    }
+
+    /// The gRPC status code: 16 `UNAUTHENTICATED`, 7 `PERMISSION_DENIED`, 14 `UNAVAILABLE`.
+    #[must_use]
+    pub fn grpc_status(self) -> u32 {
+        match self {
+            Self::ScopeLost => 7,
+            reason if reason.is_transient() => 14,
+            _ => 16,
+        }
+    }
+
+    /// The WebSocket close code (RFC 6455 section 7.4.1 and its registry): 1008 `Policy Violation`
+    /// when access is gone, 1013 `Try Again Later` when the verifier could not tell, 1000 and 1011
+    /// when the stream finished or failed by itself.
+    #[must_use]
+    pub fn close_code(self) -> u16 {
+        match self {
+            Self::Finished | Self::Disconnected => 1000,
+            Self::Failed => 1011,
+            reason if reason.is_transient() => 1013,
+            _ => 1008,
+        }
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Finished => "the response is complete",
+            Self::Failed => "the response failed",
+            Self::Disconnected => "the client has gone",
+            Self::Expired => "the credential has expired",
+            Self::Revoked => "the credential is no longer good",
+            Self::ScopeLost => "a required scope was lost",
+            Self::LockedOut => "too many failed attempts",
+            Self::Unavailable => "the credential cannot be verified now",
+            Self::TimedOut => "the verifier did not answer in time",
+            Self::CheckPanicked => "the verifier panicked",
+        })
+    }
+}
+
+impl From<&Denied> for EndReason {
+    fn from(denied: &Denied) -> Self {
+        match denied {
+            Denied::Expired => Self::Expired,
+            Denied::InsufficientScope { .. } => Self::ScopeLost,
+            Denied::LockedOut { .. } => Self::LockedOut,
+            Denied::Unavailable { .. } => Self::Unavailable,
+            Denied::Missing | Denied::Malformed | Denied::Rejected | Denied::NoAccess { .. } | Denied::NoPeer => {
+                Self::Revoked
+            }
+        }
+    }
+}
+
+/// The error of a body whose ending is [`Ending::Abort`](crate::reauth::Ending::Abort).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AccessEnded {
+    /// Why.
+    pub reason: EndReason,
+}
+
+impl fmt::Display for AccessEnded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "access ended: {}", self.reason)
+    }
+}
+
+impl Error for AccessEnded {}

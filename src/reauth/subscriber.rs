@@ -1,0 +1,114 @@
+//! One stream's subscription to the credential that it goes by.
+
+use std::{
+    task::{Context, Poll},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync::futures::OwnedNotified, time::Instant};
+
+use super::gate::Baseline;
+use crate::{
+    Access,
+    access::{Confirmed, CredentialInUse, Effect},
+    revoke::{Answer, CheckRequest, CheckStart, PendingCheck, SharedCheck, Subscription},
+    unwind::contained,
+};
+
+pub(super) struct Subscriber {
+    // Declared before the credential, to be dropped first: without a key the check is named by the
+    // address of the access that the credential holds.
+    shared_check: Subscription<SharedCheck>,
+    credential: CredentialInUse,
+    expires_at: Option<SystemTime>,
+    /// The alerts that were acted on; `None` before the first time.
+    seen_alerts: Option<u64>,
+}
+
+impl Subscriber {
+    /// Subscribes to the credential of `access`. The baseline is what was confirmed at the door; what
+    /// has happened since shows at the first poll.
+    pub(super) fn new(access: &Access) -> (Self, Baseline) {
+        let (credential, shared_check) = access.subscribe();
+        let (at, revision) = match credential.confirmed() {
+            Confirmed::AtRevision(since) => (Instant::now(), shared_check.revision_at(since)),
+            Confirmed::AtTime(time) => (time, None),
+        };
+        let expires_at = access.identity().expires_at();
+        let subscriber = Self { shared_check, credential, expires_at, seen_alerts: None };
+        let baseline = Baseline { at, revision, time_left: subscriber.time_left(), begun: subscriber.begun() };
+        (subscriber, baseline)
+    }
+
+    /// Whether `access` goes by another credential by now.
+    pub(super) fn is_outdated(&self, access: &Access) -> bool {
+        !self.credential.is_current(access)
+    }
+
+    /// Whether there are alerts that were not acted on.
+    pub(super) fn has_new_alerts(&self) -> bool {
+        self.seen_alerts != Some(self.shared_check.alerts())
+    }
+
+    /// The same; they count as acted on from now on.
+    pub(super) fn take_new_alerts(&mut self) -> bool {
+        let alerts = Some(self.shared_check.alerts());
+        std::mem::replace(&mut self.seen_alerts, alerts) != alerts
+    }
+
+    pub(super) fn is_revoked(&self, access: &Access) -> bool {
+        self.shared_check.is_revoked() || self.credential.is_revoked(&access.identity())
+    }
+
+    /// The number of the newest check of this credential that was answered with a denial.
+    pub(super) fn denied(&self) -> u64 {
+        self.shared_check.denied()
+    }
+
+    /// The number of checks of this credential begun so far.
+    pub(super) fn begun(&self) -> u64 {
+        self.shared_check.begun()
+    }
+
+    pub(super) fn revision(&self) -> Option<u64> {
+        self.shared_check.revision()
+    }
+
+    /// Completes when the revision moves, at an alert, and at a renewal.
+    pub(super) fn notified(&self) -> OwnedNotified {
+        self.shared_check.notified()
+    }
+
+    pub(super) fn begin(&self, request: CheckRequest) -> (CheckStart, PendingCheck) {
+        self.shared_check.begin(request, || self.credential.verify())
+    }
+
+    pub(super) fn poll(&self, pending: &mut PendingCheck, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+        self.shared_check.poll(pending, cx)
+    }
+
+    /// What the answer to the check with this number means for `access`.
+    pub(super) fn apply(&mut self, access: &Access, number: u64, answer: Answer) -> Effect {
+        let effect = match answer {
+            Answer::Panicked => Effect::Panicked,
+            // A resolver can panic too.
+            Answer::Said(answer) => {
+                contained(|| access.apply(&self.credential, number, answer)).unwrap_or(Effect::Panicked)
+            }
+        };
+        if let Effect::Confirmed { expires_at } = effect {
+            self.expires_at = expires_at;
+        }
+        effect
+    }
+
+    /// Takes over an expiry that another stream of the access was told.
+    pub(super) fn refresh_expiry(&mut self, access: &Access) {
+        self.expires_at = access.identity().expires_at();
+    }
+
+    /// How long the credential is good for, by the wall clock.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        self.expires_at.map(|expires_at| self.credential.policy().time_left(expires_at))
+    }
+}

@@ -1,0 +1,31 @@
+//! What takes an earlier answer back.
+//!
+//! - `revision`: [`Revision`], a verifier's counter that moves when its answers may have changed.
+//! - `revocations`: [`Revocations`], for verifiers that cannot revoke, such as those of signed tokens.
+//! - `shared_check`: the recheck that all streams of one credential share, and its answer.
+//! - `registry`: values by credential, each kept for as long as a stream subscribes to it.
+//!
+//! # How an idle stream is woken
+//!
+//! 1. A verifier changes its mind and calls [`Revision::bump_for`], or somebody calls a method of
+//!    [`Revocations`].
+//! 2. Both find the subscribers of the credentials that are concerned in a `Registry` and call
+//!    `Notify::notify_waiters`: for a revision in `Inner::wake_for`, for revocations in
+//!    `SharedCheck::revoke`.
+//! 3. The stream's task wakes up in `Guard::poll_wake` (in `reauth/guard.rs`), which polls that
+//!    notification beside its timer, and runs `Guard::poll_verdict`.
+//! 4. `Gate::next` compares the revision with the one that was confirmed last and says `Ask`; a
+//!    revocation ends the stream without asking.
+//! 5. `SharedCheck::begin` asks the verifier, once for all streams of the credential, and
+//!    `Access::apply` says what the answer means for this stream.
+
+mod registry;
+mod revision;
+mod revocations;
+mod shared_check;
+
+pub(crate) use self::{
+    registry::{Entry, Registry, Subscription},
+    shared_check::{Answer, CheckRequest, CheckStart, PendingCheck, SharedCheck},
+};
+pub use self::{revision::Revision, revocations::Revocations};

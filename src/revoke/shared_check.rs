@@ -1,0 +1,420 @@
+//! The recheck that all streams of one credential share.
+//!
+//! 1. A stream that needs a check uses one that began after its own reason to check arose, answered
+//!    or not; only where there is none it begins one. Checks are numbered, for two instants of a coarse
+//!    clock can be equal.
+//! 2. A check belongs to no stream: each one that waits for it can poll it, and it is dropped with the
+//!    last of them.
+//! 3. A denial and a revocation are alerts: they wake all streams of the credential.
+//!
+//! The verifier is called, and its future polled and dropped, while no lock is held: it may block, and
+//! it may use whatever leads back here.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, PoisonError, Weak},
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::revision::RevisionWatch;
+use crate::{
+    Identity,
+    sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Notify, Ordering, OwnedNotified},
+    unwind::contained,
+    verify::{Verification, VerifyError},
+};
+
+/// What the streams of one credential share.
+pub(crate) struct SharedCheck {
+    /// The number of checks begun, which is the number of the last one.
+    begun: AtomicU64,
+    /// The number of the newest check that was answered with a denial.
+    denied: AtomicU64,
+    revoked: AtomicBool,
+    /// Moves with each denial and revocation.
+    alerts: AtomicU64,
+    /// Wakes all streams: the revision's own, so that a stream waits for one thing only.
+    notify: Arc<Notify>,
+    /// Wakes those that wait for an answer.
+    progress: Arc<Notify>,
+    watch: Option<RevisionWatch>,
+    last: Mutex<Option<Check>>,
+    /// Whose credential it is, by the last answer.
+    identity: Mutex<Identity>,
+}
+
+/// The check that was begun last.
+struct Check {
+    start: CheckStart,
+    stage: Stage,
+    /// Whether a stream that did not begin it waits for it.
+    is_awaited: bool,
+}
+
+enum Stage {
+    /// A stream calls the verifier.
+    Starting,
+    /// Not answered yet; gone when no stream waits for it any longer.
+    Running(Weak<Running>),
+    Answered(Answer),
+}
+
+/// What a stream that did not begin a check finds of it.
+enum Found {
+    Starting,
+    Running(Arc<Running>),
+    Answered(Answer),
+}
+
+/// What is known of a check from its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CheckStart {
+    pub(crate) number: u64,
+    /// Read before the verifier was called, like the revision.
+    pub(crate) at: Instant,
+    pub(crate) revision: Option<u64>,
+}
+
+/// Which check will do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CheckRequest {
+    pub(crate) now: Instant,
+    pub(crate) revision: Option<u64>,
+    /// One with a higher number than this.
+    pub(crate) after: u64,
+    /// One that has not been running for this long.
+    pub(crate) timeout: Duration,
+}
+
+/// What a verifier answered.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Said(Result<Identity, VerifyError>),
+    Panicked,
+}
+
+/// A check that one stream waits for.
+pub(crate) enum PendingCheck {
+    Answered(Answer),
+    /// The answer of the check with this number.
+    Waiting {
+        number: u64,
+        /// `None` while the verifier is being called.
+        running: Option<Arc<Running>>,
+        /// Armed before the check is looked at, so that no progress is missed.
+        progress: Pin<Box<OwnedNotified>>,
+    },
+}
+
+/// An answer on its way.
+pub(crate) struct Running {
+    state: Mutex<RunningState>,
+    /// Wakes all that wait, for each of them can poll on.
+    waker: Waker,
+}
+
+enum RunningState {
+    Idle(Verification),
+    /// One stream polls it.
+    Polling,
+    Done(Answer),
+}
+
+struct Progress(Arc<Notify>);
+
+impl SharedCheck {
+    /// For the streams of `identity`'s credential, which watch the revision if the verifier has one.
+    pub(crate) fn new(identity: Identity, watch: Option<RevisionWatch>) -> Self {
+        Self {
+            begun: AtomicU64::new(0),
+            denied: AtomicU64::new(0),
+            revoked: AtomicBool::new(false),
+            alerts: AtomicU64::new(0),
+            notify: watch.as_ref().map_or_else(Arc::default, |watch| Arc::clone(watch.moved())),
+            progress: Arc::default(),
+            watch,
+            last: Mutex::default(),
+            identity: Mutex::new(identity),
+        }
+    }
+
+    /// The number of checks begun so far: one with a higher number begins after this call.
+    pub(crate) fn begun(&self) -> u64 {
+        // Written, not loaded: a check with a higher number reads this, and so sees what came before.
+        self.begun.fetch_add(0, Ordering::AcqRel)
+    }
+
+    /// The number of the newest check that was answered with a denial, zero for none.
+    pub(crate) fn denied(&self) -> u64 {
+        self.denied.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire)
+    }
+
+    /// Another number after each denial and revocation.
+    pub(crate) fn alerts(&self) -> u64 {
+        self.alerts.load(Ordering::Acquire)
+    }
+
+    /// The revision as it is now for this credential.
+    pub(crate) fn revision(&self) -> Option<u64> {
+        self.watch.as_ref().map(RevisionWatch::current)
+    }
+
+    /// What [`revision`](Self::revision) was when the verifier's revision was `since`: another number
+    /// than now if it has moved.
+    pub(crate) fn revision_at(&self, since: u64) -> Option<u64> {
+        self.watch.as_ref().map(|watch| watch.at(since))
+    }
+
+    /// Completes when the streams are woken after this call, whether or not it was polled by then.
+    pub(crate) fn notified(&self) -> OwnedNotified {
+        Arc::clone(&self.notify).notified_owned()
+    }
+
+    /// Wakes all streams.
+    pub(crate) fn wake(&self) {
+        self.notify.notify_waiters();
+    }
+
+    /// Ends all streams.
+    pub(crate) fn revoke(&self) {
+        self.revoked.store(true, Ordering::Release);
+        self.alert();
+    }
+
+    /// Whose credential it is, by the last answer.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A check that will do for `request`; `verify` begins it if there is none.
+    pub(crate) fn begin(
+        &self,
+        request: CheckRequest,
+        verify: impl FnOnce() -> Verification,
+    ) -> (CheckStart, PendingCheck) {
+        let (start, replaced) = {
+            let mut last = self.last();
+            if let Some((start, found)) = last.as_mut().and_then(|last| last.serve(request)) {
+                drop(last);
+                return (start, self.pending(start.number, found));
+            }
+            let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
+            let start = CheckStart { number, at: request.now, revision: request.revision };
+            (start, last.replace(Check { start, stage: Stage::Starting, is_awaited: false }))
+        };
+        contained(|| drop(replaced));
+
+        let number = start.number;
+        match contained(verify).map(Verification::into_ready) {
+            None => (start, PendingCheck::Answered(self.answered(number, Answer::Panicked))),
+            Some(Ok(answer)) => (start, PendingCheck::Answered(self.answered(number, Answer::Said(answer)))),
+            Some(Err(unknown)) => {
+                let running = Arc::new(Running {
+                    state: Mutex::new(RunningState::Idle(unknown)),
+                    waker: Waker::from(Arc::new(Progress(Arc::clone(&self.progress)))),
+                });
+                let stage = Stage::Running(Arc::downgrade(&running));
+                let pending = PendingCheck::Waiting { number, running: Some(running), progress: self.progress() };
+                self.advance(number, stage);
+                (start, pending)
+            }
+        }
+    }
+
+    /// Polls the check on. `None` if a newer check replaced this one before it was answered: the stream
+    /// has to begin again.
+    pub(crate) fn poll(&self, pending: &mut PendingCheck, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+        loop {
+            let (number, running, progress) = match pending {
+                PendingCheck::Answered(answer) => return Poll::Ready(Some(answer.clone())),
+                PendingCheck::Waiting { number, running, progress } => (*number, running, progress),
+            };
+            match running {
+                Some(running) => {
+                    if let Some(answer) = self.drive(number, running) {
+                        return Poll::Ready(Some(answer));
+                    }
+                }
+                None => match self.find(number) {
+                    Some(Found::Starting) => {}
+                    Some(found) => {
+                        *pending = self.pending(number, found);
+                        continue;
+                    }
+                    None => return Poll::Ready(None),
+                },
+            }
+            if progress.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            *progress = self.progress();
+        }
+    }
+
+    /// Polls the verifier's future, unless another stream does at this moment.
+    fn drive(&self, number: u64, running: &Running) -> Option<Answer> {
+        let mut verification = match running.take()? {
+            Ok(verification) => verification,
+            Err(answer) => return Some(answer),
+        };
+        let mut cx = Context::from_waker(&running.waker);
+        let answer = match contained(|| Pin::new(&mut verification).poll(&mut cx)) {
+            None => Answer::Panicked,
+            Some(Poll::Ready(answer)) => Answer::Said(answer),
+            Some(Poll::Pending) => {
+                running.set(RunningState::Idle(verification));
+                return None;
+            }
+        };
+        // Before another stream can have the answer.
+        self.keep_identity(&answer);
+        running.set(RunningState::Done(answer.clone()));
+        contained(|| drop(verification));
+        Some(self.answered(number, answer))
+    }
+
+    /// Keeps the answer of the check with this number; a denial alerts all streams.
+    fn answered(&self, number: u64, answer: Answer) -> Answer {
+        self.keep_identity(&answer);
+        self.advance(number, Stage::Answered(answer.clone()));
+        if answer.is_denial() {
+            self.denied.fetch_max(number, Ordering::AcqRel);
+            self.alert();
+        }
+        answer
+    }
+
+    fn keep_identity(&self, answer: &Answer) {
+        let Answer::Said(Ok(identity)) = answer else { return };
+        let mut last = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *last, identity.clone());
+        drop(last);
+        contained(|| drop(old));
+    }
+
+    /// Takes the check with this number to its next stage, and wakes those that wait for it.
+    fn advance(&self, number: u64, stage: Stage) {
+        let mut last = self.last();
+        let (replaced, is_awaited) = match &mut *last {
+            Some(check) if check.start.number == number => {
+                (std::mem::replace(&mut check.stage, stage), check.is_awaited)
+            }
+            _ => (stage, true),
+        };
+        drop(last);
+        if is_awaited {
+            self.progress.notify_waiters();
+        }
+        contained(|| drop(replaced));
+    }
+
+    fn find(&self, number: u64) -> Option<Found> {
+        self.last().as_ref().filter(|check| check.start.number == number)?.stage.find()
+    }
+
+    fn pending(&self, number: u64, found: Found) -> PendingCheck {
+        let running = match found {
+            Found::Answered(answer) => return PendingCheck::Answered(answer),
+            Found::Starting => None,
+            Found::Running(running) => Some(running),
+        };
+        PendingCheck::Waiting { number, running, progress: self.progress() }
+    }
+
+    fn progress(&self) -> Pin<Box<OwnedNotified>> {
+        Box::pin(Arc::clone(&self.progress).notified_owned())
+    }
+
+    fn alert(&self) {
+        self.alerts.fetch_add(1, Ordering::Release);
+        self.wake();
+    }
+
+    // A panic elsewhere leaves it whole: each change to it is one assignment.
+    fn last(&self) -> MutexGuard<'_, Option<Check>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Check {
+    fn serve(&mut self, request: CheckRequest) -> Option<(CheckStart, Found)> {
+        let start = self.start;
+        if start.number <= request.after || start.revision != request.revision {
+            return None;
+        }
+        let age = request.now.saturating_duration_since(start.at);
+        let serves = match &self.stage {
+            // An overdue check is begun again, rather than end one stream after another.
+            Stage::Starting | Stage::Running(_) => age < request.timeout,
+            // A verifier that could not tell said when to ask again.
+            Stage::Answered(Answer::Said(Err(VerifyError::Unavailable { retry_after }))) => age < *retry_after,
+            // A defect that one check met, and the next may not.
+            Stage::Answered(Answer::Panicked) => false,
+            Stage::Answered(Answer::Said(_)) => true,
+        };
+        let found = if serves { self.stage.find()? } else { return None };
+        self.is_awaited = true;
+        Some((start, found))
+    }
+}
+
+impl Stage {
+    fn find(&self) -> Option<Found> {
+        match self {
+            Self::Starting => Some(Found::Starting),
+            Self::Running(running) => running.upgrade().map(Found::Running),
+            Self::Answered(answer) => Some(Found::Answered(answer.clone())),
+        }
+    }
+}
+
+impl Running {
+    /// The future, for this stream to poll, or its answer; `None` while another stream polls it.
+    fn take(&self) -> Option<Result<Verification, Answer>> {
+        let mut state = self.state();
+        match std::mem::replace(&mut *state, RunningState::Polling) {
+            RunningState::Idle(verification) => Some(Ok(verification)),
+            RunningState::Polling => None,
+            RunningState::Done(answer) => {
+                *state = RunningState::Done(answer.clone());
+                Some(Err(answer))
+            }
+        }
+    }
+
+    fn set(&self, state: RunningState) {
+        *self.state() = state;
+    }
+
+    fn state(&self) -> MutexGuard<'_, RunningState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Progress {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_waiters();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.notify_waiters();
+    }
+}
+
+impl Answer {
+    /// Whether the credential is no longer good for any stream.
+    fn is_denial(&self) -> bool {
+        match self {
+            Self::Said(Err(VerifyError::Rejected | VerifyError::Expired | VerifyError::LockedOut { .. })) => true,
+            Self::Said(Ok(_) | Err(VerifyError::Unavailable { .. })) | Self::Panicked => false,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Why a verifier did not answer with an identity.
+
+use std::{error::Error, fmt, time::Duration};
+
+/// Why a verifier did not answer with an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The token is not good: unknown, revoked, malformed to the verifier. Answered with 401.
+    Rejected,
+    /// The token was good once. Answered with 401.
+    Expired,
+    /// The caller failed too often and is not heard for a while. Answered with 429.
+    #[non_exhaustive]
+    LockedOut {
+        /// How long to wait before the next attempt.
+        retry_after: Duration,
+    },
+    /// The verifier cannot tell: its key set or database cannot be reached. Answered with 503, so
+    /// that nobody throws a good token away.
+    #[non_exhaustive]
+    Unavailable {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+}
+
+impl VerifyError {
+    /// The verifier cannot tell; ask again in a second.
+    #[must_use]
+    pub const fn unavailable() -> Self {
+        Self::unavailable_for(Duration::from_secs(1))
+    }
+
+    /// The verifier cannot tell; ask again after `retry_after`.
+    #[must_use]
+    pub const fn unavailable_for(retry_after: Duration) -> Self {
+        Self::Unavailable { retry_after }
+    }
+
+    /// The caller is not heard for another `retry_after`.
+    #[must_use]
+    pub const fn locked_out_for(retry_after: Duration) -> Self {
+        Self::LockedOut { retry_after }
+    }
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rejected => "the token is not good",
+            Self::Expired => "the token has expired",
+            Self::LockedOut { .. } => "too many failed attempts",
+            Self::Unavailable { .. } => "the verifier cannot tell",
+        })
+    }
+}
+
+impl Error for VerifyError {}
