@@ -55,6 +55,11 @@ impl EndReason {
         matches!(self, Self::Unavailable | Self::TimedOut | Self::CheckPanicked | Self::LockedOut)
     }
 
+    /// Whether it is access that ended, and not what was streamed.
+    pub(crate) fn is_access(self) -> bool {
+        !matches!(self, Self::Finished | Self::Failed | Self::Disconnected)
+    }
+
     /// The gRPC status code: 16 `UNAUTHENTICATED`, 7 `PERMISSION_DENIED`, 14 `UNAVAILABLE`.
     #[must_use]
     pub fn grpc_status(self) -> u32 {

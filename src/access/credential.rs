@@ -8,11 +8,12 @@ use std::{
 use super::{Access, Confirmed, Policy, Source};
 use crate::{
     Denied, Identity,
-    revoke::Revision,
-    verify::{CredentialKey, Verification},
+    revoke::{Registry, Revision, SharedCheck},
+    verify::{CredentialKey, Verification, VerifyError},
 };
 
 /// A credential as one stream uses it, until its access is renewed with another.
+#[derive(Clone)]
 pub(crate) struct CredentialInUse {
     pub(super) access: Access,
     pub(super) renewed: Option<Arc<Renewed>>,
@@ -42,14 +43,6 @@ impl CredentialInUse {
         self.source().verify()
     }
 
-    pub(crate) fn revision(&self) -> Option<&Revision> {
-        self.source().revision()
-    }
-
-    pub(crate) fn key(&self) -> Option<CredentialKey> {
-        self.source().key()
-    }
-
     pub(crate) fn policy(&self) -> &Policy {
         self.source().policy()
     }
@@ -58,10 +51,14 @@ impl CredentialInUse {
         self.renewed.as_ref().map_or(self.access.0.confirmed, |renewed| renewed.confirmed)
     }
 
-    /// Whether everything, or this identity, was revoked since the door.
+    /// Whether everything was revoked since the door, or this identity is revoked.
     pub(crate) fn is_revoked(&self, identity: &Identity) -> bool {
-        let epoch = self.renewed.as_ref().map_or(self.access.0.epoch, |renewed| renewed.epoch);
-        self.policy().epoch() != epoch || self.policy().is_revoked(identity)
+        self.policy().epoch() != self.epoch() || self.policy().is_revoked(identity)
+    }
+
+    /// Whether it is still good, as far as that can be said without its verifier.
+    pub(crate) fn judge(&self, identity: &Identity) -> Result<(), VerifyError> {
+        if self.policy().epoch() == self.epoch() { self.policy().judge(identity) } else { Err(VerifyError::Revoked) }
     }
 
     /// Whether `access` still goes by it.
@@ -69,7 +66,42 @@ impl CredentialInUse {
         access.0.renewals.load(Ordering::Acquire) == self.renewals
     }
 
+    pub(super) fn epoch(&self) -> u64 {
+        self.renewed.as_ref().map_or(self.access.0.epoch, |renewed| renewed.epoch)
+    }
+
     pub(super) fn source(&self) -> &dyn Source {
         self.renewed.as_ref().map_or(&self.access.0.source, |renewed| &*renewed.source)
+    }
+}
+
+/// As the source of a fork.
+impl Source for CredentialInUse {
+    fn verify(&self) -> Verification {
+        self.source().verify()
+    }
+
+    fn revision(&self) -> Option<&Revision> {
+        self.source().revision()
+    }
+
+    fn key(&self) -> Option<CredentialKey> {
+        self.source().key()
+    }
+
+    fn shared_checks(&self) -> Option<&Arc<Registry<SharedCheck>>> {
+        self.source().shared_checks()
+    }
+
+    fn detach(&self) {
+        self.source().detach();
+    }
+
+    fn detached(&self) -> Arc<dyn Source> {
+        self.source().detached()
+    }
+
+    fn policy(&self) -> &Policy {
+        self.source().policy()
     }
 }

@@ -5,12 +5,14 @@
 //! - `source`: where an access came from, which is what is asked again.
 //! - `policy`: what holds at the door and for as long as the response streams.
 //! - `credential`: the credential that a stream goes by, its own or the one it was renewed with.
+//! - `own`: [`AccessSource`], for a source of your own in place of the door.
 //! - `renew`: [`Access::renew`], and why it refuses.
 //!
 //! The door makes an access with [`Access::from_source`]; a stream that starts subscribes to its
 //! credential with [`Access::subscribe`] and hands each answer to [`Access::apply`].
 
 mod credential;
+mod own;
 mod policy;
 mod renew;
 mod source;
@@ -21,6 +23,6 @@ pub(crate) use self::{
     credential::{CredentialInUse, Effect},
     policy::Policy,
     source::{Confirmed, Source},
-    value::of,
+    value::{enter, of},
 };
-pub use self::{renew::RenewError, value::Access};
+pub use self::{own::AccessSource, renew::RenewError, value::Access};

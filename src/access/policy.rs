@@ -10,7 +10,8 @@ pub(crate) struct Policy {
     pub(crate) clock: Clock,
     pub(crate) leeway: Duration,
     pub(crate) challenge: Challenge,
-    pub(crate) revocations: Option<Revocations>,
+    /// What any of them says is revoked is.
+    pub(crate) revocations: Vec<Revocations>,
 }
 
 impl Policy {
@@ -26,22 +27,28 @@ impl Policy {
         end.duration_since(self.clock.now()).unwrap_or_default()
     }
 
-    /// Rejects an identity whose credential has expired or is revoked.
+    /// Rejects an identity whose credential has expired or is revoked: the one judge of that, at the
+    /// door, at a recheck, at a renewal, and where a handler asks.
     pub(crate) fn admit(&self, identity: Identity) -> Result<Identity, VerifyError> {
+        self.judge(&identity).map(|()| identity)
+    }
+
+    /// See [`admit`](Self::admit).
+    pub(crate) fn judge(&self, identity: &Identity) -> Result<(), VerifyError> {
         match identity.expires_at() {
             Some(expires_at) if self.is_expired(expires_at) => Err(VerifyError::Expired),
-            _ if self.is_revoked(&identity) => Err(VerifyError::Revoked),
-            _ => Ok(identity),
+            _ if self.is_revoked(identity) => Err(VerifyError::Revoked),
+            _ => Ok(()),
         }
     }
 
     /// The number of times that everything was revoked.
     pub(crate) fn epoch(&self) -> u64 {
-        self.revocations.as_ref().map_or(0, Revocations::epoch)
+        self.revocations.iter().map(Revocations::epoch).fold(0, u64::wrapping_add)
     }
 
     /// Whether a credential of this identity is revoked.
     pub(crate) fn is_revoked(&self, identity: &Identity) -> bool {
-        self.revocations.as_ref().is_some_and(|revocations| revocations.is_revoked(identity))
+        self.revocations.iter().any(|revocations| revocations.is_revoked_with(identity, self.leeway))
     }
 }

@@ -10,7 +10,10 @@ use crate::{
     verify::{CredentialKey, Verification},
 };
 
-/// A credential that was let in, and whoever can verify it.
+/// A credential that was let in, and the verifier that can be asked about it.
+///
+/// What is behind `verify`, `revision`, `key`, `detach` and `detached` is a user's own code: call it
+/// while no lock is held.
 pub(crate) trait Source: Send + Sync {
     fn verify(&self) -> Verification;
     fn revision(&self) -> Option<&Revision>;
@@ -24,58 +27,18 @@ pub(crate) trait Source: Send + Sync {
     fn policy(&self) -> &Policy;
 }
 
-/// As of when the answer at the door holds.
+/// As of when the answer at the door holds. Read before the check, so that a revocation during the
+/// check is not lost.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Confirmed {
-    /// For as long as the revision stays at this number, which was read before the check.
-    AtRevision(u64),
-    /// From the time of the check, for a verifier without a revision.
-    AtTime(Instant),
+pub(crate) struct Confirmed {
+    pub(crate) at: Instant,
+    /// The answer holds for as long as the revision stays at this number; `None` for a verifier without
+    /// a revision.
+    pub(crate) revision: Option<u64>,
 }
 
 impl Confirmed {
-    /// Read this before the check, so that a revocation during the check is not lost.
     pub(crate) fn by(revision: Option<&Revision>) -> Self {
-        revision.map_or_else(|| Self::AtTime(Instant::now()), |revision| Self::AtRevision(revision.current()))
-    }
-}
-
-/// A source made of a closure, without a key, a revision or a policy of its own.
-pub(super) struct FnSource<F> {
-    recheck: Arc<F>,
-    policy: Arc<Policy>,
-}
-
-impl<F> FnSource<F> {
-    pub(super) fn new(recheck: F) -> Self {
-        Self { recheck: Arc::new(recheck), policy: Arc::default() }
-    }
-}
-
-impl<F: Fn() -> Verification + Send + Sync + 'static> Source for FnSource<F> {
-    fn verify(&self) -> Verification {
-        (self.recheck)()
-    }
-
-    fn revision(&self) -> Option<&Revision> {
-        None
-    }
-
-    fn key(&self) -> Option<CredentialKey> {
-        None
-    }
-
-    fn shared_checks(&self) -> Option<&Arc<Registry<SharedCheck>>> {
-        None
-    }
-
-    fn detach(&self) {}
-
-    fn detached(&self) -> Arc<dyn Source> {
-        Arc::new(Self { recheck: Arc::clone(&self.recheck), policy: Arc::clone(&self.policy) })
-    }
-
-    fn policy(&self) -> &Policy {
-        &self.policy
+        Self { at: Instant::now(), revision: revision.map(Revision::current) }
     }
 }

@@ -4,16 +4,18 @@ use std::sync::{Arc, Weak};
 
 use super::credential::Renewed;
 use crate::{
-    Denied, Identity, ScopeSet,
+    Denied, Identity,
+    ended::EndReason,
     revoke::{Entry, SharedCheck},
-    scope::{Requirement, Resolution, ScopeHierarchy},
+    scope::{Few, Grant, Granted, Requirement, ScopeHierarchy},
 };
 
-/// Identity, scopes, and by which rules the scopes were found.
+/// Identity, scopes, and by which layers the scopes were granted.
+#[derive(Clone)]
 pub(super) struct Terms {
     pub(super) identity: Identity,
-    pub(super) granted: ScopeSet,
-    pub(super) resolution: Option<(Arc<Resolution>, Option<ScopeSet>)>,
+    /// One for each layer that resolved scopes, the outermost first.
+    pub(super) grants: Few<Grant>,
     pub(super) requirement: Requirement,
     /// The credential that replaced the first one.
     pub(super) renewed: Option<Arc<Renewed>>,
@@ -21,37 +23,41 @@ pub(super) struct Terms {
     pub(super) shared_check: Weak<Entry<SharedCheck>>,
     /// The number of the newest check whose answer is in all this.
     pub(super) last_applied: u64,
+    /// The number of streams that are open.
+    pub(super) streams: u32,
+    /// Why the last of the streams ended, where that was for want of access.
+    pub(super) ended: Option<EndReason>,
 }
 
 impl Terms {
     pub(super) fn new(identity: Identity) -> Self {
         Self {
-            granted: identity.scopes().cloned().unwrap_or_default(),
             identity,
-            resolution: None,
+            grants: Few::None,
             requirement: Requirement::default(),
             renewed: None,
             shared_check: Weak::new(),
             last_applied: 0,
+            streams: 0,
+            ended: None,
         }
     }
 
-    pub(super) fn hierarchy(&self) -> Option<&ScopeHierarchy> {
-        self.resolution.as_ref().map(|(resolution, _)| resolution.hierarchy())
-    }
-
-    pub(super) fn resolve(&self, identity: &Identity) -> ScopeSet {
-        match &self.resolution {
-            None => identity.scopes().cloned().unwrap_or_default(),
-            Some((resolution, declared)) => resolution.resolve(identity, declared.as_ref()),
+    pub(super) fn granted(&self) -> Granted {
+        let mut grants = self.grants.as_slice().iter().map(Grant::granted);
+        match grants.next() {
+            Some(outermost) => grants.fold(outermost, |outer, inner| inner.and(outer)),
+            None => Granted::new(self.identity.scopes().cloned().unwrap_or_default(), ScopeHierarchy::new()),
         }
     }
 
-    pub(super) fn check(&self, granted: &ScopeSet, required: &Requirement) -> Result<(), Denied> {
-        if self.hierarchy().unwrap_or(&ScopeHierarchy::NONE).satisfies(granted, required) {
-            Ok(())
-        } else {
-            Err(Denied::InsufficientScope { required: required.clone() })
-        }
+    /// Whether `identity`, with these grants, has all that is `required`.
+    pub(super) fn check(identity: &Identity, grants: &Few<Grant>, required: &Requirement) -> Result<(), Denied> {
+        let grants = grants.as_slice();
+        let is_met = match grants {
+            [] => required.is_met_by(|scope| identity.scopes().is_some_and(|own| own.contains(scope))),
+            grants => required.is_met_by(|scope| grants.iter().all(|grant| grant.allows(scope))),
+        };
+        if is_met { Ok(()) } else { Err(Denied::InsufficientScope { required: required.clone() }) }
     }
 }

@@ -8,13 +8,15 @@ use std::{
     },
 };
 
-use http::Request;
+use http::{Extensions, Request};
 
-use super::{Confirmed, CredentialInUse, Effect, Policy, Source, source::FnSource, terms::Terms};
+use super::{Confirmed, CredentialInUse, Effect, Policy, Source, own::Own, terms::Terms};
 use crate::{
     Denied, Identity, ScopeSet,
+    ended::EndReason,
     revoke::{Entry, SharedCheck, Subscription},
-    scope::{Granted, Requirement, Resolution},
+    scope::{Grant, Granted, Requirement, Resolution},
+    unwind::contained,
     verify::{TokenDigest, Verification, VerifyError},
 };
 
@@ -22,8 +24,10 @@ use crate::{
 ///
 /// A request extension: [`BearerAuthLayer`](crate::BearerAuthLayer) puts it there, the scope layers
 /// fill it in, [`StreamReauthLayer`](crate::StreamReauthLayer) checks it again while the response
-/// streams. A handler reads it. Clones share one state, and a recheck that leaves a stream with fewer
-/// scopes shows in every clone.
+/// streams. A handler reads it. Clones share one state, and a recheck that leaves a stream with other
+/// scopes shows in every clone; [`fork`](Self::fork) makes one with a state of its own.
+///
+/// Behind two doors it is the inner one's, and goes on only for as long as the outer one's does too.
 #[derive(Clone)]
 pub struct Access(pub(super) Arc<Inner<dyn Source>>);
 
@@ -33,6 +37,8 @@ pub(super) struct Inner<S: ?Sized> {
     pub(super) renewals: AtomicU64,
     pub(super) confirmed: Confirmed,
     pub(super) epoch: u64,
+    /// The access of the door outside of this one.
+    outer: Option<Access>,
     pub(super) source: S,
 }
 
@@ -45,11 +51,12 @@ impl Access {
         Self::with_recheck(identity, move || Verification::ready(Ok(again.clone())))
     }
 
-    /// Access for `identity`, which `recheck` confirms again for as long as a response streams: for
-    /// a source of your own in place of [`BearerAuthLayer`](crate::BearerAuthLayer).
+    /// Access for `identity`, which `recheck` confirms again for as long as a response streams. For
+    /// callers that share checks, a revision, a clock or revocations, see
+    /// [`AccessSource`](super::AccessSource).
     #[must_use]
     pub fn with_recheck(identity: Identity, recheck: impl Fn() -> Verification + Send + Sync + 'static) -> Self {
-        Self::from_source(identity, Confirmed::by(None), 0, FnSource::new(recheck))
+        Self::from_source(identity, Confirmed::by(None), 0, Own::alone(recheck), None)
     }
 
     /// `epoch` was read before the check, as `confirmed` was.
@@ -58,9 +65,24 @@ impl Access {
         confirmed: Confirmed,
         epoch: u64,
         source: impl Source + 'static,
+        outer: Option<Self>,
     ) -> Self {
         let terms = Mutex::new(Terms::new(identity));
-        Self(Arc::new(Inner { terms, renewals: AtomicU64::new(0), confirmed, epoch, source }))
+        Self(Arc::new(Inner { terms, renewals: AtomicU64::new(0), confirmed, epoch, outer, source }))
+    }
+
+    /// The same caller with a state of its own, for a request within a request: what that requires, and
+    /// which scopes it is left with, is no concern of the stream that this access belongs to.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let mut terms = self.terms().clone();
+        let credential = self.credential(&terms);
+        terms.renewed = None;
+        (terms.shared_check, terms.last_applied, terms.streams) = (std::sync::Weak::new(), 0, 0);
+        let (confirmed, epoch) = (credential.confirmed(), credential.epoch());
+        let outer = self.0.outer.as_ref().map(Self::fork);
+        let (terms, renewals) = (Mutex::new(terms), AtomicU64::new(0));
+        Self(Arc::new(Inner { terms, renewals, confirmed, epoch, outer, source: credential }))
     }
 
     /// Who is calling.
@@ -69,12 +91,11 @@ impl Access {
         self.terms().identity.clone()
     }
 
-    /// What the caller may do now. Without a [`ScopeResolverLayer`](crate::ScopeResolverLayer), the
-    /// scopes of the credential itself.
+    /// What the caller may do now: nothing once the credential has expired or was revoked. Without a
+    /// [`ScopeResolverLayer`](crate::ScopeResolverLayer), the scopes of the credential itself.
     #[must_use]
     pub fn granted(&self) -> Granted {
-        let terms = self.terms();
-        Granted::new(terms.granted.clone(), terms.hierarchy().cloned().unwrap_or_default())
+        if self.judge().is_err() { Granted::default() } else { self.terms().granted() }
     }
 
     /// What the route required.
@@ -83,63 +104,96 @@ impl Access {
         self.terms().requirement.clone()
     }
 
-    /// Decides what the identity has, now and at every recheck.
-    pub(crate) fn resolve(&self, resolution: &Arc<Resolution>, declared: Option<ScopeSet>) {
-        let mut terms = self.terms();
-        terms.granted = resolution.resolve(&terms.identity, declared.as_ref());
-        terms.resolution = Some((Arc::clone(resolution), declared));
-    }
-
     /// Adds to what is required, now and at every recheck: for a handler that finds out only from
     /// the request what it takes. Where it can be said of a route, use
     /// [`RequireScopeLayer`](crate::RequireScopeLayer).
     ///
     /// # Errors
     ///
-    /// [`Denied::InsufficientScope`] when the caller was not granted all that would be required by then;
-    /// what is required then stays as it was.
+    /// [`Denied::InsufficientScope`] when the caller was not granted all that would be required by then,
+    /// [`Denied::Expired`] and [`Denied::Revoked`] when the credential is no longer good; what is
+    /// required then stays as it was.
     pub fn require(&self, requirement: impl Into<Requirement>) -> Result<(), Denied> {
+        self.judge()?;
+        let requirement = requirement.into();
         let mut terms = self.terms();
-        let both = terms.requirement.clone().and(requirement.into());
-        terms.check(&terms.granted, &both)?;
+        let both = terms.requirement.clone().and(requirement);
+        Terms::check(&terms.identity, &terms.grants, &both)?;
         terms.requirement = both;
         Ok(())
+    }
+
+    /// Decides what the identity has, now and at every recheck. What another layer decided before holds
+    /// too.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::InsufficientScope`] where a layer further out required what this leaves the caller
+    /// without.
+    pub(crate) fn resolve(&self, resolution: &Arc<Resolution>, declared: Option<ScopeSet>) -> Result<(), Denied> {
+        let grant = Grant::new(resolution, &self.identity(), declared);
+        let mut terms = self.terms();
+        let known = terms.grants.as_slice().iter().any(|known| known.is_by_the_layer_of(&grant));
+        let grants = if known {
+            // The same layer again, for a request that is tried again.
+            terms.grants.map(|known| if known.is_by_the_layer_of(&grant) { grant.clone() } else { known.clone() })
+        } else {
+            terms.grants.clone().and(grant)
+        };
+        let checked = Terms::check(&terms.identity, &grants, &terms.requirement);
+        let replaced = std::mem::replace(&mut terms.grants, grants);
+        drop(terms);
+        drop(replaced);
+        checked
+    }
+
+    /// Whether access still holds, as far as that can be said without asking the verifier.
+    pub(super) fn judge(&self) -> Result<(), Denied> {
+        let (credential, identity, ended) = {
+            let terms = self.terms();
+            (self.credential(&terms), terms.identity.clone(), terms.ended)
+        };
+        credential.judge(&identity)?;
+        match ended {
+            None => self.0.outer.as_ref().map_or(Ok(()), Self::judge),
+            Some(EndReason::Expired) => Err(Denied::Expired),
+            Some(_) => Err(Denied::Revoked),
+        }
     }
 
     /// For a stream that starts: the credential that it goes by, and a subscription to the check that
     /// it shares with the other streams of that credential. It subscribes before it reads anything, so
     /// that nothing is missed.
     pub(crate) fn subscribe(&self) -> (CredentialInUse, Subscription<SharedCheck>) {
-        let mut terms = self.terms();
-        let renewals = self.0.renewals.load(Ordering::Acquire);
-        let credential = CredentialInUse { access: self.clone(), renewed: terms.renewed.clone(), renewals };
-        let key = credential.key();
-        let named = key.map(|key| key.credential());
-        let check = key.map_or_else(|| self.check_name(renewals), |key| key.check());
-        let new = || {
-            let watch = credential.revision().map(|revision| revision.watch(named, check));
-            SharedCheck::new(terms.identity.clone(), watch)
-        };
-        let subscription = match (credential.source().shared_checks(), terms.shared_check.upgrade()) {
-            (Some(registry), _) => registry.subscribe(check, new),
-            (None, Some(shared_check)) => Subscription::unlisted(shared_check),
-            (None, None) => Subscription::unlisted(Entry::new(check, new())),
-        };
-        let subscribed = Arc::downgrade(subscription.entry());
-        if !subscribed.ptr_eq(&terms.shared_check) {
-            // Another shared check numbers its checks anew.
-            terms.last_applied = 0;
-            terms.shared_check = subscribed;
+        loop {
+            let (credential, known) = {
+                let terms = self.terms();
+                (self.credential(&terms), terms.shared_check.upgrade())
+            };
+            let source = credential.source();
+            let (key, revision) = (source.key(), source.revision());
+            let named = key.map(|key| key.credential());
+            let check = key.map_or_else(|| self.check_name(credential.renewals), |key| key.check());
+            let new = || SharedCheck::new(revision.map(|revision| revision.watch(named, check)));
+            let subscription = match (source.shared_checks(), known) {
+                (Some(registry), _) => registry.subscribe(check, new),
+                (None, Some(shared_check)) => Subscription::unlisted(shared_check),
+                (None, None) => Subscription::unlisted(Entry::new(check, new())),
+            };
+
+            let subscribed = Arc::downgrade(subscription.entry());
+            let mut terms = self.terms();
+            if !credential.is_current(self) {
+                continue;
+            }
+            if !subscribed.ptr_eq(&terms.shared_check) {
+                // Another shared check numbers its checks anew.
+                terms.last_applied = 0;
+                terms.shared_check = subscribed;
+            }
+            drop(terms);
+            return (credential, subscription);
         }
-        (credential, subscription)
-    }
-
-    pub(crate) fn policy(&self) -> &Policy {
-        self.0.source.policy()
-    }
-
-    pub(crate) fn detach(&self) {
-        self.0.source.detach();
     }
 
     /// What the answer to a check of `credential` means for this access.
@@ -152,32 +206,92 @@ impl Access {
         number: u64,
         answer: Result<Identity, VerifyError>,
     ) -> Effect {
-        let identity = answer.and_then(|identity| credential.policy().admit(identity));
-        let mut terms = self.terms();
-        if !credential.is_current(self) {
-            return Effect::Outdated;
-        }
-        let identity = match identity {
+        let answer = answer.and_then(|identity| credential.policy().admit(identity));
+        let identity = match answer {
+            _ if !credential.is_current(self) => return Effect::Outdated,
             Ok(identity) => identity,
             Err(error) => return Effect::Denied(error.into()),
         };
-        // A token that now belongs to somebody else does not open what it opened for the first one.
-        if !identity.is_same_caller(&terms.identity) {
-            return Effect::Denied(Denied::Rejected);
+        loop {
+            let (grants, known) = {
+                let terms = self.terms();
+                (terms.grants.clone(), terms.identity.clone())
+            };
+            // A token that now belongs to somebody else does not open what it opened for the first one.
+            if !identity.is_same_caller(&known) {
+                return Effect::Denied(Denied::Rejected);
+            }
+            let grants = grants.map(|grant| grant.renewed(&identity));
+
+            let mut terms = self.terms();
+            if !credential.is_current(self) {
+                return Effect::Outdated;
+            }
+            if terms.grants.as_slice().len() != grants.as_slice().len() {
+                continue;
+            }
+            let expires_at = identity.expires_at();
+            let effect = match Terms::check(&identity, &grants, &terms.requirement) {
+                Ok(()) => Effect::Confirmed { expires_at },
+                Err(denied) => Effect::Denied(denied),
+            };
+            let mut replaced = None;
+            if number >= terms.last_applied {
+                terms.last_applied = number;
+                let old =
+                    (std::mem::replace(&mut terms.identity, identity), std::mem::replace(&mut terms.grants, grants));
+                replaced = Some(old);
+            }
+            drop(terms);
+            // With an identity go its claims, which are a user's own.
+            contained(|| drop((replaced, known)));
+            return effect;
         }
-        let granted = terms.resolve(&identity);
-        let expires_at = identity.expires_at();
-        let effect = match terms.check(&granted, &terms.requirement) {
-            Ok(()) => Effect::Confirmed { expires_at },
-            Err(denied) => Effect::Denied(denied),
-        };
-        if number >= terms.last_applied {
-            (terms.identity, terms.granted, terms.last_applied) = (identity, granted, number);
-        }
-        effect
     }
 
-    // A panic elsewhere leaves the terms whole: each change to them is one assignment.
+    /// A stream of this access starts.
+    pub(crate) fn stream_starts(&self) {
+        self.terms().streams += 1;
+    }
+
+    /// A stream of this access ends because access to `credential` has. `false` if the access was renewed
+    /// with another: then it goes on.
+    pub(crate) fn stream_ends(&self, credential: &CredentialInUse, reason: EndReason) -> bool {
+        let mut terms = self.terms();
+        if !credential.is_current(self) {
+            return false;
+        }
+        terms.streams = terms.streams.saturating_sub(1);
+        if terms.streams == 0 {
+            terms.ended = Some(reason);
+        }
+        true
+    }
+
+    /// A stream of this access ends, though access has not.
+    pub(crate) fn stream_closes(&self) {
+        let mut terms = self.terms();
+        terms.streams = terms.streams.saturating_sub(1);
+    }
+
+    pub(crate) fn outer(&self) -> Option<&Self> {
+        self.0.outer.as_ref()
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        self.0.source.policy()
+    }
+
+    pub(crate) fn detach(&self) {
+        self.0.source.detach();
+    }
+
+    pub(super) fn credential(&self, terms: &Terms) -> CredentialInUse {
+        let renewals = self.0.renewals.load(Ordering::Acquire);
+        CredentialInUse { access: self.clone(), renewed: terms.renewed.clone(), renewals }
+    }
+
+    // No code of a user's runs under this lock, and each change to the terms is whole.
     pub(super) fn terms(&self) -> MutexGuard<'_, Terms> {
         self.0.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -197,13 +311,22 @@ pub(crate) fn of<'r, B>(request: &'r Request<B>, layer: &'static str) -> Result<
     request.extensions().get().ok_or(Denied::NoAccess { layer })
 }
 
+/// Puts the access that `new` makes into a request, inside of the one that is there already.
+pub(crate) fn enter(extensions: &mut Extensions, new: impl FnOnce(Option<Access>) -> Access) {
+    let outer = extensions.remove();
+    extensions.insert(new(outer));
+}
+
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let terms = self.terms();
+        let (identity, granted, required) = {
+            let terms = self.terms();
+            (terms.identity.clone(), terms.granted(), terms.requirement.clone())
+        };
         f.debug_struct("Access")
-            .field("identity", &terms.identity)
-            .field("granted", &terms.granted)
-            .field("required", &terms.requirement)
+            .field("identity", &identity)
+            .field("granted", granted.scopes())
+            .field("required", &required)
             .finish_non_exhaustive()
     }
 }

@@ -80,13 +80,16 @@ impl<A, R> AuthLayer<A, R> {
         self
     }
 
-    /// Refuses what `revocations` says is revoked, and ends its open streams.
+    /// Refuses what `revocations` says is revoked, and ends its open streams. Called again, it adds to
+    /// what it was called with before.
     #[must_use]
     pub fn with_revocations(mut self, revocations: &Revocations) -> Self {
         // Not those of the layer that this one is a clone of, which may know other revocations.
         self.shared_checks = Arc::default();
-        revocations.guard(&self.shared_checks);
-        self.policy.revocations = Some(revocations.clone());
+        self.policy.revocations.push(revocations.clone());
+        for revocations in &self.policy.revocations {
+            revocations.watch(&self.shared_checks);
+        }
         self
     }
 

@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::{Authenticate, ResponseFuture};
 use crate::{
     Access, Denied, Identity,
-    access::{Confirmed, Policy, Source},
+    access::{self, Confirmed, Policy, Source},
     respond::{Respond, refuse},
     revoke::{Registry, Revision, SharedCheck},
     verify::{CredentialKey, Verification, VerifyError},
@@ -105,7 +105,9 @@ impl<A: Authenticate> Door<A> {
     ) -> Result<(), Denied> {
         let identity = self.policy.admit(answer?)?;
         let source = Kept { door: Arc::clone(self), credential: Mutex::new(caller.credential) };
-        request.extensions_mut().insert(Access::from_source(identity, caller.confirmed, caller.epoch, source));
+        access::enter(request.extensions_mut(), |outer| {
+            Access::from_source(identity, caller.confirmed, caller.epoch, source, outer)
+        });
         Ok(())
     }
 

@@ -3,25 +3,26 @@
 use std::{
     error::Error,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use bytes::Bytes;
-use http::HeaderMap;
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::{
     AccessEnded, EndReason, Ending,
-    end::{grpc_trailers, last_event},
+    end::{CutBody, grpc_trailers, grpc_web_trailers, last_event},
+    format::Format,
     guard::{Guard, Verdict},
     layer::Settings,
-    sse::Format,
+    mark::Mark,
 };
-use crate::Access;
+use crate::{Access, unwind::contained};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -29,44 +30,49 @@ pin_project! {
     /// A response body that ends when access ends.
     ///
     /// While access holds, the frames of the inner body pass unchanged, in order and once. The body
-    /// of a response that is not a stream passes untouched.
+    /// of a response that is not a stream passes untouched. What is written between them (a comment, a
+    /// last event) is made of [`Bytes`], so the inner body's data must be able to be made of that.
     ///
     /// Its error is the inner body's, or an [`AccessEnded`].
-    pub struct StreamReauth<B> {
+    pub struct StreamReauth<B: Body> {
         // `None` from the moment at which the stream ended.
         #[pin]
         inner: Option<B>,
         // Boxed, and only for a stream: a response that is none pays one word.
-        watch: Option<Pin<Box<Watch>>>,
+        watched: Option<Pin<Box<Watched<B::Data>>>>,
     }
 }
 
 pin_project! {
-    #[project = WatchProj]
-    struct Watch {
+    #[project = WatchedProj]
+    struct Watched<D> {
         #[pin]
         guard: Guard,
         settings: Arc<Settings>,
         // What may be written into the body, and where it stands.
         format: Format,
+        // Whether a byte order mark may still come.
+        mark: Mark,
+        // For last bytes, which may depend on it.
+        content_type: Option<Box<HeaderValue>>,
         // A frame that became ready before access was confirmed.
-        waiting: Option<Waiting>,
-        last: Last,
+        waiting: Option<WaitingFrame<D>>,
+        last: Last<D>,
     }
 }
 
 /// A frame that waits. Trailers are boxed: they are large and rare, and each stream has room for one.
-enum Waiting {
-    Data(Bytes),
+enum WaitingFrame<D> {
+    Data(D),
     Trailers(Box<HeaderMap>),
 }
 
 /// What is still to be said once the stream is at its end.
-enum Last {
+enum Last<D> {
     /// It is not at its end.
     NotYet,
     /// Boxed: a stream that has not ended should not keep room for it.
-    Frame(Box<Frame<Bytes>>),
+    Frame(Box<Frame<D>>),
     /// An error in the same turn as earlier data takes that data with it, so one turn passes first.
     Abort {
         reason: EndReason,
@@ -75,77 +81,133 @@ enum Last {
     Nothing,
 }
 
-impl<B> StreamReauth<B> {
+impl<B: Body> StreamReauth<B> {
     pub(super) fn untouched(inner: B) -> Self {
-        Self { inner: Some(inner), watch: None }
+        Self { inner: Some(inner), watched: None }
     }
 
-    pub(super) fn watched(inner: B, access: Access, settings: Arc<Settings>, format: Format) -> Self {
-        let watch = Watch {
+    pub(super) fn watched(inner: B, access: Access, settings: Arc<Settings>, headers: &HeaderMap) -> Self {
+        let content_type = match settings.ending {
+            Ending::LastBytes(_) => headers.get(CONTENT_TYPE).cloned().map(Box::new),
+            _ => None,
+        };
+        let watched = Watched {
             guard: Guard::new(access, Arc::clone(&settings.rules)),
             settings,
-            format,
+            format: Format::of(headers),
+            mark: Mark::default(),
+            content_type,
             waiting: None,
             last: Last::NotYet,
         };
-        Self { inner: Some(inner), watch: Some(Box::pin(watch)) }
-    }
-
-    /// Completes when the stream has ended, and until then asks whatever has to be asked. Nothing of
-    /// the inner body is looked at, but it is dropped when access ends.
-    pub(super) fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        let Some(watch) = this.watch else { return Poll::Ready(()) };
-        while this.inner.is_some() {
-            let mut watch = watch.as_mut().project();
-            match watch.guard.as_mut().poll_verdict(cx) {
-                Verdict::Open => ready!(watch.guard.poll_wake(cx)),
-                Verdict::Ended(reason) => {
-                    this.inner.set(None);
-                    watch.says_last(reason);
-                }
-            }
-        }
-        Poll::Ready(())
+        Self { inner: Some(inner), watched: Some(Box::pin(watched)) }
     }
 
     /// Whether its access is watched: a response that is no stream passes untouched.
     pub(super) fn is_watched(&self) -> bool {
-        self.watch.is_some()
+        self.watched.is_some()
     }
 }
 
-impl WatchProj<'_> {
-    /// Access ended: what waits does not leave, and what is to be said of the end is.
-    fn says_last(&mut self, reason: EndReason) {
-        *self.waiting = None;
-        *self.last = Last::of(reason, self.guard.retry_after(), self.settings, *self.format);
+/// A body of your own, which is not watched: what a refusal carries.
+impl<B: Body> From<B> for StreamReauth<B> {
+    fn from(body: B) -> Self {
+        Self::untouched(body)
+    }
+}
+
+impl<B> StreamReauth<B>
+where
+    B: Body<Data: From<Bytes>>,
+{
+    /// Completes when the stream has ended, and until then checks access where that is due. The inner
+    /// body is not polled, but it is dropped when access ends.
+    pub(super) fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let Some(watched) = this.watched else { return Poll::Ready(()) };
+        while this.inner.is_some() {
+            let mut watched = watched.as_mut().project();
+            match watched.guard.as_mut().poll_verdict(cx) {
+                Verdict::Open => ready!(watched.guard.poll_wake(cx)),
+                Verdict::Ended(reason) => watched.end(this.inner.as_mut(), reason),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<D: From<Bytes>> WatchedProj<'_, D> {
+    /// Access ended: the inner body goes, what waits does not leave, and what is to be said of the end is.
+    fn end<B>(&mut self, mut inner: Pin<&mut Option<B>>, reason: EndReason) {
+        let waiting = self.waiting.take();
+        *self.last = Last::Abort { reason, turn_passed: false };
+        contained(|| inner.set(None));
+        contained(|| drop(waiting));
+        if let Some(last) = contained(|| self.last_of(reason)) {
+            *self.last = last;
+        }
+        contained(|| self.guard.as_mut().report());
+    }
+
+    /// The inner body came to its own end.
+    fn finish<B>(&mut self, mut inner: Pin<&mut Option<B>>, reason: EndReason) {
+        *self.last = Last::Nothing;
+        self.guard.as_mut().ended(reason);
+        contained(|| inner.set(None));
+        contained(|| self.guard.as_mut().report());
+    }
+
+    /// What is to be said of an end of access.
+    fn last_of(&self, reason: EndReason) -> Last<D> {
+        let abort = Last::Abort { reason, turn_passed: false };
+        let Settings { ending, retry, .. } = &**self.settings;
+        match (*self.format, ending) {
+            (Format::Grpc, _) => Last::trailers(grpc_trailers(reason)),
+            (Format::GrpcWeb(messages), _) if messages.is_between_messages() => Last::data(grpc_web_trailers(reason)),
+            (Format::GrpcWeb(_) | Format::GrpcWebText, _) | (_, Ending::Abort) => abort,
+            (format, Ending::LastEvent | Ending::LastBytes(_)) if format.is_mid_event() => Last::Nothing,
+            (Format::Events(_), Ending::LastEvent) => {
+                let retry = self.guard.retry_after().map_or(*retry, |after| after.max(*retry));
+                Last::data(last_event(reason, retry))
+            }
+            (Format::Events(_), Ending::LastBytes(last)) => Last::data(last.write(&self.cut(reason, false))),
+            (Format::Other { is_line_open }, Ending::LastBytes(last)) => {
+                Last::data(last.write(&self.cut(reason, is_line_open)))
+            }
+            (Format::Events(_) | Format::Other { .. }, Ending::GrpcTrailers) => Last::trailers(grpc_trailers(reason)),
+            (Format::Events(_) | Format::Other { .. } | Format::Encoded, _) => Last::Nothing,
+        }
+    }
+
+    fn cut(&self, reason: EndReason, is_line_open: bool) -> CutBody<'_> {
+        CutBody { reason, content_type: self.content_type.as_deref(), is_line_open }
     }
 }
 
 impl<B> Body for StreamReauth<B>
 where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
+    B: Body<Data: From<Bytes>, Error: Into<BoxError>>,
 {
-    type Data = Bytes;
+    type Data = B::Data;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut same_task = Context::from_waker(cx.waker());
         self.poll(cx, &mut same_task)
     }
 
     fn is_end_stream(&self) -> bool {
-        match (&self.watch, &self.inner) {
+        match (&self.watched, &self.inner) {
             (None, inner) => inner.as_ref().is_none_or(Body::is_end_stream),
-            (Some(watch), None) => matches!(watch.last, Last::Nothing),
-            (Some(watch), Some(inner)) => watch.waiting.is_none() && inner.is_end_stream(),
+            (Some(watched), None) => matches!(watched.last, Last::Nothing),
+            (Some(watched), Some(inner)) => {
+                watched.waiting.is_none() && watched.mark.is_settled() && inner.is_end_stream()
+            }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match (&self.watch, &self.inner) {
+        match (&self.watched, &self.inner) {
             (None, Some(inner)) => inner.size_hint(),
             // It may be cut short, and comments may be added: nothing is known.
             (Some(_), _) if !self.is_end_stream() => SizeHint::new(),
@@ -156,81 +218,94 @@ where
 
 impl<B> StreamReauth<B>
 where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
+    B: Body<Data: From<Bytes>, Error: Into<BoxError>>,
 {
-    /// The next frame. Whoever waits for one is woken by the first context, and whoever waits for
-    /// access to end by the second.
+    /// The next frame. A frame wakes the first context's task, and the end of access the second one's.
     pub(super) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         guards: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut this = self.project();
-        let Some(watch) = this.watch else {
+        let Some(watched) = this.watched else {
             let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
             return inner.poll_frame(cx).map_err(Into::into);
         };
 
         loop {
-            let mut watch = watch.as_mut().project();
-            let Some(inner) = this.inner.as_mut().as_pin_mut() else { return watch.last.poll(cx) };
+            let mut watched = watched.as_mut().project();
+            let Some(inner) = this.inner.as_mut().as_pin_mut() else { return watched.last.poll(cx) };
 
-            if let Verdict::Ended(reason) = watch.guard.as_mut().poll_verdict(guards) {
-                this.inner.set(None);
-                watch.says_last(reason);
+            if let Verdict::Ended(reason) = watched.guard.as_mut().poll_verdict(guards) {
+                watched.end(this.inner.as_mut(), reason);
                 continue;
             }
 
-            let frame = if watch.waiting.is_some() {
-                if watch.guard.as_mut().admit_waiting_frame() { watch.waiting.take().map(Frame::from) } else { None }
-            } else if watch.guard.comment_is_due() && !watch.format.is_mid_event() {
-                watch.guard.as_mut().comment_written();
-                if let Format::Events(_) = watch.format {
-                    return Poll::Ready(Some(Ok(Frame::data(watch.settings.comment.clone()))));
+            let frame = if watched.waiting.is_some() {
+                if watched.guard.as_mut().admit_waiting_frame() {
+                    watched.waiting.take().map(Frame::from)
+                } else {
+                    None
+                }
+            } else if watched.guard.comment_is_due() && !watched.format.is_mid_event() {
+                watched.guard.as_mut().comment_written();
+                if let Format::Events(_) = watched.format {
+                    watched.mark.is_written_before();
+                    return Poll::Ready(Some(Ok(Frame::data(watched.settings.comment.clone().into()))));
                 }
                 continue;
             } else {
-                match inner.poll_frame(cx) {
-                    Poll::Pending => None,
-                    Poll::Ready(Some(Ok(frame))) => {
-                        if !watch.guard.as_mut().admit_frame() {
-                            *watch.waiting = Waiting::of(frame);
+                match catch_unwind(AssertUnwindSafe(|| inner.poll_frame(cx))) {
+                    Err(panic) => {
+                        watched.finish(this.inner.as_mut(), EndReason::Failed);
+                        resume_unwind(panic);
+                    }
+                    Ok(Poll::Pending) => None,
+                    Ok(Poll::Ready(Some(Ok(frame)))) => {
+                        let Some(frame) = watched.mark.pass(frame.map_data(contiguous)) else { continue };
+                        if !watched.guard.as_mut().admit_frame() {
+                            *watched.waiting = WaitingFrame::of(frame);
                             continue;
                         }
                         Some(frame)
                     }
-                    Poll::Ready(failed_or_finished) => {
+                    Ok(Poll::Ready(failed_or_finished)) => {
                         let reason = if failed_or_finished.is_some() { EndReason::Failed } else { EndReason::Finished };
-                        watch.guard.ended(reason);
-                        this.inner.set(None);
-                        *watch.last = Last::Nothing;
+                        watched.finish(this.inner.as_mut(), reason);
                         return Poll::Ready(failed_or_finished.map(|frame| frame.map_err(Into::into)));
                     }
                 }
             };
 
             let Some(frame) = frame else {
-                ready!(watch.guard.poll_wake(guards));
+                ready!(watched.guard.poll_wake(guards));
                 continue;
             };
             if let Some(data) = frame.data_ref() {
-                watch.format.advance(data);
+                watched.format.advance(data.chunk());
             }
             // The consumer of a body that says it is at its end need not poll again.
-            if frame.is_trailers() || this.inner.as_ref().as_pin_ref().is_none_or(|inner| inner.is_end_stream()) {
-                watch.guard.ended(EndReason::Finished);
-                this.inner.set(None);
-                *watch.last = Last::Nothing;
+            let is_last = frame.is_trailers() || {
+                let inner = this.inner.as_ref();
+                contained(|| inner.as_pin_ref().is_none_or(|inner| inner.is_end_stream())).unwrap_or(false)
+            };
+            if is_last {
+                watched.finish(this.inner.as_mut(), EndReason::Finished);
             }
             return Poll::Ready(Some(Ok(frame)));
         }
     }
 }
 
-impl Waiting {
+/// Data in one piece, for its last bytes to be looked at. [`Bytes`] always is.
+fn contiguous<D: Buf + From<Bytes>>(mut data: D) -> D {
+    let length = data.remaining();
+    if data.chunk().len() == length { data } else { data.copy_to_bytes(length).into() }
+}
+
+impl<D> WaitingFrame<D> {
     /// `None` for a frame of a kind that is not known yet, which a stream cannot pass on unseen.
-    fn of(frame: Frame<Bytes>) -> Option<Self> {
+    fn of(frame: Frame<D>) -> Option<Self> {
         match frame.into_data() {
             Ok(data) => Some(Self::Data(data)),
             Err(frame) => frame.into_trailers().ok().map(|trailers| Self::Trailers(Box::new(trailers))),
@@ -238,35 +313,28 @@ impl Waiting {
     }
 }
 
-impl From<Waiting> for Frame<Bytes> {
-    fn from(waiting: Waiting) -> Self {
+impl<D> From<WaitingFrame<D>> for Frame<D> {
+    fn from(waiting: WaitingFrame<D>) -> Self {
         match waiting {
-            Waiting::Data(data) => Self::data(data),
-            Waiting::Trailers(trailers) => Self::trailers(*trailers),
+            WaitingFrame::Data(data) => Self::data(data),
+            WaitingFrame::Trailers(trailers) => Self::trailers(*trailers),
         }
     }
 }
 
-impl Last {
-    fn of(reason: EndReason, retry_after: Option<Duration>, settings: &Settings, format: Format) -> Self {
-        match (&settings.ending, format) {
-            (Ending::LastEvent | Ending::LastBytes(_), _) if format.is_mid_event() => Self::Nothing,
-            (Ending::LastEvent, Format::Events(_)) => {
-                let retry = retry_after.map_or(settings.retry, |after| after.max(settings.retry));
-                Self::frame(Frame::data(last_event(reason, retry)))
-            }
-            (Ending::LastBytes(write), Format::Events(_) | Format::Other) => Self::frame(Frame::data(write(reason))),
-            (Ending::Clean | Ending::LastEvent | Ending::LastBytes(_), _) => Self::Nothing,
-            (Ending::Abort, _) => Self::Abort { reason, turn_passed: false },
-            (Ending::GrpcTrailers, _) => Self::frame(Frame::trailers(grpc_trailers(reason))),
-        }
+impl<D> Last<D> {
+    fn data(data: Bytes) -> Self
+    where
+        D: From<Bytes>,
+    {
+        Self::Frame(Box::new(Frame::data(data.into())))
     }
 
-    fn frame(frame: Frame<Bytes>) -> Self {
-        Self::Frame(Box::new(frame))
+    fn trailers(trailers: HeaderMap) -> Self {
+        Self::Frame(Box::new(Frame::trailers(trailers)))
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<D>, BoxError>>> {
         if let Self::Abort { turn_passed: turn_passed @ false, .. } = self {
             *turn_passed = true;
             cx.waker().wake_by_ref();
@@ -281,16 +349,16 @@ impl Last {
 }
 
 /// A body that is at its end: what a refusal carries.
-impl<B> Default for StreamReauth<B> {
+impl<B: Body> Default for StreamReauth<B> {
     fn default() -> Self {
-        Self { inner: None, watch: None }
+        Self { inner: None, watched: None }
     }
 }
 
-impl<B> fmt::Debug for StreamReauth<B> {
+impl<B: Body> fmt::Debug for StreamReauth<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamReauth")
-            .field("watched", &self.watch.is_some())
+            .field("watched", &self.watched.is_some())
             .field("ended", &self.inner.is_none())
             .finish_non_exhaustive()
     }

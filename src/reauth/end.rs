@@ -2,12 +2,24 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
 
 use crate::ended::EndReason;
 
 /// What a client sees when its access ends.
+///
+/// An ending follows the format of the response, so that one layer serves them all and no cut looks like
+/// a success:
+///
+/// | response | its end |
+/// | --- | --- |
+/// | `application/grpc` | trailers, whatever is chosen here |
+/// | `application/grpc-web` | a last message with the trailers between two messages, else an abort |
+/// | `application/grpc-web-text` | an abort |
+/// | `text/event-stream` | what is chosen here; between two events only, else the bytes so far and no more |
+/// | under a `Content-Encoding` | the bytes so far and no more, or an abort |
+/// | any other | what is chosen here |
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Ending {
@@ -16,24 +28,59 @@ pub enum Ending {
     Clean,
     /// A last server-sent event named `reauth`, whose `data` is
     /// `{"reason":"expired","reconnect":false}`, with the
-    /// [`retry`](super::StreamReauthLayer::with_retry) time where to reconnect is sensible. It is left out in the middle of another event and in a response that is not an event stream.
+    /// [`retry`](super::StreamReauthLayer::with_retry) time where to reconnect is sensible. A response
+    /// that is no event stream ends cleanly.
     LastEvent,
-    /// Last bytes of your own, by reason, where an end is otherwise clean. They are left out in the
-    /// middle of an event of an event stream, and under a `Content-Encoding`.
-    LastBytes(Arc<dyn Fn(EndReason) -> Bytes + Send + Sync>),
+    /// Last bytes of your own, made by [`last_bytes`](Self::last_bytes).
+    LastBytes(LastBytes),
     /// An abort: HTTP/1.1 without the last chunk, HTTP/2 `RST_STREAM`. For formats in which a clean
     /// end would make the part that arrived look like the whole. The body's error is an
     /// [`AccessEnded`](super::AccessEnded).
     Abort,
-    /// gRPC trailers: `grpc-status` and `grpc-message`.
+    /// Trailers as those of gRPC, `grpc-status` and `grpc-message`, for a response that does not say that it
+    /// is gRPC.
     GrpcTrailers,
 }
 
+/// Writes the last bytes of a response: see [`Ending::last_bytes`].
+#[derive(Clone)]
+pub struct LastBytes(Arc<dyn Fn(&CutBody<'_>) -> Bytes + Send + Sync>);
+
+/// A body that is cut short, for [`Ending::last_bytes`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CutBody<'a> {
+    /// Why.
+    pub reason: EndReason,
+    /// The `Content-Type` of the response.
+    pub content_type: Option<&'a HeaderValue>,
+    /// Whether the bytes so far end in the middle of a line.
+    pub is_line_open: bool,
+}
+
 impl Ending {
-    /// Last bytes of your own, by reason.
+    /// Last bytes of your own, where an end is otherwise clean. They are left out in the middle of an
+    /// event of an event stream, under a `Content-Encoding`, and where gRPC says how it ends. If `write`
+    /// panics the response is aborted.
+    ///
+    /// ```
+    /// use tower_reauth::reauth::Ending;
+    ///
+    /// let json_lines = Ending::last_bytes(|cut| {
+    ///     let before = if cut.is_line_open { "\n" } else { "" };
+    ///     format!("{before}{{\"ended\":\"{}\"}}\n", cut.reason.as_str()).into()
+    /// });
+    /// # let _ = json_lines;
+    /// ```
     #[must_use]
-    pub fn last_bytes(write: impl Fn(EndReason) -> Bytes + Send + Sync + 'static) -> Self {
-        Self::LastBytes(Arc::new(write))
+    pub fn last_bytes(write: impl Fn(&CutBody<'_>) -> Bytes + Send + Sync + 'static) -> Self {
+        Self::LastBytes(LastBytes(Arc::new(write)))
+    }
+}
+
+impl LastBytes {
+    pub(super) fn write(&self, cut: &CutBody<'_>) -> Bytes {
+        (self.0)(cut)
     }
 }
 
@@ -46,6 +93,12 @@ impl fmt::Debug for Ending {
             Self::Abort => "Abort",
             Self::GrpcTrailers => "GrpcTrailers",
         })
+    }
+}
+
+impl fmt::Debug for LastBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LastBytes")
     }
 }
 
@@ -62,4 +115,15 @@ pub(super) fn grpc_trailers(reason: EndReason) -> HeaderMap {
     trailers.insert("grpc-status", HeaderValue::from(reason.grpc_status()));
     trailers.insert("grpc-message", HeaderValue::from_static(reason.as_str()));
     trailers
+}
+
+/// The same as the last message of a gRPC-Web body.
+pub(super) fn grpc_web_trailers(reason: EndReason) -> Bytes {
+    const TRAILERS: u8 = 0x80;
+    let text = format!("grpc-status:{}\r\ngrpc-message:{}\r\n", reason.grpc_status(), reason.as_str());
+    let mut message = BytesMut::with_capacity(5 + text.len());
+    message.put_u8(TRAILERS);
+    message.put_u32(text.len() as u32);
+    message.put_slice(text.as_bytes());
+    message.freeze()
 }

@@ -16,7 +16,7 @@ use crate::Access;
 
 pin_project! {
     /// The response future of [`StreamReauthService`](super::StreamReauthService).
-    pub struct ResponseFuture<F, B> {
+    pub struct ResponseFuture<F, B: Body> {
         #[pin]
         state: State<F, B>,
     }
@@ -24,13 +24,13 @@ pin_project! {
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, B> {
+    enum State<F, B: Body> {
         Inner { #[pin] future: F, access: Option<Access>, method: Method, settings: Arc<Settings> },
         Refused { response: Option<Response<StreamReauth<B>>> },
     }
 }
 
-impl<F, B> ResponseFuture<F, B> {
+impl<F, B: Body> ResponseFuture<F, B> {
     pub(super) fn inner(future: F, access: Option<Access>, method: Method, settings: Arc<Settings>) -> Self {
         Self { state: State::Inner { future, access, method, settings } }
     }

@@ -8,6 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::EndReason;
 use crate::revoke::{CheckRequest, CheckStart};
 
 /// What a stream's gate goes by.
@@ -85,6 +86,8 @@ struct Grace {
     /// The revision when it was asked.
     revision: Option<u64>,
     ends: Instant,
+    /// Why it could not be answered.
+    reason: EndReason,
 }
 
 /// A frame that became ready and may not pass yet.
@@ -257,15 +260,29 @@ impl Gate {
         }
     }
 
-    /// The check could not be answered. Returns whether the stream may go on for now: within the
-    /// grace, counted from the last time that access was confirmed.
-    pub(super) fn unanswered(&mut self, now: Instant, retry_after: Duration) -> bool {
-        let Some(awaited) = self.awaited.take() else { return false };
+    /// The check could not be answered, for `reason`. The stream may go on for now: within the grace,
+    /// counted from the last time that access was confirmed.
+    ///
+    /// # Errors
+    ///
+    /// Why the stream ends, when the grace is over. What the verifier said before counts for more than
+    /// that it is silent now.
+    pub(super) fn unanswered(
+        &mut self,
+        now: Instant,
+        retry_after: Duration,
+        reason: EndReason,
+    ) -> Result<(), EndReason> {
+        let Some(awaited) = self.awaited.take() else { return Err(reason) };
+        let reason = match &self.grace {
+            Some(grace) if reason == EndReason::TimedOut => grace.reason,
+            _ => reason,
+        };
         let ends = at(self.confirmed_at, self.rules.grace);
         // Never at once: a verifier that is down must not be asked in a loop.
         let retry_at = at(now, retry_after.max(Duration::from_millis(100))).min(ends);
-        self.grace = Some(Box::new(Grace { retry_at, revision: awaited.revision, ends }));
-        now < ends
+        self.grace = Some(Box::new(Grace { retry_at, revision: awaited.revision, ends, reason }));
+        if now < ends { Ok(()) } else { Err(reason) }
     }
 
     /// The wall clock says that the credential is good for another `time_left`. Whether that leaves the
@@ -276,7 +293,7 @@ impl Gate {
     }
 
     /// A frame became ready: whether it may pass. If not, it waits until
-    /// [`admit_waiting_frame`](Self::admit_waiting_frame) says so.
+    /// [`lets_pass`](Self::lets_pass) says so.
     /// `begun` is the number of checks begun by now; `has_alerts` that there are alerts which were not
     /// acted on.
     pub(super) fn admit_frame(&mut self, now: Instant, revision: Option<u64>, begun: u64, has_alerts: bool) -> bool {
@@ -289,18 +306,19 @@ impl Gate {
         passes
     }
 
-    /// Whether the frame that waits may pass now; it then no longer waits.
-    pub(super) fn admit_waiting_frame(&mut self, now: Instant, revision: Option<u64>) -> bool {
-        let passes = self.lets_pass(now, revision);
-        if passes {
-            self.frame = FrameState::None;
-        }
-        passes
+    /// A frame that may pass here waits for another gate.
+    pub(super) fn frame_waits_elsewhere(&mut self) {
+        self.frame = FrameState::Cleared;
+    }
+
+    /// The frame that waited passes.
+    pub(super) fn frame_passes(&mut self) {
+        self.frame = FrameState::None;
     }
 
     /// Whether the frame that waits may pass. One that was cleared and found no room may pass later too:
     /// for as long as its answer could have been on its way.
-    fn lets_pass(&self, now: Instant, revision: Option<u64>) -> bool {
+    pub(super) fn lets_pass(&self, now: Instant, revision: Option<u64>) -> bool {
         let is_recent = || revision.is_none() && now <= at(self.confirmed_at, self.rules.check_timeout);
         match self.frame {
             FrameState::None => false,
@@ -481,7 +499,7 @@ mod tests {
                         if holds {
                             model.confirmations.push((check.number, check.revision));
                             gate.confirmed(now, model.revision, None);
-                        } else if !gate.unanswered(now, Duration::ZERO) {
+                        } else if gate.unanswered(now, Duration::ZERO, EndReason::Unavailable).is_err() {
                             return Ok(());
                         }
                     }
@@ -501,7 +519,10 @@ mod tests {
                             let rests = next == Next::Rest;
                             prop_assert!(rests || running.is_some());
                             if let Some(begun_by) = frame {
-                                let passes = gate.admit_waiting_frame(now, model.revision);
+                                let passes = gate.lets_pass(now, model.revision);
+                                if passes {
+                                    gate.frame_passes();
+                                }
                                 prop_assert!(passes || !rests, "a gate at rest holds back no frame");
                                 prop_assert!(!passes || model.lets_pass(begun_by));
                                 frame = frame.filter(|_| !passes);

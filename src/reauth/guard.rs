@@ -1,4 +1,8 @@
 //! Carries out the gate's decisions, with a timer, the revision and the verifier.
+//!
+//! A user's code may panic wherever it is called from here: that is an end like any other. The end is
+//! final before anything of the user's is dropped, and it is reported, by [`Guard::report`], only after
+//! whatever is guarded is gone too.
 
 use std::{
     future::Future,
@@ -10,6 +14,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 use tokio::{
+    runtime::Handle,
     sync::futures::OwnedNotified,
     time::{Instant, Sleep, sleep_until},
 };
@@ -19,7 +24,7 @@ use super::{
     gate::{Gate, Next, Rules},
     subscriber::Subscriber,
 };
-use crate::{Access, Denied, access::Effect, observe, revoke::PendingCheck};
+use crate::{Access, Denied, access::Effect, observe, revoke::PendingCheck, unwind::contained};
 
 /// How many answers are taken in one poll, for a verifier whose answers move its own revision.
 const MOST_ANSWERS: u32 = 4;
@@ -37,10 +42,21 @@ pin_project! {
         timer: Option<Sleep>,
         #[pin]
         notified: Option<OwnedNotified>,
-        end_report: EndReport,
+        end: End,
         retry_after: Option<Duration>,
         // `poll_verdict` broke off, and has to go on.
         is_deferred: bool,
+        // The guard of the access of the door further out.
+        outer: Option<Pin<Box<Guard>>>,
+    }
+
+    impl PinnedDrop for Guard {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this;
+            let reason = this.end.when_dropped;
+            this.as_mut().ended(reason);
+            contained(|| this.report());
+        }
     }
 }
 
@@ -53,114 +69,158 @@ pub(super) enum Verdict {
     Ended(EndReason),
 }
 
-/// How the stream ended: reported once, by the first reason.
-struct EndReport(Option<EndReason>);
+/// What [`Guard::check`] does next.
+enum Step {
+    Again,
+    /// Nothing, until the task is woken.
+    Rest,
+    End(EndReason),
+}
+
+/// How the stream ended: by the first reason, and reported once.
+struct End {
+    reason: Option<EndReason>,
+    is_reported: bool,
+    /// Whether the access knows of the end.
+    is_access_told: bool,
+    /// What it ends with when it is dropped while it is open.
+    when_dropped: EndReason,
+}
 
 impl Guard {
     pub(super) fn new(access: Access, rules: Arc<Rules>) -> Self {
+        let outer = access.outer().map(|outer| {
+            let mut outer = Self::new(outer.clone(), Arc::clone(&rules));
+            // One stream is reported once.
+            outer.end.is_reported = true;
+            Box::pin(outer)
+        });
         // The request is over when the stream begins: what is kept must not keep its buffers.
         access.detach();
         let (subscriber, baseline) = Subscriber::new(&access);
         let gate = Gate::new(rules, Instant::now(), baseline);
-        // From here on nothing is missed: what came before shows at the first poll.
-        let notified = Some(subscriber.notified());
-        let end_report = EndReport(None);
-        let subscriber = Some(subscriber);
+        access.stream_starts();
         Self {
+            // From here on nothing is missed: what came before shows at the first poll.
+            notified: Some(subscriber.notified()),
             access,
             gate,
-            subscriber,
+            subscriber: Some(subscriber),
             pending: None,
             timer: None,
-            notified,
-            end_report,
+            end: End { reason: None, is_reported: false, is_access_told: false, when_dropped: EndReason::Disconnected },
             retry_after: None,
             is_deferred: false,
+            outer,
         }
     }
 
     /// Checks access where that is due. After [`Open`](Verdict::Open), the task is woken when it should
     /// poll again only if [`poll_wake`](Self::poll_wake) is called.
     pub(super) fn poll_verdict(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Verdict {
+        if let Some(reason) = self.end.reason {
+            return Verdict::Ended(reason);
+        }
         if self.is_idle() {
             return Verdict::Open;
         }
-        let mut this = self.as_mut().project();
-        let mut answered = 0;
-        let verdict = loop {
-            let Some(subscriber) = this.subscriber.as_mut() else {
-                break Verdict::Ended(this.end_report.0.unwrap_or(EndReason::Finished));
-            };
-            if subscriber.is_outdated(this.access) {
-                let (renewed, baseline) = Subscriber::new(this.access);
-                this.gate.renewed(Instant::now(), baseline);
-                this.notified.set(Some(renewed.notified()));
-                *this.pending = None;
-                *subscriber = renewed;
-                continue;
-            }
-            if subscriber.take_new_alerts() {
-                if subscriber.is_revoked(this.access) {
-                    break Verdict::Ended(EndReason::Revoked);
-                }
-                this.gate.note_denial(subscriber.denied());
-            }
-
-            let (now, revision) = (Instant::now(), subscriber.revision());
-            let next = this.gate.next(now, revision);
-            match next {
-                Next::Rest => break Verdict::Open,
-                Next::Ask if answered == MOST_ANSWERS => {
-                    *this.is_deferred = true;
-                    break Verdict::Open;
-                }
-                Next::Ask => {
-                    let request = this.gate.check_request(now, revision);
-                    let (start, pending) = subscriber.begin(request);
-                    this.gate.check_started(request, start, subscriber.begun());
-                    *this.pending = Some(pending);
-                }
-                Next::Expired => {
-                    // Timers are monotonic and an expiry is a date: the wall clock has the last word.
-                    subscriber.refresh_expiry(this.access);
-                    if !this.gate.expires_in(now, subscriber.time_left()) {
-                        break Verdict::Ended(EndReason::Expired);
-                    }
-                }
-                Next::AwaitAnswer | Next::GiveUp => {
-                    let Some(pending) = this.pending.as_mut() else { break Verdict::Ended(EndReason::Unavailable) };
-                    let applied = match subscriber.poll(pending, cx) {
-                        Poll::Pending if next == Next::AwaitAnswer => break Verdict::Open,
-                        Poll::Pending if this.gate.unanswered(now, Duration::ZERO) => Ok(()),
-                        Poll::Pending => Err(EndReason::TimedOut),
-                        Poll::Ready(None) => {
-                            let (start, again) = subscriber.begin(this.gate.restart_request(now, revision));
-                            this.gate.check_restarted(start);
-                            *pending = again;
-                            continue;
-                        }
-                        Poll::Ready(Some(answer)) => {
-                            let effect = subscriber.apply(this.access, this.gate.last_check(), answer);
-                            if let Effect::Denied(denied) = &effect {
-                                *this.retry_after = denied.retry_after();
-                            }
-                            apply(this.gate, subscriber, &effect)
-                        }
-                    };
-                    *this.pending = None;
-                    answered += 1;
-                    if let Err(reason) = applied {
-                        break Verdict::Ended(reason);
-                    }
-                }
-            }
-        };
-        match (verdict, this.gate.deadline()) {
-            (Verdict::Ended(reason), _) => self.ended(reason),
-            (Verdict::Open, Some(deadline)) => set_timer(this.timer.as_mut(), deadline),
-            (Verdict::Open, None) => {}
+        let mut verdict = contained(|| self.as_mut().check(cx)).unwrap_or(Verdict::Ended(EndReason::CheckPanicked));
+        if let (Verdict::Open, Some(outer)) = (verdict, self.as_mut().project().outer) {
+            verdict = outer.as_mut().poll_verdict(cx);
+        }
+        if let Verdict::Ended(reason) = verdict {
+            self.ended(reason);
         }
         verdict
+    }
+
+    /// Checks access where that is due, but for the door further out.
+    fn check(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Verdict {
+        let mut answered = 0;
+        loop {
+            match self.as_mut().step(&mut answered, cx) {
+                Step::Again => {}
+                Step::Rest => {
+                    let this = self.project();
+                    arm(this.timer, this.gate.deadline());
+                    return Verdict::Open;
+                }
+                Step::End(reason) => {
+                    let this = self.as_mut().project();
+                    // A renewal that came in time has the stream go on.
+                    if this.subscriber.as_ref().is_none_or(|subscriber| subscriber.ends(this.access, reason)) {
+                        this.end.is_access_told = true;
+                        return Verdict::Ended(reason);
+                    }
+                }
+            }
+        }
+    }
+
+    fn step(self: Pin<&mut Self>, answered: &mut u32, cx: &mut Context<'_>) -> Step {
+        let mut this = self.project();
+        let Some(subscriber) = this.subscriber.as_mut() else { return Step::End(EndReason::Finished) };
+        if subscriber.is_outdated(this.access) {
+            let (renewed, baseline) = Subscriber::new(this.access);
+            this.gate.renewed(Instant::now(), baseline);
+            this.notified.set(Some(renewed.notified()));
+            let old = (this.pending.take(), std::mem::replace(subscriber, renewed));
+            contained(|| drop(old));
+            return Step::Again;
+        }
+        if subscriber.take_new_alerts() {
+            if subscriber.is_revoked(this.access) {
+                return Step::End(EndReason::Revoked);
+            }
+            this.gate.note_denial(subscriber.denied());
+        }
+
+        let (now, revision) = (Instant::now(), subscriber.revision());
+        let next = this.gate.next(now, revision);
+        match next {
+            Next::Rest => Step::Rest,
+            Next::Ask if *answered == MOST_ANSWERS => {
+                *this.is_deferred = true;
+                Step::Rest
+            }
+            Next::Ask => {
+                let request = this.gate.check_request(now, revision);
+                let (start, pending) = subscriber.begin(request);
+                this.gate.check_started(request, start, subscriber.begun());
+                *this.pending = Some(pending);
+                Step::Again
+            }
+            Next::Expired => {
+                // Timers are monotonic and an expiry is a date: the wall clock has the last word.
+                subscriber.refresh_expiry(this.access);
+                let has_time = this.gate.expires_in(now, subscriber.time_left());
+                if has_time { Step::Again } else { Step::End(EndReason::Expired) }
+            }
+            Next::AwaitAnswer | Next::GiveUp => {
+                let Some(pending) = this.pending.as_mut() else { return Step::End(EndReason::Unavailable) };
+                let applied = match subscriber.poll(pending, cx) {
+                    Poll::Pending if next == Next::AwaitAnswer => return Step::Rest,
+                    Poll::Pending => this.gate.unanswered(now, Duration::ZERO, EndReason::TimedOut),
+                    Poll::Ready(None) => {
+                        let (start, again) = subscriber.begin(this.gate.restart_request(now, revision));
+                        this.gate.check_restarted(start);
+                        *pending = again;
+                        return Step::Again;
+                    }
+                    Poll::Ready(Some(answer)) => {
+                        let effect = subscriber.apply(this.access, this.gate.last_check(), answer);
+                        if let Effect::Denied(denied) = &effect {
+                            *this.retry_after = denied.retry_after();
+                        }
+                        apply(this.gate, subscriber, &effect)
+                    }
+                };
+                let answered_check = this.pending.take();
+                contained(|| drop(answered_check));
+                *answered += 1;
+                applied.map_or_else(Step::End, |()| Step::Again)
+            }
+        }
     }
 
     /// Whether [`poll_verdict`](Self::poll_verdict) would find nothing to do, as far as that can be said
@@ -176,7 +236,9 @@ impl Guard {
                 && !subscriber.is_outdated(&self.access)
                 && self.gate.is_at_rest(subscriber.revision())
         };
-        timer_runs && self.subscriber.as_ref().is_some_and(is_at_rest)
+        timer_runs
+            && self.subscriber.as_ref().is_some_and(is_at_rest)
+            && self.outer.as_ref().is_none_or(|outer| outer.is_idle())
     }
 
     /// Arms the timer and the notification. Ready if one of them has fired already, so that it is time to
@@ -184,6 +246,11 @@ impl Guard {
     pub(super) fn poll_wake(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         let Some(subscriber) = this.subscriber else { return Poll::Ready(()) };
+        if let Some(outer) = this.outer {
+            if outer.as_mut().poll_wake(cx).is_ready() {
+                return Poll::Ready(());
+            }
+        }
         if std::mem::take(this.is_deferred) {
             // Whatever its verifier does, a poll comes to its end, and the next one goes on.
             cx.waker().wake_by_ref();
@@ -197,30 +264,76 @@ impl Guard {
             this.notified.set(Some(subscriber.notified()));
             return Poll::Ready(());
         }
-        let Some(deadline) = this.gate.deadline() else { return Poll::Pending };
-        set_timer(this.timer.as_mut(), deadline);
+        arm(this.timer.as_mut(), this.gate.deadline());
         this.timer.as_pin_mut().map_or(Poll::Pending, |timer| timer.poll(cx))
     }
 
-    /// A frame became ready: whether it may pass.
-    pub(super) fn admit_frame(self: Pin<&mut Self>) -> bool {
+    /// A frame became ready: whether it may pass. If not, it waits until
+    /// [`admit_waiting_frame`](Self::admit_waiting_frame) says so.
+    pub(super) fn admit_frame(mut self: Pin<&mut Self>) -> bool {
+        let admitted = self.as_mut().admit();
+        let this = self.project();
+        let Some(outer) = this.outer else { return admitted };
+        let admitted_by_outer = outer.as_mut().admit_frame();
+        if admitted != admitted_by_outer {
+            // The other one has yet to say so: until then the frame waits here too.
+            if admitted {
+                this.gate.frame_waits_elsewhere();
+            } else {
+                outer.as_mut().frame_waits_elsewhere();
+            }
+        }
+        admitted && admitted_by_outer
+    }
+
+    fn admit(self: Pin<&mut Self>) -> bool {
         // A timer stands still while the machine sleeps, so the wall clock is compared.
-        let has_expired = |subscriber: &Subscriber| subscriber.time_left().is_some_and(|left| left.is_zero());
-        if self.gate.goes_by_revision() && self.is_idle() && !self.subscriber.as_ref().is_some_and(has_expired) {
+        let time_left = match contained(|| self.subscriber.as_ref().and_then(Subscriber::time_left)) {
+            Some(time_left) => time_left,
+            None => {
+                self.ended(EndReason::CheckPanicked);
+                return false;
+            }
+        };
+        let has_expired = time_left.is_some_and(|left| left.is_zero());
+        if self.gate.goes_by_revision() && !has_expired && self.is_idle() {
             return true;
         }
         let this = self.project();
         let Some(subscriber) = this.subscriber else { return false };
         let now = Instant::now();
-        this.gate.expires_in(now, subscriber.time_left());
+        this.gate.expires_in(now, time_left);
         this.gate.admit_frame(now, subscriber.revision(), subscriber.begun(), subscriber.has_new_alerts())
     }
 
-    /// Whether the frame that waits may pass now.
-    pub(super) fn admit_waiting_frame(self: Pin<&mut Self>) -> bool {
+    fn frame_waits_elsewhere(self: Pin<&mut Self>) {
         let this = self.project();
-        let subscriber = this.subscriber.as_ref();
-        subscriber.is_some_and(|subscriber| this.gate.admit_waiting_frame(Instant::now(), subscriber.revision()))
+        this.gate.frame_waits_elsewhere();
+        if let Some(outer) = this.outer {
+            outer.as_mut().frame_waits_elsewhere();
+        }
+    }
+
+    /// Whether the frame that waits may pass now; it then no longer waits.
+    pub(super) fn admit_waiting_frame(mut self: Pin<&mut Self>) -> bool {
+        let admitted = self.lets_pass(Instant::now());
+        if admitted {
+            self.as_mut().frame_passes();
+        }
+        admitted
+    }
+
+    fn lets_pass(&self, now: Instant) -> bool {
+        let here = self.subscriber.as_ref().is_some_and(|subscriber| self.gate.lets_pass(now, subscriber.revision()));
+        here && self.outer.as_ref().is_none_or(|outer| outer.lets_pass(now))
+    }
+
+    fn frame_passes(self: Pin<&mut Self>) {
+        let this = self.project();
+        this.gate.frame_passes();
+        if let Some(outer) = this.outer {
+            outer.as_mut().frame_passes();
+        }
     }
 
     pub(super) fn comment_is_due(&self) -> bool {
@@ -231,31 +344,62 @@ impl Guard {
         self.project().gate.comment_written();
     }
 
-    /// When to come back, if whoever denied access said so.
+    /// When to come back, if a denial said so.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.retry_after.or_else(|| self.outer.as_ref()?.retry_after())
     }
 
-    /// The stream ended: nothing is waited for any more.
+    /// The stream ended: that is final when this returns, whatever a user's code does when it is dropped.
     pub(super) fn ended(self: Pin<&mut Self>, reason: EndReason) {
         let mut this = self.project();
-        this.end_report.is(reason);
-        *this.pending = None;
-        *this.subscriber = None;
+        if this.end.reason.is_none() {
+            this.end.reason = Some(reason);
+            if !this.end.is_access_told {
+                this.access.stream_closes();
+            }
+        }
+        if let Some(outer) = this.outer {
+            outer.as_mut().ended(reason);
+        }
+        let dropped = (this.pending.take(), this.subscriber.take());
+        contained(|| drop(dropped));
         this.timer.set(None);
         this.notified.set(None);
+    }
+
+    /// What is guarded has come to its own end in one of two directions: when it is dropped, no client
+    /// has gone.
+    pub(super) fn finishes_when_dropped(self: Pin<&mut Self>) {
+        self.project().end.when_dropped = EndReason::Finished;
+    }
+
+    /// Leaves the end to another guard to report.
+    pub(super) fn is_not_reported(self: Pin<&mut Self>) {
+        self.project().end.is_reported = true;
+    }
+
+    /// Counts and logs the end, once. To be called when nothing is left to be done about it: the recorder
+    /// and the subscriber are a user's own, and may panic.
+    pub(super) fn report(self: Pin<&mut Self>) {
+        self.project().end.report();
     }
 }
 
 /// Sets the timer, and starts it: it elapses whether or not it is polled.
-fn set_timer(mut timer: Pin<&mut Option<Sleep>>, deadline: Instant) {
-    if timer.is_none() {
-        timer.set(Some(sleep_until(deadline)));
-    } else if timer.as_ref().as_pin_ref().is_some_and(|timer| timer.deadline() == deadline) {
-        return;
-    }
-    if let Some(timer) = timer.as_pin_mut() {
-        timer.reset(deadline);
+///
+/// Outside of a runtime there is no timer: then a stream is checked when it is polled, and not before.
+fn arm(mut timer: Pin<&mut Option<Sleep>>, deadline: Option<Instant>) {
+    let Some(deadline) = deadline else { return };
+    match timer.as_mut().as_pin_mut() {
+        Some(timer) if timer.deadline() == deadline => {}
+        Some(timer) => timer.reset(deadline),
+        None if Handle::try_current().is_err() => {}
+        None => {
+            timer.set(Some(sleep_until(deadline)));
+            if let Some(timer) = timer.as_pin_mut() {
+                timer.reset(deadline);
+            }
+        }
     }
 }
 
@@ -268,23 +412,19 @@ fn apply(gate: &mut Gate, subscriber: &Subscriber, effect: &Effect) -> Result<()
         }
         // The next turn subscribes to the credential that replaced it.
         Effect::Outdated => Ok(()),
-        Effect::Denied(Denied::Unavailable { retry_after }) if gate.unanswered(now, *retry_after) => Ok(()),
+        Effect::Denied(Denied::Unavailable { retry_after }) => {
+            gate.unanswered(now, *retry_after, EndReason::Unavailable)
+        }
         Effect::Denied(denied) => Err(denied.into()),
         Effect::Panicked => Err(EndReason::CheckPanicked),
     }
 }
 
-impl EndReport {
-    fn is(&mut self, reason: EndReason) {
-        if self.0.is_none() {
-            self.0 = Some(reason);
+impl End {
+    fn report(&mut self) {
+        let Some(reason) = self.reason else { return };
+        if !std::mem::replace(&mut self.is_reported, true) {
             observe::stream_ended(reason);
         }
-    }
-}
-
-impl Drop for EndReport {
-    fn drop(&mut self) {
-        self.is(EndReason::Disconnected);
     }
 }

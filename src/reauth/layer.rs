@@ -1,6 +1,6 @@
 //! The layer of the third question.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -10,18 +10,29 @@ use http_body::Body;
 use tower_layer::Layer;
 
 use super::{
-    Ending, GuardedSink, GuardedStream, StreamReauth, StreamReauthService, SupervisedBody, gate::Rules, sse::Format,
+    Ending, GuardedSink, GuardedStream, StreamReauth, StreamReauthService, SupervisedBody, WithUploads, gate::Rules,
 };
-use crate::Access;
+use crate::{Access, EmptyBody};
 
 /// Wraps responses that stream in [`StreamReauth`], so that they end when access ends.
 ///
-/// Where it finds no [`Access`] it refuses with an empty 500: who asks for how long must have asked
-/// who.
-#[derive(Clone, Debug)]
-pub struct StreamReauthLayer {
+/// Where it finds no [`Access`] it refuses with an empty 500: before anybody can ask for how long, a layer
+/// outside of this one has to ask who.
+///
+/// `R` makes the response to a refusal, and `U` says whether what a client sends is watched too.
+pub struct StreamReauthLayer<R = EmptyBody, U = ResponsesOnly> {
     settings: Arc<Settings>,
+    respond: R,
+    uploads: PhantomData<U>,
 }
+
+/// A layer that watches what the server sends.
+#[derive(Clone, Copy, Debug)]
+pub enum ResponsesOnly {}
+
+/// A layer that watches what the client sends too.
+#[derive(Clone, Copy, Debug)]
+pub enum UploadsToo {}
 
 type Filter = dyn Fn(&Parts) -> bool + Send + Sync;
 
@@ -32,6 +43,7 @@ pub(super) struct Settings {
     pub(super) comment: Bytes,
     pub(super) retry: Duration,
     pub(super) missing_access_allowed: bool,
+    is_enabled: bool,
     filter: Option<Arc<Filter>>,
 }
 
@@ -53,31 +65,44 @@ impl StreamReauthLayer {
             comment: Bytes::from_static(b": keepalive\n\n"),
             retry: Duration::from_secs(1),
             missing_access_allowed: false,
+            is_enabled: true,
             filter: None,
         };
-        Self { settings: Arc::new(settings) }
+        Self { settings: Arc::new(settings), respond: EmptyBody, uploads: PhantomData }
     }
+}
 
+impl<R, U> StreamReauthLayer<R, U> {
     /// Asks again every `interval`, even when the stream is idle, and then writes a comment into an
-    /// event stream. Default: 15 s.
+    /// event stream; with `None`, only at the expiry and when the revision moves. Default: 15 s. More than
+    /// 30 days count as 30 days.
+    ///
+    /// # Panics
+    ///
+    /// If the interval is shorter than a millisecond, which no timer can tell from none.
     #[must_use]
-    pub fn with_heartbeat(self, interval: Duration) -> Self {
-        // A timer cannot tell intervals below its resolution from none.
-        let interval = interval.max(Duration::from_millis(1));
-        self.with_rules(|rules| rules.heartbeat = Some(interval))
+    pub fn with_heartbeat(self, interval: impl Into<Option<Duration>>) -> Self {
+        let interval = interval.into();
+        let is_long_enough = interval.is_none_or(|interval| interval >= Duration::from_millis(1));
+        assert!(is_long_enough, "a heartbeat's interval is at least a millisecond");
+        self.with_rules(|rules| rules.heartbeat = interval)
     }
 
     /// Never asks an idle stream again, except at its expiry and when the revision moves.
     #[must_use]
     pub fn without_heartbeat(self) -> Self {
-        self.with_rules(|rules| rules.heartbeat = None)
+        self.with_heartbeat(None)
     }
 
-    /// Lets each heartbeat come early by a random part of its interval, up to `part` (0 to 1), so
-    /// that many streams do not wake in one tick. Default: 0.2.
+    /// Lets each heartbeat come early by a random part of its interval, up to `part`, so that many
+    /// streams do not wake in one tick. Default: 0.2, which makes 15 s 12 to 15 s.
+    ///
+    /// # Panics
+    ///
+    /// If `part` is not from 0 to 1.
     #[must_use]
     pub fn with_jitter(self, part: f64) -> Self {
-        let part = if part.is_nan() { 0.0 } else { part.clamp(0.0, 1.0) };
+        assert!((0.0..=1.0).contains(&part), "a part of an interval is from 0 to 1");
         self.with_rules(|rules| rules.jitter = part)
     }
 
@@ -123,10 +148,15 @@ impl StreamReauthLayer {
         self.with(|settings| settings.retry = retry)
     }
 
-    /// Writes another comment at a heartbeat than `: keepalive`. Line ends in `text` become spaces.
+    /// Writes another comment at a heartbeat than `: keepalive`.
+    ///
+    /// # Panics
+    ///
+    /// If there is a line end in `text`: what follows would be no comment.
     #[must_use]
     pub fn with_comment(self, text: &str) -> Self {
-        let comment = format!(": {}\n\n", text.replace(['\r', '\n'], " "));
+        assert!(!text.contains(['\r', '\n']), "a comment is one line");
+        let comment = format!(": {text}\n\n");
         self.with(|settings| settings.comment = comment.into())
     }
 
@@ -140,6 +170,28 @@ impl StreamReauthLayer {
     #[must_use]
     pub fn with_missing_access_allowed(self) -> Self {
         self.with(|settings| settings.missing_access_allowed = true)
+    }
+
+    /// Leaves every response unwatched while `is_enabled` is false, for a layer whose type must not depend
+    /// on a setting. Default: true.
+    #[must_use]
+    pub fn with_enabled(self, is_enabled: bool) -> Self {
+        self.with(|settings| settings.is_enabled = is_enabled)
+    }
+
+    /// Answers a request without an [`Access`] by `respond`, for instance a closure
+    /// `Fn(&Denied) -> Response<StreamReauth<B>>`; a body becomes one by [`StreamReauth::from`].
+    #[must_use]
+    pub fn with_response<T>(self, respond: T) -> StreamReauthLayer<T, U> {
+        StreamReauthLayer { settings: self.settings, respond, uploads: PhantomData }
+    }
+
+    /// Watches what the client sends too: the request's body becomes an
+    /// [`UploadReauth`](super::UploadReauth), whose reading ends with an error when access ends. For long
+    /// uploads, and for the client's half of a two-way gRPC call.
+    #[must_use]
+    pub fn with_uploads(self) -> StreamReauthLayer<R, UploadsToo> {
+        StreamReauthLayer { settings: self.settings, respond: self.respond, uploads: PhantomData }
     }
 
     /// Watches one response by hand, where no layer fits: the answer to a `method` request that
@@ -169,12 +221,10 @@ impl StreamReauthLayer {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn supervise<B: Body + Send + 'static>(
-        &self,
-        access: &Access,
-        method: &Method,
-        response: Response<B>,
-    ) -> Response<SupervisedBody<B>> {
+    pub fn supervise<B>(&self, access: &Access, method: &Method, response: Response<B>) -> Response<SupervisedBody<B>>
+    where
+        B: Body<Data: From<Bytes> + Send> + Send + 'static,
+    {
         self.watch(access, method, response).map(SupervisedBody::new)
     }
 
@@ -194,11 +244,32 @@ impl Default for StreamReauthLayer {
     }
 }
 
-impl<S> Layer<S> for StreamReauthLayer {
-    type Service = StreamReauthService<S>;
+impl<S, R: Clone> Layer<S> for StreamReauthLayer<R> {
+    type Service = StreamReauthService<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        StreamReauthService { inner, settings: Arc::clone(&self.settings) }
+        StreamReauthService { inner, settings: Arc::clone(&self.settings), respond: self.respond.clone() }
+    }
+}
+
+impl<S, R: Clone> Layer<S> for StreamReauthLayer<R, UploadsToo> {
+    type Service = StreamReauthService<WithUploads<S>, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let inner = WithUploads { inner, settings: Arc::clone(&self.settings) };
+        StreamReauthService { inner, settings: Arc::clone(&self.settings), respond: self.respond.clone() }
+    }
+}
+
+impl<R: Clone, U> Clone for StreamReauthLayer<R, U> {
+    fn clone(&self) -> Self {
+        Self { settings: Arc::clone(&self.settings), respond: self.respond.clone(), uploads: PhantomData }
+    }
+}
+
+impl<R, U> fmt::Debug for StreamReauthLayer<R, U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamReauthLayer").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
@@ -210,8 +281,9 @@ impl Settings {
         response: Response<B>,
     ) -> Response<StreamReauth<B>> {
         let (parts, body) = response.into_parts();
-        let body = if streams(method, &parts, &body) && self.filter.as_ref().is_none_or(|filter| filter(&parts)) {
-            StreamReauth::watched(body, access.clone(), Arc::clone(self), Format::of(&parts.headers))
+        let is_wanted = || self.filter.as_ref().is_none_or(|filter| filter(&parts));
+        let body = if self.is_enabled && streams(method, &parts, &body) && is_wanted() {
+            StreamReauth::watched(body, access.clone(), Arc::clone(self), &parts.headers)
         } else {
             StreamReauth::untouched(body)
         };

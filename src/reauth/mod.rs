@@ -118,26 +118,32 @@
 
 mod body;
 mod end;
+mod farewell;
+mod format;
 mod future;
 mod gate;
+mod grpc_messages;
 mod guard;
 mod layer;
+mod mark;
 mod service;
 mod sink;
 mod sse;
 mod stream;
 mod subscriber;
 mod supervised;
+mod upload;
 mod wakers;
 
 pub use self::{
     body::StreamReauth,
-    end::Ending,
+    end::{CutBody, Ending, LastBytes},
     future::ResponseFuture,
-    layer::StreamReauthLayer,
+    layer::{ResponsesOnly, StreamReauthLayer, UploadsToo},
     service::StreamReauthService,
     sink::{GuardedSink, SendError},
     stream::GuardedStream,
     supervised::SupervisedBody,
+    upload::{UploadReauth, WithUploads},
 };
 pub use crate::ended::{AccessEnded, EndReason};

@@ -14,19 +14,38 @@ use super::{ResponseFuture, StreamReauth, layer::Settings};
 use crate::{
     access,
     challenge::Challenge,
-    respond::{EmptyBody, refuse},
+    respond::{EmptyBody, Respond, refuse},
 };
 
 /// The service of [`StreamReauthLayer`](super::StreamReauthLayer).
 #[derive(Clone)]
-pub struct StreamReauthService<S> {
+pub struct StreamReauthService<S, R = EmptyBody> {
     pub(super) inner: S,
     pub(super) settings: Arc<Settings>,
+    pub(super) respond: R,
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for StreamReauthService<S>
+impl<S, R> StreamReauthService<S, R> {
+    /// The service that is wrapped.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service that is wrapped.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service that is wrapped.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for StreamReauthService<S, R>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    R: Respond<StreamReauth<ResBody>>,
     ResBody: Body,
 {
     type Response = Response<StreamReauth<ResBody>>;
@@ -42,14 +61,14 @@ where
         let access = match access::of(&request, "StreamReauthLayer") {
             Ok(access) => Some(access.clone()),
             Err(_) if self.settings.missing_access_allowed => None,
-            Err(denied) => return ResponseFuture::refused(refuse(&denied, &Challenge::new(), &EmptyBody)),
+            Err(denied) => return ResponseFuture::refused(refuse(&denied, &Challenge::new(), &self.respond)),
         };
         let method = request.method().clone();
         ResponseFuture::inner(self.inner.call(request), access, method, Arc::clone(&self.settings))
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for StreamReauthService<S> {
+impl<S: fmt::Debug, R> fmt::Debug for StreamReauthService<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamReauthService")
             .field("inner", &self.inner)

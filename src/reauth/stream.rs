@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -15,7 +16,7 @@ use super::{
     gate::Rules,
     guard::{Guard, Verdict},
 };
-use crate::Access;
+use crate::{Access, unwind::contained};
 
 pin_project! {
     /// A stream of what the server sends, which ends when access ends: made by
@@ -27,7 +28,8 @@ pin_project! {
     #[must_use = "it does nothing unless polled"]
     pub struct GuardedStream<S: Stream> {
         #[pin]
-        inner: Until<S>,
+        inner: Option<S>,
+        reason: Option<EndReason>,
         // Boxed, so that the stream can be moved if the inner one can.
         guard: Pin<Box<Guard>>,
         // An item that became ready before access was confirmed.
@@ -35,38 +37,44 @@ pin_project! {
     }
 }
 
-pin_project! {
-    /// What is there until the end, and dropped with it.
-    #[project = UntilProj]
-    pub(super) enum Until<S> {
-        Open { #[pin] inner: S },
-        Ended { reason: EndReason },
-    }
-}
-
 impl<S: Stream> GuardedStream<S> {
     pub(super) fn new(inner: S, access: Access, rules: Arc<Rules>) -> Self {
-        Self { inner: Until::Open { inner }, guard: Box::pin(Guard::new(access, rules)), waiting: None }
+        Self { inner: Some(inner), reason: None, guard: Box::pin(Guard::new(access, rules)), waiting: None }
     }
 
     /// Why the stream ended, once it has: [`EndReason::Finished`] when the inner one came to its end.
     #[must_use]
     pub fn end_reason(&self) -> Option<EndReason> {
-        self.inner.end_reason()
+        self.reason
+    }
+
+    /// The inner stream, unwatched, unless it was dropped at the end.
+    #[must_use]
+    pub fn into_inner(self) -> Option<S> {
+        self.inner
+    }
+
+    fn end(self: Pin<&mut Self>, reason: EndReason) {
+        let mut this = self.project();
+        *this.reason = Some(reason);
+        this.guard.as_mut().ended(reason);
+        let waiting = this.waiting.take();
+        contained(|| this.inner.set(None));
+        contained(|| drop(waiting));
+        contained(|| this.guard.as_mut().report());
     }
 }
 
 impl<S: Stream> Stream for GuardedStream<S> {
     type Item = S::Item;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        let mut this = self.project();
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         loop {
-            let UntilProj::Open { inner } = this.inner.as_mut().project() else { return Poll::Ready(None) };
+            let mut this = self.as_mut().project();
+            let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
 
             if let Verdict::Ended(reason) = this.guard.as_mut().poll_verdict(cx) {
-                this.inner.set(Until::Ended { reason });
-                *this.waiting = None;
+                self.as_mut().end(reason);
                 continue;
             }
 
@@ -75,16 +83,19 @@ impl<S: Stream> Stream for GuardedStream<S> {
                     return Poll::Ready(this.waiting.take());
                 }
             } else {
-                match inner.poll_next(cx) {
-                    Poll::Pending => {}
-                    Poll::Ready(Some(item)) if this.guard.as_mut().admit_frame() => return Poll::Ready(Some(item)),
-                    Poll::Ready(Some(item)) => {
+                match catch_unwind(AssertUnwindSafe(|| inner.poll_next(cx))) {
+                    Err(panic) => {
+                        self.end(EndReason::Failed);
+                        resume_unwind(panic);
+                    }
+                    Ok(Poll::Pending) => {}
+                    Ok(Poll::Ready(Some(item))) if this.guard.as_mut().admit_frame() => return Poll::Ready(Some(item)),
+                    Ok(Poll::Ready(Some(item))) => {
                         *this.waiting = Some(item);
                         continue;
                     }
-                    Poll::Ready(None) => {
-                        this.guard.as_mut().ended(EndReason::Finished);
-                        this.inner.set(Until::Ended { reason: EndReason::Finished });
+                    Ok(Poll::Ready(None)) => {
+                        self.as_mut().end(EndReason::Finished);
                         continue;
                     }
                 }
@@ -95,27 +106,14 @@ impl<S: Stream> Stream for GuardedStream<S> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         // It may be cut short, so the least is nothing.
-        match &self.inner {
-            Until::Ended { .. } => (0, Some(0)),
-            Until::Open { inner } => {
-                let waiting = usize::from(self.waiting.is_some());
-                (0, inner.size_hint().1.and_then(|most| most.checked_add(waiting)))
-            }
-        }
+        let Some(inner) = &self.inner else { return (0, Some(0)) };
+        let waiting = usize::from(self.waiting.is_some());
+        (0, inner.size_hint().1.and_then(|most| most.checked_add(waiting)))
     }
 }
 
 impl<S: Stream> fmt::Debug for GuardedStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardedStream").field("ended", &self.end_reason()).finish_non_exhaustive()
-    }
-}
-
-impl<S> Until<S> {
-    pub(super) fn end_reason(&self) -> Option<EndReason> {
-        match self {
-            Self::Open { .. } => None,
-            Self::Ended { reason } => Some(*reason),
-        }
     }
 }

@@ -1,17 +1,18 @@
 //! One stream's subscription to the credential that it goes by.
 
 use std::{
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
-use tokio::{sync::futures::OwnedNotified, time::Instant};
+use tokio::sync::futures::OwnedNotified;
 
-use super::gate::Baseline;
+use super::{EndReason, gate::Baseline};
 use crate::{
-    Access,
+    Access, Identity,
     access::{Confirmed, CredentialInUse, Effect},
-    revoke::{Answer, CheckRequest, CheckStart, PendingCheck, SharedCheck, Subscription},
+    revoke::{Answer, CheckRequest, CheckStart, Holder, PendingCheck, SharedCheck, Subscription},
     unwind::contained,
 };
 
@@ -20,6 +21,8 @@ pub(super) struct Subscriber {
     // address of the access that the credential holds.
     shared_check: Subscription<SharedCheck>,
     credential: CredentialInUse,
+    /// Whose stream this is: what a revocation finds it by.
+    holder: Arc<Holder>,
     expires_at: Option<SystemTime>,
     /// The alerts that were acted on; `None` before the first time.
     seen_alerts: Option<u64>,
@@ -30,12 +33,12 @@ impl Subscriber {
     /// has happened since shows at the first poll.
     pub(super) fn new(access: &Access) -> (Self, Baseline) {
         let (credential, shared_check) = access.subscribe();
-        let (at, revision) = match credential.confirmed() {
-            Confirmed::AtRevision(since) => (Instant::now(), shared_check.revision_at(since)),
-            Confirmed::AtTime(time) => (time, None),
-        };
-        let expires_at = access.identity().expires_at();
-        let subscriber = Self { shared_check, credential, expires_at, seen_alerts: None };
+        let Confirmed { at, revision } = credential.confirmed();
+        let revision = revision.and_then(|since| shared_check.revision_at(since));
+        let identity = access.identity();
+        let expires_at = identity.expires_at();
+        let holder = shared_check.hold(identity);
+        let subscriber = Self { shared_check, credential, holder, expires_at, seen_alerts: None };
         let baseline = Baseline { at, revision, time_left: subscriber.time_left(), begun: subscriber.begun() };
         (subscriber, baseline)
     }
@@ -57,7 +60,7 @@ impl Subscriber {
     }
 
     pub(super) fn is_revoked(&self, access: &Access) -> bool {
-        self.shared_check.is_revoked() || self.credential.is_revoked(&access.identity())
+        self.holder.is_revoked() || self.credential.is_revoked(&access.identity())
     }
 
     /// The number of the newest check of this credential that was answered with a denial.
@@ -93,6 +96,9 @@ impl Subscriber {
             Answer::Panicked => Effect::Panicked,
             // A resolver can panic too.
             Answer::Said(answer) => {
+                if let Ok(identity) = &answer {
+                    self.rename(identity);
+                }
                 contained(|| access.apply(&self.credential, number, answer)).unwrap_or(Effect::Panicked)
             }
         };
@@ -100,6 +106,20 @@ impl Subscriber {
             self.expires_at = expires_at;
         }
         effect
+    }
+
+    /// Is found as `identity` from now on: before that is compared with what is revoked, so that no
+    /// revocation falls between the two.
+    fn rename(&mut self, identity: &Identity) {
+        if !self.holder.stands_for(identity) {
+            let old = std::mem::replace(&mut self.holder, self.shared_check.hold(identity.clone()));
+            contained(|| drop(old));
+        }
+    }
+
+    /// Whether access to this credential ends for `reason`; `false` if it was replaced in time.
+    pub(super) fn ends(&self, access: &Access, reason: EndReason) -> bool {
+        access.stream_ends(&self.credential, reason)
     }
 
     /// Takes over an expiry that another stream of the access was told.

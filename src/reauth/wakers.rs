@@ -4,9 +4,11 @@
 //! waker that wakes both.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Wake, Waker},
 };
+
+use crate::unwind::contained;
 
 #[derive(Default)]
 pub(super) struct TwoWakers {
@@ -21,18 +23,26 @@ pub(super) struct Slot(Mutex<Option<Waker>>);
 impl Slot {
     /// Call this before the guard is polled, so that nothing is missed.
     pub(super) fn register(&self, cx: &Context<'_>) {
-        let mut waker = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => *waker = Some(cx.waker().clone()),
+        let waker = cx.waker();
+        if self.waker().as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return;
         }
+        // A waker is an executor's own: it is cloned and dropped while the slot is not locked.
+        let new = waker.clone();
+        let old = self.waker().replace(new);
+        drop(old);
     }
 
     fn wake(&self) {
-        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let waker = self.waker().take();
         if let Some(waker) = waker {
-            waker.wake();
+            // One that panics must not keep the other from being woken.
+            contained(|| waker.wake());
         }
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -26,6 +26,9 @@ mod shared_check;
 
 pub(crate) use self::{
     registry::{Entry, Registry, Subscription},
-    shared_check::{Answer, CheckRequest, CheckStart, PendingCheck, SharedCheck},
+    shared_check::{Answer, CheckRequest, CheckStart, Holder, PendingCheck, SharedCheck},
 };
-pub use self::{revision::Revision, revocations::Revocations};
+pub use self::{
+    revision::Revision,
+    revocations::{Revocations, Subject},
+};

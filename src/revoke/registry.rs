@@ -3,10 +3,10 @@
 //! 1. Subscribers of one key share one value.
 //! 2. A value leaves with its last subscriber, so the registry is never larger than what is in use.
 //! 3. Subscribing and unsubscribing touch one entry, however many there are.
-//! 4. A value may be withdrawn: its subscribers keep it, and later ones get a new one.
+//! 4. A value is made and dropped while the registry is not locked.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map},
     ops::Deref,
     sync::{Arc, PoisonError},
 };
@@ -39,11 +39,29 @@ pub(crate) struct Subscription<V> {
 impl<V> Registry<V> {
     /// Subscribes to the value of `key`, which `make` makes if it has no subscribers.
     pub(crate) fn subscribe(self: &Arc<Self>, key: TokenDigest, make: impl FnOnce() -> V) -> Subscription<V> {
+        let entry = match self.join(key, None) {
+            Some(entry) => entry,
+            None => {
+                let new = Entry::new(key, make());
+                // Another may have been listed meanwhile: then this one is dropped, after the lock.
+                self.join(key, Some(&new)).unwrap_or(new)
+            }
+        };
+        Subscription { entry, home: Some(Arc::clone(self)) }
+    }
+
+    /// Counts one more subscriber of what is listed under `key`, which is `new` if nothing is.
+    fn join(&self, key: TokenDigest, new: Option<&Arc<Entry<V>>>) -> Option<Arc<Entry<V>>> {
         let mut entries = self.entries();
-        let new = || Listed { entry: Arc::new(Entry { key, value: make() }), subscribers: 0 };
-        let listed = entries.entry(key).or_insert_with(new);
+        let listed = match (entries.entry(key), new) {
+            (hash_map::Entry::Occupied(listed), _) => listed.into_mut(),
+            (hash_map::Entry::Vacant(vacant), Some(new)) => {
+                vacant.insert(Listed { entry: Arc::clone(new), subscribers: 0 })
+            }
+            (hash_map::Entry::Vacant(_), None) => return None,
+        };
         listed.subscribers += 1;
-        Subscription { entry: Arc::clone(&listed.entry), home: Some(Arc::clone(self)) }
+        Some(Arc::clone(&listed.entry))
     }
 
     /// The values of `keys`, as far as they have subscribers.
@@ -57,28 +75,14 @@ impl<V> Registry<V> {
         self.entries().values().map(|listed| Arc::clone(&listed.entry)).collect()
     }
 
-    /// Takes out the values that `wanted` picks.
-    pub(crate) fn withdraw(&self, wanted: impl Fn(&V) -> bool) -> Vec<Arc<Entry<V>>> {
-        let mut withdrawn = Vec::new();
-        self.entries().retain(|_, listed| {
-            let is_wanted = wanted(&listed.entry);
-            if is_wanted {
-                withdrawn.push(Arc::clone(&listed.entry));
-            }
-            !is_wanted
-        });
-        withdrawn
-    }
-
     fn unsubscribe(&self, entry: &Arc<Entry<V>>) {
         let mut entries = self.entries();
-        // After a withdrawal another value may stand there.
-        let Some(listed) = entries.get_mut(&entry.key).filter(|listed| Arc::ptr_eq(&listed.entry, entry)) else {
-            return;
-        };
+        let Some(listed) = entries.get_mut(&entry.key) else { return };
         listed.subscribers -= 1;
         if listed.subscribers == 0 {
-            entries.remove(&entry.key);
+            let removed = entries.remove(&entry.key);
+            drop(entries);
+            drop(removed);
         }
     }
 
@@ -100,7 +104,7 @@ impl<V> Subscription<V> {
 }
 
 impl<V> Entry<V> {
-    /// A value for a registry of its own.
+    /// A value that no registry lists.
     pub(crate) fn new(key: TokenDigest, value: V) -> Arc<Self> {
         Arc::new(Self { key, value })
     }

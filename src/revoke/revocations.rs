@@ -1,39 +1,51 @@
 //! Revocation by hand, for verifiers that cannot revoke.
 //!
-//! 1. First what was revoked is remembered, then the open streams that it concerns are ended: a stream
+//! 1. A revocation is remembered first, and then the open streams that it concerns are ended: a stream
 //!    that starts between the two is refused by what is remembered.
 //! 2. Streams are found by credential, not one by one: a revocation looks at each distinct credential
 //!    that has a stream open, and wakes the streams of those that it concerns.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fmt,
     sync::{
         Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use super::{registry::Registry, shared_check::SharedCheck};
 use crate::{Clock, Identity};
+
+/// How much longer than asked for an entry is kept: for clocks that disagree, and for a layer's leeway.
+const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Revokes credentials whose verifier cannot: signed tokens (JWT), say, which are good until they
 /// expire whatever happens.
 ///
 /// Hand it to [`AuthLayer::with_revocations`](crate::bearer::AuthLayer::with_revocations) and keep a
 /// clone: clones are handles on the same memory. What is revoked is refused at the door with 401
-/// `invalid_token`, and its open streams end at once; no others are woken.
+/// `invalid_token`, and its open streams end at once; streams of other credentials are not woken.
 ///
-/// What it goes by is the verifier's answer: [`credential_id`](Identity::credential_id),
-/// [`subject`](Identity::subject) and [`issued_at`](Identity::issued_at).
+/// It goes by the verifier's answer: [`credential_id`](Identity::credential_id),
+/// [`issuer`](Identity::issuer), [`subject`](Identity::subject) and [`issued_at`](Identity::issued_at).
+///
+/// # Before, and in the same second
+///
+/// Dates of issue are mostly whole seconds (the `iat` of RFC 7519 section 4.1.6). A date without a
+/// fraction is compared with the second in which a revocation falls, so that a caller who signs in again
+/// right after "sign out everywhere" is let in; and so is, at the door, a credential that was issued
+/// earlier in that very second. Its streams that are open at the revocation end all the same. Where that
+/// second matters, revoke the credential by its id as well.
 ///
 /// # Memory
 ///
 /// One entry for each credential id and each subject that was revoked, until
-/// [`forget`](Self::forget) or [`forget_subject`](Self::forget_subject) removes it: once every
-/// credential that it concerns has expired by itself. One date for all that was issued before. It is
-/// kept in this process: after a restart what is revoked must be said again.
+/// [`forget`](Self::forget) or [`forget_subject`](Self::forget_subject) removes it, or for
+/// [`revoke_until`](Self::revoke_until) the credential's expiry. One date for all that was issued before.
+/// It is kept in this process: after a restart what is revoked must be said again, for which
+/// [`revoke_subject_before`](Self::revoke_subject_before) takes the date.
 #[derive(Clone, Default)]
 pub struct Revocations(Arc<Shared>);
 
@@ -41,7 +53,7 @@ pub struct Revocations(Arc<Shared>);
 struct Shared {
     clock: Clock,
     remembered: RwLock<Remembered>,
-    /// How often everything was revoked.
+    /// The number of times that everything was revoked.
     epoch: AtomicU64,
     /// The open streams of each door, by credential.
     doors: Mutex<Vec<Weak<Registry<SharedCheck>>>>,
@@ -49,11 +61,52 @@ struct Shared {
 
 #[derive(Default)]
 struct Remembered {
-    credentials: HashSet<Arc<str>>,
-    /// What was issued to them before.
-    subjects: HashMap<Arc<str>, SystemTime>,
+    /// Until when, if not for ever.
+    credentials: HashMap<Box<str>, Option<SystemTime>>,
+    /// What was issued to them before: by issuer, and by subject.
+    subjects: HashMap<Option<Box<str>>, HashMap<Box<str>, SystemTime>>,
     /// What was issued to anybody before.
     issued_before: Option<SystemTime>,
+    /// How many credentials there were when those that are over were removed last.
+    swept: usize,
+}
+
+/// A subject, and the issuer within which it is one (RFC 7519 section 4.1.2): equal subjects of two
+/// issuers are two callers.
+///
+/// A text is a subject without an issuer, a pair an issuer and its subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Subject<'a> {
+    /// The `iss` of the credential, if it has one.
+    pub issuer: Option<&'a str>,
+    /// The `sub` of the credential.
+    pub subject: &'a str,
+}
+
+impl<'a> From<&'a str> for Subject<'a> {
+    fn from(subject: &'a str) -> Self {
+        Self { issuer: None, subject }
+    }
+}
+
+impl<'a> From<&'a String> for Subject<'a> {
+    fn from(subject: &'a String) -> Self {
+        Self { issuer: None, subject }
+    }
+}
+
+/// An issuer and its subject.
+impl<'a> From<(&'a str, &'a str)> for Subject<'a> {
+    fn from((issuer, subject): (&'a str, &'a str)) -> Self {
+        Self { issuer: Some(issuer), subject }
+    }
+}
+
+impl<'a> From<&'a Identity> for Subject<'a> {
+    fn from(identity: &'a Identity) -> Self {
+        Self { issuer: identity.issuer(), subject: identity.subject() }
+    }
 }
 
 impl Revocations {
@@ -69,31 +122,56 @@ impl Revocations {
         Self(Arc::new(Shared { clock, ..Shared::default() }))
     }
 
-    /// Revokes the credential with this id.
+    /// Revokes the credential with this id, until [`forget`](Self::forget).
+    ///
+    /// ```
+    /// use tower_reauth::{AuthMethod, Identity, revoke::Revocations};
+    ///
+    /// let revocations = Revocations::new();
+    /// revocations.revoke("laptop");
+    /// let laptop = Identity::new("alice", AuthMethod::Token).with_credential_id("laptop");
+    /// assert!(revocations.is_revoked(&laptop));
+    /// ```
     pub fn revoke(&self, credential_id: &str) {
-        self.remember().credentials.insert(credential_id.into());
-        self.end(|identity| identity.credential_id() == Some(credential_id));
+        self.revoke_credential(credential_id, None);
+    }
+
+    /// Revokes the credential with this id until it expires by itself: the entry is forgotten after
+    /// `expires_at`, and a layer's leeway. For a credential that was revoked without an end it changes
+    /// nothing.
+    pub fn revoke_until(&self, credential_id: &str, expires_at: SystemTime) {
+        self.revoke_credential(credential_id, Some(expires_at));
     }
 
     /// Revokes what was issued to `subject` until now, and what does not say when it was issued. What
     /// is issued from now on is good.
-    pub fn revoke_subject(&self, subject: &str) {
-        let now = self.0.clock.now();
-        // A clock may have been set back: what was revoked stays so.
-        self.remember().subjects.entry(subject.into()).and_modify(|time| *time = now.max(*time)).or_insert(now);
-        self.end(|identity| identity.subject() == subject && self.is_revoked(identity));
+    pub fn revoke_subject<'a>(&self, subject: impl Into<Subject<'a>>) {
+        let (subject, now) = (subject.into(), self.0.clock.now());
+        self.remember().revoke_subject(subject, now);
+        // What has a stream open was issued before now, whatever its date is rounded to.
+        self.end(|identity| {
+            Subject::from(identity) == subject && identity.issued_at().is_none_or(|issued_at| issued_at <= now)
+        });
+    }
+
+    /// Revokes what was issued to `subject` before `time`, and what does not say when it was issued: for
+    /// what was revoked before a restart. An earlier `time` than before changes nothing.
+    pub fn revoke_subject_before<'a>(&self, subject: impl Into<Subject<'a>>, time: SystemTime) {
+        let subject = subject.into();
+        self.remember().revoke_subject(subject, time);
+        self.end(|identity| Subject::from(identity) == subject && self.is_revoked(identity));
     }
 
     /// Revokes what was issued before `time`. What does not say when it was issued is for the verifier
     /// to judge. An earlier `time` than before changes nothing.
     pub fn revoke_issued_before(&self, time: SystemTime) {
         self.remember().push_back(time);
-        self.end(|identity| identity.issued_at().is_some_and(|issued_at| issued_at < time));
+        self.end(|identity| identity.issued_at().is_some_and(|issued_at| is_before(issued_at, time)));
     }
 
     /// Revokes everything: ends every open stream that is not renewed with a later credential before it
-    /// is polled, whatever its own says, and refuses what was issued before now. At the door, what does not say when it was issued is for the verifier to
-    /// judge.
+    /// is polled, whatever its own says, and refuses what was issued before now. At the door, what does
+    /// not say when it was issued is for the verifier to judge.
     pub fn revoke_all(&self) {
         let now = self.0.clock.now();
         self.remember().push_back(now);
@@ -101,24 +179,39 @@ impl Revocations {
         self.end(|_| true);
     }
 
-    /// Forgets that the credential with this id was revoked. Whether it was.
+    /// Forgets that the credential with this id was revoked. Returns whether it was.
     pub fn forget(&self, credential_id: &str) -> bool {
-        self.remember().credentials.remove(credential_id)
+        self.remember().credentials.remove(credential_id).is_some()
     }
 
-    /// Forgets that what was issued to `subject` was revoked. Whether it was.
-    pub fn forget_subject(&self, subject: &str) -> bool {
-        self.remember().subjects.remove(subject).is_some()
+    /// Forgets that what was issued to `subject` was revoked. Returns whether it was.
+    pub fn forget_subject<'a>(&self, subject: impl Into<Subject<'a>>) -> bool {
+        let subject = subject.into();
+        let mut remembered = self.remember();
+        let Some(subjects) = remembered.subjects.get_mut(&subject.issuer.map(Into::into)) else { return false };
+        subjects.remove(subject.subject).is_some()
     }
 
     /// Whether a credential of this identity is revoked.
-    pub(crate) fn is_revoked(&self, identity: &Identity) -> bool {
-        let remembered = self.remembered();
-        let is_older = |time: &SystemTime| identity.issued_at().is_some_and(|issued_at| issued_at < *time);
-        let subject_denied = remembered.subjects.get(identity.subject());
-        identity.credential_id().is_some_and(|id| remembered.credentials.contains(id))
-            || subject_denied.is_some_and(|time| identity.issued_at().is_none() || is_older(time))
-            || remembered.issued_before.as_ref().is_some_and(is_older)
+    #[must_use]
+    pub fn is_revoked(&self, identity: &Identity) -> bool {
+        self.is_revoked_with(identity, Duration::ZERO)
+    }
+
+    /// The same, by a layer that accepts credentials for `leeway` longer than they say.
+    pub(crate) fn is_revoked_with(&self, identity: &Identity, leeway: Duration) -> bool {
+        let until = {
+            let remembered = self.remembered();
+            if remembered.denies_by_date(identity) {
+                return true;
+            }
+            match identity.credential_id().and_then(|id| remembered.credentials.get(id)) {
+                None => return false,
+                Some(until) => *until,
+            }
+        };
+        // The clock may be a user's own, so it is read while no lock is held.
+        until.is_none_or(|until| until.checked_add(leeway).is_none_or(|end| self.0.clock.now() < end))
     }
 
     /// Moves each time that everything is revoked.
@@ -127,19 +220,23 @@ impl Revocations {
     }
 
     /// Ends streams of `door` too, from now on.
-    pub(crate) fn guard(&self, door: &Arc<Registry<SharedCheck>>) {
+    pub(crate) fn watch(&self, door: &Arc<Registry<SharedCheck>>) {
         let mut doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner);
         doors.retain(|door| door.strong_count() > 0);
         doors.push(Arc::downgrade(door));
     }
 
+    fn revoke_credential(&self, credential_id: &str, until: Option<SystemTime>) {
+        let now = self.0.clock.now();
+        self.remember().revoke_credential(credential_id, until, now);
+        self.end(|identity| identity.credential_id() == Some(credential_id) && self.is_revoked(identity));
+    }
+
     fn end(&self, concerns: impl Fn(&Identity) -> bool) {
         let doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for door in doors.iter().filter_map(Weak::upgrade) {
-            // Withdrawn, so that who comes with the same credential after it was made good again does
-            // not join those that are at their end.
-            for shared_check in door.withdraw(|shared_check| concerns(&shared_check.identity())) {
-                shared_check.revoke();
+            for shared_check in door.all() {
+                shared_check.revoke(&concerns);
             }
         }
     }
@@ -154,18 +251,63 @@ impl Revocations {
 }
 
 impl Remembered {
+    fn revoke_credential(&mut self, credential_id: &str, until: Option<SystemTime>, now: SystemTime) {
+        // Twice as many as were left the last time: so each entry is looked at a few times in all.
+        if self.credentials.len() > 2 * self.swept + 64 {
+            let is_over = |until: SystemTime| until.checked_add(MARGIN).is_some_and(|end| end <= now);
+            self.credentials.retain(|_, until| !until.is_some_and(is_over));
+            self.swept = self.credentials.len();
+        }
+        let known = self.credentials.entry(credential_id.into()).or_insert(until);
+        // `None` is for ever.
+        *known = known.zip(until).map(|(known, until)| known.max(until));
+    }
+
+    fn revoke_subject(&mut self, subject: Subject<'_>, time: SystemTime) {
+        let subjects = self.subjects.entry(subject.issuer.map(Into::into)).or_default();
+        // A clock may have been set back: what was revoked stays so.
+        subjects.entry(subject.subject.into()).and_modify(|known| *known = time.max(*known)).or_insert(time);
+    }
+
     fn push_back(&mut self, issued_before: SystemTime) {
         self.issued_before = self.issued_before.max(Some(issued_before));
     }
+
+    fn denies_by_date(&self, identity: &Identity) -> bool {
+        let is_before = |time: &SystemTime| identity.issued_at().is_some_and(|issued_at| is_before(issued_at, *time));
+        let subject_denied = || {
+            if self.subjects.is_empty() {
+                return None;
+            }
+            self.subjects.get(&identity.issuer().map(Into::into))?.get(identity.subject())
+        };
+        self.issued_before.as_ref().is_some_and(is_before)
+            || subject_denied().is_some_and(|time| identity.issued_at().is_none() || is_before(time))
+    }
+}
+
+/// Whether a credential that was issued at `issued_at` was issued before `time`, to the precision of its
+/// date.
+fn is_before(issued_at: SystemTime, time: SystemTime) -> bool {
+    let fraction = |time: SystemTime| {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Duration::from_nanos(since.subsec_nanos().into())
+    };
+    let time = if fraction(issued_at).is_zero() { time - fraction(time) } else { time };
+    issued_at < time
 }
 
 impl fmt::Debug for Revocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let remembered = self.remembered();
+        let (credentials, subjects, issued_before) = {
+            let remembered = self.remembered();
+            let subjects = remembered.subjects.values().map(HashMap::len).sum::<usize>();
+            (remembered.credentials.len(), subjects, remembered.issued_before)
+        };
         f.debug_struct("Revocations")
-            .field("credentials", &remembered.credentials.len())
-            .field("subjects", &remembered.subjects.len())
-            .field("issued_before", &remembered.issued_before)
+            .field("credentials", &credentials)
+            .field("subjects", &subjects)
+            .field("issued_before", &issued_before)
             .finish_non_exhaustive()
     }
 }

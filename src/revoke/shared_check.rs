@@ -34,7 +34,6 @@ pub(crate) struct SharedCheck {
     begun: AtomicU64,
     /// The number of the newest check that was answered with a denial.
     denied: AtomicU64,
-    revoked: AtomicBool,
     /// Moves with each denial and revocation.
     alerts: AtomicU64,
     /// Wakes all streams: the revision's own, so that a stream waits for one thing only.
@@ -43,8 +42,15 @@ pub(crate) struct SharedCheck {
     progress: Arc<Notify>,
     watch: Option<RevisionWatch>,
     last: Mutex<Option<Check>>,
-    /// Whose credential it is, by the last answer.
-    identity: Mutex<Identity>,
+    /// Whose streams they are. Mostly one, for streams that were opened with one token; but a token may
+    /// be given another name, and then each stream is known by the name that it was told.
+    holders: Mutex<Vec<Weak<Holder>>>,
+}
+
+/// Who holds a credential, as streams that were told so know it.
+pub(crate) struct Holder {
+    identity: Identity,
+    revoked: AtomicBool,
 }
 
 /// The check that was begun last.
@@ -127,18 +133,17 @@ enum RunningState {
 struct Progress(Arc<Notify>);
 
 impl SharedCheck {
-    /// For the streams of `identity`'s credential, which watch the revision if the verifier has one.
-    pub(crate) fn new(identity: Identity, watch: Option<RevisionWatch>) -> Self {
+    /// For the streams of a credential, which watch the revision if the verifier has one.
+    pub(crate) fn new(watch: Option<RevisionWatch>) -> Self {
         Self {
             begun: AtomicU64::new(0),
             denied: AtomicU64::new(0),
-            revoked: AtomicBool::new(false),
             alerts: AtomicU64::new(0),
             notify: watch.as_ref().map_or_else(Arc::default, |watch| Arc::clone(watch.moved())),
             progress: Arc::default(),
             watch,
             last: Mutex::default(),
-            identity: Mutex::new(identity),
+            holders: Mutex::default(),
         }
     }
 
@@ -151,10 +156,6 @@ impl SharedCheck {
     /// The number of the newest check that was answered with a denial, zero for none.
     pub(crate) fn denied(&self) -> u64 {
         self.denied.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn is_revoked(&self) -> bool {
-        self.revoked.load(Ordering::Acquire)
     }
 
     /// Another number after each denial and revocation.
@@ -183,15 +184,44 @@ impl SharedCheck {
         self.notify.notify_waiters();
     }
 
-    /// Ends all streams.
-    pub(crate) fn revoke(&self) {
-        self.revoked.store(true, Ordering::Release);
-        self.alert();
+    /// What a stream of `identity` is found by when that is revoked, from now on.
+    pub(crate) fn hold(&self, identity: Identity) -> Arc<Holder> {
+        let mut holders = self.holders();
+        let (mut found, mut known) = (None, Vec::with_capacity(holders.len()));
+        holders.retain(|holder| match holder.upgrade() {
+            // One whose streams are at their end is not for a stream that starts.
+            Some(holder) => {
+                if !holder.is_revoked() && holder.stands_for(&identity) {
+                    found = Some(Arc::clone(&holder));
+                }
+                known.push(holder);
+                true
+            }
+            None => false,
+        });
+        let holder = found.unwrap_or_else(|| {
+            let new = Arc::new(Holder { identity, revoked: AtomicBool::new(false) });
+            holders.push(Arc::downgrade(&new));
+            new
+        });
+        // What was looked at may be left to us alone by now, and holds a user's claims.
+        drop(holders);
+        drop(known);
+        holder
     }
 
-    /// Whose credential it is, by the last answer.
-    pub(crate) fn identity(&self) -> Identity {
-        self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Ends the streams of those holders that `concerns` picks.
+    pub(crate) fn revoke(&self, concerns: impl Fn(&Identity) -> bool) {
+        let holders: Vec<_> = self.holders().iter().filter_map(Weak::upgrade).collect();
+        let concerned = holders.iter().filter(|holder| concerns(&holder.identity));
+        let mut any = false;
+        for holder in concerned {
+            holder.revoked.store(true, Ordering::Release);
+            any = true;
+        }
+        if any {
+            self.alert();
+        }
     }
 
     /// A check that will do for `request`; `verify` begins it if there is none.
@@ -274,8 +304,6 @@ impl SharedCheck {
                 return None;
             }
         };
-        // Before another stream can have the answer.
-        self.keep_identity(&answer);
         running.set(RunningState::Done(answer.clone()));
         contained(|| drop(verification));
         Some(self.answered(number, answer))
@@ -283,21 +311,12 @@ impl SharedCheck {
 
     /// Keeps the answer of the check with this number; a denial alerts all streams.
     fn answered(&self, number: u64, answer: Answer) -> Answer {
-        self.keep_identity(&answer);
         self.advance(number, Stage::Answered(answer.clone()));
         if answer.is_denial() {
             self.denied.fetch_max(number, Ordering::AcqRel);
             self.alert();
         }
         answer
-    }
-
-    fn keep_identity(&self, answer: &Answer) {
-        let Answer::Said(Ok(identity)) = answer else { return };
-        let mut last = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *last, identity.clone());
-        drop(last);
-        contained(|| drop(old));
     }
 
     /// Takes the check with this number to its next stage, and wakes those that wait for it.
@@ -333,6 +352,10 @@ impl SharedCheck {
         Box::pin(Arc::clone(&self.progress).notified_owned())
     }
 
+    fn holders(&self) -> MutexGuard<'_, Vec<Weak<Holder>>> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn alert(&self) {
         self.alerts.fetch_add(1, Ordering::Release);
         self.wake();
@@ -341,6 +364,21 @@ impl SharedCheck {
     // A panic elsewhere leaves it whole: each change to it is one assignment.
     fn last(&self) -> MutexGuard<'_, Option<Check>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Holder {
+    /// Whether a revocation ended the streams of this holder.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire)
+    }
+
+    /// Whether it is found by whatever `identity` would be found by.
+    pub(crate) fn stands_for(&self, identity: &Identity) -> bool {
+        self.identity.issuer() == identity.issuer()
+            && self.identity.subject() == identity.subject()
+            && self.identity.credential_id() == identity.credential_id()
+            && self.identity.issued_at() == identity.issued_at()
     }
 }
 

@@ -1,11 +1,11 @@
 //! Some values, mostly one.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 /// Values in order. Clones share an allocation; up to one value has none, so that a clone of what one
 /// static scope makes up counts no reference.
 #[derive(Clone, Default)]
-pub(super) enum Few<T> {
+pub(crate) enum Few<T> {
     #[default]
     None,
     One(T),
@@ -13,11 +13,31 @@ pub(super) enum Few<T> {
 }
 
 impl<T> Few<T> {
-    pub(super) fn as_slice(&self) -> &[T] {
+    pub(crate) fn as_slice(&self) -> &[T] {
         match self {
             Self::None => &[],
             Self::One(value) => std::slice::from_ref(value),
             Self::Many(values) => values,
+        }
+    }
+
+    /// The values that `change` makes of these.
+    pub(crate) fn map(&self, change: impl Fn(&T) -> T) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::One(value) => Self::One(change(value)),
+            Self::Many(values) => Self::Many(values.iter().map(change).collect()),
+        }
+    }
+
+    /// These values and one more.
+    pub(crate) fn and(self, value: T) -> Self
+    where
+        T: Clone,
+    {
+        match self {
+            Self::None => Self::One(value),
+            some => Self::Many(some.as_slice().iter().cloned().chain(iter::once(value)).collect()),
         }
     }
 }

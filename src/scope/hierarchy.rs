@@ -1,8 +1,8 @@
-//! Which scope implies which, and what a caller was granted under it.
+//! Which scope implies which.
 
 use std::{iter, sync::Arc};
 
-use super::{Requirement, Scope, ScopeSet};
+use super::{Scope, ScopeSet};
 
 /// What implies what: `admin` implies everything, `write` implies `read`.
 ///
@@ -22,15 +22,6 @@ struct Rule {
 enum Implied {
     Everything,
     One(Scope),
-}
-
-/// What a caller was granted: a scope set, read under a hierarchy.
-///
-/// This is the value that is handed on: whoever holds it need not know how it came about.
-#[derive(Clone, Debug, Default)]
-pub struct Granted {
-    scopes: ScopeSet,
-    hierarchy: ScopeHierarchy,
 }
 
 impl ScopeHierarchy {
@@ -63,12 +54,23 @@ impl ScopeHierarchy {
     /// Whether one of the scopes `held` is, or implies, `wanted`.
     #[must_use]
     pub fn allows(&self, held: &ScopeSet, wanted: &Scope) -> bool {
-        held.contains(wanted) || held.iter().any(|scope| self.implies(scope, wanted))
+        held.contains(wanted)
+            || self.rules().iter().any(|rule| rule.implies.covers(wanted) && held.contains(&rule.holder))
     }
 
-    /// Whether one who holds `held` meets all of `requirement`.
-    pub(crate) fn satisfies(&self, held: &ScopeSet, requirement: &Requirement) -> bool {
-        requirement.alternatives().iter().all(|any_of| any_of.iter().any(|scope| self.allows(held, scope)))
+    /// Those of `wanted` that one of the scopes `held` is or implies, in time that grows with the sum of
+    /// the three lengths and not with their product.
+    pub(crate) fn allowed<'w>(&self, held: &ScopeSet, wanted: &'w ScopeSet) -> impl Iterator<Item = &'w Scope> {
+        let mut implied = Vec::new();
+        let mut everything = false;
+        for rule in self.rules().iter().filter(|rule| held.contains(&rule.holder)) {
+            match &rule.implies {
+                Implied::Everything => everything = true,
+                Implied::One(scope) => implied.push(scope.clone()),
+            }
+        }
+        let reach: ScopeSet = held.iter().cloned().chain(implied).collect();
+        wanted.iter().filter(move |scope| everything || reach.contains(scope))
     }
 
     fn with(mut self, rule: Rule) -> Self {
@@ -106,31 +108,5 @@ impl Implied {
             Self::Everything => matches!(self, Self::Everything),
             Self::One(scope) => self.covers(scope),
         }
-    }
-}
-
-impl Granted {
-    /// `scopes`, read under `hierarchy`.
-    #[must_use]
-    pub fn new(scopes: ScopeSet, hierarchy: ScopeHierarchy) -> Self {
-        Self { scopes, hierarchy }
-    }
-
-    /// The scopes that were granted by name.
-    #[must_use]
-    pub fn scopes(&self) -> &ScopeSet {
-        &self.scopes
-    }
-
-    /// Whether `scope` was granted, by name or by implication.
-    #[must_use]
-    pub fn allows(&self, scope: &Scope) -> bool {
-        self.hierarchy.allows(&self.scopes, scope)
-    }
-
-    /// Whether all of `requirement` is met.
-    #[must_use]
-    pub fn satisfies(&self, requirement: &Requirement) -> bool {
-        self.hierarchy.satisfies(&self.scopes, requirement)
     }
 }

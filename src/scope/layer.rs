@@ -34,7 +34,8 @@ impl<R> ScopeResolverLayer<R> {
         self
     }
 
-    /// Reads declared scopes from `header`: a comma-separated list (RFC 9110 section 5.6.1).
+    /// Reads declared scopes from `header`: a comma-separated list (RFC 9110 section 5.6.1) of at most
+    /// 16 KiB. A longer one is refused with 400.
     #[must_use]
     pub fn with_declared_header(mut self, header: HeaderName) -> Self {
         Arc::make_mut(&mut self.resolution).header = Some(header);

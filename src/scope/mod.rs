@@ -57,6 +57,7 @@
 
 mod few;
 mod future;
+mod granted;
 mod hierarchy;
 mod layer;
 mod requirement;
@@ -65,10 +66,14 @@ mod resolve;
 mod service;
 mod set;
 
-pub(crate) use self::resolution::Resolution;
+pub(crate) use self::{
+    few::Few,
+    resolution::{Grant, Resolution},
+};
 pub use self::{
     future::ResponseFuture,
-    hierarchy::{Granted, ScopeHierarchy},
+    granted::Granted,
+    hierarchy::ScopeHierarchy,
     layer::{RequireScopeLayer, ScopeResolverLayer},
     requirement::Requirement,
     resolve::{Compat, Declared, ResolveScopes, Strict},

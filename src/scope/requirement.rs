@@ -51,6 +51,11 @@ impl Requirement {
         named.into_iter().cloned().collect()
     }
 
+    /// Whether of each group of alternatives one scope is allowed.
+    pub(crate) fn is_met_by(&self, allows: impl Fn(&Scope) -> bool) -> bool {
+        self.alternatives().iter().all(|any_of| any_of.iter().any(&allows))
+    }
+
     fn from_groups(groups: Vec<ScopeSet>) -> Self {
         Self(groups.into())
     }

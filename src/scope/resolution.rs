@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName};
 
-use super::{Declared, ResolveScopes, ScopeHierarchy, ScopeSet};
-use crate::Identity;
+use super::{Declared, Granted, ResolveScopes, Scope, ScopeHierarchy, ScopeSet};
+use crate::{Denied, Identity};
 
 /// A strategy, what implies what, and the header that declares scopes.
 #[derive(Clone)]
@@ -15,17 +15,64 @@ pub(crate) struct Resolution {
     pub(super) header: Option<HeaderName>,
 }
 
+/// What a layer granted to one caller, and from what, so that it can be found again.
+#[derive(Clone)]
+pub(crate) struct Grant {
+    resolution: Arc<Resolution>,
+    /// What the request declared, as far as it can matter at a recheck.
+    declared: Option<ScopeSet>,
+    scopes: ScopeSet,
+}
+
 impl Resolution {
-    pub(crate) fn declared(&self, headers: &HeaderMap) -> Option<ScopeSet> {
-        Declared::parse(headers.get_all(self.header.as_ref()?))
+    /// What the header of a request declares.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::Malformed`] for a header that is too long.
+    pub(crate) fn declared(&self, headers: &HeaderMap) -> Result<Option<ScopeSet>, Denied> {
+        self.header.as_ref().map_or(Ok(None), |header| Declared::parse(headers.get_all(header)))
+    }
+}
+
+impl Grant {
+    /// What `identity` has by `resolution`, after it declared `declared`. Calls the resolver.
+    pub(crate) fn new(resolution: &Arc<Resolution>, identity: &Identity, declared: Option<ScopeSet>) -> Self {
+        let Resolution { resolver, hierarchy, .. } = &**resolution;
+        let view = Declared::new(declared.as_ref(), hierarchy);
+        let scopes = resolver.resolve(identity, view);
+        let declared = if declared.is_some() { resolver.keep_declared(identity, view) } else { None };
+        Self { resolution: Arc::clone(resolution), declared, scopes }
     }
 
-    pub(crate) fn resolve(&self, identity: &Identity, declared: Option<&ScopeSet>) -> ScopeSet {
-        self.resolver.resolve(identity, Declared::new(declared, &self.hierarchy))
+    /// What `identity` has now. Calls the resolver.
+    pub(crate) fn renewed(&self, identity: &Identity) -> Self {
+        let Resolution { resolver, hierarchy, .. } = &*self.resolution;
+        let scopes = resolver.resolve(identity, Declared::new(self.declared.as_ref(), hierarchy));
+        Self { scopes, ..self.clone() }
     }
 
-    pub(crate) fn hierarchy(&self) -> &ScopeHierarchy {
-        &self.hierarchy
+    /// The same strategy, for what another request declared.
+    pub(crate) fn with_declared_of(&self, other: &Self) -> Self {
+        Self { declared: other.declared.clone(), ..self.clone() }
+    }
+
+    /// Whether the two were made by the same layer, or by clones of it.
+    pub(crate) fn is_by_the_layer_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.resolution, &other.resolution)
+    }
+
+    /// Whether both read the same header.
+    pub(crate) fn reads_the_header_of(&self, other: &Self) -> bool {
+        self.resolution.header == other.resolution.header
+    }
+
+    pub(crate) fn allows(&self, scope: &Scope) -> bool {
+        self.resolution.hierarchy.allows(&self.scopes, scope)
+    }
+
+    pub(crate) fn granted(&self) -> Granted {
+        Granted::new(self.scopes.clone(), self.resolution.hierarchy.clone())
     }
 }
 

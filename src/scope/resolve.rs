@@ -3,7 +3,10 @@
 use http::{HeaderValue, header::GetAll};
 
 use super::{ScopeHierarchy, ScopeSet};
-use crate::{AuthMethod, Identity};
+use crate::{AuthMethod, Denied, Identity};
+
+/// How many bytes of a declared-scopes header are read: more than any client has scopes to declare.
+const MOST_DECLARED: usize = 16 * 1024;
 
 /// Says which scopes an identity has.
 ///
@@ -15,6 +18,18 @@ use crate::{AuthMethod, Identity};
 pub trait ResolveScopes: Send + Sync + 'static {
     /// The scopes of `identity`, which declared `declared` for this request.
     fn resolve(&self, identity: &Identity, declared: Declared<'_>) -> ScopeSet;
+
+    /// What a stream keeps of `declared` for its rechecks, which see this in its place. Called after
+    /// [`resolve`](Self::resolve), and only where something was declared.
+    ///
+    /// By default a credential with scopes of its own keeps what it has of the declared ones, so that
+    /// what a client declares does not decide how large its streams are; any other keeps all.
+    fn keep_declared(&self, identity: &Identity, declared: Declared<'_>) -> Option<ScopeSet> {
+        match identity.scopes() {
+            Some(own) => Some(declared.narrow(own)),
+            None => declared.scopes().cloned(),
+        }
+    }
 }
 
 /// What a request declares of itself in the declared-scopes header, if one is configured.
@@ -73,7 +88,7 @@ impl<'a> Declared<'a> {
     pub fn narrow(self, own: &ScopeSet) -> ScopeSet {
         match self.scopes {
             None => own.clone(),
-            Some(declared) => declared.iter().filter(|scope| self.hierarchy.allows(own, scope)).cloned().collect(),
+            Some(declared) => self.hierarchy.allowed(own, declared).cloned().collect(),
         }
     }
 
@@ -85,16 +100,20 @@ impl<'a> Declared<'a> {
 
     /// Reads the header as the comma-separated list of RFC 9110 section 5.6.1. What is not a
     /// scope-token could never be required, so it is passed over.
-    pub(crate) fn parse(values: GetAll<'_, HeaderValue>) -> Option<ScopeSet> {
-        let mut values = values.iter().peekable();
-        values.peek()?;
-        let items = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-        Some(
-            items
-                .filter_map(|item| std::str::from_utf8(item.trim_ascii()).ok())
-                .filter_map(|item| item.parse().ok())
-                .collect(),
-        )
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::Malformed`] for more than [`MOST_DECLARED`] bytes.
+    pub(crate) fn parse(values: GetAll<'_, HeaderValue>) -> Result<Option<ScopeSet>, Denied> {
+        if values.iter().next().is_none() {
+            return Ok(None);
+        }
+        if values.iter().map(HeaderValue::len).sum::<usize>() > MOST_DECLARED {
+            return Err(Denied::Malformed);
+        }
+        let items = values.iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+        let texts = items.filter_map(|item| std::str::from_utf8(item.trim_ascii()).ok());
+        Ok(Some(texts.filter_map(|text| text.parse().ok()).collect()))
     }
 }
 
@@ -114,6 +133,15 @@ impl ResolveScopes for Strict {
             (None, AuthMethod::TrustedProxy | AuthMethod::Anonymous) => declared.or(&self.defaults),
         }
     }
+
+    fn keep_declared(&self, identity: &Identity, declared: Declared<'_>) -> Option<ScopeSet> {
+        match (identity.scopes(), identity.method()) {
+            (Some(own), _) => Some(declared.narrow(own)),
+            // Nobody vouches for what these declare.
+            (None, AuthMethod::SharedSecret | AuthMethod::Token) => Some(ScopeSet::empty()),
+            (None, AuthMethod::TrustedProxy | AuthMethod::Anonymous) => declared.scopes().cloned(),
+        }
+    }
 }
 
 impl Compat {
@@ -131,5 +159,9 @@ impl ResolveScopes for Compat {
             (None, AuthMethod::SharedSecret) => self.strict.defaults.clone(),
             _ => self.strict.resolve(identity, declared),
         }
+    }
+
+    fn keep_declared(&self, identity: &Identity, declared: Declared<'_>) -> Option<ScopeSet> {
+        self.strict.keep_declared(identity, declared)
     }
 }

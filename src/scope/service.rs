@@ -47,12 +47,10 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        match access::of(&request, "ScopeResolverLayer") {
-            Ok(access) => access.resolve(&self.resolution, self.resolution.declared(request.headers())),
-            Err(_) if self.missing_access_allowed => {}
-            Err(denied) => return ResponseFuture::refused(refuse(&denied, &Challenge::new(), &self.respond)),
+        match self.resolve(&request) {
+            Ok(()) => ResponseFuture::inner(self.inner.call(request)),
+            Err(refused) => ResponseFuture::refused(refused),
         }
-        ResponseFuture::inner(self.inner.call(request))
     }
 }
 
@@ -73,6 +71,24 @@ where
         match self.check(&request) {
             Ok(()) => ResponseFuture::inner(self.inner.call(request)),
             Err(refused) => ResponseFuture::refused(refused),
+        }
+    }
+}
+
+impl<S, R> ScopeResolver<S, R> {
+    fn resolve<ReqBody, ResBody>(&self, request: &Request<ReqBody>) -> Result<(), Response<ResBody>>
+    where
+        R: Respond<ResBody>,
+    {
+        let refused = |denied: Denied, challenge: &Challenge| refuse(&denied, challenge, &self.respond);
+        match access::of(request, "ScopeResolverLayer") {
+            Err(_) if self.missing_access_allowed => Ok(()),
+            Err(denied) => Err(refused(denied, &Challenge::new())),
+            Ok(access) => {
+                let declared = self.resolution.declared(request.headers());
+                let resolved = declared.and_then(|declared| access.resolve(&self.resolution, declared));
+                resolved.map_err(|denied| refused(denied, &access.policy().challenge))
+            }
         }
     }
 }

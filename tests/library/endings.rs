@@ -131,7 +131,7 @@ async fn a_last_event_is_written_only_into_a_plain_event_stream() {
 }
 
 fn last_line() -> Ending {
-    Ending::last_bytes(|reason| Bytes::from(format!("{{\"end\":\"{}\"}}\n", reason.as_str())))
+    Ending::last_bytes(|cut| Bytes::from(format!("{{\"end\":\"{}\"}}\n", cut.reason.as_str())))
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 
 use tower_reauth::{
     StaticToken,
-    reauth::{EndReason, Ending},
+    reauth::{CutBody, Ending},
 };
 
 use crate::{
@@ -44,7 +44,7 @@ async fn lines_that_were_aborted_are_visibly_incomplete() {
 
 #[tokio::test]
 async fn lines_may_end_with_a_last_line_that_says_why() {
-    let last_line = |reason: EndReason| format!("{{\"ended\":\"{}\"}}\n", reason.as_str()).into();
+    let last_line = |cut: &CutBody<'_>| format!("{{\"ended\":\"{}\"}}\n", cut.reason.as_str()).into();
     for version in [Version::Http1, Version::Http2] {
         let seen = read(version, Ending::last_bytes(last_line), lines_and_a_rotation).await;
         let mut expected = lines();

@@ -37,7 +37,7 @@ struct Streams {
 impl Streams {
     fn new(revision: Option<&Revision>) -> Self {
         let watch = revision.map(|revision| revision.watch(Some(CREDENTIAL), CREDENTIAL));
-        Self { shared_check: Entry::new(CREDENTIAL, SharedCheck::new(alice(), watch)), now: Instant::now() }
+        Self { shared_check: Entry::new(CREDENTIAL, SharedCheck::new(watch)), now: Instant::now() }
     }
 
     fn open(&self) -> Stream {
@@ -111,23 +111,34 @@ fn a_check_that_two_need_begins_once_and_its_denial_alerts_once() {
     }
 }
 
+/// Two streams of one credential begin while it is revoked: each is found, or sees it.
 #[test]
-fn a_stream_that_has_an_answer_knows_whose_credential_it_is() {
-    for answer in VERIFIERS {
-        loom::model(move || {
-            let streams = Streams::new(None);
-            let checks = |stream: Stream| {
-                move || {
-                    stream.check(0, None, || answer(Ok(Identity::new("bob", AuthMethod::Token))));
-                    // By this, revocations find the streams that they end.
-                    assert_eq!(stream.shared_check.identity().subject(), "bob");
-                }
-            };
-            let other = thread::spawn(checks(streams.open()));
-            checks(streams.open())();
-            other.join().expect("no panic");
+fn a_revocation_finds_each_stream_or_the_stream_finds_it() {
+    loom::model(|| {
+        let streams = Streams::new(None);
+        let is_revoked = Arc::new(AtomicBool::new(false));
+        let begins = |stream: Stream| {
+            let is_revoked = Arc::clone(&is_revoked);
+            move || {
+                let holder = stream.shared_check.hold(alice());
+                let is_refused = is_revoked.load(Relaxed);
+                (holder, is_refused)
+            }
+        };
+        let other = thread::spawn(begins(streams.open()));
+        let revokes = thread::spawn({
+            let (is_revoked, shared_check) = (Arc::clone(&is_revoked), Arc::clone(&streams.shared_check));
+            move || {
+                is_revoked.store(true, Relaxed);
+                shared_check.revoke(|identity| identity.subject() == "alice");
+            }
         });
-    }
+        let begun = [begins(streams.open())(), other.join().expect("no panic")];
+        revokes.join().expect("no panic");
+        for (holder, is_refused) in begun {
+            assert!(is_refused || holder.is_revoked());
+        }
+    });
 }
 
 #[test]
@@ -175,12 +186,13 @@ fn a_denial_is_seen_or_wakes() {
 fn a_revocation_is_seen_or_wakes() {
     loom::model(|| {
         let streams = Streams::new(None);
-        let shared_check = Arc::clone(&streams.shared_check);
-        let revokes = thread::spawn(move || shared_check.revoke());
         let idle = streams.open();
+        let holder = idle.shared_check.hold(alice());
+        let shared_check = Arc::clone(&streams.shared_check);
+        let revokes = thread::spawn(move || shared_check.revoke(|_| true));
         let notified = idle.shared_check.notified();
         let has_alerts = idle.shared_check.alerts() != 0;
-        assert!(!has_alerts || idle.shared_check.is_revoked());
+        assert!(!has_alerts || holder.is_revoked());
         revokes.join().expect("no panic");
         assert!(has_alerts || notified.has_fired());
     });
