@@ -4,14 +4,30 @@
 //!
 //! Top to bottom: settings, what requests share, the layers of the routes, and the routes.
 
-#[path = "gateway/mod.rs"]
-pub(crate) mod gateway;
+#[path = "gateway/auth/mod.rs"]
+pub(crate) mod auth;
+#[path = "gateway/config/mod.rs"]
+pub(crate) mod config;
+#[path = "gateway/demo.rs"]
+pub(crate) mod demo;
+#[path = "gateway/files/mod.rs"]
+pub(crate) mod files;
+#[path = "gateway/http/mod.rs"]
+pub(crate) mod http;
+#[path = "gateway/json/mod.rs"]
+pub(crate) mod json;
+#[path = "gateway/live/mod.rs"]
+pub(crate) mod live;
+#[path = "gateway/serve/mod.rs"]
+pub(crate) mod serve;
+#[path = "gateway/sessions/mod.rs"]
+pub(crate) mod sessions;
 
 use std::{convert::Infallible, error::Error, io, process::ExitCode, sync::Arc};
 
+use ::http::{HeaderName, Method, Request, Response, StatusCode};
 use axum::body::Body;
 use clap::Parser;
-use http::{HeaderName, Method, Request, Response, StatusCode};
 use serde_json::json;
 use tokio::{
     net::TcpListener,
@@ -26,15 +42,17 @@ use tower_reauth::{
 };
 use tracing_subscriber::EnvFilter;
 
-use gateway::{
-    answer::{self, ADMIN, READ, WRITE},
-    auth::{self, GatewayAuth},
+use self::{
+    auth::GatewayAuth,
     config::{Config, Environment, Flags, HistoryScopes, LiveSettings},
     demo::Demo,
-    reply, serve,
-    state::State,
-    target::Target,
-    watch::Watcher,
+    files::Watcher,
+    http::{
+        State,
+        handlers::{self, ADMIN, READ, WRITE},
+        reply,
+        target::Target,
+    },
 };
 
 /// What a shared secret is granted by the compat rule, and a trusted caller that declares nothing.
@@ -109,16 +127,16 @@ pub fn open<B: Send + 'static>(
         .layer(RequireScopeLayer::new(READ).with_response(auth::respond))
         .map_response(|response: Response<StreamReauth<Body>>| response.map(Body::new))
         .layer(StreamReauthLayer::new().with_heartbeat(config.heartbeat))
-        .service(handler(&state, answer::history));
+        .service(handler(&state, handlers::history));
 
     // To kill is not: a shared secret declares nothing, so it may nothing.
     let kill = ServiceBuilder::new()
         .layer(auth.clone())
         .layer(resolved_by(Strict::new(OPERATOR)))
-        .service(handler(&state, answer::kill));
+        .service(handler(&state, handlers::kill));
 
     // To renew takes what the stream took: only who is asked here.
-    let renew = ServiceBuilder::new().layer(auth).service(handler(&state, answer::renew));
+    let renew = ServiceBuilder::new().layer(auth).service(handler(&state, handlers::renew));
 
     // Shared, so that a request clones the one service that it needs. Boxed, because a connection keeps
     // room for the future of a request as long as it is open; and in parts that are small, because an

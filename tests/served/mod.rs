@@ -6,10 +6,7 @@ use hyper::body::Incoming;
 use tokio::{net::TcpListener, runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    gateway::{config::Config, serve::serve},
-    server,
-};
+use crate::{config::Config, serve::serve, server};
 
 pub struct Served {
     pub address: SocketAddr,

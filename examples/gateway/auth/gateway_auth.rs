@@ -12,8 +12,8 @@ use tower_reauth::{
     reauth::Revision,
 };
 
-use super::super::config::{ClientToken, RateLimit, Settings};
 use super::rules::{Credential, Occasion, Rules};
+use crate::config::{ClientToken, RateLimit, Settings};
 
 /// Asks callers for what the settings of now demand. Clones are handles on the same rules.
 #[derive(Clone, Debug)]
@@ -137,8 +137,8 @@ mod tests {
         proxy::PeerAddr,
     };
 
-    use super::super::super::config::{Auth, ControlUi, Secret, Session, SessionScope, TrustedProxy};
     use super::*;
+    use crate::config::{Auth, ControlUi, Secret, Session, SessionScope, TrustedProxy};
 
     const LOOPBACK: &str = "127.0.0.1";
     const STRANGER: &str = "203.0.113.9";

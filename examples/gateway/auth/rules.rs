@@ -8,10 +8,10 @@ use tower_reauth::{
     proxy::{ClientAddress, Origin, OriginPolicy, PeerAddr, ProxiedUser, TrustedNetworks, TrustedProxy},
 };
 
-use super::super::config::{self, Auth, ControlUi, Secret, Settings};
 use super::bearer::{self, LenientBearer};
 use super::local::is_local_direct;
 use super::secrets::Secrets;
+use crate::config::{self, Auth, ControlUi, Secret, Settings};
 
 type LimitedBearer = Limited<LenientBearer>;
 

@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use super::super::watch::{Watched, Watcher};
 use super::sources::{Contents, Source, Sources};
 use super::{ConfigError, Settings};
+use crate::files::{Watched, Watcher};
 
 /// A file is often emptied and then written. Waiting this long spares a log line about the empty
 /// one; a writer that takes longer is heard again.

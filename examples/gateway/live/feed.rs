@@ -18,10 +18,10 @@ use super::{
     resume::{Ids, Start},
     shown::{Look, Shown},
 };
-use crate::gateway::{
-    history::Query,
-    transcript::Transcripts,
-    watch::{Watched, Watcher},
+use crate::{
+    files::{Watched, Watcher},
+    sessions::history::Query,
+    sessions::transcript::Transcripts,
 };
 
 /// How many messages a stream may be behind before it gets the whole history in their place.

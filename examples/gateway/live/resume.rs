@@ -17,7 +17,7 @@ use std::hash::{BuildHasher, RandomState};
 use http::{HeaderMap, HeaderName};
 
 use super::FeedKey;
-use crate::gateway::transcript::Position;
+use crate::sessions::transcript::Position;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -76,7 +76,7 @@ impl Ids {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::history::Query;
+    use crate::sessions::history::Query;
 
     fn key(session: &str, query: &str) -> FeedKey {
         FeedKey {

@@ -15,12 +15,12 @@
 use std::{io, ops::Range, path::PathBuf, sync::Arc};
 
 use super::{FeedKey, Ids, event::Event, feed::BACKLOG, resume::Start};
-use crate::gateway::{
-    history::{Page, Query},
-    js::{Object, Value},
-    now,
-    projection::{Before, is_visible_alone, project_window},
-    transcript::{Change, Position, Transcript, Transcripts, View},
+use crate::{
+    json::{Object, Value},
+    sessions::history::{Page, Query},
+    sessions::now,
+    sessions::projection::{Before, is_visible_alone, project_window},
+    sessions::transcript::{Change, Position, Transcript, Transcripts, View},
 };
 
 /// How many messages are kept, unless more are needed to know what is shown.
@@ -302,7 +302,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::gateway::js;
+    use crate::json;
 
     /// What happens to a transcript.
     #[derive(Clone, Copy, Debug)]
@@ -419,7 +419,7 @@ mod tests {
                 let event = String::from_utf8(event.with_id().to_vec()).unwrap();
                 let [id, name, data] = event.trim_end().splitn(3, '\n').collect::<Vec<_>>().try_into().unwrap();
                 self.id = id.strip_prefix("id: ").unwrap().to_owned();
-                let data = js::parse(data.strip_prefix("data: ").unwrap().as_bytes()).unwrap();
+                let data = json::parse(data.strip_prefix("data: ").unwrap().as_bytes()).unwrap();
                 let data = data.as_object().unwrap();
                 match name {
                     "event: history" => {

@@ -26,7 +26,7 @@ use super::{
     feed::Subscription,
     resume::Start,
 };
-use crate::gateway::store::RowId;
+use crate::sessions::store::RowId;
 
 /// The most bytes that are handed on at once. Access is asked for again in between, so that a long
 /// history does not go on after the end of it. (Who gets half an event drops it.)
