@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use hyper::body::Incoming;
 use tokio::{net::TcpListener, runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +19,7 @@ impl Served {
         let runtime = Runtime::new().expect("a runtime");
         let stop = CancellationToken::new();
         let (address, serving) = runtime.block_on(async {
-            let service = server::open::<Incoming>(config, stop.clone()).expect("a gateway");
+            let service = server::open(config, stop.clone()).expect("a gateway");
             let listener = TcpListener::bind(config.listen).await.expect("a port");
             let address = listener.local_addr().expect("an address");
             (address, tokio::spawn(serve(listener, service, config.write_timeout, stop.clone())))

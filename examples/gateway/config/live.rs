@@ -81,16 +81,12 @@ impl LiveSettings {
     }
 
     fn publish(&self, settings: Settings) {
-        let changed = self.settings.send_if_modified(|current| {
-            let changed = **current != settings;
-            if changed {
-                *current = Arc::new(settings);
-            }
-            changed
-        });
-        if changed {
-            tracing::info!("new settings");
+        let changed = settings.changed_since(&self.settings.borrow());
+        if changed.is_empty() {
+            return;
         }
+        tracing::info!(changed = changed.join(", "), "new settings");
+        self.settings.send_replace(Arc::new(settings));
     }
 }
 

@@ -5,12 +5,17 @@ use std::{
     sync::Arc,
 };
 
-use axum::body::Body;
-use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version,
+use ::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE},
 };
+use axum::{
+    Extension,
+    body::Body,
+    extract::{self, Request},
+    response::Response,
+};
+use bytes::Bytes;
 use serde_json::json;
 use tokio::task::{JoinError, spawn_blocking};
 use tower_reauth::{Access, Denied, Scope, proxy::PeerAddr, reauth::RenewError};
@@ -31,6 +36,29 @@ pub const ADMIN: Scope = Scope::from_static("operator.admin");
 pub const READ: Scope = Scope::from_static("operator.read");
 pub const WRITE: Scope = Scope::from_static("operator.write");
 
+/// Whether the process is up.
+pub async fn live() -> Response {
+    reply::json(StatusCode::OK, &json!({ "ok": true, "status": "live" }))
+}
+
+/// Whether the process can serve.
+pub async fn ready() -> Response {
+    reply::json(StatusCode::OK, &json!({ "ok": true, "status": "ready" }))
+}
+
+/// What no route serves.
+pub async fn not_found() -> Response {
+    reply::not_found()
+}
+
+pub async fn only_get() -> Response {
+    reply::only(&Method::GET)
+}
+
+pub async fn only_post() -> Response {
+    reply::only(&Method::POST)
+}
+
 /// What an open stream is renewed by.
 const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
 
@@ -42,12 +70,14 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; c
 /// `GET /sessions/{key}/history`: a page, or a stream that goes on from it.
 ///
 /// Not `async` itself: its future would keep the whole request.
-pub fn history<B>(state: Arc<State>, mut request: Request<B>) -> impl Future<Output = Response<Body>> + Send + use<B> {
-    let key = request.extensions_mut().remove::<RequestedKey>();
+pub fn history(
+    extract::State(state): extract::State<Arc<State>>,
+    Extension(key): Extension<RequestedKey>,
+    request: Request,
+) -> impl Future<Output = Response> + Send {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let opening = wants_events(request.headers()).then(|| Box::new(Opening::of(&request)));
     async move {
-        let Some(key) = key else { return reply::not_found() };
         let mut response = match opening {
             Some(opening) => Box::pin(stream(state, key, query, *opening)).await,
             None => page(state, key, query).await,
@@ -57,7 +87,7 @@ pub fn history<B>(state: Arc<State>, mut request: Request<B>) -> impl Future<Out
     }
 }
 
-async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response<Body> {
+async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response {
     let settings = state.settings();
     let asked = (key, query);
     if let Some(body) = state.pages.find(&asked, &settings).await {
@@ -67,7 +97,7 @@ async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response<Bo
 }
 
 /// Reads a page that is not remembered.
-async fn read(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, Query)) -> Response<Body> {
+async fn read(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, Query)) -> Response {
     let session = match find(&state, &settings, &asked.0).await {
         Ok(Some(session)) => session,
         Ok(None) => return reply::session_not_found(asked.0.as_str()),
@@ -105,7 +135,7 @@ struct Opening {
 }
 
 impl Opening {
-    fn of<B>(request: &Request<B>) -> Self {
+    fn of(request: &Request) -> Self {
         let asked = request.uri().query().unwrap_or_default();
         let access = request.extensions().get::<Access>().cloned();
         let told = access.as_ref().and_then(|access| Told::asked(asked, access));
@@ -113,7 +143,7 @@ impl Opening {
     }
 }
 
-async fn stream(state: Arc<State>, key: RequestedKey, query: Query, opening: Opening) -> Response<Body> {
+async fn stream(state: Arc<State>, key: RequestedKey, query: Query, opening: Opening) -> Response {
     let settings = state.settings();
     let session = match find(&state, &settings, &key).await {
         Ok(Some(session)) => session,
@@ -137,7 +167,7 @@ async fn find(state: &Arc<State>, settings: &Settings, key: &RequestedKey) -> Re
     spawn_blocking(move || state.sessions.find(&key, &settings)).await
 }
 
-fn event_stream(events: EventBody, version: Version) -> Response<Body> {
+fn event_stream(events: EventBody, version: Version) -> Response {
     let id = events.id();
     let mut response = Response::new(Body::new(events));
     let headers = response.headers_mut();
@@ -166,8 +196,11 @@ fn wants_events(headers: &HeaderMap) -> bool {
 ///
 /// A caller on this machine must be an admin. One from elsewhere must name the session that it acts
 /// for, may write, and ends the streams of that session only.
-pub async fn kill<B>(state: Arc<State>, mut request: Request<B>) -> Response<Body> {
-    let Some(key) = request.extensions_mut().remove::<RequestedKey>() else { return reply::not_found() };
+pub async fn kill(
+    extract::State(state): extract::State<Arc<State>>,
+    Extension(key): Extension<RequestedKey>,
+    request: Request,
+) -> Response {
     let peer = request.extensions().get::<PeerAddr>();
     let is_local = peer.is_some_and(|peer| is_local_direct(peer.ip(), request.headers()));
     let requester = request.headers().get(REQUESTER).and_then(|key| RequestedKey::parse(key.to_str().ok()?));
@@ -196,11 +229,12 @@ pub async fn kill<B>(state: Arc<State>, mut request: Request<B>) -> Response<Bod
 }
 
 /// `POST /streams/{id}/renew`: the stream goes by the credential of this request from now on.
-pub async fn renew<B>(state: Arc<State>, request: Request<B>) -> Response<Body> {
-    let (Some(id), Some(fresh)) = (request.extensions().get::<StreamId>(), request.extensions().get::<Access>()) else {
-        return respond(&Denied::no_access("renew"));
-    };
-    match state.renewals.renew(*id, fresh) {
+pub async fn renew(
+    extract::State(state): extract::State<Arc<State>>,
+    Extension(id): Extension<StreamId>,
+    Extension(fresh): Extension<Access>,
+) -> Response {
+    match state.renewals.renew(id, &fresh) {
         None => reply::error(StatusCode::NOT_FOUND, "not_found", "No such stream is open."),
         Some(Ok(())) => reply::json(StatusCode::OK, &json!({ "ok": true })),
         Some(Err(RenewError::Denied(denied))) => respond(&denied),
@@ -212,7 +246,7 @@ pub async fn renew<B>(state: Arc<State>, request: Request<B>) -> Response<Body> 
 }
 
 /// A transcript that is there and cannot be read.
-fn unreadable(session: &Session, error: &io::Error) -> Response<Body> {
+fn unreadable(session: &Session, error: &io::Error) -> Response {
     let transcript = session.transcript.as_deref().map(|path| path.display().to_string());
     tracing::error!(key = session.key, session = session.session.as_str(), transcript, %error, "a transcript cannot be read");
     match error.kind() {
@@ -223,7 +257,7 @@ fn unreadable(session: &Session, error: &io::Error) -> Response<Body> {
 }
 
 /// A panic in a reader: a defect of ours, and one request's only.
-fn broken(error: &JoinError) -> Response<Body> {
+fn broken(error: &JoinError) -> Response {
     tracing::error!(%error, "a request could not be answered");
     reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal Server Error")
 }

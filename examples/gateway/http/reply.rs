@@ -65,8 +65,9 @@ pub fn only(method: &Method) -> Response<Body> {
     response
 }
 
-/// What every response carries.
-pub fn add_common_headers(headers: &mut HeaderMap, transport_security: Option<&HeaderValue>) {
+/// The response with the headers that every one carries.
+pub fn with_common_headers(mut response: Response<Body>, transport_security: Option<&HeaderValue>) -> Response<Body> {
+    let headers = response.headers_mut();
     const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -75,6 +76,7 @@ pub fn add_common_headers(headers: &mut HeaderMap, transport_security: Option<&H
     if let Some(policy) = transport_security {
         headers.insert(STRICT_TRANSPORT_SECURITY, policy.clone());
     }
+    response
 }
 
 /// One URL, two representations (RFC 9110 section 12.5.5): a cache must not mix them up.

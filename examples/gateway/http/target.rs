@@ -1,73 +1,101 @@
-//! What a request asks for, read off its target.
+//! What the targets of requests are to OpenClaw, for a router that knows paths only.
 //!
-//! 1. The target is resolved as a URL against `http://localhost`, as a browser would, and only the
-//!    path of the result counts: dot segments are gone, a host is ignored. Over HTTP/1.1 a host in the
+//! [`ResolveTargetLayer`] stands in front of the router:
+//!
+//! 1. The target is resolved as a URL against `http://localhost`, as a browser does it (WHATWG URL), and only
+//!    the path of the result counts: dot segments are gone, a host is ignored. Over HTTP/1.1 a host in the
 //!    target still has to be one; over HTTP/2 it is no part of what is resolved.
-//! 2. `/__openclaw__/cap/<capability>/…` stands for what follows.
-//! 3. `/sessions/<key>/history` and `/sessions/<key>/kill` are ours, to the letter; `<key>` is
-//!    percent-encoded UTF-8 without a slash.
-//! 4. `/streams/<id>/renew` is ours alone, if the id is one that a stream can have.
-//! 5. A blank key is no history, and a malformed one to kill.
+//! 2. `/__openclaw__/cap/<capability>/` before a session's or a stream's path is left out.
+//!
+//! [`parsed`] stands around a route, so that a key that cannot be read is answered whatever the method
+//! and whoever asks:
+//!
+//! 3. A session's key is percent-encoded UTF-8 without a slash ([`history_key`], [`kill_key`]). A blank key is
+//!    no history, and a malformed one to kill.
+//! 4. A stream's id is one that a stream can have ([`stream_id`]), or the path is not found.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    future::{Ready, ready},
+    pin::Pin,
+    task::{Context, Poll},
+};
 
-use http::{Uri, Version};
+use ::http::{Uri, Version, uri::PathAndQuery};
+use axum::{
+    extract::Request,
+    response::Response,
+    routing::{MethodRouter, any_service},
+};
+use futures_util::future::Either;
 use percent_encoding::percent_decode_str;
+use tower::{Layer, Service};
 use url::Url;
 
+use super::reply;
 use crate::{live::StreamId, sessions::store::RequestedKey};
 
-/// What a request asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    History(RequestedKey),
-    Kill(RequestedKey),
-    /// A fresh credential for an open stream.
-    Renew(StreamId),
-    /// A route of ours with a key that cannot be read.
-    MalformedKey,
-    /// The process is up.
-    Live,
-    /// The process can serve.
-    Ready,
-    /// A target that is no URL.
-    Unreadable,
-    /// Nothing of ours.
-    Unclaimed,
+/// Rewrites the target of a request to the path that a router knows. A target that is no URL is refused.
+#[derive(Clone, Copy, Debug)]
+pub struct ResolveTargetLayer;
+
+/// The middleware of [`ResolveTargetLayer`].
+///
+/// Its future is boxed: a connection keeps room for the future of a request for as long as it is open.
+#[derive(Clone, Debug)]
+pub struct ResolveTarget<S> {
+    inner: S,
 }
 
-impl Target {
-    pub fn of(uri: &Uri, version: Version) -> Self {
-        match path(uri, version) {
-            Some(path) => Self::of_path(&path),
-            None => Self::Unreadable,
-        }
+impl<S> Layer<S> for ResolveTargetLayer {
+    type Service = ResolveTarget<S>;
+
+    fn layer(&self, inner: S) -> ResolveTarget<S> {
+        ResolveTarget { inner }
+    }
+}
+
+impl<S, B> Service<Request<B>> for ResolveTarget<S>
+where
+    S: Service<Request<B>, Response = Response>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
     }
 
-    fn of_path(path: &str) -> Self {
-        match path {
-            "/health" | "/healthz" => return Self::Live,
-            "/ready" | "/readyz" => return Self::Ready,
-            _ => {}
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match resolve(request.uri(), request.version()) {
+            Resolved::AsItIs => {}
+            Resolved::To(target) => *request.uri_mut() = target,
+            Resolved::Unreadable => return Box::pin(ready(Ok(reply::unauthorized()))),
         }
-        let path = behind_capability(path);
-        if let Some(id) = path.strip_prefix("/streams/").and_then(|rest| rest.strip_suffix("/renew")) {
-            return StreamId::parse(id).map_or(Self::Unclaimed, Self::Renew);
-        }
-        let Some((key, action)) = path.strip_prefix("/sessions/").and_then(|rest| rest.split_once('/')) else {
-            return Self::Unclaimed;
-        };
-        if key.is_empty() || !matches!(action, "history" | "kill") {
-            return Self::Unclaimed;
-        }
-        let Some(key) = decoded(key) else { return Self::MalformedKey };
-        match (RequestedKey::parse(&key), action) {
-            (Some(key), "history") => Self::History(key),
-            (Some(key), _) => Self::Kill(key),
-            (None, "history") => Self::Unclaimed,
-            (None, _) => Self::MalformedKey,
-        }
+        Box::pin(self.inner.call(request))
     }
+}
+
+/// What a target is resolved to.
+enum Resolved {
+    AsItIs,
+    To(Uri),
+    /// It names a host that no URL can have.
+    Unreadable,
+}
+
+fn resolve(uri: &Uri, version: Version) -> Resolved {
+    let Some(path) = path(uri, version) else { return Resolved::Unreadable };
+    let routed = behind_capability(&path);
+    if routed == uri.path() {
+        return Resolved::AsItIs;
+    }
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    PathAndQuery::try_from(format!("{routed}{query}"))
+        .map_or(Resolved::Unreadable, |target| Resolved::To(target.into()))
 }
 
 /// The path of the target, resolved. `None` if it names a host that no URL can have.
@@ -94,9 +122,90 @@ fn is_plain(path: &str) -> bool {
 }
 
 fn behind_capability(path: &str) -> &str {
-    let rest = path.strip_prefix("/__openclaw__/cap/");
-    let slash = rest.and_then(|rest| rest.find('/').map(|slash| &rest[slash..]));
-    slash.unwrap_or(path)
+    let rest = path.strip_prefix("/__openclaw__/cap/").and_then(|rest| Some(&rest[rest.find('/')?..]));
+    rest.filter(|rest| rest.starts_with("/sessions/") || rest.starts_with("/streams/")).unwrap_or(path)
+}
+
+/// A route whose path is parsed before its methods are told apart.
+pub fn parsed<T: Clone + Send + Sync + 'static>(
+    parse: fn(&str) -> Result<T, Response>,
+    methods: MethodRouter,
+) -> MethodRouter {
+    // Not `methods.layer`, by which an answer to the path would say in `Allow` which methods there are.
+    any_service(ParsePathLayer(parse).layer(methods))
+}
+
+/// Parses the second segment of a route's path, percent-encoded as it is, into an extension of the request,
+/// or answers in place of the route.
+#[derive(Debug)]
+struct ParsePathLayer<T>(fn(&str) -> Result<T, Response>);
+
+/// The middleware of [`ParsePathLayer`].
+#[derive(Debug)]
+struct ParsePath<S, T> {
+    inner: S,
+    parse: fn(&str) -> Result<T, Response>,
+}
+
+impl<T> Clone for ParsePathLayer<T> {
+    fn clone(&self) -> Self {
+        Self(self.0)
+    }
+}
+
+impl<S: Clone, T> Clone for ParsePath<S, T> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), parse: self.parse }
+    }
+}
+
+impl<S, T> Layer<S> for ParsePathLayer<T> {
+    type Service = ParsePath<S, T>;
+
+    fn layer(&self, inner: S) -> ParsePath<S, T> {
+        ParsePath { inner, parse: self.0 }
+    }
+}
+
+impl<S, T> Service<Request> for ParsePath<S, T>
+where
+    S: Service<Request, Response = Response>,
+    T: Clone + Send + Sync + 'static,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Either<S::Future, Ready<Result<Response, S::Error>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let segment = request.uri().path().split('/').nth(2).unwrap_or_default();
+        match (self.parse)(segment) {
+            Ok(parsed) => {
+                request.extensions_mut().insert(parsed);
+                Either::Left(self.inner.call(request))
+            }
+            Err(response) => Either::Right(ready(Ok(response))),
+        }
+    }
+}
+
+/// The key of a session whose history is asked for.
+pub fn history_key(segment: &str) -> Result<RequestedKey, Response> {
+    let key = decoded(segment).ok_or_else(reply::malformed_key)?;
+    RequestedKey::parse(&key).ok_or_else(reply::not_found)
+}
+
+/// The key of a session whose streams are to end.
+pub fn kill_key(segment: &str) -> Result<RequestedKey, Response> {
+    decoded(segment).and_then(|key| RequestedKey::parse(&key)).ok_or_else(reply::malformed_key)
+}
+
+/// The id of a stream.
+pub fn stream_id(segment: &str) -> Result<StreamId, Response> {
+    StreamId::parse(segment).ok_or_else(reply::not_found)
 }
 
 /// Percent-decodes as JavaScript's `decodeURIComponent` does: a `%` without two hexadecimal digits,
@@ -111,18 +220,56 @@ fn decoded(key: &str) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
+    use axum::{Extension, Router, body::Body, routing::any};
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
     use super::*;
 
-    fn target(text: &str) -> Target {
-        Target::of(&text.parse().unwrap(), Version::HTTP_11)
+    /// What a request asks for.
+    #[derive(Debug, PartialEq)]
+    enum Target {
+        /// A route, and what its path names.
+        Route(String),
+        MalformedKey,
+        Unreadable,
+        Unclaimed,
     }
 
     fn history(key: &str) -> Target {
-        Target::History(RequestedKey::parse(key).unwrap())
+        Target::Route(format!("history of {key}"))
     }
 
-    #[test]
-    fn targets_are_resolved_as_urls() {
+    async fn target_over(version: Version, target: &str) -> Target {
+        let history = async |Extension(key): Extension<RequestedKey>| format!("history of {}", key.as_str());
+        let kill = async |Extension(key): Extension<RequestedKey>| format!("kill {}", key.as_str());
+        let renew = async |Extension(id): Extension<StreamId>| format!("renew {id}");
+        let routes = Router::new()
+            .route("/sessions/{key}/history", parsed(history_key, any(history)))
+            .route("/sessions/{key}/kill", parsed(kill_key, any(kill)))
+            .route("/streams/{id}/renew", parsed(stream_id, any(renew)))
+            .route("/healthz", any("live"))
+            .route("/ready", any("ready"))
+            .fallback(async || reply::not_found());
+        let request = Request::builder().uri(target).version(version).body(Body::empty()).unwrap();
+        let response = ResolveTargetLayer.layer(routes).oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        match status {
+            200 => Target::Route(String::from_utf8(body.to_vec()).unwrap()),
+            400 => Target::MalformedKey,
+            401 => Target::Unreadable,
+            404 => Target::Unclaimed,
+            other => panic!("{target}: {other}"),
+        }
+    }
+
+    async fn target(target: &str) -> Target {
+        target_over(Version::HTTP_11, target).await
+    }
+
+    #[tokio::test]
+    async fn targets_are_resolved_as_urls() {
         let id = format!("{:032x}", 1);
         for (text, expected) in [
             ("/sessions/agent:main:main/history", history("agent:main:main")),
@@ -133,6 +280,8 @@ mod tests {
             ("//evil.example/sessions/k/history", history("k")),
             ("http://other.example/sessions/k/history", history("k")),
             ("/__openclaw__/cap/abc/sessions/k/history", history("k")),
+            ("/__openclaw__/cap/abc/sessions/x/../k/history?limit=1", history("k")),
+            ("/__openclaw__/cap/abc/healthz", Target::Unclaimed),
             ("*", Target::Unclaimed),
             ("http://x:99999999/sessions/k/history", Target::Unreadable),
             ("///sessions/k/history", Target::Unclaimed),
@@ -143,30 +292,30 @@ mod tests {
             ("/sessions//history", Target::Unclaimed),
             ("/sessions/a/b/history", Target::Unclaimed),
             ("/", Target::Unclaimed),
-            ("/streams/00000000000000000000000000000001/renew", Target::Renew(StreamId::parse(&id).unwrap())),
+            ("/streams/00000000000000000000000000000001/renew", Target::Route(format!("renew {id}"))),
             ("/streams/1/renew", Target::Unclaimed),
             ("/streams/renew", Target::Unclaimed),
-            ("/healthz", Target::Live),
-            ("/ready", Target::Ready),
+            ("/healthz", Target::Route("live".to_owned())),
+            ("/ready", Target::Route("ready".to_owned())),
         ] {
-            assert_eq!(target(text), expected, "{text}");
+            assert_eq!(target(text).await, expected, "{text}");
         }
     }
 
-    #[test]
-    fn the_host_that_http_2_puts_into_the_target_is_ignored() {
+    #[tokio::test]
+    async fn the_host_that_http_2_puts_into_the_target_is_ignored() {
         for (target, expected) in [
             ("http://x:99999999/sessions/k/history", history("k")),
             ("https://a_b:99999/sessions/x/../k/history", history("k")),
             ("http://localhost//evil.example/sessions/k/history", history("k")),
-            ("http://localhost/healthz", Target::Live),
+            ("http://localhost/healthz", Target::Route("live".to_owned())),
         ] {
-            assert_eq!(Target::of(&target.parse().unwrap(), Version::HTTP_2), expected, "{target}");
+            assert_eq!(target_over(Version::HTTP_2, target).await, expected, "{target}");
         }
     }
 
-    #[test]
-    fn keys_are_percent_decoded_utf_8() {
+    #[tokio::test]
+    async fn keys_are_percent_decoded_utf_8() {
         for (key, expected) in [
             ("a%2Fb", history("a/b")),
             ("%E2%82%AC", history("€")),
@@ -182,9 +331,9 @@ mod tests {
             ("%ed%a0%80", Target::MalformedKey),
             ("%20", Target::Unclaimed),
         ] {
-            assert_eq!(target(&format!("/sessions/{key}/history")), expected, "{key}");
+            assert_eq!(target(&format!("/sessions/{key}/history")).await, expected, "{key}");
         }
-        assert_eq!(target("/sessions/%20/kill"), Target::MalformedKey);
-        assert_eq!(target("/sessions/k/kill"), Target::Kill(RequestedKey::parse("k").unwrap()));
+        assert_eq!(target("/sessions/%20/kill").await, Target::MalformedKey);
+        assert_eq!(target("/sessions/k/kill").await, Target::Route("kill k".to_owned()));
     }
 }

@@ -124,6 +124,7 @@ impl Default for Pages {
 mod tests {
     use std::{fs, path::PathBuf, task::Poll, thread, time::Duration};
 
+    use axum::{Extension, body::Body, extract};
     use clap::Parser;
     use http::Request;
     use http_body_util::BodyExt;
@@ -179,9 +180,9 @@ mod tests {
     }
 
     async fn page(state: &Arc<State>) -> Bytes {
-        let mut request = Request::get("/sessions/k/history?limit=5").body(()).unwrap();
-        request.extensions_mut().insert(RequestedKey::parse("k").unwrap());
-        let response = handlers::history(Arc::clone(state), request).await;
+        let request = Request::get("/sessions/k/history?limit=5").body(Body::empty()).unwrap();
+        let key = Extension(RequestedKey::parse("k").unwrap());
+        let response = handlers::history(extract::State(Arc::clone(state)), key, request).await;
         response.into_body().collect().await.unwrap().to_bytes()
     }
 
