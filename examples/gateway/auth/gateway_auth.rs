@@ -51,7 +51,7 @@ impl GatewayAuth {
         self.0.clients.replace(tokens(settings))?;
         self.0.limiter.set_limits(limits(&settings.rate_limit));
         if !Rules::are_alike(&applied, settings) {
-            // First the rules, then the revision: whoever sees the new revision sees the new rules.
+            // First the rules, then the revision: a reader of the new revision finds the new rules.
             self.0.rules.store(Arc::new(Rules::new(settings, &self.0.clients, &self.0.limiter)));
             self.0.replaced.bump();
         }
@@ -64,7 +64,7 @@ impl GatewayAuth {
         while settings.changed().await.is_ok() {
             let settings = Arc::clone(&settings.borrow_and_update());
             if let Err(error) = self.apply(&settings) {
-                tracing::warn!(%error, "callers are asked by the settings of before");
+                tracing::warn!(%error, "the old settings still decide who may call");
             }
         }
     }

@@ -92,7 +92,7 @@ pub enum Mode {
     Token,
     /// The shared password, or one of the per-client tokens
     Password,
-    /// Nothing: whoever reaches the port may read
+    /// Nothing: every client that reaches the port may read
     None,
     /// A user name that a trusted proxy puts into a header; its settings are in openclaw.json
     TrustedProxy,

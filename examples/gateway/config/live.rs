@@ -17,10 +17,10 @@ use super::{ConfigError, Settings};
 use crate::files::{Watched, Watcher};
 
 /// A file is often emptied and then written. Waiting this long spares a log line about the empty
-/// one; a writer that takes longer is heard again.
+/// one; a writer that takes longer causes another read.
 const SETTLE: Duration = Duration::from_millis(5);
 
-/// Publishes the settings to whoever subscribed.
+/// Publishes the settings to its subscribers.
 pub struct LiveSettings {
     sources: Sources,
     contents: Contents,

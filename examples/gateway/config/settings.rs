@@ -96,7 +96,7 @@ impl Settings {
     }
 
     /// The names of the settings that are not as they were, as openclaw.json and the command line have them.
-    /// Their values are not told: some are secrets.
+    /// Without their values: some are secrets.
     pub fn changed_since(&self, before: &Self) -> Vec<&'static str> {
         // Taken apart, so that no field is forgotten.
         let Self {

@@ -9,6 +9,6 @@ mod stamp;
 mod watch;
 
 pub use self::{
-    stamp::{Seen, Stamp},
+    stamp::{Stamp, Stamps},
     watch::{Watched, Watcher},
 };

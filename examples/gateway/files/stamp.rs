@@ -1,4 +1,4 @@
-//! [`Stamp`]: what a glance at a file tells, and [`Seen`]: such glances, kept as proof.
+//! [`Stamp`]: what a glance at a file tells, and [`Stamps`]: such glances, kept as proof.
 //!
 //! What was made from files is still right as long as no file has changed. The rules of the proof:
 //!
@@ -31,7 +31,7 @@ pub enum Stamp {
 }
 
 impl Stamp {
-    /// Looks at what the path leads to, links followed.
+    /// The stamp of what the path leads to, links followed.
     pub fn of(path: &Path) -> Self {
         match fs::metadata(path) {
             Ok(file) => Self::Found {
@@ -60,47 +60,47 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// All that was looked at to make something, as it was then.
+/// Stamps of all that something was made from.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct Stamps {
     stamps: Vec<(PathBuf, Stamp)>,
     since: SystemTime,
     /// Whether the stamps are all that counts, and settled.
-    is_proof: bool,
+    is_conclusive: bool,
 }
 
-impl Seen {
-    /// Looks at a path, and remembers how it was.
-    pub fn look(&mut self, path: &Path) -> Stamp {
+impl Stamps {
+    /// Takes the stamp of a path, and keeps it.
+    pub fn take(&mut self, path: &Path) -> Stamp {
         let stamp = Stamp::of(path);
-        self.is_proof &= stamp.is_settled(self.since);
-        match self.stamps.iter().find(|(seen, _)| seen == path) {
-            Some((_, before)) => self.is_proof &= *before == stamp,
+        self.is_conclusive &= stamp.is_settled(self.since);
+        match self.stamps.iter().find(|(taken, _)| taken == path) {
+            Some((_, before)) => self.is_conclusive &= *before == stamp,
             None => self.stamps.push((path.to_owned(), stamp.clone())),
         }
         stamp
     }
 
     /// Something counts that no stamp tells.
-    pub fn cannot_tell(&mut self) {
-        self.is_proof = false;
+    pub fn set_inconclusive(&mut self) {
+        self.is_conclusive = false;
     }
 
     /// Whether stamps can tell at all.
-    pub fn is_proof(&self) -> bool {
-        self.is_proof
+    pub fn is_conclusive(&self) -> bool {
+        self.is_conclusive
     }
 
     /// Whether everything is as it was.
     pub fn is_unchanged(&self) -> bool {
-        self.is_proof && self.stamps.iter().all(|(path, stamp)| Stamp::of(path) == *stamp)
+        self.is_conclusive && self.stamps.iter().all(|(path, stamp)| Stamp::of(path) == *stamp)
     }
 }
 
-impl Default for Seen {
-    /// Nothing seen yet; from now on.
+impl Default for Stamps {
+    /// No stamps yet; those to come are taken from now on.
     fn default() -> Self {
-        Self { stamps: Vec::new(), since: SystemTime::now(), is_proof: true }
+        Self { stamps: Vec::new(), since: SystemTime::now(), is_conclusive: true }
     }
 }
 
@@ -110,10 +110,10 @@ mod tests {
 
     use super::*;
 
-    fn seen(path: &Path) -> Seen {
-        let mut seen = Seen::default();
-        seen.look(path);
-        seen
+    fn stamps(path: &Path) -> Stamps {
+        let mut stamps = Stamps::default();
+        stamps.take(path);
+        stamps
     }
 
     /// A file with a settled stamp.
@@ -150,12 +150,12 @@ mod tests {
         ];
         for (what, change) in changes {
             wait();
-            let seen = seen(&path);
-            assert!(seen.is_unchanged(), "before it is {what}");
+            let stamps = stamps(&path);
+            assert!(stamps.is_unchanged(), "before it is {what}");
             change();
-            assert!(!seen.is_unchanged(), "{what}");
+            assert!(!stamps.is_unchanged(), "{what}");
         }
-        let gone = seen(&path);
+        let gone = stamps(&path);
         assert!(gone.is_unchanged());
         fs::write(&path, "back").unwrap();
         assert!(!gone.is_unchanged());
@@ -165,11 +165,11 @@ mod tests {
     fn what_was_written_a_moment_ago_is_no_proof_then_or_later() {
         let (_directory, path) = settled("one");
         fs::write(&path, "two").unwrap();
-        let fresh = seen(&path);
+        let fresh = stamps(&path);
         wait();
-        assert!(!fresh.is_proof());
+        assert!(!fresh.is_conclusive());
         assert!(!fresh.is_unchanged());
-        assert!(seen(&path).is_proof());
+        assert!(stamps(&path).is_conclusive());
     }
 
     #[test]
@@ -192,9 +192,9 @@ mod tests {
     #[test]
     fn one_path_that_changed_between_two_looks_is_no_proof() {
         let (_directory, path) = settled("one");
-        let mut seen = seen(&path);
+        let mut stamps = stamps(&path);
         fs::remove_file(&path).unwrap();
-        seen.look(&path);
-        assert!(!seen.is_proof());
+        stamps.take(&path);
+        assert!(!stamps.is_conclusive());
     }
 }

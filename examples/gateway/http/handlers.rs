@@ -24,7 +24,7 @@ use super::{State, reply};
 use crate::{
     auth::{is_local_direct, respond},
     config::Settings,
-    live::{EventBody, FeedKey, StreamId, Told, Wish},
+    live::{EventBody, FeedKey, ScopeUpdates, StreamId, StreamOptions},
     sessions::{
         history::{self, Query},
         now, pages,
@@ -116,7 +116,7 @@ async fn read(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, 
             Ok(page) => {
                 let body = Bytes::from(page.body(&session.key));
                 if !page.tells(now) {
-                    state.pages.keep(asked, pages::Page { body: body.clone(), settings, seen: session.seen });
+                    state.pages.keep(asked, pages::CachedPage { body: body.clone(), settings, stamps: session.stamps });
                 }
                 reply::with_type(StatusCode::OK, reply::JSON, body)
             }
@@ -128,9 +128,9 @@ async fn read(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, 
 
 /// What a request for a stream says besides what it is of.
 struct Opening {
-    wish: Wish,
+    options: StreamOptions,
     access: Option<Access>,
-    told: Option<Told>,
+    scope_updates: Option<ScopeUpdates>,
     version: Version,
 }
 
@@ -138,8 +138,8 @@ impl Opening {
     fn of(request: &Request) -> Self {
         let asked = request.uri().query().unwrap_or_default();
         let access = request.extensions().get::<Access>().cloned();
-        let told = access.as_ref().and_then(|access| Told::asked(asked, access));
-        Self { wish: Wish::of(asked, request.headers()), access, told, version: request.version() }
+        let scope_updates = access.as_ref().and_then(|access| ScopeUpdates::asked(asked, access));
+        Self { options: StreamOptions::of(asked, request.headers()), access, scope_updates, version: request.version() }
     }
 }
 
@@ -153,10 +153,10 @@ async fn stream(state: Arc<State>, key: RequestedKey, query: Query, opening: Ope
     let max_chars = settings.chat_history_max_chars;
     let (row, candidates) = (session.row.clone(), session.candidates.clone());
     let feed = FeedKey { session: session.key.clone(), candidates, query, max_chars };
-    match Box::pin(state.streams.open(feed, row, opening.wish)).await {
+    match Box::pin(state.streams.open(feed, row, opening.options)).await {
         Ok(events) => {
             let renewable = opening.access.and_then(|access| state.renewals.add(access));
-            event_stream(events.with_told(opening.told).with_renewable(renewable), opening.version)
+            event_stream(events.with_scope_updates(opening.scope_updates).with_renewable(renewable), opening.version)
         }
         Err(error) => unreadable(&session, &error),
     }
@@ -184,7 +184,7 @@ fn event_stream(events: EventBody, version: Version) -> Response {
     response
 }
 
-/// Whether a client asks for events: as the peer does it, by the media type's name anywhere.
+/// Whether a client asks for events: as OpenClaw does it, by the media type's name anywhere.
 fn wants_events(headers: &HeaderMap) -> bool {
     headers.get_all(ACCEPT).iter().any(|accept| {
         let accept = accept.as_bytes().to_ascii_lowercase();

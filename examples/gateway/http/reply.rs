@@ -1,4 +1,4 @@
-//! The answers that are not a history, in the peer's words.
+//! The answers that are not a history, in OpenClaw's words.
 
 use axum::body::Body;
 use http::{
@@ -25,7 +25,7 @@ pub fn with_type(status: StatusCode, content_type: HeaderValue, body: impl Into<
     response
 }
 
-/// A refusal before anything was looked for.
+/// A refusal before anything is read.
 pub fn refusal(status: StatusCode, kind: &str, message: &str) -> Response<Body> {
     json(status, &json!({ "error": { "message": message, "type": kind } }))
 }

@@ -10,7 +10,7 @@ use crate::{
     files::Watcher,
     live::{Ids, Readers, Renewals, Streams},
     sessions::{
-        pages::Pages,
+        pages::PageCache,
         store::{self, AgentId, Sessions},
         transcript::Transcripts,
     },
@@ -23,7 +23,7 @@ pub struct State {
     settings: watch::Receiver<Arc<Settings>>,
     pub sessions: Sessions,
     pub transcripts: Arc<Transcripts>,
-    pub pages: Pages,
+    pub pages: PageCache,
     pub streams: Arc<Streams>,
     pub renewals: Renewals,
 }
@@ -43,7 +43,7 @@ impl State {
             settings,
             sessions: Sessions::default(),
             transcripts,
-            pages: Pages::default(),
+            pages: PageCache::default(),
             streams: Arc::new(Streams::new(readers, stop)),
             renewals: Renewals::default(),
         }
@@ -55,9 +55,9 @@ impl State {
     }
 
     /// What the store has to know of the settings.
-    pub fn store_settings(&self, settings: &Settings) -> store::Settings {
+    pub fn store_settings(&self, settings: &Settings) -> store::StoreSettings {
         let agents = settings.agents.iter();
-        store::Settings {
+        store::StoreSettings {
             state: self.state_dir.clone(),
             home: self.home.clone(),
             store: settings.session.store.clone(),

@@ -8,7 +8,7 @@
 //! 2. `/__openclaw__/cap/<capability>/` before a session's or a stream's path is left out.
 //!
 //! [`parsed`] stands around a route, so that a key that cannot be read is answered whatever the method
-//! and whoever asks:
+//! and the caller:
 //!
 //! 3. A session's key is percent-encoded UTF-8 without a slash ([`history_key`], [`kill_key`]). A blank key is
 //!    no history, and a malformed one to kill.
@@ -126,7 +126,7 @@ fn behind_capability(path: &str) -> &str {
     rest.filter(|rest| rest.starts_with("/sessions/") || rest.starts_with("/streams/")).unwrap_or(path)
 }
 
-/// A route whose path is parsed before its methods are told apart.
+/// A route whose path is parsed before its method is checked.
 pub fn parsed<T: Clone + Send + Sync + 'static>(
     parse: fn(&str) -> Result<T, Response>,
     methods: MethodRouter,

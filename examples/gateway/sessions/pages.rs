@@ -1,12 +1,12 @@
-//! [`Pages`]: pages that were sent before, to be sent again.
+//! [`PageCache`]: pages that were sent before, to be sent again.
 //!
-//! 1. A page is remembered with all that it was made from: the settings, and a [`Seen`] of every
-//!    file that had a say. Each time it is asked for, all of that is looked at again, and only if
+//! 1. A page is remembered with all that it was made from: the settings, and a [`Stamps`] of every
+//!    file that had a say. Each time it is asked for, all of that is checked again, and only if
 //!    nothing has changed it is the answer. What was changed a moment ago is not remembered yet.
 //! 2. That takes a few calls to the file system and no reading, so it is done in place, where a page
 //!    that has to be read goes to a thread of its own.
-//! 3. A look serves all who asked before it *began*, and nobody else: whatever changed before somebody
-//!    asked is seen. So that there can be several, whoever asks lets those go first who ask now.
+//! 3. A check is shared by all requests that came before it *began*, and by no other: what changed before a
+//!    request came counts for it. So that there can be several, a request yields to others before it checks.
 //! 4. A page that says what time it is now is never remembered, nor one that could not be read.
 //! 5. Memory is bounded: by the size of all pages together, and a large one is not remembered.
 
@@ -20,7 +20,7 @@ use lru::LruCache;
 use tokio::task::yield_now;
 
 use super::{history::Query, store::RequestedKey};
-use crate::{config::Settings, files::Seen};
+use crate::{config::Settings, files::Stamps};
 
 /// The size of all pages together, in bytes.
 const ROOM: usize = 64 * 1024 * 1024;
@@ -31,54 +31,54 @@ const OVERHEAD: usize = 1024;
 
 /// The pages that were asked for last.
 #[derive(Debug)]
-pub struct Pages(Mutex<Shelf>);
+pub struct PageCache(Mutex<Entries>);
 
 #[derive(Debug)]
-struct Shelf {
-    pages: LruCache<(RequestedKey, Query), Arc<Kept>>,
+struct Entries {
+    pages: LruCache<(RequestedKey, Query), Arc<Entry>>,
     size: usize,
 }
 
 /// A page, and what it was made from.
 #[derive(Debug)]
-pub struct Page {
+pub struct CachedPage {
     pub body: Bytes,
     pub settings: Arc<Settings>,
-    pub seen: Seen,
+    pub stamps: Stamps,
 }
 
-/// A page that is remembered, and the looks at what it was made from, counted.
+/// A page that is remembered, and the checks of what it was made from, counted.
 #[derive(Debug)]
-struct Kept {
-    page: Page,
-    begun: AtomicU64,
-    /// The last look that found it right.
-    right: AtomicU64,
+struct Entry {
+    page: CachedPage,
+    checks_begun: AtomicU64,
+    /// The last check that found it valid.
+    last_valid: AtomicU64,
 }
 
-impl Pages {
+impl PageCache {
     /// The page for this key and query, if it is still right.
     pub async fn find(&self, asked: &(RequestedKey, Query), settings: &Arc<Settings>) -> Option<Bytes> {
-        let kept = self.shelf().pages.get(asked).cloned()?;
-        (Arc::ptr_eq(&kept.page.settings, settings) && kept.is_right().await).then(|| kept.page.body.clone())
+        let kept = self.entries().pages.get(asked).cloned()?;
+        (Arc::ptr_eq(&kept.page.settings, settings) && kept.is_valid().await).then(|| kept.page.body.clone())
     }
 
     /// Remembers a page, if it can be known later whether it is still right.
-    pub fn keep(&self, asked: (RequestedKey, Query), page: Page) {
-        if page.seen.is_proof() && page.body.len() <= LARGEST {
-            self.shelf().put(asked, page);
+    pub fn keep(&self, asked: (RequestedKey, Query), page: CachedPage) {
+        if page.stamps.is_conclusive() && page.body.len() <= LARGEST {
+            self.entries().put(asked, page);
         }
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shelf {
-    fn put(&mut self, asked: (RequestedKey, Query), page: Page) {
+impl Entries {
+    fn put(&mut self, asked: (RequestedKey, Query), page: CachedPage) {
         self.size += page.size();
-        let replaced = self.pages.put(asked, Arc::new(Kept::new(page)));
+        let replaced = self.pages.put(asked, Arc::new(Entry::new(page)));
         self.size -= replaced.map_or(0, |kept| kept.page.size());
         while self.size > ROOM {
             let Some((_, oldest)) = self.pages.pop_lru() else { break };
@@ -87,36 +87,36 @@ impl Shelf {
     }
 }
 
-impl Kept {
-    fn new(page: Page) -> Self {
-        Self { page, begun: AtomicU64::new(0), right: AtomicU64::new(0) }
+impl Entry {
+    fn new(page: CachedPage) -> Self {
+        Self { page, checks_begun: AtomicU64::new(0), last_valid: AtomicU64::new(0) }
     }
 
     /// Whether it was right at a moment after this was called.
-    async fn is_right(&self) -> bool {
-        let before = self.begun.load(Ordering::SeqCst);
+    async fn is_valid(&self) -> bool {
+        let before = self.checks_begun.load(Ordering::SeqCst);
         yield_now().await;
-        if self.right.load(Ordering::SeqCst) > before {
+        if self.last_valid.load(Ordering::SeqCst) > before {
             return true;
         }
-        let look = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        let is_right = self.page.seen.is_unchanged();
-        if is_right {
-            self.right.fetch_max(look, Ordering::SeqCst);
+        let check = self.checks_begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let is_valid = self.page.stamps.is_unchanged();
+        if is_valid {
+            self.last_valid.fetch_max(check, Ordering::SeqCst);
         }
-        is_right
+        is_valid
     }
 }
 
-impl Page {
+impl CachedPage {
     fn size(&self) -> usize {
         self.body.len() + OVERHEAD
     }
 }
 
-impl Default for Pages {
+impl Default for PageCache {
     fn default() -> Self {
-        Self(Mutex::new(Shelf { pages: LruCache::unbounded(), size: 0 }))
+        Self(Mutex::new(Entries { pages: LruCache::unbounded(), size: 0 }))
     }
 }
 
@@ -243,14 +243,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_look_serves_those_who_asked_before_it_began_and_nobody_else() {
+    async fn a_check_serves_those_who_asked_before_it_began_and_nobody_else() {
         let gateway = Gateway::new();
         wait();
-        let mut seen = Seen::default();
-        seen.look(&gateway.path("at/one.jsonl"));
-        let kept = Kept::new(Page { body: Bytes::new(), settings: gateway.state.settings(), seen });
+        let mut stamps = Stamps::default();
+        stamps.take(&gateway.path("at/one.jsonl"));
+        let kept = Entry::new(CachedPage { body: Bytes::new(), settings: gateway.state.settings(), stamps });
         let ask = || {
-            let mut asking = tokio_test::task::spawn(kept.is_right());
+            let mut asking = tokio_test::task::spawn(kept.is_valid());
             assert!(asking.poll().is_pending());
             asking
         };
@@ -260,18 +260,18 @@ mod tests {
         gateway.write("at/one.jsonl", "");
         // When it asked it was right.
         assert_eq!(second.poll(), Poll::Ready(true));
-        assert_eq!(kept.begun.load(Ordering::SeqCst), 1);
+        assert_eq!(kept.checks_begun.load(Ordering::SeqCst), 1);
         assert_eq!(late.poll(), Poll::Ready(false));
-        // What was wrong once is looked at each time.
+        // What was wrong once is checked each time.
         assert_eq!(ask().poll(), Poll::Ready(false));
-        assert_eq!(kept.begun.load(Ordering::SeqCst), 3);
+        assert_eq!(kept.checks_begun.load(Ordering::SeqCst), 3);
     }
 
     #[tokio::test]
     async fn what_was_written_a_moment_ago_is_not_remembered_yet() {
         let gateway = Gateway::new();
         gateway.page().await;
-        assert!(gateway.state.pages.shelf().pages.is_empty());
+        assert!(gateway.state.pages.entries().pages.is_empty());
         wait();
         assert!(gateway.remembers().await);
     }
@@ -282,7 +282,7 @@ mod tests {
         gateway.write("at/one.jsonl", "{\"type\":\"compaction\"}\n");
         wait();
         gateway.page().await;
-        assert!(gateway.state.pages.shelf().pages.is_empty());
+        assert!(gateway.state.pages.entries().pages.is_empty());
         gateway.write("at/one.jsonl", "{\"type\":\"compaction\",\"timestamp\":\"2026-01-02T03:04:05Z\"}\n");
         wait();
         assert!(gateway.remembers().await);
@@ -304,15 +304,18 @@ mod tests {
         let gateway = Gateway::new();
         let settings = gateway.state.settings();
         let asked = |n: usize| (RequestedKey::parse(&n.to_string()).unwrap(), Query::default());
-        let page =
-            |length| Page { body: vec![0; length].into(), settings: Arc::clone(&settings), seen: Seen::default() };
-        let pages = Pages::default();
+        let page = |length| CachedPage {
+            body: vec![0; length].into(),
+            settings: Arc::clone(&settings),
+            stamps: Stamps::default(),
+        };
+        let pages = PageCache::default();
         pages.keep(asked(0), page(LARGEST + 1));
-        assert_eq!(pages.shelf().size, 0, "too large");
+        assert_eq!(pages.entries().size, 0, "too large");
         for n in 0..3 * ROOM / LARGEST {
             pages.keep(asked(n), page(LARGEST));
             pages.keep(asked(n), page(LARGEST));
-            assert!(pages.shelf().size <= ROOM);
+            assert!(pages.entries().size <= ROOM);
         }
         assert!(pages.find(&asked(0), &settings).await.is_none());
         assert!(pages.find(&asked(3 * ROOM / LARGEST - 1), &settings).await.is_some());

@@ -1,4 +1,4 @@
-//! Noticing that a file changed, whoever wrote it.
+//! Noticing that a file changed, by any process.
 //!
 //! One [`Watcher`] serves the whole process. [`Watcher::watch`] gives a [`Watched`] handle, and
 //! [`Watched::changed`] wakes within a few milliseconds of a write. The rules:
@@ -16,7 +16,7 @@
 //!    above that was renamed. So each file is also looked at every two seconds.
 
 mod points;
-mod state;
+mod registry;
 
 use std::future;
 use std::io;
@@ -28,7 +28,7 @@ use std::time::Duration;
 use notify::RecommendedWatcher;
 use tokio::sync::watch;
 
-use self::state::State;
+use self::registry::Registry;
 use crate::files::Stamp;
 
 /// How often a file is looked at, should the operating system be silent about it.
@@ -57,7 +57,7 @@ impl Watcher {
         events: mpsc::Receiver<notify::Result<notify::Event>>,
         poll: Duration,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared(Mutex::new(State::new(system))));
+        let shared = Arc::new(Shared(Mutex::new(Registry::new(system))));
 
         let hearer = Arc::downgrade(&shared);
         thread::Builder::new().name("watch-events".to_owned()).spawn(move || {
@@ -65,7 +65,7 @@ impl Watcher {
                 let Some(shared) = hearer.upgrade() else {
                     break;
                 };
-                shared.lock().heard(event);
+                shared.lock().on_event(event);
             }
         })?;
 
@@ -73,7 +73,7 @@ impl Watcher {
         thread::Builder::new().name("watch-poll".to_owned()).spawn(move || {
             loop {
                 thread::sleep(poll);
-                if !Shared::look_at_all(&poller) {
+                if !Shared::check_all(&poller) {
                     break;
                 }
             }
@@ -121,24 +121,24 @@ impl Drop for Watched {
     }
 }
 
-struct Shared(Mutex<State>);
+struct Shared(Mutex<Registry>);
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Registry> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at every file once, not under the lock: to look is most of what is done with the file
+    /// Looks at every file once, not under the lock: that is most of what is done with the file
     /// system. (To begin to watch a file, and to follow one that has changed, is done under it, so a file
-    /// system that hangs then holds up whoever watches.) `false` when nobody watches any more.
-    fn look_at_all(shared: &Weak<Self>) -> bool {
+    /// system that hangs then holds up all that watch.) `false` when nobody watches any more.
+    fn check_all(shared: &Weak<Self>) -> bool {
         let Some(shared) = shared.upgrade() else {
             return false;
         };
         let files = shared.lock().files();
         for file in files {
             let now = Stamp::of(&file);
-            shared.lock().looked(&file, now);
+            shared.lock().checked(&file, now);
         }
         true
     }
@@ -165,14 +165,14 @@ mod tests {
         while timeout(QUIET, watched.changed()).await.is_ok() {}
     }
 
-    /// Waits, without taking it, for a change to be told.
-    async fn told(watched: &Watched) {
-        let told = async {
+    /// Waits, without taking it, for a change to be signalled.
+    async fn is_signalled(watched: &Watched) {
+        let signalled = async {
             while !watched.changes.has_changed().unwrap() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(SOON, told).await.expect("a change");
+        timeout(SOON, signalled).await.expect("a change");
     }
 
     async fn sees_nothing(watched: &mut Watched) {
@@ -180,14 +180,14 @@ mod tests {
     }
 
     /// A watcher that never polls, so that what is seen was heard.
-    fn hearing() -> Watcher {
+    fn without_polling() -> Watcher {
         let (heard, events) = mpsc::channel();
         let system = notify::recommended_watcher(heard).unwrap();
         Watcher::start(Some(system), events, Duration::from_secs(3600)).unwrap()
     }
 
     /// A watcher that the operating system tells nothing.
-    fn polling() -> Watcher {
+    fn only_polling() -> Watcher {
         let (_, events) = mpsc::channel();
         Watcher::start(None, events, Duration::from_millis(10)).unwrap()
     }
@@ -197,7 +197,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, text).unwrap();
-        let watched = hearing().watch(&file);
+        let watched = without_polling().watch(&file);
         (folder, file, watched)
     }
 
@@ -207,7 +207,7 @@ mod tests {
         let folder = root.path().join("secrets");
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("token"), "old").unwrap();
-        let watched = hearing().watch(folder.join("token"));
+        let watched = without_polling().watch(folder.join("token"));
         (root, folder, watched)
     }
 
@@ -230,7 +230,7 @@ mod tests {
     async fn an_append_between_two_calls_is_not_lost() {
         let (_folder, file, mut watched) = heard_file("");
         append(&file, "one\n");
-        told(&watched).await;
+        is_signalled(&watched).await;
         sees_a_change(&mut watched).await;
     }
 
@@ -238,7 +238,7 @@ mod tests {
     async fn what_was_marked_as_seen_does_not_wake() {
         let (_folder, file, mut watched) = heard_file("");
         append(&file, "one\n");
-        told(&watched).await;
+        is_signalled(&watched).await;
         watched.mark_seen();
         sees_nothing(&mut watched).await;
         append(&file, "two\n");
@@ -277,7 +277,7 @@ mod tests {
         let root = TempDir::new().unwrap();
         let folder = root.path().join("agents/main/sessions");
         let file = folder.join("sessions.json");
-        let mut watched = hearing().watch(&file);
+        let mut watched = without_polling().watch(&file);
         fs::create_dir_all(&folder).unwrap();
         sees_a_change(&mut watched).await;
         fs::write(&file, "{}").unwrap();
@@ -327,7 +327,7 @@ mod tests {
         symlink("..1", at("..data")).unwrap();
         symlink("..data/token", at("token")).unwrap();
 
-        let mut watched = hearing().watch(at("token"));
+        let mut watched = without_polling().watch(at("token"));
         symlink("..2", at("..data_tmp")).unwrap();
         sees_nothing(&mut watched).await;
         fs::rename(at("..data_tmp"), at("..data")).unwrap();
@@ -345,7 +345,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("log");
         fs::write(&file, "").unwrap();
-        let watcher = hearing();
+        let watcher = without_polling();
         let mut first = watcher.watch(&file);
         let mut second = watcher.watch(&file);
         append(&file, "one\n");
@@ -359,7 +359,7 @@ mod tests {
     #[tokio::test]
     async fn a_thousand_handles_in_one_folder_share_one_watch_and_leave_nothing() {
         let folder = TempDir::new().unwrap();
-        let watcher = hearing();
+        let watcher = without_polling();
         let handles: Vec<_> = (0..1000).map(|n| watcher.watch(folder.path().join(format!("log-{}", n % 10)))).collect();
         assert_eq!(watcher.shared.lock().folders_watched(), 1);
         assert_eq!(watcher.shared.lock().files().len(), 10);
@@ -372,7 +372,7 @@ mod tests {
     async fn a_silent_file_system_is_polled() {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("log");
-        let mut watched = polling().watch(&file);
+        let mut watched = only_polling().watch(&file);
         fs::write(&file, "one\n").unwrap();
         sees_a_change(&mut watched).await;
         append(&file, "two\n");
@@ -387,13 +387,13 @@ mod tests {
         let file = root.path().join("a/b/log");
         fs::create_dir_all(root.path().join("a/b")).unwrap();
         fs::write(&file, "old").unwrap();
-        let watcher = hearing();
+        let watcher = without_polling();
         let mut watched = watcher.watch(&file);
         fs::rename(root.path().join("a"), root.path().join("z")).unwrap();
         fs::create_dir_all(root.path().join("a/b")).unwrap();
         fs::write(&file, "newer").unwrap();
         sees_nothing(&mut watched).await;
-        assert!(Shared::look_at_all(&Arc::downgrade(&watcher.shared)));
+        assert!(Shared::check_all(&Arc::downgrade(&watcher.shared)));
         sees_a_change(&mut watched).await;
         append(&file, "!");
         sees_a_change(&mut watched).await;
@@ -401,7 +401,7 @@ mod tests {
 
     #[tokio::test]
     async fn odd_paths_are_watched_without_a_panic() {
-        let watcher = hearing();
+        let watcher = without_polling();
         for path in ["", "/", ".", "relative", "/dev/null/below-a-file"] {
             let mut watched = watcher.watch(path);
             sees_nothing(&mut watched).await;
@@ -417,7 +417,7 @@ mod tests {
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
         symlink(&b, &a).unwrap();
         symlink(&a, &b).unwrap();
-        let mut watched = hearing().watch(&a);
+        let mut watched = without_polling().watch(&a);
         fs::remove_file(&b).unwrap();
         fs::write(&b, "mended").unwrap();
         sees_a_change(&mut watched).await;

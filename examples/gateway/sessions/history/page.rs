@@ -45,9 +45,9 @@ impl Page {
     pub fn of(view: &View, query: Query, max_chars: usize, now: f64) -> io::Result<Self> {
         let cursor = match query.cursor {
             Some(Cursor::Before(seq)) => Some(seq),
-            Some(Cursor::Nowhere) | None => None,
+            Some(Cursor::Unreadable) | None => None,
         };
-        let wanted = projection::Query { cursor, limit: query.limit, max_chars };
+        let wanted = projection::PageRequest { cursor, limit: query.limit, max_chars };
         match query.tail() {
             None => Self::cut(&view.history(), wanted, now),
             Some(limit) => {
@@ -66,7 +66,7 @@ impl Page {
         self.messages.iter().any(|message| message.number("timestamp") == Some(moment))
     }
 
-    fn cut(selection: &Selection<'_>, wanted: projection::Query, now: f64) -> io::Result<Self> {
+    fn cut(selection: &Selection<'_>, wanted: projection::PageRequest, now: f64) -> io::Result<Self> {
         // What comes before the cursor is read if it matters; what comes after it has to be known.
         let end = wanted.cursor.map_or(selection.len(), |seq| seq as usize - 1);
         let page = projection::page(wanted, selection.len(), &selection.spoken_from(end), |range| {

@@ -28,7 +28,7 @@ pub enum Cursor {
     /// Before the message with this number.
     Before(u64),
     /// At the end of the full history: the cursor could not be read.
-    Nowhere,
+    Unreadable,
 }
 
 impl Query {
@@ -46,7 +46,7 @@ impl Query {
             }),
             cursor: first("cursor").map(|cursor| {
                 let digits = cursor.strip_prefix("seq:").unwrap_or(&cursor);
-                number(digits).map_or(Cursor::Nowhere, Cursor::Before)
+                number(digits).map_or(Cursor::Unreadable, Cursor::Before)
             }),
         }
     }
@@ -110,14 +110,14 @@ mod tests {
             ("cursor=5", Some(Cursor::Before(5))),
             ("cursor=seq:5", Some(Cursor::Before(5))),
             ("cursor=+seq%3A005+", Some(Cursor::Before(5))),
-            ("cursor=SEQ:5", Some(Cursor::Nowhere)),
-            ("cursor=seq:seq:5", Some(Cursor::Nowhere)),
-            ("cursor=seq:+5", Some(Cursor::Nowhere)),
-            ("cursor=seq:", Some(Cursor::Nowhere)),
-            ("cursor=0", Some(Cursor::Nowhere)),
-            ("cursor=x", Some(Cursor::Nowhere)),
-            ("cursor=9007199254740992", Some(Cursor::Nowhere)),
-            ("cursor=x&cursor=5", Some(Cursor::Nowhere)),
+            ("cursor=SEQ:5", Some(Cursor::Unreadable)),
+            ("cursor=seq:seq:5", Some(Cursor::Unreadable)),
+            ("cursor=seq:+5", Some(Cursor::Unreadable)),
+            ("cursor=seq:", Some(Cursor::Unreadable)),
+            ("cursor=0", Some(Cursor::Unreadable)),
+            ("cursor=x", Some(Cursor::Unreadable)),
+            ("cursor=9007199254740992", Some(Cursor::Unreadable)),
+            ("cursor=x&cursor=5", Some(Cursor::Unreadable)),
         ] {
             assert_eq!(Query::parse(query).cursor, cursor, "{query}");
         }

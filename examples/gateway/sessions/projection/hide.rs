@@ -7,16 +7,16 @@
 
 use memchr::memmem::Finder;
 
-use super::{Before, Words, assistant, block, heartbeat, role, text_source};
+use super::{Preceding, Words, assistant, block, heartbeat, role, text_source};
 use crate::json::{Object, Text, Value, wtf8};
 
 /// Keeps the messages that are to be shown.
 ///
-/// With [`Before::Unknown`] the list begins at the first message that is shown whatever came
+/// With [`Preceding::Unknown`] the list begins at the first message that is shown whatever came
 /// before it.
-pub fn hide<'a>(messages: Vec<Object<'a>>, before: Before) -> Vec<Object<'a>> {
+pub fn hide<'a>(messages: Vec<Object<'a>>, before: Preceding) -> Vec<Object<'a>> {
     let mut shown: Vec<Object<'a>> = Vec::with_capacity(messages.len());
-    let mut known = before == Before::Nothing;
+    let mut known = before == Preceding::None;
     let mut after_prompt = !known;
     for message in messages {
         let acknowledges = after_prompt && heartbeat::is_acknowledgement(&message);
@@ -172,7 +172,7 @@ mod tests {
             (true, r#"{"role":"toolResult","content":""}"#),
         ] {
             let list = table::objects(&[message]);
-            assert_eq!(hide(list, Before::Nothing).len(), usize::from(shown), "{message}");
+            assert_eq!(hide(list, Preceding::None).len(), usize::from(shown), "{message}");
         }
     }
 
@@ -187,7 +187,7 @@ mod tests {
             (&[ACP, OTHER], &[ACP, OTHER]),
             (&[COPY, COPY], &[COPY, COPY]),
         ] {
-            let shown = hide(table::objects(list), Before::Nothing);
+            let shown = hide(table::objects(list), Preceding::None);
             assert_eq!(shown, table::objects(expected), "{list:?}");
         }
     }
@@ -201,7 +201,7 @@ mod tests {
             (&[REAL], &[REAL]),
             (&[OTHER, OTHER], &[]),
         ] {
-            let shown = hide(table::objects(list), Before::Unknown);
+            let shown = hide(table::objects(list), Preceding::Unknown);
             assert_eq!(shown, table::objects(expected), "{list:?}");
         }
     }

@@ -9,7 +9,7 @@
 //!    their calls, and ends what is pending.
 //! 4. A user message, or an answer that is seen, also ends what is pending.
 
-use super::{Before, assistant, role, send::SendCall, tool_result};
+use super::{Preceding, assistant, role, send::SendCall, tool_result};
 use crate::json::{Object, Value};
 
 struct Pending {
@@ -22,11 +22,11 @@ struct Pending {
 
 /// Puts the mirrors into the list.
 ///
-/// With [`Before::Unknown`] there may be replies pending from before the list. They matter only
+/// With [`Preceding::Unknown`] there may be replies pending from before the list. They matter only
 /// to a silent reply that comes first of all that ends them: then the list begins after it.
-pub fn insert<'a>(mut messages: Vec<Object<'a>>, before: Before) -> Vec<Object<'a>> {
+pub fn insert<'a>(mut messages: Vec<Object<'a>>, before: Preceding) -> Vec<Object<'a>> {
     let mut start = 0;
-    let mut known = before == Before::Nothing;
+    let mut known = before == Preceding::None;
     let mut pending: Vec<Pending> = Vec::new();
     let mut mirrors: Vec<(usize, Object<'a>)> = Vec::new();
     for (at, message) in messages.iter().enumerate() {
@@ -120,7 +120,7 @@ mod tests {
             (&[CALL, OTHER_CALL, RESULT, SILENT], &[CALL, OTHER_CALL, RESULT, MIRROR, OTHER_MIRROR, SILENT]),
             (&[RESULT, CALL, SILENT], &[RESULT, CALL, SILENT]),
         ] {
-            let mirrored = insert(table::objects(list), Before::Nothing);
+            let mirrored = insert(table::objects(list), Preceding::None);
             assert_eq!(mirrored, table::objects(expected), "{list:?}");
         }
     }
@@ -134,7 +134,7 @@ mod tests {
             (&[RESULT, SEEN, SILENT], &[RESULT, SEEN, SILENT]),
             (&[CALL, RESULT], &[CALL, RESULT]),
         ] {
-            let mirrored = insert(table::objects(list), Before::Unknown);
+            let mirrored = insert(table::objects(list), Preceding::Unknown);
             assert_eq!(mirrored, table::objects(expected), "{list:?}");
         }
     }

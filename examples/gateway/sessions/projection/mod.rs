@@ -44,9 +44,9 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 pub use self::{
-    page::{Query, page, seq},
+    page::{PageRequest, page, seq},
     tts::{MARKER as SUPPLEMENT_MARKER, SupplementKey},
-    window::{Before, Doubt, Shown, project_window},
+    window::{Dependency, Preceding, Projected, project_window},
 };
 
 use crate::json::{Object, Value};
@@ -57,7 +57,7 @@ type Words = LazyLock<Finder<'static>>;
 
 /// What a viewer sees of a whole transcript. Text is cut after `max_chars` UTF-16 units.
 pub fn project<'a>(messages: Vec<Value<'a>>, max_chars: usize) -> Vec<Object<'a>> {
-    let shown = project_window(messages, Before::Nothing, &[], max_chars);
+    let shown = project_window(messages, Preceding::None, &[], max_chars);
     shown.into_iter().map(|shown| shown.message).collect()
 }
 

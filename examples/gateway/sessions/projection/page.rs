@@ -14,13 +14,13 @@ use std::ops::Range;
 
 use super::{
     tts::SupplementKey,
-    window::{Before, Doubt, Shown, project_window},
+    window::{Dependency, Preceding, Projected, project_window},
 };
 use crate::json::{Object, Value};
 
 /// Which part of what is shown is wanted.
 #[derive(Clone, Copy, Debug)]
-pub struct Query {
+pub struct PageRequest {
     /// The seq that ends the page. Without it the page ends with the transcript.
     pub cursor: Option<u64>,
     /// How many messages. Without it everything from the start.
@@ -43,7 +43,7 @@ pub struct Page<'a> {
 /// `read` gives the messages of a range; it is called again with a longer one when the first was
 /// too short. If there is a cursor, the message at position n must have seq n + 1.
 pub fn page<'a, E>(
-    query: Query,
+    query: PageRequest,
     count: usize,
     supplements: &[(usize, SupplementKey)],
     read: impl FnMut(Range<usize>) -> Result<Vec<Value<'a>>, E>,
@@ -66,7 +66,7 @@ struct Window {
 
 fn page_through<'a, E>(
     mut window: Window,
-    query: Query,
+    query: PageRequest,
     count: usize,
     supplements: &[(usize, SupplementKey)],
     mut read: impl FnMut(Range<usize>) -> Result<Vec<Value<'a>>, E>,
@@ -75,7 +75,7 @@ fn page_through<'a, E>(
     let middle = query.cursor.map_or(count, position);
     loop {
         let range = middle.saturating_sub(window.left)..middle.saturating_add(window.right).min(count);
-        let before = if range.start == 0 { Before::Nothing } else { Before::Unknown };
+        let before = if range.start == 0 { Preceding::None } else { Preceding::Unknown };
         let later = &supplements[supplements.partition_point(|(at, _)| *at < range.end)..];
         let mut shown = project_window(read(range.clone())?, before, later, query.max_chars);
 
@@ -88,7 +88,7 @@ fn page_through<'a, E>(
         // The message that ends the page counts too: if it were gone, the page could go on. The one
         // before the page does not: if it is merged into an older one, there is an older one.
         let decisive = &shown[start..shown.len().min(end + 1)];
-        if !has_all || decisive.iter().any(|shown| shown.doubt == Some(Doubt::PartnerBefore)) {
+        if !has_all || decisive.iter().any(|shown| shown.depends_on == Some(Dependency::PartnerBefore)) {
             window.left = window.left.saturating_mul(2).max(1);
             continue;
         }
@@ -109,15 +109,15 @@ pub fn seq(message: &Object<'_>) -> Option<u64> {
 }
 
 /// Where the page ends; `None` if the window ends too early to tell.
-fn end_of_page(shown: &[Shown<'_>], cursor: Option<u64>, complete: bool) -> Option<usize> {
+fn end_of_page(shown: &[Projected<'_>], cursor: Option<u64>, complete: bool) -> Option<usize> {
     let end =
         cursor.and_then(|cursor| shown.iter().position(|shown| seq(&shown.message).is_some_and(|seq| seq >= cursor)));
     end.or(complete.then_some(shown.len()))
 }
 
-fn awaits(shown: &Shown<'_>) -> Option<usize> {
-    match shown.doubt {
-        Some(Doubt::SupplementAfter(position)) => Some(position),
+fn awaits(shown: &Projected<'_>) -> Option<usize> {
+    match shown.depends_on {
+        Some(Dependency::SupplementAfter(position)) => Some(position),
         _ => None,
     }
 }
@@ -131,12 +131,12 @@ mod tests {
     use super::*;
     use crate::sessions::projection::{project, window::awkward};
 
-    fn query(cursor: Option<u64>, limit: Option<usize>) -> Query {
-        Query { cursor, limit, max_chars: awkward::MAX_CHARS }
+    fn query(cursor: Option<u64>, limit: Option<usize>) -> PageRequest {
+        PageRequest { cursor, limit, max_chars: awkward::MAX_CHARS }
     }
 
     /// The page, and how many messages were read for it.
-    fn paged(transcript: &[Value<'static>], query: Query) -> (Page<'static>, usize) {
+    fn paged(transcript: &[Value<'static>], query: PageRequest) -> (Page<'static>, usize) {
         let supplements = awkward::supplements(transcript);
         let mut read = 0;
         let page = page(query, transcript.len(), &supplements, |range| {
@@ -147,7 +147,7 @@ mod tests {
         (page, read)
     }
 
-    fn page_of_everything(transcript: &[Value<'static>], query: Query) -> Page<'static> {
+    fn page_of_everything(transcript: &[Value<'static>], query: PageRequest) -> Page<'static> {
         let mut shown = project(transcript.to_vec(), query.max_chars);
         let ends = |message: &Object<'_>| seq(message) >= query.cursor;
         let end = query.cursor.and_then(|_| shown.iter().position(ends)).unwrap_or(shown.len());

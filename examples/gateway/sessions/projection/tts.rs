@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Before, Doubt, Shown, assistant, block, role};
+use super::{Dependency, Preceding, Projected, assistant, block, role};
 use crate::json::{Object, Text, Value, wtf8};
 
 /// The field by which a supplement is known. A record without this text in it is none.
@@ -49,32 +49,32 @@ impl SupplementKey {
 ///
 /// `later` are the supplements that come after the list, by position. They are not merged, but
 /// show which messages another one may still be merged into.
-pub fn merge<'a>(messages: Vec<Object<'a>>, before: Before, later: &[(usize, SupplementKey)]) -> Vec<Shown<'a>> {
+pub fn merge<'a>(messages: Vec<Object<'a>>, before: Preceding, later: &[(usize, SupplementKey)]) -> Vec<Projected<'a>> {
     if later.is_empty() && !messages.iter().any(|message| message.contains(MARKER)) {
-        return messages.into_iter().map(Shown::surely).collect();
+        return messages.into_iter().map(Projected::surely).collect();
     }
-    let mut shown: Vec<Shown<'a>> = Vec::with_capacity(messages.len());
+    let mut shown: Vec<Projected<'a>> = Vec::with_capacity(messages.len());
     let mut latest = HashMap::new();
     for message in messages {
         let Some(key) = SupplementKey::of(&message) else {
             if let Some(text) = spoken_text(&message) {
                 latest.insert(sha256(&text), shown.len());
             }
-            shown.push(Shown::surely(message));
+            shown.push(Projected::surely(message));
             continue;
         };
         if !is_supplement(&message) {
-            shown.push(Shown::surely(message));
+            shown.push(Projected::surely(message));
         } else if let Some(partner) = key.place_in(&latest) {
             adopt(&mut shown[partner].message, message);
         } else {
-            let doubt = (before == Before::Unknown).then_some(Doubt::PartnerBefore);
-            shown.push(Shown { message, doubt });
+            let depends_on = (before == Preceding::Unknown).then_some(Dependency::PartnerBefore);
+            shown.push(Projected { message, depends_on });
         }
     }
     for (position, key) in later {
         if let Some(partner) = key.place_in(&latest) {
-            shown[partner].doubt.get_or_insert(Doubt::SupplementAfter(*position));
+            shown[partner].depends_on.get_or_insert(Dependency::SupplementAfter(*position));
         }
     }
     shown
@@ -156,7 +156,7 @@ mod tests {
     const MERGED_X: &str = r#"{"role":"assistant","content":[{"type":"text","text":"x"},{"type":"audio"}]}"#;
     const USER: &str = r#"{"role":"user","content":"Hello"}"#;
 
-    fn merged(list: &[&str], before: Before, later: &[&str]) -> Vec<Shown<'static>> {
+    fn merged(list: &[&str], before: Preceding, later: &[&str]) -> Vec<Projected<'static>> {
         let keys = table::objects(later);
         let later: Vec<_> = keys.iter().filter_map(SupplementKey::of).enumerate().collect();
         merge(table::objects(list), before, &later)
@@ -175,7 +175,7 @@ mod tests {
             (&[SPOKEN, HELLO], &[SPOKEN, HELLO]),
             (&[USER, SPOKEN], &[USER, SPOKEN]),
         ] {
-            let messages: Vec<_> = merged(list, Before::Nothing, &[]).into_iter().map(|shown| shown.message).collect();
+            let messages: Vec<_> = merged(list, Preceding::None, &[]).into_iter().map(|shown| shown.message).collect();
             assert_eq!(messages, table::objects(expected), "{list:?}");
         }
     }
@@ -191,7 +191,7 @@ mod tests {
             r#"{"role":"user","content":[{"type":"audio"}],"openclawTtsSupplement":{"spokenText":"Hello"}}"#,
         ] {
             let messages: Vec<_> =
-                merged(&[HELLO, message], Before::Nothing, &[]).into_iter().map(|shown| shown.message).collect();
+                merged(&[HELLO, message], Preceding::None, &[]).into_iter().map(|shown| shown.message).collect();
             assert_eq!(messages, table::objects(&[HELLO, message]), "{message}");
         }
     }
@@ -199,15 +199,15 @@ mod tests {
     #[test]
     fn doubts_tell_where_a_partner_may_be() {
         let doubts = |list, before, later| -> Vec<_> {
-            merged(list, before, later).into_iter().map(|shown| shown.doubt).collect()
+            merged(list, before, later).into_iter().map(|shown| shown.depends_on).collect()
         };
-        assert_eq!(doubts(&[USER, SPOKEN], Before::Unknown, &[]), [None, Some(Doubt::PartnerBefore)]);
-        assert_eq!(doubts(&[USER, SPOKEN], Before::Nothing, &[]), [None, None]);
-        assert_eq!(doubts(&[HELLO, SPOKEN], Before::Unknown, &[]), [None]);
+        assert_eq!(doubts(&[USER, SPOKEN], Preceding::Unknown, &[]), [None, Some(Dependency::PartnerBefore)]);
+        assert_eq!(doubts(&[USER, SPOKEN], Preceding::None, &[]), [None, None]);
+        assert_eq!(doubts(&[HELLO, SPOKEN], Preceding::Unknown, &[]), [None]);
         let other = r#"{"openclawTtsSupplement":{"spokenText":"other"}}"#;
         assert_eq!(
-            doubts(&[HELLO, HELLO, USER], Before::Nothing, &[other, SPOKEN, DIGEST]),
-            [None, Some(Doubt::SupplementAfter(1)), None]
+            doubts(&[HELLO, HELLO, USER], Preceding::None, &[other, SPOKEN, DIGEST]),
+            [None, Some(Dependency::SupplementAfter(1)), None]
         );
     }
 }

@@ -9,10 +9,10 @@
 //!   of the whole transcript would show, but for supplements (rule F).
 //! - On what comes after: only on supplements.
 //! - A supplement is merged into the nearest earlier answer with its text, however far away.
-//!   Where that cannot be settled inside the window, the message carries a [`Doubt`].
+//!   Where that cannot be settled inside the window, the message carries a [`Dependency`].
 //!
-//! So a page is right when the window reaches over both its ends and none of its messages is in
-//! doubt. For a doubt a longer window is taken: `page` does this.
+//! So a page is right when the window reaches over both its ends and none of its messages depends on
+//! what is outside. For a [`Dependency`] a longer window is taken: `page` does this.
 
 use super::{
     hide, mirrors, sanitise, strip,
@@ -22,23 +22,23 @@ use crate::json::{Object, Value};
 
 /// What the caller knows of the messages before a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Before {
+pub enum Preceding {
     /// There are none.
-    Nothing,
+    None,
     /// There may be any.
     Unknown,
 }
 
 /// A message as a viewer sees it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shown<'a> {
+pub struct Projected<'a> {
     pub message: Object<'a>,
-    pub doubt: Option<Doubt>,
+    pub depends_on: Option<Dependency>,
 }
 
 /// Why a message may look different, or be gone, when more of the transcript is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
+pub enum Dependency {
     /// It is a supplement, and the answer it belongs to may stand before the window.
     PartnerBefore,
     /// The supplement at this position after the window may belong to it, and does unless an
@@ -46,9 +46,9 @@ pub enum Doubt {
     SupplementAfter(usize),
 }
 
-impl<'a> Shown<'a> {
+impl<'a> Projected<'a> {
     pub(super) fn surely(message: Object<'a>) -> Self {
-        Self { message, doubt: None }
+        Self { message, depends_on: None }
     }
 }
 
@@ -58,15 +58,15 @@ impl<'a> Shown<'a> {
 /// their position, in order. (Only a record that contains
 /// [`SUPPLEMENT_MARKER`](super::SUPPLEMENT_MARKER) can have one.)
 ///
-/// With [`Before::Nothing`] the answer begins where the transcript does. With
-/// [`Before::Unknown`] it begins at the first message that is settled, so the stretch has to
+/// With [`Preceding::None`] the answer begins where the transcript does. With
+/// [`Preceding::Unknown`] it begins at the first message that is settled, so the stretch has to
 /// begin some way before the page; how far is found by trying.
 pub fn project_window<'a>(
     messages: Vec<Value<'a>>,
-    before: Before,
+    before: Preceding,
     later: &[(usize, SupplementKey)],
     max_chars: usize,
-) -> Vec<Shown<'a>> {
+) -> Vec<Projected<'a>> {
     let mut messages: Vec<Object<'a>> = messages.into_iter().filter_map(into_object).collect();
     messages.iter_mut().for_each(strip::strip);
     let mut messages = mirrors::insert(messages, before);
@@ -169,8 +169,8 @@ mod tests {
 
     use super::{super::page::seq, awkward::MAX_CHARS, *};
 
-    fn window(transcript: &[Value<'static>], start: usize, end: usize) -> Vec<Shown<'static>> {
-        let before = if start == 0 { Before::Nothing } else { Before::Unknown };
+    fn window(transcript: &[Value<'static>], start: usize, end: usize) -> Vec<Projected<'static>> {
+        let before = if start == 0 { Preceding::None } else { Preceding::Unknown };
         let mut later = awkward::supplements(transcript);
         later.retain(|(at, _)| *at >= end);
         project_window(transcript[start..end].to_vec(), before, &later, MAX_CHARS)
@@ -190,7 +190,7 @@ mod tests {
             let mut all = window(&transcript, 0, end);
             let mut part = window(&transcript, start, end);
             while let Some(shown) = part.pop() {
-                if shown.doubt == Some(Doubt::PartnerBefore) {
+                if shown.depends_on == Some(Dependency::PartnerBefore) {
                     // Either it is merged into a message before the window, or it is there too.
                     if all.last().is_some_and(|last| last.message == shown.message) {
                         all.pop();
@@ -211,7 +211,7 @@ mod tests {
             let part = window(&transcript, 0, end);
             prop_assert!(part.len() <= whole.len());
             for (before, after) in part.into_iter().zip(whole) {
-                match before.doubt {
+                match before.depends_on {
                     None => prop_assert_eq!(before, after),
                     Some(_) => prop_assert_eq!(seq(&before.message), seq(&after.message)),
                 }

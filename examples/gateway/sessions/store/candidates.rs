@@ -17,19 +17,19 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{AgentId, SessionId, Settings, rows::is_uuid};
-use crate::files::Seen;
+use super::{AgentId, SessionId, StoreSettings, rows::is_uuid};
+use crate::files::Stamps;
 
 /// The paths at which the transcript may be, the best first.
 pub(super) fn candidates(
     directory: &Path,
     session: &SessionId,
     file: Option<&str>,
-    settings: &Settings,
-    seen: &mut Seen,
+    settings: &StoreSettings,
+    stamps: &mut Stamps,
 ) -> Vec<PathBuf> {
     let by_id = |directory: &Path| session.file_name().map(|name| directory.join(name));
-    let by_file = file.and_then(|file| inside(directory, file, settings, seen).or(by_id(directory)));
+    let by_file = file.and_then(|file| inside(directory, file, settings, stamps).or(by_id(directory)));
     let stale = file.is_some_and(|file| is_stale(file, session));
     let (fresh, last_resort) = if stale { (None, by_file) } else { (by_file, None) };
     let mut paths = Vec::with_capacity(4);
@@ -72,9 +72,9 @@ fn is_time(text: &str) -> bool {
 }
 
 /// The path that a `sessionFile` stands for, if that is inside.
-fn inside(directory: &Path, file: &str, settings: &Settings, seen: &mut Seen) -> Option<PathBuf> {
+fn inside(directory: &Path, file: &str, settings: &StoreSettings, stamps: &mut Stamps) -> Option<PathBuf> {
     // As it is written: it leads elsewhere when a link on the way does.
-    seen.look(&directory.join(file));
+    stamps.take(&directory.join(file));
     let directory = resolved(directory);
     if !Path::new(file).is_absolute() {
         let path = plain(&directory.join(file));
@@ -87,7 +87,7 @@ fn inside(directory: &Path, file: &str, settings: &Settings, seen: &mut Seen) ->
         return Some(path);
     }
     // Links on the way to other directories have a say.
-    seen.cannot_tell();
+    stamps.set_inconclusive();
     let (agent, rest) = agent_and_rest(&path)?;
     let sibling = sibling(&directory, &agent);
     let usual = settings.usual_transcripts(&agent);
@@ -144,7 +144,7 @@ mod tests {
 
     struct Home {
         temp: tempfile::TempDir,
-        settings: Settings,
+        settings: StoreSettings,
     }
 
     impl Home {
@@ -154,7 +154,7 @@ mod tests {
             for directory in ["state/agents/a/sessions/sub", "state/agents/b/sessions/sub"] {
                 fs::create_dir_all(root.join(directory)).unwrap();
             }
-            let settings = Settings {
+            let settings = StoreSettings {
                 state: root.join("state"),
                 home: Some(root.join("home")),
                 store: None,
@@ -179,7 +179,7 @@ mod tests {
         fn candidates(&self, id: &str, file: Option<&str>) -> Vec<String> {
             let directory = self.settings.state.join("agents/a/sessions");
             let id = session(id);
-            candidates(&directory, &id, file, &self.settings, &mut Seen::default())
+            candidates(&directory, &id, file, &self.settings, &mut Stamps::default())
                 .iter()
                 .map(|path| path.strip_prefix(self.root()).unwrap())
                 .map(|path| path.to_str().unwrap().to_owned())

@@ -12,7 +12,7 @@ use std::{
 use lru::LruCache;
 
 use super::rows::Rows;
-use crate::files::{Seen, Stamp};
+use crate::files::{Stamp, Stamps};
 
 /// How many stores are remembered; an agent has one, seldom two.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
@@ -23,10 +23,10 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 pub(super) struct StoreFiles(Mutex<LruCache<PathBuf, Arc<Mutex<StoreFile>>>>);
 
 impl StoreFiles {
-    /// The rows that the store at `path` has now, which is `seen`: none if it cannot be read.
-    pub(super) fn rows(&self, path: &Path, seen: &mut Seen) -> Arc<Rows> {
+    /// The rows that the store at `path` has now, whose stamp is taken: none if it cannot be read.
+    pub(super) fn rows(&self, path: &Path, stamps: &mut Stamps) -> Arc<Rows> {
         let now = SystemTime::now();
-        let stamp = seen.look(path);
+        let stamp = stamps.take(path);
         if stamp == Stamp::Missing {
             // Not remembered: a request can name any agent, and most do not exist.
             return Arc::default();
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     fn times(files: &StoreFiles, path: &Path) -> Vec<f64> {
-        let rows = files.rows(path, &mut Seen::default());
+        let rows = files.rows(path, &mut Stamps::default());
         let alike = rows.alike("k").iter();
         alike.map(|row| row.updated_at).collect()
     }
@@ -92,7 +92,7 @@ mod tests {
         fs::write(&path, r#"{"k":{"updatedAt":3}}"#).unwrap();
         assert_eq!(times(&files, &path), [3.0]);
         std::thread::sleep(std::time::Duration::from_millis(100));
-        let rows = || files.rows(&path, &mut Seen::default());
+        let rows = || files.rows(&path, &mut Stamps::default());
         assert!(Arc::ptr_eq(&rows(), &rows()));
 
         // The same size and perhaps the same time, but another file.

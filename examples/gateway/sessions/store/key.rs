@@ -1,6 +1,6 @@
 //! Keys: what a request asks for, and what that is called in the stores.
 //!
-//! A canonical key is lower-case, but for the ids of peers whose case matters: what follows
+//! A canonical key is lower-case, but for the ids of contacts whose case matters: what follows
 //! `signal:group:` up to the next colon, and all that follows `matrix:channel:` or `matrix:group:`.
 //! It is made by these rules, in order:
 //!
@@ -13,7 +13,7 @@
 
 use std::ops::Range;
 
-use super::{AgentId, Settings};
+use super::{AgentId, StoreSettings};
 use crate::json::Text;
 
 /// A key as it was requested: without space around it, and not empty.
@@ -37,7 +37,7 @@ impl RequestedKey {
     }
 
     /// The key as the stores have it.
-    pub(super) fn canonical(&self, settings: &Settings) -> CanonicalKey {
+    pub(super) fn canonical(&self, settings: &StoreSettings) -> CanonicalKey {
         let key = fold(&self.0);
         let default = settings.default_agent();
         match AgentKey::parse(&key) {
@@ -58,7 +58,7 @@ impl RequestedKey {
     }
 
     /// The key in the store of `main`, although that agent is configured no more.
-    pub(super) fn canonical_of_removed_main(&self, settings: &Settings) -> CanonicalKey {
+    pub(super) fn canonical_of_removed_main(&self, settings: &StoreSettings) -> CanonicalKey {
         let (key, agent) = (fold(&self.0), AgentId::main());
         if key == main_key(&agent) { CanonicalKey::main(agent, settings) } else { CanonicalKey { key, agent } }
     }
@@ -72,7 +72,7 @@ pub(super) struct CanonicalKey {
 }
 
 impl CanonicalKey {
-    fn main(agent: AgentId, settings: &Settings) -> Self {
+    fn main(agent: AgentId, settings: &StoreSettings) -> Self {
         if settings.global_scope {
             Self::shared("global", settings.default_agent())
         } else {
@@ -117,7 +117,7 @@ impl AgentKey {
     }
 }
 
-/// The key in lower case, but for ids of peers whose case matters.
+/// The key in lower case, but for ids of contacts whose case matters.
 fn fold(key: &str) -> String {
     let mut folded = String::with_capacity(key.len());
     let mut done = 0;
@@ -132,20 +132,20 @@ fn fold(key: &str) -> String {
 
 /// The parts of the key that keep their case, in order.
 fn opaque(key: &str) -> Vec<Range<usize>> {
-    let Some(peer) = matrix_peer(key) else {
+    let Some(contact) = matrix_contact(key) else {
         return signal_groups(key);
     };
     const THREAD: &str = ":thread:";
-    let thread = (peer..key.len()).rfind(|at| starts_with_ignoring_case(key, *at, THREAD));
+    let thread = (contact..key.len()).rfind(|at| starts_with_ignoring_case(key, *at, THREAD));
     let after_thread = thread.map(|at| at + THREAD.len()..key.len());
     let mut kept = Vec::with_capacity(2);
-    kept.push(peer..thread.unwrap_or(key.len()));
+    kept.push(contact..thread.unwrap_or(key.len()));
     kept.extend(after_thread);
     kept
 }
 
 /// Where the id of a Matrix room begins, if the key is one.
-fn matrix_peer(key: &str) -> Option<usize> {
+fn matrix_contact(key: &str) -> Option<usize> {
     let after_agent = starts_with_ignoring_case(key, 0, "agent:")
         .then(|| key["agent:".len()..].find(':'))
         .flatten()
@@ -189,8 +189,8 @@ mod tests {
     use super::*;
     use crate::sessions::store::Agent;
 
-    fn settings(agents: &[&str], global_scope: bool) -> Settings {
-        Settings {
+    fn settings(agents: &[&str], global_scope: bool) -> StoreSettings {
+        StoreSettings {
             state: "/state".into(),
             home: Some("/home/x".into()),
             store: None,
@@ -199,13 +199,13 @@ mod tests {
         }
     }
 
-    fn canonical(key: &str, settings: &Settings) -> (String, String) {
+    fn canonical(key: &str, settings: &StoreSettings) -> (String, String) {
         let canonical = RequestedKey::parse(key).unwrap().canonical(settings);
         (canonical.key, canonical.agent.to_string())
     }
 
     #[track_caller]
-    fn assert_canonical(settings: &Settings, cases: &[(&str, &str, &str)]) {
+    fn assert_canonical(settings: &StoreSettings, cases: &[(&str, &str, &str)]) {
         for (key, expected, agent) in cases {
             assert_eq!(canonical(key, settings), ((*expected).into(), (*agent).into()), "{key}");
         }

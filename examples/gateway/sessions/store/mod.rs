@@ -1,5 +1,8 @@
 //! The session store: from a requested key to a transcript.
 //!
+//! [`Sessions::find`] is the entry, in `select`; `files` reads each store once, `settings` says where stores lie,
+//! `agent` is whose they are. The steps:
+//!
 //! 1. A request names a key; [`RequestedKey`] is that name, trimmed and not blank.
 //! 2. The settings turn it into a [`CanonicalKey`](key::CanonicalKey), which says whose store to
 //!    look in ([`key`]).
@@ -23,5 +26,5 @@ pub use self::{
     key::RequestedKey,
     rows::SessionId,
     select::{RowId, Session, Sessions},
-    settings::{Agent, Settings},
+    settings::{Agent, StoreSettings},
 };

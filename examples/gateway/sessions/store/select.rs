@@ -8,13 +8,13 @@
 use std::path::PathBuf;
 
 use super::{
-    AgentId, RequestedKey, SessionId, Settings,
+    AgentId, RequestedKey, SessionId, StoreSettings,
     candidates::candidates,
     files::StoreFiles,
     key::{CanonicalKey, main_key},
     rows::{Row, Rows},
 };
-use crate::files::{Seen, Stamp};
+use crate::files::{Stamp, Stamps};
 
 /// The sessions of all agents.
 #[derive(Default)]
@@ -24,33 +24,33 @@ pub struct Sessions {
 
 impl Sessions {
     /// The session that goes by this key. Reads the disk.
-    pub fn find(&self, key: &RequestedKey, settings: &Settings) -> Option<Session> {
-        let mut seen = Seen::default();
-        let found = self.row(key, settings, &mut seen)?;
+    pub fn find(&self, key: &RequestedKey, settings: &StoreSettings) -> Option<Session> {
+        let mut stamps = Stamps::default();
+        let found = self.row(key, settings, &mut stamps)?;
         let id = found.row_id();
         let Found { key, store, row } = found;
         let session = row.session?;
         let directory = store.parent()?;
-        let candidates = candidates(directory, &session, row.file.as_deref(), settings, &mut seen);
-        let is_there = |path: &&PathBuf| matches!(seen.look(path), Stamp::Found { .. });
+        let candidates = candidates(directory, &session, row.file.as_deref(), settings, &mut stamps);
+        let is_there = |path: &&PathBuf| matches!(stamps.take(path), Stamp::Found { .. });
         let transcript = candidates.iter().find(is_there).cloned();
-        Some(Session { key: key.key, row: id, transcript, session, candidates, seen })
+        Some(Session { key: key.key, row: id, transcript, session, candidates, stamps })
     }
 
     /// The row that goes by this key, if only an empty one. Reads the disk.
-    pub fn find_row(&self, key: &RequestedKey, settings: &Settings) -> Option<RowId> {
-        self.row(key, settings, &mut Seen::default()).map(|found| found.row_id())
+    pub fn find_row(&self, key: &RequestedKey, settings: &StoreSettings) -> Option<RowId> {
+        self.row(key, settings, &mut Stamps::default()).map(|found| found.row_id())
     }
 
-    fn row(&self, key: &RequestedKey, settings: &Settings, seen: &mut Seen) -> Option<Found> {
-        self.row_of_removed_main(key, settings, seen).or_else(|| {
+    fn row(&self, key: &RequestedKey, settings: &StoreSettings, stamps: &mut Stamps) -> Option<Found> {
+        self.row_of_removed_main(key, settings, stamps).or_else(|| {
             let canonical = key.canonical(settings);
             let mut stores = vec![settings.store_of(&canonical.agent)];
             if settings.stores_are_discovered() {
-                stores.extend(settings.discovered_stores(&canonical.agent, seen));
+                stores.extend(settings.discovered_stores(&canonical.agent, stamps));
             }
             let names = [canonical.key.as_str(), key.as_str()];
-            self.freshest(stores, &names, canonical.is_shared(), seen).map(|(store, row)| Found {
+            self.freshest(stores, &names, canonical.is_shared(), stamps).map(|(store, row)| Found {
                 key: canonical,
                 store,
                 row,
@@ -60,7 +60,7 @@ impl Sessions {
 
     /// `main` may be configured no more and still have a store. What is in it can be read, and a
     /// key that is not in it finds its main session, unless that is gone too.
-    fn row_of_removed_main(&self, key: &RequestedKey, settings: &Settings, seen: &mut Seen) -> Option<Found> {
+    fn row_of_removed_main(&self, key: &RequestedKey, settings: &StoreSettings, stamps: &mut Stamps) -> Option<Found> {
         let agent = key.agent().filter(AgentId::is_main)?;
         if !settings.main_is_removed() {
             return None;
@@ -68,15 +68,21 @@ impl Sessions {
         let canonical = key.canonical_of_removed_main(settings);
         let main = main_key(&agent);
         let names = [canonical.key.as_str(), key.as_str(), &main];
-        let (store, row) = self.freshest(settings.discovered_stores(&agent, seen), &names, false, seen)?;
+        let (store, row) = self.freshest(settings.discovered_stores(&agent, stamps), &names, false, stamps)?;
         Some(Found { key: canonical, store, row })
     }
 
     /// The freshest row under these names. Of stores with equally fresh rows the last one wins.
-    fn freshest(&self, stores: Vec<PathBuf>, names: &[&str], exactly: bool, seen: &mut Seen) -> Option<(PathBuf, Row)> {
+    fn freshest(
+        &self,
+        stores: Vec<PathBuf>,
+        names: &[&str],
+        exactly: bool,
+        stamps: &mut Stamps,
+    ) -> Option<(PathBuf, Row)> {
         let mut best: Option<(PathBuf, Row)> = None;
         for store in stores {
-            let rows = self.stores.rows(&store, seen);
+            let rows = self.stores.rows(&store, stamps);
             let Some(row) = freshest(&rows, names, exactly) else {
                 continue;
             };
@@ -100,7 +106,7 @@ pub struct Session {
     /// The first candidate that exists.
     pub transcript: Option<PathBuf>,
     /// While this is unchanged the key finds the same session, and its transcript has the same content.
-    pub seen: Seen,
+    pub stamps: Stamps,
 }
 
 /// Which row of which store: the same for all the keys that find it.
@@ -145,7 +151,7 @@ mod tests {
 
     struct State {
         _temp: tempfile::TempDir,
-        settings: Settings,
+        settings: StoreSettings,
         sessions: Sessions,
     }
 
@@ -157,7 +163,7 @@ mod tests {
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(path, rows).unwrap();
             }
-            let settings = Settings {
+            let settings = StoreSettings {
                 state: temp.path().to_owned(),
                 home: Some(temp.path().join("home")),
                 store: None,

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::AgentId;
-use crate::files::Seen;
+use crate::files::Stamps;
 
 /// The configured agents and where state is kept.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct StoreSettings {
     /// The state directory: agents' stores lie in it.
     pub state: PathBuf,
     /// The home directory: for a leading `~`, and for transcripts from before there were agents.
@@ -31,7 +31,7 @@ pub struct Agent {
 /// In `session.store`, the place of the agent's name.
 const AGENT: &str = "{agentId}";
 
-impl Settings {
+impl StoreSettings {
     /// The agent whose sessions go by bare keys.
     pub fn default_agent(&self) -> AgentId {
         let chosen = self.agents.iter().find(|agent| agent.default);
@@ -57,10 +57,10 @@ impl Settings {
         self.template().is_some_and(|template| template.contains(AGENT))
     }
 
-    /// The stores of an agent that lie in the state directory, which is `seen`.
-    pub fn discovered_stores(&self, agent: &AgentId, seen: &mut Seen) -> Vec<PathBuf> {
+    /// The stores of an agent that lie in the state directory, whose stamp is taken.
+    pub fn discovered_stores(&self, agent: &AgentId, stamps: &mut Stamps) -> Vec<PathBuf> {
         let root = self.agents_root();
-        seen.look(&root);
+        stamps.take(&root);
         let entries = match root.read_dir() {
             Ok(entries) => entries,
             Err(error) => {
@@ -121,8 +121,8 @@ mod tests {
 
     use super::*;
 
-    fn settings(store: Option<&str>) -> Settings {
-        Settings {
+    fn settings(store: Option<&str>) -> StoreSettings {
+        StoreSettings {
             state: "/state".into(),
             home: Some("/home/x".into()),
             store: store.map(Into::into),
@@ -152,7 +152,7 @@ mod tests {
     fn without_a_home_nothing_is_looked_for_below_one() {
         let ops = AgentId::normalize("ops");
         for template in ["~", "~/s.json", "~/{agentId}.json"] {
-            let settings = Settings { home: None, ..settings(Some(template)) };
+            let settings = StoreSettings { home: None, ..settings(Some(template)) };
             assert_eq!(settings.store_of(&ops), Path::new("/state/agents/ops/sessions/sessions.json"));
             assert_eq!(settings.legacy_transcripts(), None);
         }

@@ -174,7 +174,7 @@ mod tests {
         }
         let all = seen(&lines, 1);
         assert_eq!((all.len(), &all[0], &all[39]), (40, &("n20".into(), 21.0), &("n59".into(), 60.0)));
-        // Before the window there are links, in it there are none.
+        // Preceding the window there are links, in it there are none.
         assert_eq!(ids(&(lines.clone() + &messages(45)), 1).len(), 40);
         assert_eq!(ids(&(lines + &messages(5)), 1).len(), 35);
     }

@@ -15,7 +15,7 @@ use crate::files::Stamp;
 /// means somebody plays games with it; the poll finds out how they ended.
 const MAX_WALKS: usize = 8;
 
-pub struct State {
+pub struct Registry {
     /// `None`: the operating system reports nothing.
     system: Option<RecommendedWatcher>,
     files: HashMap<PathBuf, File>,
@@ -25,7 +25,7 @@ pub struct State {
 struct File {
     handles: usize,
     changes: watch::Sender<()>,
-    seen: Stamp,
+    stamp: Stamp,
     points: BTreeSet<Point>,
 }
 
@@ -37,7 +37,7 @@ struct Folder {
     names: HashMap<OsString, BTreeSet<PathBuf>>,
 }
 
-impl State {
+impl Registry {
     pub fn new(system: Option<RecommendedWatcher>) -> Self {
         Self { system, files: HashMap::new(), folders: HashMap::new() }
     }
@@ -49,7 +49,7 @@ impl State {
             return known.changes.subscribe();
         }
         let (changes, receiver) = watch::channel(());
-        let new = File { handles: 1, changes, seen: Stamp::of(file), points: BTreeSet::new() };
+        let new = File { handles: 1, changes, stamp: Stamp::of(file), points: BTreeSet::new() };
         self.files.insert(file.to_owned(), new);
         self.follow(file);
         receiver
@@ -72,16 +72,16 @@ impl State {
         self.files.keys().cloned().collect()
     }
 
-    /// The operating system said something.
-    pub fn heard(&mut self, event: notify::Result<Event>) {
+    /// The operating system reports an event.
+    pub fn on_event(&mut self, event: notify::Result<Event>) {
         let event = match event {
             Ok(event) if !event.need_rescan() => event,
-            // It lost track. That means "look now", never "nothing happened".
+            // It lost track. That means "check now", never "nothing happened".
             lost => {
                 tracing::warn!(?lost, "file events were lost: looking at every file");
                 for file in self.files() {
                     self.follow(&file);
-                    self.tell(&file);
+                    self.signal(&file);
                 }
                 return;
             }
@@ -100,17 +100,17 @@ impl State {
                 if !only_data {
                     self.follow(&file);
                 }
-                self.tell(&file);
+                self.signal(&file);
             }
         }
     }
 
-    /// The poll looked at `file`.
-    pub fn looked(&mut self, file: &Path, now: Stamp) {
+    /// The poll found this stamp at `file`.
+    pub fn checked(&mut self, file: &Path, now: Stamp) {
         let Some(known) = self.files.get(file) else {
             return;
         };
-        if known.seen == now {
+        if known.stamp == now {
             return;
         }
         // Nobody said so: the folders on the way may not be those that are watched.
@@ -119,7 +119,7 @@ impl State {
             self.forget(&folder);
         }
         self.follow(file);
-        self.tell(file);
+        self.signal(file);
     }
 
     #[cfg(test)]
@@ -135,9 +135,9 @@ impl State {
         name.into_iter().chain(inside).flatten().cloned().collect()
     }
 
-    fn tell(&mut self, file: &Path) {
+    fn signal(&mut self, file: &Path) {
         if let Some(known) = self.files.get_mut(file) {
-            known.seen = Stamp::of(file);
+            known.stamp = Stamp::of(file);
             known.changes.send_replace(());
         }
     }
