@@ -33,13 +33,14 @@ use std::{
 use criterion::{Criterion, Throughput};
 use tokio::runtime::{Builder, Runtime};
 
-use example::gateway;
-use gateway::transcript::Transcript;
+// The rooms of the example name each other by these paths.
+use example::{auth, config, files, http, json, live, serve, sessions};
 use load::{Ask, Asking, Listeners};
 use plot::Plot;
 use rounds::median;
 use sample::{Length, SETTLED, Sample};
 use served::{Role, Served};
+use sessions::transcript::Transcript;
 
 const MIB: u64 = 1024 * 1024;
 /// How often a page is asked for again in one round.

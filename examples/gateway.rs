@@ -4,21 +4,49 @@
 //!
 //! Top to bottom: settings, what requests share, the layers of the routes, and the routes.
 
-#[path = "gateway/mod.rs"]
-pub(crate) mod gateway;
+#[path = "gateway/auth/mod.rs"]
+pub(crate) mod auth;
+#[path = "gateway/config/mod.rs"]
+pub(crate) mod config;
+#[path = "gateway/demo.rs"]
+pub(crate) mod demo;
+#[path = "gateway/files/mod.rs"]
+pub(crate) mod files;
+#[path = "gateway/http/mod.rs"]
+pub(crate) mod http;
+#[path = "gateway/json/mod.rs"]
+pub(crate) mod json;
+#[path = "gateway/live/mod.rs"]
+pub(crate) mod live;
+#[path = "gateway/serve/mod.rs"]
+pub(crate) mod serve;
+#[path = "gateway/sessions/mod.rs"]
+pub(crate) mod sessions;
 
-use std::{convert::Infallible, error::Error, io, process::ExitCode, sync::Arc};
+use std::{
+    convert::Infallible,
+    env,
+    error::Error,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+    sync::Arc,
+};
 
-use axum::body::Body;
+use ::http::{HeaderName, Request};
+use axum::{
+    Router,
+    body::Body,
+    response::Response,
+    routing::{any, get, post},
+};
 use clap::Parser;
-use http::{HeaderName, Method, Request, Response, StatusCode};
-use serde_json::json;
+use hyper::body::Incoming;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{Service, ServiceBuilder};
 use tower_reauth::{
     Compat, Denied, RequireScopeLayer, Scope, ScopeResolverLayer, StreamReauth, StreamReauthLayer, Strict,
     bearer::AuthLayer,
@@ -26,15 +54,17 @@ use tower_reauth::{
 };
 use tracing_subscriber::EnvFilter;
 
-use gateway::{
-    answer::{self, ADMIN, READ, WRITE},
-    auth::{self, GatewayAuth},
+use self::{
+    auth::GatewayAuth,
     config::{Config, Environment, Flags, HistoryScopes, LiveSettings},
     demo::Demo,
-    reply, serve,
-    state::State,
-    target::Target,
-    watch::Watcher,
+    files::Watcher,
+    http::{
+        State,
+        handlers::{self, ADMIN, READ, WRITE},
+        reply,
+        target::{self, ResolveTargetLayer, parsed},
+    },
 };
 
 /// What a shared secret is granted by the compat rule, and a trusted caller that declares nothing.
@@ -51,11 +81,12 @@ const DECLARED_SCOPES: HeaderName = HeaderName::from_static("x-openclaw-scopes")
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_env_filter(log_filter()).with_writer(io::stderr).init();
-    match run(Flags::parse()).await {
+    let flags = Flags::parse();
+    log();
+    match run(flags).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("gateway: {error}");
+            let _ = writeln!(io::stderr(), "gateway: {error}");
             ExitCode::FAILURE
         }
     }
@@ -73,123 +104,90 @@ async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
 
     let service = open(&config, stop.clone())?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| format!("{}: {error}", config.listen))?;
-    let listening = listener.local_addr()?;
-    println!("listening on http://{listening}");
+    let address = listener.local_addr()?;
+    // The gateway serves whether its output can be written or not.
+    let _ = writeln!(io::stdout(), "listening on http://{address}");
     if let Some(demo) = &demo {
-        println!("\n{}", demo.instructions(listening));
+        let _ = writeln!(io::stdout(), "\n{}", demo.instructions(address));
         tokio::spawn(demo.talk());
     }
+    tracing::info!(%address, "listening");
 
     serve::serve(listener, service, config.write_timeout, stop).await;
     Ok(())
 }
 
 /// The gateway as a service, until `stop` is cancelled.
-pub fn open<B: Send + 'static>(
+pub fn open(
     config: &Config,
     stop: CancellationToken,
-) -> Result<impl Gateway<B> + use<B>, Box<dyn Error>> {
+) -> Result<
+    impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + use<>,
+    Box<dyn Error>,
+> {
     let watcher = Watcher::new()?;
     let live = LiveSettings::open(config.sources.clone())?;
-    let settings = live.subscribe();
-    let asking = GatewayAuth::new(&settings.borrow())?;
-    tokio::spawn(asking.clone().follow(settings));
+    tracing::info!(
+        state_dir = %config.state_dir.display(),
+        auth = %live.subscribe().borrow().auth.mode(),
+        history_scopes = %config.history_scopes,
+        watching = ?config.sources.files().collect::<Vec<_>>(),
+        "starting"
+    );
+    let auth = GatewayAuth::new(&live.subscribe().borrow())?;
+    tokio::spawn(auth.clone().follow(live.subscribe()));
     let state = Arc::new(State::new(config, live.subscribe(), watcher.clone(), stop.clone()));
     tokio::spawn(async move { stop.run_until_cancelled(live.follow(&watcher)).await });
 
-    let auth = AuthLayer::from_authenticator(asking).with_response(auth::respond);
+    let authenticate = AuthLayer::from_authenticator(auth).with_response(auth::respond);
 
     // To read is harmless: a shared secret may, unless --history-scopes says otherwise.
-    let history = ServiceBuilder::new()
-        .layer(auth.clone())
+    let may_read = ServiceBuilder::new()
+        .layer(authenticate.clone())
         .layer(match config.history_scopes {
-            HistoryScopes::Compat => resolved_by(Compat::new(OPERATOR)),
-            HistoryScopes::Strict => resolved_by(Strict::new(OPERATOR)),
+            HistoryScopes::Compat => resolve_scopes(Compat::new(OPERATOR)),
+            HistoryScopes::Strict => resolve_scopes(Strict::new(OPERATOR)),
         })
         .layer(RequireScopeLayer::new(READ).with_response(auth::respond))
-        .map_response(|response: Response<StreamReauth<Body>>| response.map(Body::new))
-        .layer(StreamReauthLayer::new().with_heartbeat(config.heartbeat))
-        .service(handler(&state, answer::history));
+        .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
+        .layer(StreamReauthLayer::new().with_heartbeat(config.heartbeat));
 
-    // To kill is not: a shared secret declares nothing, so it may nothing.
-    let kill = ServiceBuilder::new()
-        .layer(auth.clone())
-        .layer(resolved_by(Strict::new(OPERATOR)))
-        .service(handler(&state, answer::kill));
+    // To kill is not: a shared secret declares nothing, so it may nothing. The handler says which scope it takes.
+    let may_kill = ServiceBuilder::new().layer(authenticate.clone()).layer(resolve_scopes(Strict::new(OPERATOR)));
 
-    // To renew takes what the stream took: only who is asked here.
-    let renew = ServiceBuilder::new().layer(auth).service(handler(&state, answer::renew));
+    // To renew takes what the stream took: only the caller is asked for here.
+    let may_renew = authenticate;
 
-    // Shared, so that a request clones the one service that it needs. Boxed, because a connection keeps
-    // room for the future of a request as long as it is open; and in parts that are small, because an
-    // allocator that can give the same piece to the next request leaves fewer holes.
-    let shared = Arc::new((history, kill, renew, state));
-    Ok(service_fn(move |mut request: Request<B>| {
-        let shared = Arc::clone(&shared);
-        Box::pin(async move {
-            let (history, kill, renew, state) = &*shared;
-            let method = request.method().clone();
-            let Ok(mut response) = match Target::of(request.uri(), request.version()) {
-                Target::MalformedKey => Ok(reply::malformed_key()),
-                Target::Unreadable => Ok(reply::unauthorized()),
-                Target::Unclaimed => Ok(reply::not_found()),
-                Target::History(_) if method != Method::GET => Ok(reply::only(&Method::GET)),
-                Target::Kill(_) if method != Method::POST => Ok(reply::only(&Method::POST)),
-                Target::Renew(_) if method != Method::POST => Ok(reply::only(&Method::POST)),
-                Target::Live => Ok(reply::json(StatusCode::OK, &json!({ "ok": true, "status": "live" }))),
-                Target::Ready => Ok(reply::json(StatusCode::OK, &json!({ "ok": true, "status": "ready" }))),
-                Target::History(key) => {
-                    request.extensions_mut().insert(key);
-                    Box::pin(history.clone().oneshot(request)).await
-                }
-                Target::Kill(key) => {
-                    request.extensions_mut().insert(key);
-                    Box::pin(kill.clone().oneshot(request)).await
-                }
-                Target::Renew(id) => {
-                    request.extensions_mut().insert(id);
-                    Box::pin(renew.clone().oneshot(request)).await
-                }
-            };
-            reply::add_common_headers(response.headers_mut(), state.settings().strict_transport_security.as_ref());
-            Ok(response)
+    let history = get(handlers::history).route_layer(may_read).head(handlers::only_get).fallback(handlers::only_get);
+    let kill = post(handlers::kill).route_layer(may_kill).fallback(handlers::only_post);
+    let renew = post(handlers::renew).route_layer(may_renew).fallback(handlers::only_post);
+
+    let routes = Router::new()
+        .route("/sessions/{key}/history", parsed(target::history_key, history.with_state(Arc::clone(&state))))
+        .route("/sessions/{key}/kill", parsed(target::kill_key, kill.with_state(Arc::clone(&state))))
+        .route("/streams/{id}/renew", parsed(target::stream_id, renew.with_state(Arc::clone(&state))))
+        .route("/health", any(handlers::live))
+        .route("/healthz", any(handlers::live))
+        .route("/ready", any(handlers::ready))
+        .route("/readyz", any(handlers::ready))
+        .fallback(handlers::not_found);
+
+    // In front of the router: it must not see a target before it is resolved, and every answer has these headers.
+    Ok(ServiceBuilder::new()
+        .map_response(move |response| {
+            reply::with_common_headers(response, state.settings().strict_transport_security.as_ref())
         })
-    }))
+        .layer(ResolveTargetLayer)
+        .service(routes))
 }
 
-/// What [`open`] makes.
-pub trait Gateway<B>:
-    Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
-{
-}
-
-impl<B, S> Gateway<B> for S where
-    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
-{
-}
-
-/// How both routes say who may do what; what a caller has by it is for the strategy to say.
-fn resolved_by(strategy: impl ResolveScopes) -> ScopeResolverLayer<fn(&Denied) -> Response<Body>> {
+/// How both routes of a session say who may do what; what a caller has by it is for the strategy to say.
+fn resolve_scopes(strategy: impl ResolveScopes) -> ScopeResolverLayer<fn(&Denied) -> Response> {
     let hierarchy = ScopeHierarchy::new().with_all(ADMIN).with_implied(WRITE, READ);
     ScopeResolverLayer::new(strategy)
         .with_hierarchy(hierarchy)
         .with_declared_header(DECLARED_SCOPES)
         .with_response(auth::respond)
-}
-
-/// A route's handler as the service at the bottom of its layers.
-fn handler<B, F>(
-    state: &Arc<State>,
-    answer: fn(Arc<State>, Request<B>) -> F,
-) -> impl Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + use<B, F>
-where
-    F: Future<Output = Response<Body>> + Send,
-{
-    let state = Arc::clone(state);
-    service_fn(move |request| {
-        let answer = answer(Arc::clone(&state), request);
-        async move { Ok(answer.await) }
-    })
 }
 
 /// Cancels `stop` at Ctrl-C or SIGTERM. A signal counts from the return of this on.
@@ -207,7 +205,15 @@ fn stop_at_signal(stop: CancellationToken) -> io::Result<()> {
     Ok(())
 }
 
-/// `RUST_LOG`, or what an operator wants to know.
-fn log_filter() -> EnvFilter {
-    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"))
+/// Logs to stderr what `RUST_LOG` says, or else what an operator wants to know. In colour on a terminal, unless
+/// `NO_COLOR` says otherwise (no-color.org).
+fn log() {
+    let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && !is_plain)
+        // Where a line cannot be written there is nowhere to say so.
+        .log_internal_errors(false)
+        .init();
 }

@@ -15,7 +15,7 @@ mod served;
 #[path = "../examples/gateway.rs"]
 mod server;
 // The rooms of the example name each other by this path.
-use server::gateway;
+use server::{auth, config, files, http, json, live, serve, sessions};
 
 mod openclaw {
     mod any_transcript;

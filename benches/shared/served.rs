@@ -40,11 +40,8 @@ use tokio::{net::TcpListener, sync::broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    example,
-    gateway::{
-        config::{Config, Environment, Flags},
-        serve,
-    },
+    config::{Config, Environment, Flags},
+    example, serve,
 };
 
 pub const TOKEN: &str = "9f8e7d6c5b4a39281706f5e4d3c2b1a09f8e7d6c5b4a3928";

@@ -1,10 +1,10 @@
-//! No secret is in the log, however much is logged.
+//! What the log says, and that no secret is in it, however much is logged.
 
 use serde_json::json;
 
 use crate::{
     client::End,
-    house::{AT_ONCE, House},
+    house::{AT_ONCE, House, TOKEN},
     http2,
     process::Start,
     state::{SESSION, State, message},
@@ -41,4 +41,63 @@ fn no_secret_is_in_the_log() {
     assert!(log.contains("TRACE"), "nothing was logged: {log}");
     let lines: Vec<_> = log.lines().filter(|line| line.contains("s3cret")).collect();
     assert!(lines.is_empty(), "{}", lines.join("\n"));
+}
+
+#[test]
+fn the_start_line_says_what_is_served_to_whom_and_what_is_watched() {
+    let state = State::seeded();
+    let token_file = state.file("token", "s3cret");
+    let tokens = state.file("tokens.json", r#"{"token":[]}"#);
+    let flags = ["--token-file".as_ref(), token_file.as_os_str(), "--tokens".as_ref(), tokens.as_os_str()];
+    let gateway = Start::new().arg_state(&state).args(flags).args(["--history-scopes", "strict"]).run();
+    gateway.has_logged("listening address=");
+    let log = gateway.log();
+    let start = log.lines().find(|line| line.contains("starting")).unwrap_or_else(|| panic!("no start line: {log}"));
+    let path = |name: &str| state.path().join(name).display().to_string();
+    for part in [
+        &format!("state_dir={}", state.path().display()),
+        "auth=token",
+        "history_scopes=strict",
+        &path("openclaw.json"),
+        &path("token"),
+        &path("tokens.json"),
+    ] {
+        assert!(start.contains(part), "{part}: {start}");
+    }
+    assert!(log.contains(&format!("listening address={}", gateway.address)), "{log}");
+}
+
+#[test]
+fn a_log_in_a_file_has_no_colours() {
+    let house = House::over(State::seeded());
+    house.gateway.has_logged("listening");
+    assert!(!house.gateway.log().contains('\x1b'), "{}", house.gateway.log());
+}
+
+#[test]
+fn new_settings_are_named_and_not_told_by_the_module_that_has_them() {
+    let state = State::seeded();
+    let token_file = state.file("token", "s3cret-of-today");
+    let house = House::with(state, ["--token-file".as_ref(), token_file.as_os_str()]);
+    house.state.file(
+        "openclaw.json",
+        "{ gateway: { trustedProxies: ['10.9.8.7'], auth: { rateLimit: { maxAttempts: 3 } } } }",
+    );
+    house.gateway.has_logged("changed=\"gateway.auth.rateLimit, gateway.trustedProxies\"");
+    house.state.file("token", "s3cret-of-tomorrow");
+    house.gateway.has_logged("changed=\"gateway.auth\"");
+    let log = house.gateway.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("new settings")).collect();
+    assert!(lines.iter().all(|line| line.contains(" gateway::config::live: ")), "{log}");
+    assert!(!log.contains("s3cret") && !log.contains("10.9.8.7"), "{log}");
+    assert!(!log.contains("gateway::gateway"), "{log}");
+}
+
+#[test]
+fn a_module_is_logged_by_the_name_that_its_lines_have() {
+    let state = State::seeded();
+    let gateway = Start::new().arg_state(&state).args(["--token", TOKEN]).env("RUST_LOG", "gateway::config=info").run();
+    state.file("openclaw.json", "{ gateway: { webchat: { chatHistoryMaxChars: 7 } } }");
+    gateway.has_logged("new settings");
+    assert!(!gateway.log().contains("listening"), "{}", gateway.log());
 }

@@ -17,6 +17,7 @@ mod http2;
 mod kill;
 mod live;
 mod log;
+mod output;
 mod pages;
 mod process;
 mod settings;

@@ -44,7 +44,10 @@ impl Start {
     pub fn of(binary: &Path) -> Self {
         let mut command = Command::new(binary);
         for (name, _) in std::env::vars_os() {
-            if name.to_str().is_some_and(|name| name.starts_with("OPENCLAW_") || name == "RUST_LOG") {
+            if name
+                .to_str()
+                .is_some_and(|name| name.starts_with("OPENCLAW_") || ["RUST_LOG", "NO_COLOR"].contains(&name))
+            {
                 command.env_remove(name);
             }
         }
@@ -69,8 +72,13 @@ impl Start {
     }
 
     /// Starts it, and waits until it listens.
-    pub fn run(mut self) -> Gateway {
+    pub fn run(self) -> Gateway {
         let log = File::create(self.log.path().join("log")).expect("a log");
+        self.run_with_log(log)
+    }
+
+    /// The same with a log that is not read.
+    pub fn run_with_log(mut self, log: impl Into<Stdio>) -> Gateway {
         let mut child = self.command.stdout(Stdio::piped()).stderr(log).spawn().expect("a process");
         let printed = lines(child.stdout.take().expect("a pipe"));
         let mut gateway = Gateway { address: ([0; 4], 0).into(), child, printed, log: self.log };
@@ -78,6 +86,23 @@ impl Start {
         let address = listening.strip_prefix("listening on http://").and_then(|address| address.parse().ok());
         gateway.address = address.unwrap_or_else(|| panic!("no address: {listening:?}, {}", gateway.log()));
         gateway
+    }
+
+    /// Starts it with an output that is not read, and waits until its log says where it listens.
+    pub fn run_with_output(mut self, output: impl Into<Stdio>) -> Gateway {
+        let log = File::create(self.log.path().join("log")).expect("a log");
+        let child = self.command.stdout(output).stderr(log).spawn().expect("a process");
+        let mut gateway = Gateway { address: ([0; 4], 0).into(), child, printed: channel().1, log: self.log };
+        gateway.has_logged("listening address=");
+        let log = gateway.log();
+        let address = log.split_once("listening address=").and_then(|(_, rest)| rest.lines().next()?.parse().ok());
+        gateway.address = address.unwrap_or_else(|| panic!("no address: {log}"));
+        gateway
+    }
+
+    /// Starts it, and waits until it ends by itself, with a log of its own.
+    pub fn status(mut self) -> ExitStatus {
+        self.command.stdout(Stdio::null()).status().expect("a process")
     }
 
     /// Starts it, and waits until it ends by itself.
@@ -94,7 +119,7 @@ impl Gateway {
 
     /// What it has logged.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.log.path().join("log")).expect("a log")
+        fs::read_to_string(self.log.path().join("log")).unwrap_or_default()
     }
 
     /// Waits until the log says this.

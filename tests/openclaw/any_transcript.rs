@@ -17,10 +17,10 @@ use std::{
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use crate::gateway::{
-    history::{self, Query},
-    js::{Object, Value, parse},
-    transcript::Transcript,
+use crate::{
+    json::{Object, Value, parse},
+    sessions::history::{self, Query},
+    sessions::transcript::Transcript,
 };
 
 /// Some time, so that a compaction without one reads the same each time.

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use super::pack::{json, objects, text};
 use crate::{
     client::{PATIENCE, Response},
-    gateway::js::{Object, Value, parse},
+    json::{Object, Value, parse},
 };
 
 /// How far "now" may be away.

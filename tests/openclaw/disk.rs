@@ -19,7 +19,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::base64;
-use crate::gateway::js::{Object, Text, Value};
+use crate::json::{Object, Text, Value};
 
 /// The state folder of one gateway, and the home folder.
 pub struct Disk {

@@ -6,7 +6,7 @@ use clap::Parser;
 
 use super::{disk::Disk, pack::Profile};
 use crate::{
-    gateway::config::{Config, Environment, Flags},
+    config::{Config, Environment, Flags},
     served::Served,
 };
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{compare, house::House, pack::objects, replay::send};
 use crate::{
     client::PATIENCE,
-    gateway::js::{Object, Value},
+    json::{Object, Value},
 };
 
 /// How long a stream is listened to for what must not come.

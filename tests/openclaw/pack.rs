@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::gateway::js::{Object, Value, parse};
+use crate::json::{Object, Value, parse};
 
 /// One line of a file of packs: a state of the folder, and what was answered for it.
 #[derive(Debug)]

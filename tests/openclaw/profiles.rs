@@ -10,7 +10,7 @@ use super::{
     pack::{Pack, Profile, text},
     replay,
 };
-use crate::gateway::js::Object;
+use crate::json::Object;
 
 /// Vectors whose answer differs, and has to.
 const EXCEPTIONS: [Exception; 1] = [Exception {

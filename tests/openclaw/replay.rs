@@ -1,7 +1,7 @@
 //! Makes a recorded request anew.
 
 use super::{compare, house::House, pack::text};
-use crate::{client::Request, gateway::js::Object};
+use crate::{client::Request, json::Object};
 
 /// The first difference between the answer and the recorded one.
 pub fn request_and_compare(house: &House, vector: &Object<'static>) -> Result<(), String> {

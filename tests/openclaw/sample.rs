@@ -9,7 +9,7 @@ use super::{
     house::House,
     pack::{Profile, data},
 };
-use crate::{client::Request, gateway::js::parse};
+use crate::{client::Request, json::parse};
 
 const TOKEN: &str = "test-token-12345";
 

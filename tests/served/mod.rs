@@ -2,14 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use hyper::body::Incoming;
 use tokio::{net::TcpListener, runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    gateway::{config::Config, serve::serve},
-    server,
-};
+use crate::{config::Config, serve::serve, server};
 
 pub struct Served {
     pub address: SocketAddr,
@@ -23,7 +19,7 @@ impl Served {
         let runtime = Runtime::new().expect("a runtime");
         let stop = CancellationToken::new();
         let (address, serving) = runtime.block_on(async {
-            let service = server::open::<Incoming>(config, stop.clone()).expect("a gateway");
+            let service = server::open(config, stop.clone()).expect("a gateway");
             let listener = TcpListener::bind(config.listen).await.expect("a port");
             let address = listener.local_addr().expect("an address");
             (address, tokio::spawn(serve(listener, service, config.write_timeout, stop.clone())))

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::{
     client::Request,
-    gateway::config::{Config, Environment, Flags},
+    config::{Config, Environment, Flags},
     served::Served,
 };
 

@@ -17,4 +17,4 @@ mod stalled;
 #[path = "../../examples/gateway.rs"]
 mod server;
 // The rooms of the example name each other by this path.
-use server::gateway;
+use server::{auth, config, files, http, json, live, serve, sessions};

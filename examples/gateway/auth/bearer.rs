@@ -14,12 +14,16 @@ use http::{HeaderMap, Request, header::AUTHORIZATION};
 use tower_reauth::{
     Denied, VerifyToken,
     bearer::{Authenticate, Bearer},
+    revoke::Revision,
     verify::{BearerToken, CredentialKey, Verification},
 };
 
 const SCHEME: &[u8] = b"bearer ";
 
 /// Bearer tokens by OpenClaw's grammar.
+///
+/// Only `present` is its own. All else is forwarded: without `revision` a revocation would not wake an idle
+/// stream, and without `verify_again` a recheck would count as an attempt.
 #[derive(Clone, Debug)]
 pub struct LenientBearer {
     strict: Bearer,
@@ -41,6 +45,14 @@ impl Authenticate for LenientBearer {
 
     fn verify(&self, token: &BearerToken) -> Verification {
         self.strict.verify(token)
+    }
+
+    fn verify_again(&self, token: &BearerToken) -> Verification {
+        self.strict.verify_again(token)
+    }
+
+    fn revision(&self) -> Option<&Revision> {
+        self.strict.revision()
     }
 
     fn key(&self, token: &BearerToken) -> Option<CredentialKey> {
@@ -124,6 +136,13 @@ mod tests {
             assert_eq!(token(&[value]), Err(Denied::Missing), "{value:?}");
         }
         assert_eq!(token(&[]), Err(Denied::Missing));
+    }
+
+    #[test]
+    fn the_revision_of_the_verifier_is_that_of_the_credential_source() {
+        let tokens = tower_reauth::Tokens::new([tower_reauth::verify::Token::new("ci", "t0ken")]).unwrap();
+        assert!(tokens.revision().is_some());
+        assert!(LenientBearer::new(tokens).revision().is_some());
     }
 
     #[test]

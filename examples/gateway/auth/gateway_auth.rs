@@ -13,8 +13,8 @@ use tower_reauth::{
     verify::{CredentialKey, DuplicateToken, Token, Verification},
 };
 
-use super::super::config::{ClientToken, RateLimit, Settings};
 use super::rules::{Credential, Occasion, Rules};
+use crate::config::{ClientToken, RateLimit, Settings};
 
 /// Asks callers for what the settings of now demand. Clones are handles on the same rules.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl GatewayAuth {
         self.0.clients.replace(tokens(settings))?;
         self.0.limiter.set_limits(limits(&settings.rate_limit));
         if !Rules::are_alike(&applied, settings) {
-            // First the rules, then the revision: whoever sees the new revision sees the new rules.
+            // First the rules, then the revision: a reader of the new revision finds the new rules.
             self.0.rules.store(Arc::new(Rules::new(settings, &self.0.clients, &self.0.limiter)));
             self.0.replaced.bump();
         }
@@ -65,7 +65,7 @@ impl GatewayAuth {
         while settings.changed().await.is_ok() {
             let settings = Arc::clone(&settings.borrow_and_update());
             if let Err(error) = self.apply(&settings) {
-                tracing::warn!(%error, "callers are asked by the settings of before");
+                tracing::warn!(%error, "the old settings still decide who may call");
             }
         }
     }
@@ -136,8 +136,8 @@ mod tests {
         Access, StreamReauth, StreamReauthLayer, bearer::AuthLayer, proxy::PeerAddr, verify::TokenDigest,
     };
 
-    use super::super::super::config::{Auth, ControlUi, Secret, Session, SessionScope, TrustedProxy};
     use super::*;
+    use crate::config::{Auth, ControlUi, Secret, Session, SessionScope, TrustedProxy};
 
     const LOOPBACK: &str = "127.0.0.1";
     const STRANGER: &str = "203.0.113.9";

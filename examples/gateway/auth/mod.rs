@@ -15,7 +15,7 @@
 //!    its credential is looked at. A user name from a proxy, and mode `none`, never meet the limiter.
 //! 2. A page of another origin that may not call is refused, and not asked for the password.
 //! 3. A stream asks all of it again under the settings of now. What was shown in one way is not taken
-//!    for another: whoever was let in unasked has no token once a token is asked for.
+//!    for another: a caller that was let in without one has no token when a token is required.
 
 mod bearer;
 mod gateway_auth;

@@ -6,7 +6,7 @@ use axum::body::Body;
 use http::{Response, StatusCode};
 use tower_reauth::Denied;
 
-use super::super::reply;
+use crate::http::reply;
 
 /// The response to `denied`.
 ///

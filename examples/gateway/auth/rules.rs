@@ -9,10 +9,10 @@ use tower_reauth::{
     verify::{BearerToken, CredentialKey, TokenDigest, Verification, VerifyError},
 };
 
-use super::super::config::{self, Auth, ControlUi, Secret, Settings};
 use super::bearer::{self, LenientBearer};
 use super::local::is_local_direct;
 use super::secrets::Secrets;
+use crate::config::{self, Auth, ControlUi, Secret, Settings};
 
 type LimitedBearer = Limited<LenientBearer>;
 

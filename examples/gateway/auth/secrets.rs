@@ -5,7 +5,7 @@ use tower_reauth::{
     verify::{BearerToken, TokenDigest, Verification},
 };
 
-use super::super::config::Secret;
+use crate::config::Secret;
 
 /// The shared secret, if there is one, and the tokens of single clients.
 #[derive(Debug)]

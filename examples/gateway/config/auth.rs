@@ -98,6 +98,16 @@ impl Given {
 }
 
 impl Auth {
+    /// How a caller proves who it is.
+    pub fn mode(&self) -> Mode {
+        match self {
+            Self::None => Mode::None,
+            Self::Token(_) => Mode::Token,
+            Self::Password(_) => Mode::Password,
+            Self::TrustedProxy(_) => Mode::TrustedProxy,
+        }
+    }
+
     /// `auth` is `gateway.auth` of openclaw.json.
     pub fn new(given: Given, auth: &Node<'_>, files: SecretFiles) -> Result<Self, ConfigError> {
         let mode = given.mode.unwrap_or(match given.password {

@@ -3,6 +3,7 @@
 //! Each flag is optional here: what a missing one means is decided in one place, together with the
 //! variables and `openclaw.json`.
 
+use std::fmt::{self, Display};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -91,7 +92,7 @@ pub enum Mode {
     Token,
     /// The shared password, or one of the per-client tokens
     Password,
-    /// Nothing: whoever reaches the port may read
+    /// Nothing: every client that reaches the port may read
     None,
     /// A user name that a trusted proxy puts into a header; its settings are in openclaw.json
     TrustedProxy,
@@ -107,6 +108,12 @@ impl Mode {
     }
 }
 
+impl Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_name(*self, f)
+    }
+}
+
 /// How scopes are resolved for history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum HistoryScopes {
@@ -115,6 +122,17 @@ pub enum HistoryScopes {
     Compat,
     /// A shared secret has no scopes: only per-client tokens and trusted users can read
     Strict,
+}
+
+impl Display for HistoryScopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_name(*self, f)
+    }
+}
+
+/// Writes the value as the command line has it.
+fn write_name(value: impl ValueEnum, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    value.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
 }
 
 fn secret() -> impl TypedValueParser<Value = Secret> {
@@ -177,6 +195,7 @@ mod tests {
         ] {
             assert_eq!(parse(&["--auth", name]).unwrap().auth, Some(mode));
             assert_eq!(Mode::named(name), Some(mode));
+            assert_eq!(mode.to_string(), name);
             assert!(Mode::NAMES.contains(name));
         }
         assert_eq!(Mode::named("Token"), None);

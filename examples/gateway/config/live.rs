@@ -12,15 +12,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use super::super::watch::{Watched, Watcher};
 use super::sources::{Contents, Source, Sources};
 use super::{ConfigError, Settings};
+use crate::files::{Watched, Watcher};
 
 /// A file is often emptied and then written. Waiting this long spares a log line about the empty
-/// one; a writer that takes longer is heard again.
+/// one; a writer that takes longer causes another read.
 const SETTLE: Duration = Duration::from_millis(5);
 
-/// Publishes the settings to whoever subscribed.
+/// Publishes the settings to its subscribers.
 pub struct LiveSettings {
     sources: Sources,
     contents: Contents,
@@ -81,16 +81,12 @@ impl LiveSettings {
     }
 
     fn publish(&self, settings: Settings) {
-        let changed = self.settings.send_if_modified(|current| {
-            let changed = **current != settings;
-            if changed {
-                *current = Arc::new(settings);
-            }
-            changed
-        });
-        if changed {
-            tracing::info!("new settings");
+        let changed = settings.changed_since(&self.settings.borrow());
+        if changed.is_empty() {
+            return;
         }
+        tracing::info!(changed = changed.join(", "), "new settings");
+        self.settings.send_replace(Arc::new(settings));
     }
 }
 

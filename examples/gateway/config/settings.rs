@@ -94,6 +94,40 @@ impl Settings {
             agents: root.at("agents")?.at("list")?.items()?.iter().map(Agent::new).collect::<Result<_, _>>()?,
         })
     }
+
+    /// The names of the settings that are not as they were, as openclaw.json and the command line have them.
+    /// Without their values: some are secrets.
+    pub fn changed_since(&self, before: &Self) -> Vec<&'static str> {
+        // Taken apart, so that no field is forgotten.
+        let Self {
+            auth,
+            client_tokens,
+            rate_limit,
+            trusted_proxies,
+            allow_real_ip_fallback,
+            control_ui,
+            chat_history_max_chars,
+            strict_transport_security,
+            session,
+            agents,
+        } = self;
+        let changes = [
+            ("gateway.auth", *auth != before.auth),
+            ("--tokens", *client_tokens != before.client_tokens),
+            ("gateway.auth.rateLimit", *rate_limit != before.rate_limit),
+            ("gateway.trustedProxies", *trusted_proxies != before.trusted_proxies),
+            ("gateway.allowRealIpFallback", *allow_real_ip_fallback != before.allow_real_ip_fallback),
+            ("gateway.controlUi", *control_ui != before.control_ui),
+            ("gateway.webchat.chatHistoryMaxChars", *chat_history_max_chars != before.chat_history_max_chars),
+            (
+                "gateway.http.securityHeaders.strictTransportSecurity",
+                *strict_transport_security != before.strict_transport_security,
+            ),
+            ("session", *session != before.session),
+            ("agents.list", *agents != before.agents),
+        ];
+        changes.into_iter().filter(|(_, is_changed)| *is_changed).map(|(name, _)| name).collect()
+    }
 }
 
 impl RateLimit {

@@ -22,6 +22,13 @@ pub struct Sources {
     pub environment: Environment,
 }
 
+impl Sources {
+    /// The files, all of which are watched.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        [Some(&self.config), self.token_file.as_ref(), self.tokens.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+    }
+}
+
 /// One of the files.
 #[derive(Clone, Copy)]
 pub enum Source {

@@ -1,4 +1,4 @@
-//! Server-sent events as the peer writes them (WHATWG HTML section 9.2), and the same with an id.
+//! Server-sent events as OpenClaw writes them (WHATWG HTML section 9.2), and the same with an id.
 
 use bytes::Bytes;
 
@@ -29,7 +29,7 @@ impl Event {
         self.with_id.clone()
     }
 
-    /// As the peer writes it.
+    /// As OpenClaw writes it.
     pub fn without_id(&self) -> Bytes {
         self.with_id.slice(self.id_end..)
     }

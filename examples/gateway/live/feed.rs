@@ -15,19 +15,19 @@ use tokio::{
 
 use super::{
     event::Event,
+    feed_state::{FeedState, Update},
     resume::{Ids, Start},
-    shown::{Look, Shown},
 };
-use crate::gateway::{
-    history::Query,
-    transcript::Transcripts,
-    watch::{Watched, Watcher},
+use crate::{
+    files::{Watched, Watcher},
+    sessions::history::Query,
+    sessions::transcript::Transcripts,
 };
 
 /// How many messages a stream may be behind before it gets the whole history in their place.
 pub(super) const BACKLOG: usize = 64;
 
-/// When a transcript that could not be read is looked at again.
+/// When a transcript that could not be read is updated at again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What a feed shows. Streams with equal keys share one feed.
@@ -38,7 +38,7 @@ pub struct FeedKey {
     /// Where its transcript may be, the best place first.
     pub candidates: Vec<PathBuf>,
     pub query: Query,
-    /// The longest text that is shown, in UTF-16 units.
+    /// The longest text that is state, in UTF-16 units.
     pub max_chars: usize,
 }
 
@@ -54,7 +54,7 @@ pub struct Readers {
 pub struct Feed {
     transcripts: Arc<Transcripts>,
     // Waited for without a thread: many streams may join while a long transcript is read.
-    shown: Arc<Mutex<Shown>>,
+    state: Arc<Mutex<FeedState>>,
     events: broadcast::Sender<Event>,
     following: AbortHandle,
 }
@@ -68,13 +68,13 @@ pub struct Subscription {
 impl Feed {
     /// Starts to follow. Reads nothing until a stream joins. Blocks a little, within a runtime.
     pub fn start(key: FeedKey, readers: Readers) -> Arc<Self> {
-        // Watched first and read after: what happens in between is then seen.
+        // Watched first and read after: a change in between then wakes.
         let watched = key.candidates.iter().map(|path| readers.watcher.watch(path)).collect();
         // Of pages only the last one counts.
         let backlog = if key.query == Query::default() { BACKLOG } else { 1 };
         Arc::new_cyclic(|feed| Self {
             transcripts: readers.transcripts,
-            shown: Arc::new(Mutex::new(Shown::new(key, readers.ids))),
+            state: Arc::new(Mutex::new(FeedState::new(key, readers.ids))),
             events: broadcast::Sender::new(backlog),
             following: tokio::spawn(follow(Weak::clone(feed), watched)).abort_handle(),
         })
@@ -82,20 +82,20 @@ impl Feed {
 
     /// Joins a stream to the feed.
     pub async fn join(self: &Arc<Self>, start: Start) -> io::Result<Subscription> {
-        let shown = Arc::clone(&self.shown).lock_owned().await;
+        let state = Arc::clone(&self.state).lock_owned().await;
         let feed = Arc::clone(self);
         let joined = spawn_blocking(move || {
-            let mut shown = shown;
-            let first = feed.look(&mut shown, Some(&start))?;
+            let mut state = state;
+            let first = feed.update(&mut state, Some(&start))?;
             // Under the same lock: no event is between the two.
             Ok(Subscription { first, events: feed.events.subscribe() })
         });
         joined.await?
     }
 
-    /// Sends what has happened since the last look.
-    fn look(&self, shown: &mut OwnedMutexGuard<Shown>, joining: Option<&Start>) -> io::Result<Vec<Event>> {
-        let Look { events, first } = shown.look(&self.transcripts, joining)?;
+    /// Sends what has happened since the last update.
+    fn update(&self, state: &mut OwnedMutexGuard<FeedState>, joining: Option<&Start>) -> io::Result<Vec<Event>> {
+        let Update { events, first } = state.update(&self.transcripts, joining)?;
         for event in events {
             // An error says that nobody listens, which is nobody's loss.
             let _ = self.events.send(event);
@@ -113,7 +113,7 @@ impl Drop for Feed {
 async fn follow(feed: Weak<Feed>, mut watched: Vec<Watched>) {
     loop {
         any_changed(&mut watched).await;
-        while let Some(Err(error)) = look_again(&feed).await {
+        while let Some(Err(error)) = update_open(&feed).await {
             tracing::warn!(%error, "a transcript cannot be read, its streams wait");
             sleep(RETRY).await;
         }
@@ -123,12 +123,12 @@ async fn follow(feed: Weak<Feed>, mut watched: Vec<Watched>) {
     }
 }
 
-/// Looks for the streams that are open. `None` when there are none any more.
-async fn look_again(feed: &Weak<Feed>) -> Option<io::Result<()>> {
+/// Brings the streams that are open up to date. `None` when there are none any more.
+async fn update_open(feed: &Weak<Feed>) -> Option<io::Result<()>> {
     let feed = feed.upgrade()?;
-    let mut shown = Arc::clone(&feed.shown).lock_owned().await;
-    let looked = spawn_blocking(move || feed.look(&mut shown, None)).await;
-    Some(looked.unwrap_or_else(|panicked| Err(panicked.into())).map(drop))
+    let mut state = Arc::clone(&feed.state).lock_owned().await;
+    let updated = spawn_blocking(move || feed.update(&mut state, None)).await;
+    Some(updated.unwrap_or_else(|panicked| Err(panicked.into())).map(drop))
 }
 
 async fn any_changed(watched: &mut [Watched]) {

@@ -1,5 +1,19 @@
 //! Live history: what is appended to a transcript reaches the streams that show it.
 //!
+//! From an appended line to an event: [`Watcher`](crate::files::Watcher) wakes `feed::follow`, which calls
+//! `Feed::update`; [`FeedState::update`](feed_state::FeedState::update) reads what was added
+//! ([`View::since`](crate::sessions::transcript::View::since)), [`Tail::append`](tail::Tail::append) projects it,
+//! the feed broadcasts the [`Event`](event::Event), and each [`EventBody`] writes its bytes.
+//!
+//! - `streams`: the open streams, by session and by feed, and the body of each
+//! - `feed`: one transcript, followed for the streams that share it
+//! - `feed_state`: what was sent, and the events that come next
+//! - `tail`: what an appended message does to what is shown
+//! - `resume`: ids of events, and where a stream that was cut goes on
+//! - `event`: the bytes of an event, with its id and without
+//! - `renewal`: open streams by id, for a fresh credential
+//! - `scopes`: the `scopes` event
+//!
 //! 1. Streams that show the same thing (session, page, text limit) share one [`Feed`]: a change is
 //!    read, projected and written once, and every stream gets the same bytes.
 //! 2. A stream first gets what the feed last knew, and from then on every event after that: nothing
@@ -14,16 +28,17 @@
 
 mod event;
 mod feed;
+mod feed_state;
 mod renewal;
 mod resume;
 mod scopes;
-mod shown;
 mod streams;
+mod tail;
 
 pub use self::{
     feed::{Feed, FeedKey, Readers},
     renewal::{Renewable, Renewals, StreamId},
-    resume::{Ids, Wish},
-    scopes::Told,
+    resume::{Ids, StreamOptions},
+    scopes::ScopeUpdates,
     streams::{EventBody, Streams},
 };

@@ -1,6 +1,6 @@
 //! Open streams by id, so that a client can renew the credential of one.
 //!
-//! 1. A stream's id is 128 random bits, told to nobody but its client: to know it is to have opened it.
+//! 1. A stream's id is 128 random bits, sent to its client only: to know it is to have opened it.
 //! 2. Who asks to renew has come through the door with the fresh credential. Whether that may take the
 //!    place of the other one is for [`Access::renew`] to say.
 //! 3. An id means something for as long as its stream is open.
@@ -21,7 +21,7 @@ pub struct StreamId(u128);
 #[derive(Clone, Default)]
 pub struct Renewals(Arc<Mutex<HashMap<StreamId, Access>>>);
 
-/// A stream's entry, for as long as this is held.
+/// A stream's entry, until this is dropped.
 pub struct Renewable {
     id: StreamId,
     renewals: Renewals,

@@ -1,6 +1,6 @@
 //! Events that have ids, and streams that go on after one (WHATWG HTML section 9.2.4).
 //!
-//! 1. The peer writes no ids, so only those get them who ask: by a parameter `resume`, whatever its
+//! 1. OpenClaw writes no ids, so only those get them who ask: by a parameter `resume`, whatever its
 //!    value, or by a `Last-Event-ID`.
 //! 2. An id says how far into which life of a transcript its event leads, and is sealed for what the
 //!    stream shows: the session, the places of its transcript, the page and the text limit.
@@ -17,13 +17,13 @@ use std::hash::{BuildHasher, RandomState};
 use http::{HeaderMap, HeaderName};
 
 use super::FeedKey;
-use crate::gateway::transcript::Position;
+use crate::sessions::transcript::Position;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// What a client wants of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct StreamOptions {
     /// Events with ids.
     pub ids: bool,
     pub start: Start,
@@ -33,11 +33,11 @@ pub struct Wish {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
     History,
-    /// What came after the event with this id, if that can be told.
+    /// What came after the event with this id, if that can be known.
     After(String),
 }
 
-impl Wish {
+impl StreamOptions {
     pub fn of(query: &str, headers: &HeaderMap) -> Self {
         let last = headers.get(LAST_EVENT_ID);
         let asks = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "resume");
@@ -76,7 +76,7 @@ impl Ids {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::history::Query;
+    use crate::sessions::history::Query;
 
     fn key(session: &str, query: &str) -> FeedKey {
         FeedKey {
@@ -91,12 +91,12 @@ mod tests {
     fn ids_are_for_those_who_ask() {
         let headers =
             |id: &'static [u8]| HeaderMap::from_iter([(LAST_EVENT_ID, http::HeaderValue::from_bytes(id).unwrap())]);
-        let wish = |ids, start| Wish { ids, start };
-        assert_eq!(Wish::of("limit=5", &HeaderMap::new()), wish(false, Start::History));
-        assert_eq!(Wish::of("limit=5&resume", &HeaderMap::new()), wish(true, Start::History));
-        assert_eq!(Wish::of("resume=0", &HeaderMap::new()), wish(true, Start::History));
-        assert_eq!(Wish::of("", &headers(b"7.1-ab")), wish(true, Start::After("7.1-ab".to_owned())));
-        assert_eq!(Wish::of("", &headers(b"\xff")), wish(true, Start::History));
+        let options = |ids, start| StreamOptions { ids, start };
+        assert_eq!(StreamOptions::of("limit=5", &HeaderMap::new()), options(false, Start::History));
+        assert_eq!(StreamOptions::of("limit=5&resume", &HeaderMap::new()), options(true, Start::History));
+        assert_eq!(StreamOptions::of("resume=0", &HeaderMap::new()), options(true, Start::History));
+        assert_eq!(StreamOptions::of("", &headers(b"7.1-ab")), options(true, Start::After("7.1-ab".to_owned())));
+        assert_eq!(StreamOptions::of("", &headers(b"\xff")), options(true, Start::History));
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! What a client may do, told as it changes.
+//! [`ScopeUpdates`]: the scopes that a stream has, sent as they change.
 //!
 //! A recheck can leave a stream with fewer scopes that are still enough for it. A client that asks, by
-//! a parameter `scopes`, is told: a `scopes` event comes before all others, and another one whenever
-//! they are not what was told last. The peer has no such event, so nobody else gets it. It has no id.
+//! a parameter `scopes`, gets them: a `scopes` event comes before all others, and another one whenever
+//! they are not those that were sent last. OpenClaw has no such event, so nobody else gets it. It has no id.
 
 use bytes::Bytes;
 use serde_json::json;
@@ -10,21 +10,21 @@ use tower_reauth::{Access, Scope, ScopeSet};
 
 use super::event::Event;
 
-/// What one client was told.
-pub struct Told {
+/// What one client was sent.
+pub struct ScopeUpdates {
     access: Access,
     last: Option<ScopeSet>,
 }
 
-impl Told {
+impl ScopeUpdates {
     /// For a client with this query, if it asks.
     pub fn asked(query: &str, access: &Access) -> Option<Self> {
         let asks = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "scopes");
         asks.then(|| Self { access: access.clone(), last: None })
     }
 
-    /// What is to be told now.
-    pub fn news(&mut self) -> Option<Bytes> {
+    /// The event to send now, if the scopes have changed.
+    pub fn next(&mut self) -> Option<Bytes> {
         let granted = self.access.granted();
         if self.last.as_ref() == Some(granted.scopes()) {
             return None;

@@ -1,4 +1,4 @@
-//! The open streams: made, told apart by session, and ended.
+//! The open streams: made, by session, and ended.
 
 use std::{
     collections::HashMap,
@@ -21,12 +21,12 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
-    Feed, FeedKey, Readers, Renewable, StreamId, Told, Wish,
+    Feed, FeedKey, Readers, Renewable, ScopeUpdates, StreamId, StreamOptions,
     event::{Event, RETRY},
     feed::Subscription,
     resume::Start,
 };
-use crate::gateway::store::RowId;
+use crate::sessions::store::RowId;
 
 /// The most bytes that are handed on at once. Access is asked for again in between, so that a long
 /// history does not go on after the end of it. (Who gets half an event drops it.)
@@ -39,16 +39,16 @@ pub struct Streams {
     open: Mutex<Open>,
 }
 
-/// What is open. Whoever finds the last holder of an entry gone takes the entry out.
+/// What is open. An entry whose last holder is gone is taken out when the next one is added.
 #[derive(Default)]
 struct Open {
     feeds: HashMap<FeedKey, Weak<Feed>>,
     /// By row, and not by key: one session has many keys.
-    sessions: HashMap<RowId, Weak<Session>>,
+    sessions: HashMap<RowId, Weak<OpenSession>>,
 }
 
 /// A session that is being streamed, for as long as it is.
-struct Session {
+struct OpenSession {
     killed: CancellationToken,
 }
 
@@ -60,19 +60,19 @@ impl Streams {
 
     /// Opens a stream. It begins with what the feed knows now, or with what it knows more than the
     /// client.
-    pub async fn open(self: &Arc<Self>, key: FeedKey, row: RowId, wish: Wish) -> io::Result<EventBody> {
+    pub async fn open(self: &Arc<Self>, key: FeedKey, row: RowId, options: StreamOptions) -> io::Result<EventBody> {
         let session = self.session(row);
         let ended = Box::pin(session.killed.clone().cancelled_owned());
         let streams = Arc::clone(self);
         let feed = spawn_blocking(move || streams.feed(&key)).await?;
-        let Subscription { first, events } = feed.join(wish.start).await?;
+        let Subscription { first, events } = feed.join(options.start).await?;
         let reading = Reading { feed, _session: session, first: first.into_iter(), events };
         let events = stream::unfold(reading, async |mut reading| Some((reading.next().await?, reading)));
-        let bytes = if wish.ids { Event::with_id } else { Event::without_id };
+        let bytes = if options.ids { Event::with_id } else { Event::without_id };
         let bytes = events.map(move |event| bytes(&event));
         let retry = stream::iter([RETRY]);
         let events = retry.chain(bytes).boxed();
-        Ok(EventBody { events, piece_by_piece: Bytes::new(), ended, renewable: None, told: None })
+        Ok(EventBody { events, piece_by_piece: Bytes::new(), ended, renewable: None, scope_updates: None })
     }
 
     /// Whether there are streams of the session.
@@ -88,17 +88,17 @@ impl Streams {
 
     /// The feed with this key, if a stream still holds it, or a new one.
     fn feed(&self, key: &FeedKey) -> Arc<Feed> {
-        if let Some(feed) = held(&self.entries().feeds, key) {
+        if let Some(feed) = live_entry(&self.entries().feeds, key) {
             return feed;
         }
         // Not under the lock: to start one blocks.
         let started = Feed::start(key.clone(), self.readers.clone());
-        hold(&mut self.entries().feeds, key.clone(), started)
+        entry_or_insert(&mut self.entries().feeds, key.clone(), started)
     }
 
-    fn session(&self, row: RowId) -> Arc<Session> {
-        let session = Arc::new(Session { killed: self.stop.child_token() });
-        hold(&mut self.entries().sessions, row, session)
+    fn session(&self, row: RowId) -> Arc<OpenSession> {
+        let session = Arc::new(OpenSession { killed: self.stop.child_token() });
+        entry_or_insert(&mut self.entries().sessions, row, session)
     }
 
     fn entries(&self) -> MutexGuard<'_, Open> {
@@ -106,13 +106,13 @@ impl Streams {
     }
 }
 
-fn held<K: Eq + Hash, V>(entries: &HashMap<K, Weak<V>>, key: &K) -> Option<Arc<V>> {
+fn live_entry<K: Eq + Hash, V>(entries: &HashMap<K, Weak<V>>, key: &K) -> Option<Arc<V>> {
     entries.get(key).and_then(Weak::upgrade)
 }
 
 /// The entry with this key, if somebody still holds it, or else the new one.
-fn hold<K: Eq + Hash, V>(entries: &mut HashMap<K, Weak<V>>, key: K, new: Arc<V>) -> Arc<V> {
-    if let Some(entry) = held(entries, &key) {
+fn entry_or_insert<K: Eq + Hash, V>(entries: &mut HashMap<K, Weak<V>>, key: K, new: Arc<V>) -> Arc<V> {
+    if let Some(entry) = live_entry(entries, &key) {
         return entry;
     }
     entries.retain(|_, entry| entry.strong_count() > 0);
@@ -124,7 +124,7 @@ fn hold<K: Eq + Hash, V>(entries: &mut HashMap<K, Weak<V>>, key: K, new: Arc<V>)
 struct Reading {
     feed: Arc<Feed>,
     /// Open for as long as it is read.
-    _session: Arc<Session>,
+    _session: Arc<OpenSession>,
     first: vec::IntoIter<Event>,
     events: broadcast::Receiver<Event>,
 }
@@ -157,7 +157,7 @@ pub struct EventBody {
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Known by its id for as long as it is open.
     renewable: Option<Renewable>,
-    told: Option<Told>,
+    scope_updates: Option<ScopeUpdates>,
 }
 
 impl EventBody {
@@ -167,8 +167,8 @@ impl EventBody {
     }
 
     /// Tells the client of its scopes.
-    pub fn with_told(self, told: Option<Told>) -> Self {
-        Self { told, ..self }
+    pub fn with_scope_updates(self, scope_updates: Option<ScopeUpdates>) -> Self {
+        Self { scope_updates, ..self }
     }
 
     /// What its credential is renewed by.
@@ -186,8 +186,8 @@ impl Body for EventBody {
             return Poll::Ready(None);
         }
         if self.piece_by_piece.is_empty() {
-            self.piece_by_piece = match self.told.as_mut().and_then(Told::news) {
-                Some(news) => news,
+            self.piece_by_piece = match self.scope_updates.as_mut().and_then(ScopeUpdates::next) {
+                Some(update) => update,
                 None => match ready!(self.events.poll_next_unpin(cx)) {
                     Some(event) => event,
                     None => return Poll::Ready(None),

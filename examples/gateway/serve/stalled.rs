@@ -30,11 +30,11 @@ use tokio::{
 pub fn let_go(response: Response<Body>, deadline: Duration) -> Response<Body> {
     response.map(|body| match http_body::Body::size_hint(&body).exact() {
         Some(_) => body,
-        None => Body::new(Watched::new(body, deadline)),
+        None => Body::new(Guarded::new(body, deadline)),
     })
 }
 
-struct Watched {
+struct Guarded {
     stream: Arc<Stream>,
     watching: AbortHandle,
 }
@@ -48,7 +48,7 @@ struct Progress {
     gave: Option<Instant>,
 }
 
-impl Watched {
+impl Guarded {
     fn new(body: Body, deadline: Duration) -> Self {
         let stream = Arc::new(Stream(Mutex::new(Progress { body: Some(body), gave: None })));
         let watching = tokio::spawn(watch(Arc::downgrade(&stream), deadline)).abort_handle();
@@ -85,7 +85,7 @@ async fn watch(stream: Weak<Stream>, deadline: Duration) {
     }
 }
 
-impl http_body::Body for Watched {
+impl http_body::Body for Guarded {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -108,7 +108,7 @@ impl http_body::Body for Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for Guarded {
     fn drop(&mut self) {
         self.watching.abort();
     }

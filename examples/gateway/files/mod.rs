@@ -1,0 +1,14 @@
+//! Files that others write: noticing that one has changed, and proving that none has.
+//!
+//! - [`watch`]: a [`Watcher`] gives a [`Watched`] handle, which wakes within milliseconds of a write. Settings
+//!   and live streams follow their files by it.
+//! - [`stamp`]: a [`Stamp`] is what `stat` says of a path. Cached pages and stores compare stamps to see
+//!   whether they are still right.
+
+mod stamp;
+mod watch;
+
+pub use self::{
+    stamp::{Stamp, Stamps},
+    watch::{Watched, Watcher},
+};

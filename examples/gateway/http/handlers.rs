@@ -1,0 +1,263 @@
+//! The routes: a session's history, the end of its streams, and a fresh credential for one.
+
+use std::{
+    io::{self, ErrorKind},
+    sync::Arc,
+};
+
+use ::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
+    header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE},
+};
+use axum::{
+    Extension,
+    body::Body,
+    extract::{self, Request},
+    response::Response,
+};
+use bytes::Bytes;
+use serde_json::json;
+use tokio::task::{JoinError, spawn_blocking};
+use tower_reauth::{Access, Denied, Scope, access::RenewError, proxy::PeerAddr};
+
+use super::{State, reply};
+use crate::{
+    auth::{is_local_direct, respond},
+    config::Settings,
+    live::{EventBody, FeedKey, ScopeUpdates, StreamId, StreamOptions},
+    sessions::{
+        history::{self, Query},
+        now, pages,
+        store::{RequestedKey, Session},
+    },
+};
+
+pub const ADMIN: Scope = Scope::from_static("operator.admin");
+pub const READ: Scope = Scope::from_static("operator.read");
+pub const WRITE: Scope = Scope::from_static("operator.write");
+
+/// Whether the process is up.
+pub async fn live() -> Response {
+    reply::json(StatusCode::OK, &json!({ "ok": true, "status": "live" }))
+}
+
+/// Whether the process can serve.
+pub async fn ready() -> Response {
+    reply::json(StatusCode::OK, &json!({ "ok": true, "status": "ready" }))
+}
+
+/// What no route serves.
+pub async fn not_found() -> Response {
+    reply::not_found()
+}
+
+pub async fn only_get() -> Response {
+    reply::only(&Method::GET)
+}
+
+pub async fn only_post() -> Response {
+    reply::only(&Method::POST)
+}
+
+/// What an open stream is renewed by.
+const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
+
+const REQUESTER: HeaderName = HeaderName::from_static("x-openclaw-requester-session-key");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
+
+// What is seldom or only once awaited is boxed, so that the future of a page is small.
+
+/// `GET /sessions/{key}/history`: a page, or a stream that goes on from it.
+///
+/// Not `async` itself: its future would keep the whole request.
+pub fn history(
+    extract::State(state): extract::State<Arc<State>>,
+    Extension(key): Extension<RequestedKey>,
+    request: Request,
+) -> impl Future<Output = Response> + Send {
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let opening = wants_events(request.headers()).then(|| Box::new(Opening::of(&request)));
+    async move {
+        let mut response = match opening {
+            Some(opening) => Box::pin(stream(state, key, query, *opening)).await,
+            None => page(state, key, query).await,
+        };
+        reply::vary_by_accept(response.headers_mut());
+        response
+    }
+}
+
+async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response {
+    let settings = state.settings();
+    let asked = (key, query);
+    if let Some(body) = state.pages.find(&asked, &settings).await {
+        return reply::with_type(StatusCode::OK, reply::JSON, body);
+    }
+    Box::pin(read(state, settings, asked)).await
+}
+
+/// Reads a page that is not remembered.
+async fn read(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, Query)) -> Response {
+    let session = match find(&state, &settings, &asked.0).await {
+        Ok(Some(session)) => session,
+        Ok(None) => return reply::session_not_found(asked.0.as_str()),
+        Err(error) => return broken(&error),
+    };
+    let transcript = session.transcript.as_deref().map(|path| state.transcripts.at(path));
+    let turn = match &transcript {
+        Some(transcript) => transcript.turn().await,
+        None => None,
+    };
+    let read = spawn_blocking(move || {
+        // For as long as this reads, whether or not the client still waits.
+        let _turn = turn;
+        let now = now();
+        match history::read(transcript.as_deref(), asked.1, settings.chat_history_max_chars, now) {
+            Ok(page) => {
+                let body = Bytes::from(page.body(&session.key));
+                if !page.tells(now) {
+                    state.pages.keep(asked, pages::CachedPage { body: body.clone(), settings, stamps: session.stamps });
+                }
+                reply::with_type(StatusCode::OK, reply::JSON, body)
+            }
+            Err(error) => unreadable(&session, &error),
+        }
+    });
+    read.await.unwrap_or_else(|error| broken(&error))
+}
+
+/// What a request for a stream says besides what it is of.
+struct Opening {
+    options: StreamOptions,
+    access: Option<Access>,
+    scope_updates: Option<ScopeUpdates>,
+    version: Version,
+}
+
+impl Opening {
+    fn of(request: &Request) -> Self {
+        let asked = request.uri().query().unwrap_or_default();
+        let access = request.extensions().get::<Access>().cloned();
+        let scope_updates = access.as_ref().and_then(|access| ScopeUpdates::asked(asked, access));
+        Self { options: StreamOptions::of(asked, request.headers()), access, scope_updates, version: request.version() }
+    }
+}
+
+async fn stream(state: Arc<State>, key: RequestedKey, query: Query, opening: Opening) -> Response {
+    let settings = state.settings();
+    let session = match find(&state, &settings, &key).await {
+        Ok(Some(session)) => session,
+        Ok(None) => return reply::session_not_found(key.as_str()),
+        Err(error) => return broken(&error),
+    };
+    let max_chars = settings.chat_history_max_chars;
+    let (row, candidates) = (session.row.clone(), session.candidates.clone());
+    let feed = FeedKey { session: session.key.clone(), candidates, query, max_chars };
+    match Box::pin(state.streams.open(feed, row, opening.options)).await {
+        Ok(events) => {
+            let renewable = opening.access.and_then(|access| state.renewals.add(access));
+            event_stream(events.with_scope_updates(opening.scope_updates).with_renewable(renewable), opening.version)
+        }
+        Err(error) => unreadable(&session, &error),
+    }
+}
+
+async fn find(state: &Arc<State>, settings: &Settings, key: &RequestedKey) -> Result<Option<Session>, JoinError> {
+    let (state, settings, key) = (Arc::clone(state), state.store_settings(settings), key.clone());
+    spawn_blocking(move || state.sessions.find(&key, &settings)).await
+}
+
+fn event_stream(events: EventBody, version: Version) -> Response {
+    let id = events.id();
+    let mut response = Response::new(Body::new(events));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, EVENT_STREAM);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // A proxy that buffers would hold events back.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
+        headers.insert(STREAM_ID, id);
+    }
+    if version < Version::HTTP_2 {
+        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
+    }
+    response
+}
+
+/// Whether a client asks for events: as OpenClaw does it, by the media type's name anywhere.
+fn wants_events(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT).iter().any(|accept| {
+        let accept = accept.as_bytes().to_ascii_lowercase();
+        memchr::memmem::find(&accept, b"text/event-stream").is_some()
+    })
+}
+
+/// `POST /sessions/{key}/kill`: ends the streams of a session.
+///
+/// A caller on this machine must be an admin. One from elsewhere must name the session that it acts
+/// for, may write, and ends the streams of that session only.
+pub async fn kill(
+    extract::State(state): extract::State<Arc<State>>,
+    Extension(key): Extension<RequestedKey>,
+    request: Request,
+) -> Response {
+    let peer = request.extensions().get::<PeerAddr>();
+    let is_local = peer.is_some_and(|peer| is_local_direct(peer.ip(), request.headers()));
+    let requester = request.headers().get(REQUESTER).and_then(|key| RequestedKey::parse(key.to_str().ok()?));
+    if !is_local && requester.is_none() {
+        let message = "Session kills require a local admin request or requester session ownership.";
+        return reply::forbidden(message);
+    }
+    let required = if is_local { ADMIN } else { WRITE };
+    let access = request.extensions().get::<Access>().ok_or(Denied::no_access("kill"));
+    if let Err(denied) = access.and_then(|access| access.require(required)) {
+        return respond(&denied);
+    }
+    let killed = spawn_blocking(move || {
+        let settings = state.store_settings(&state.settings());
+        let Some(row) = state.sessions.find_row(&key, &settings) else {
+            return reply::session_not_found(key.as_str());
+        };
+        let own = requester.and_then(|requester| state.sessions.find_row(&requester, &settings));
+        if !is_local && own.as_ref() != Some(&row) && state.streams.are_open(&row) {
+            return reply::forbidden("The session is not the requester's own.");
+        }
+        let killed = state.streams.kill(&row);
+        reply::json(StatusCode::OK, &json!({ "ok": true, "killed": killed }))
+    });
+    killed.await.unwrap_or_else(|error| broken(&error))
+}
+
+/// `POST /streams/{id}/renew`: the stream goes by the credential of this request from now on.
+pub async fn renew(
+    extract::State(state): extract::State<Arc<State>>,
+    Extension(id): Extension<StreamId>,
+    Extension(fresh): Extension<Access>,
+) -> Response {
+    match state.renewals.renew(id, &fresh) {
+        None => reply::error(StatusCode::NOT_FOUND, "not_found", "No such stream is open."),
+        Some(Ok(())) => reply::json(StatusCode::OK, &json!({ "ok": true })),
+        Some(Err(RenewError::Denied(denied))) => respond(&denied),
+        Some(Err(RenewError::Older)) => {
+            reply::error(StatusCode::CONFLICT, "conflict", "The stream has a newer credential.")
+        }
+        Some(Err(_)) => reply::forbidden("The stream belongs to another client."),
+    }
+}
+
+/// A transcript that is there and cannot be read.
+fn unreadable(session: &Session, error: &io::Error) -> Response {
+    let transcript = session.transcript.as_deref().map(|path| path.display().to_string());
+    tracing::error!(key = session.key, session = session.session.as_str(), transcript, %error, "a transcript cannot be read");
+    match error.kind() {
+        // To a folder in its place OpenClaw answers so.
+        ErrorKind::IsADirectory => reply::text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        _ => reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The transcript cannot be read."),
+    }
+}
+
+/// A panic in a reader: a defect of ours, and one request's only.
+fn broken(error: &JoinError) -> Response {
+    tracing::error!(%error, "a request could not be answered");
+    reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal Server Error")
+}

@@ -1,0 +1,85 @@
+//! The answers that are not a history, in OpenClaw's words.
+
+use axum::body::Body;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    header::{ALLOW, CONTENT_TYPE, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS},
+};
+use serde_json::{Value, json};
+
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+pub fn json(status: StatusCode, body: &Value) -> Response<Body> {
+    with_type(status, JSON, body.to_string())
+}
+
+pub fn text(status: StatusCode, body: &'static str) -> Response<Body> {
+    with_type(status, TEXT, body)
+}
+
+pub fn with_type(status: StatusCode, content_type: HeaderValue, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// A refusal before anything is read.
+pub fn refusal(status: StatusCode, kind: &str, message: &str) -> Response<Body> {
+    json(status, &json!({ "error": { "message": message, "type": kind } }))
+}
+
+pub fn malformed_key() -> Response<Body> {
+    refusal(StatusCode::BAD_REQUEST, "invalid_request_error", "invalid session key")
+}
+
+pub fn unauthorized() -> Response<Body> {
+    refusal(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized")
+}
+
+/// An error of the routes themselves.
+pub fn error(status: StatusCode, kind: &str, message: &str) -> Response<Body> {
+    json(status, &json!({ "ok": false, "error": { "type": kind, "message": message } }))
+}
+
+/// The answer to a caller who is known and may not do this.
+pub fn forbidden(why: &str) -> Response<Body> {
+    error(StatusCode::FORBIDDEN, "forbidden", why)
+}
+
+pub fn session_not_found(key: &str) -> Response<Body> {
+    error(StatusCode::NOT_FOUND, "not_found", &format!("Session not found: {key}"))
+}
+
+pub fn not_found() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "Not Found")
+}
+
+/// 405 with the one method that is allowed (RFC 9110 section 15.5.6).
+pub fn only(method: &Method) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    if let Ok(allowed) = HeaderValue::from_str(method.as_str()) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response
+}
+
+/// The response with the headers that every one carries.
+pub fn with_common_headers(mut response: Response<Body>, transport_security: Option<&HeaderValue>) -> Response<Body> {
+    let headers = response.headers_mut();
+    const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let permissions = HeaderValue::from_static("camera=(), microphone=(self), geolocation=()");
+    headers.insert(PERMISSIONS_POLICY, permissions);
+    if let Some(policy) = transport_security {
+        headers.insert(STRICT_TRANSPORT_SECURITY, policy.clone());
+    }
+    response
+}
+
+/// One URL, two representations (RFC 9110 section 12.5.5): a cache must not mix them up.
+pub fn vary_by_accept(headers: &mut HeaderMap) {
+    headers.append(VARY, HeaderValue::from_static("Accept"));
+}

@@ -1,0 +1,30 @@
+//! The session store: from a requested key to a transcript.
+//!
+//! [`Sessions::find`] is the entry, in `select`; `files` reads each store once, `settings` says where stores lie,
+//! `agent` is whose they are. The steps:
+//!
+//! 1. A request names a key; [`RequestedKey`] is that name, trimmed and not blank.
+//! 2. The settings turn it into a [`CanonicalKey`](key::CanonicalKey), which says whose store to
+//!    look in ([`key`]).
+//! 3. That store's `sessions.json` holds rows under keys of its own spelling; the freshest row that
+//!    goes by this key wins ([`select`], [`rows`]).
+//! 4. The row names a transcript in one of up to four places; the first that exists is the one
+//!    ([`candidates`]).
+//!
+//! Nothing here writes. A store that is missing or cannot be read is an empty one.
+
+mod agent;
+mod candidates;
+mod files;
+mod key;
+mod rows;
+mod select;
+mod settings;
+
+pub use self::{
+    agent::AgentId,
+    key::RequestedKey,
+    rows::SessionId,
+    select::{RowId, Session, Sessions},
+    settings::{Agent, StoreSettings},
+};

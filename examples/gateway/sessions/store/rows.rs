@@ -1,0 +1,213 @@
+//! Rows of a `sessions.json`, and an index of them.
+//!
+//! A row is cleaned when it is read:
+//!
+//! - What is not an object is no row.
+//! - A `sessionId` that is no string, or not of the letters that ids are made of, makes the row no
+//!   row, so that an older one under another spelling of the key can be chosen.
+//! - A `sessionId` that cannot be a file name, or that names a checkpoint, is taken away, unless the
+//!   row says itself where its transcript is.
+
+use std::collections::HashMap;
+
+use crate::{json, json::skim};
+
+/// The rows of a store, to be found by key in whatever case and with space around it.
+#[derive(Debug, Default)]
+pub(super) struct Rows(HashMap<String, Vec<Row>>);
+
+impl Rows {
+    /// Reads a `sessions.json`. `None` if it is not an object.
+    pub(super) fn parse(json: &[u8]) -> Option<Self> {
+        let mut rows = Self::default();
+        skim::object(json, |key, row| rows.set(&string(key), row))?;
+        Some(rows)
+    }
+
+    /// The rows whose keys differ from this one in case and in space around them only, in the
+    /// order of the file.
+    pub(super) fn alike(&self, key: &str) -> &[Row] {
+        self.0.get(&folded(key)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Of equal keys the last row counts, in the place of the first.
+    fn set(&mut self, key: &str, row: &[u8]) {
+        let alike = self.0.entry(folded(key)).or_default();
+        let place = alike.iter().position(|row| row.key == key);
+        match (place, Row::parse(key, row)) {
+            (Some(place), Some(row)) => alike[place] = row,
+            (Some(place), None) => drop(alike.remove(place)),
+            (None, Some(row)) => alike.push(row),
+            (None, None) => {}
+        }
+    }
+}
+
+/// What a row says, cleaned.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Row {
+    pub(super) key: String,
+    pub(super) session: Option<SessionId>,
+    /// Where the transcript is: trimmed, not blank, and not to be trusted.
+    pub(super) file: Option<String>,
+    /// Milliseconds since 1970; 0 if the row does not say.
+    pub(super) updated_at: f64,
+}
+
+impl Row {
+    fn parse(key: &str, json: &[u8]) -> Option<Self> {
+        let (mut id, mut file, mut updated_at) = (None, None, None);
+        skim::object(json, |key, value| match &*string(key) {
+            "sessionId" => id = Some(value),
+            "sessionFile" => file = json::parse(value).ok(),
+            "updatedAt" => updated_at = json::parse(value).ok(),
+            _ => {}
+        })?;
+        let file = file.as_ref().and_then(json::Value::opt_string).map(|file| file.to_utf8().into_owned());
+        let session = match id {
+            None => None,
+            Some(id) => {
+                let id = SessionId::parse(json::parse(id).ok()?.as_text()?)?;
+                (id.is_plain() || file.is_some()).then_some(id)
+            }
+        };
+        let updated_at =
+            updated_at.and_then(|at| at.as_number()).filter(|at| at.is_finite() && *at >= 0.0).unwrap_or(0.0);
+        Some(Self { key: key.into(), session, file, updated_at })
+    }
+}
+
+/// The id of a session: `[A-Za-z0-9][A-Za-z0-9._:@-]*`, at most 255 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionId(String);
+
+impl SessionId {
+    fn parse(text: &json::Text<'_>) -> Option<Self> {
+        let id = text.trim().as_str()?.to_owned();
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte);
+        let starts_well = id.starts_with(|first: char| first.is_ascii_alphanumeric());
+        (starts_well && id.len() <= 255 && id.bytes().all(legal)).then_some(Self(id))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of the session's transcript, if the id can be part of a file name.
+    pub(super) fn file_name(&self) -> Option<String> {
+        let fits = self.0.len() <= 128 && !self.0.contains([':', '@']);
+        fits.then(|| format!("{}.jsonl", self.0))
+    }
+
+    /// Whether the id is that of a session with a transcript of its own name.
+    fn is_plain(&self) -> bool {
+        let checkpoint =
+            self.0.len().checked_sub(36).is_some_and(|at| {
+                is_uuid(&self.0[at..]) && self.0[..at].to_ascii_lowercase().ends_with(".checkpoint.")
+            });
+        self.file_name().is_some() && !checkpoint
+    }
+}
+
+/// Whether this is a UUID in its usual spelling, in whatever case.
+pub(super) fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// A JSON string as UTF-8.
+fn string(json: &[u8]) -> String {
+    match json::parse(json) {
+        Ok(json::Value::String(text)) => text.to_utf8().into_owned(),
+        _ => String::new(),
+    }
+}
+
+fn folded(key: &str) -> String {
+    let text = json::Text::from(key);
+    text.trim().lower_case().to_utf8().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(json: &str) -> Option<Row> {
+        Row::parse("k", json.as_bytes())
+    }
+
+    fn session(json: &str) -> Option<String> {
+        row(json)?.session.map(|id| id.as_str().to_owned())
+    }
+
+    #[test]
+    fn a_session_id_is_trimmed() {
+        let id = session(r#"{"sessionId":"\u00a0a.b_c-D "}"#);
+        assert_eq!(id.as_deref(), Some("a.b_c-D"));
+    }
+
+    #[test]
+    fn a_row_with_a_strange_id_is_no_row() {
+        for id in ["5", "null", "\"\"", "\" \"", "\"..\"", "\"a/b\"", "\"a b\"", "\"é\""] {
+            assert_eq!(row(&format!("{{\"sessionId\":{id}}}")), None, "{id}");
+        }
+        for json in ["null", "[]", "\"x\"", "5"] {
+            assert_eq!(row(json), None, "{json}");
+        }
+        let long = "x".repeat(256);
+        assert_eq!(row(&format!("{{\"sessionId\":\"{long}\"}}")), None);
+    }
+
+    #[test]
+    fn an_id_that_names_no_file_needs_a_file_of_its_own() {
+        let uuid = "11111111-1111-4111-8111-11111111111A";
+        let long = "s".repeat(129);
+        for id in ["a:b", "a@b", &long, &format!("x.Checkpoint.{uuid}")] {
+            let bare = format!("{{\"sessionId\":\"{id}\"}}");
+            assert_eq!(session(&bare), None, "{id}");
+            assert!(row(&bare).is_some(), "{id}");
+            let blank = format!("{{\"sessionId\":\"{id}\",\"sessionFile\":\" \"}}");
+            assert_eq!(session(&blank), None, "{id}");
+            let with_file = format!("{{\"sessionId\":\"{id}\",\"sessionFile\":\" f \"}}");
+            assert_eq!(session(&with_file).as_deref(), Some(id), "{id}");
+            assert_eq!(row(&with_file).unwrap().file.as_deref(), Some("f"));
+        }
+        for id in ["s".repeat(128), uuid.into(), "x.checkpoint.1".into()] {
+            assert_eq!(session(&format!("{{\"sessionId\":\"{id}\"}}")), Some(id));
+        }
+    }
+
+    #[test]
+    fn a_time_is_a_number_from_zero_up() {
+        for (json, time) in [
+            ("{}", 0.0),
+            (r#"{"updatedAt":1.5}"#, 1.5),
+            (r#"{"updatedAt":-1}"#, 0.0),
+            (r#"{"updatedAt":"9"}"#, 0.0),
+            (r#"{"updatedAt":1e999}"#, 0.0),
+            (r#"{"updatedAt":7,"updatedAt":null}"#, 0.0),
+        ] {
+            assert_eq!(row(json).unwrap().updated_at, time, "{json}");
+        }
+    }
+
+    #[test]
+    fn rows_are_found_in_any_case_and_the_last_of_equal_keys_counts() {
+        let rows = Rows::parse(
+            br#"{"A:b":{"updatedAt":1}," a:B ":{"updatedAt":2},"gone":{},"gone":null,
+                 "A:b":{"updatedAt":3}}"#,
+        )
+        .unwrap();
+        let times = |key| {
+            let alike = rows.alike(key).iter();
+            alike.map(|row| row.updated_at).collect::<Vec<_>>()
+        };
+        assert_eq!(times("a:b"), [3.0, 2.0]);
+        assert!(times("gone").is_empty());
+        assert!(Rows::parse(b"[]").is_none());
+        assert!(Rows::parse(b"\xEF\xBB\xBF{}").is_none());
+    }
+}

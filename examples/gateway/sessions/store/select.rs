@@ -1,0 +1,303 @@
+//! [`Sessions`]: which row a key means, and the [`Session`] it stands for.
+//!
+//! A row is looked for under these names: the canonical key, the key as requested, then every
+//! stored key that differs from the first or the second in case and outer space only. (`global` and
+//! `unknown` are looked for under the first two alone.) Of the rows found the freshest wins, of
+//! equally fresh ones the first. A row without a session id wins as any other, and is no session.
+
+use std::path::PathBuf;
+
+use super::{
+    AgentId, RequestedKey, SessionId, StoreSettings,
+    candidates::candidates,
+    files::StoreFiles,
+    key::{CanonicalKey, main_key},
+    rows::{Row, Rows},
+};
+use crate::files::{Stamp, Stamps};
+
+/// The sessions of all agents.
+#[derive(Default)]
+pub struct Sessions {
+    stores: StoreFiles,
+}
+
+impl Sessions {
+    /// The session that goes by this key. Reads the disk.
+    pub fn find(&self, key: &RequestedKey, settings: &StoreSettings) -> Option<Session> {
+        let mut stamps = Stamps::default();
+        let found = self.row(key, settings, &mut stamps)?;
+        let id = found.row_id();
+        let Found { key, store, row } = found;
+        let session = row.session?;
+        let directory = store.parent()?;
+        let candidates = candidates(directory, &session, row.file.as_deref(), settings, &mut stamps);
+        let is_there = |path: &&PathBuf| matches!(stamps.take(path), Stamp::Found { .. });
+        let transcript = candidates.iter().find(is_there).cloned();
+        Some(Session { key: key.key, row: id, transcript, session, candidates, stamps })
+    }
+
+    /// The row that goes by this key, if only an empty one. Reads the disk.
+    pub fn find_row(&self, key: &RequestedKey, settings: &StoreSettings) -> Option<RowId> {
+        self.row(key, settings, &mut Stamps::default()).map(|found| found.row_id())
+    }
+
+    fn row(&self, key: &RequestedKey, settings: &StoreSettings, stamps: &mut Stamps) -> Option<Found> {
+        self.row_of_removed_main(key, settings, stamps).or_else(|| {
+            let canonical = key.canonical(settings);
+            let mut stores = vec![settings.store_of(&canonical.agent)];
+            if settings.stores_are_discovered() {
+                stores.extend(settings.discovered_stores(&canonical.agent, stamps));
+            }
+            let names = [canonical.key.as_str(), key.as_str()];
+            self.freshest(stores, &names, canonical.is_shared(), stamps).map(|(store, row)| Found {
+                key: canonical,
+                store,
+                row,
+            })
+        })
+    }
+
+    /// `main` may be configured no more and still have a store. What is in it can be read, and a
+    /// key that is not in it finds its main session, unless that is gone too.
+    fn row_of_removed_main(&self, key: &RequestedKey, settings: &StoreSettings, stamps: &mut Stamps) -> Option<Found> {
+        let agent = key.agent().filter(AgentId::is_main)?;
+        if !settings.main_is_removed() {
+            return None;
+        }
+        let canonical = key.canonical_of_removed_main(settings);
+        let main = main_key(&agent);
+        let names = [canonical.key.as_str(), key.as_str(), &main];
+        let (store, row) = self.freshest(settings.discovered_stores(&agent, stamps), &names, false, stamps)?;
+        Some(Found { key: canonical, store, row })
+    }
+
+    /// The freshest row under these names. Of stores with equally fresh rows the last one wins.
+    fn freshest(
+        &self,
+        stores: Vec<PathBuf>,
+        names: &[&str],
+        exactly: bool,
+        stamps: &mut Stamps,
+    ) -> Option<(PathBuf, Row)> {
+        let mut best: Option<(PathBuf, Row)> = None;
+        for store in stores {
+            let rows = self.stores.rows(&store, stamps);
+            let Some(row) = freshest(&rows, names, exactly) else {
+                continue;
+            };
+            if best.as_ref().is_none_or(|(_, best)| row.updated_at >= best.updated_at) {
+                best = Some((store, row.clone()));
+            }
+        }
+        best
+    }
+}
+
+/// A session that was found.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The canonical key.
+    pub key: String,
+    pub row: RowId,
+    pub session: SessionId,
+    /// Where the transcript may be, the best place first.
+    pub candidates: Vec<PathBuf>,
+    /// The first candidate that exists.
+    pub transcript: Option<PathBuf>,
+    /// While this is unchanged the key finds the same session, and its transcript has the same content.
+    pub stamps: Stamps,
+}
+
+/// Which row of which store: the same for all the keys that find it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RowId {
+    store: PathBuf,
+    key: String,
+}
+
+struct Found {
+    key: CanonicalKey,
+    store: PathBuf,
+    row: Row,
+}
+
+impl Found {
+    fn row_id(&self) -> RowId {
+        RowId { store: self.store.clone(), key: self.row.key.clone() }
+    }
+}
+
+fn freshest<'a>(rows: &'a Rows, names: &[&str], exactly: bool) -> Option<&'a Row> {
+    // All that a name finds is alike, the row of exactly that name included.
+    let exact = names.iter().filter_map(|name| {
+        let mut alike = rows.alike(name).iter();
+        alike.find(|row| row.key == *name)
+    });
+    let alike = names.iter().flat_map(|name| rows.alike(name));
+    exact.chain(alike.filter(|_| !exactly)).reduce(
+        |best, row| {
+            if row.updated_at > best.updated_at { row } else { best }
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::sessions::store::Agent;
+
+    struct State {
+        _temp: tempfile::TempDir,
+        settings: StoreSettings,
+        sessions: Sessions,
+    }
+
+    impl State {
+        fn new(stores: &[(&str, &str)]) -> Self {
+            let temp = tempfile::tempdir().unwrap();
+            for (path, rows) in stores {
+                let path = temp.path().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, rows).unwrap();
+            }
+            let settings = StoreSettings {
+                state: temp.path().to_owned(),
+                home: Some(temp.path().join("home")),
+                store: None,
+                global_scope: false,
+                agents: Vec::new(),
+            };
+            Self { _temp: temp, settings, sessions: Sessions::default() }
+        }
+
+        /// The canonical key and the session's id.
+        fn find(&self, key: &str) -> Option<(String, String)> {
+            let key = RequestedKey::parse(key).unwrap();
+            let found = self.sessions.find(&key, &self.settings)?;
+            Some((found.key, found.session.as_str().to_owned()))
+        }
+
+        #[track_caller]
+        fn assert_finds(&self, cases: &[(&str, Option<(&str, &str)>)]) {
+            for (key, expected) in cases {
+                let expected = expected.map(|(key, id)| (key.to_owned(), id.to_owned()));
+                assert_eq!(self.find(key), expected, "{key}");
+            }
+        }
+    }
+
+    const MAIN: &str = "agents/main/sessions/sessions.json";
+
+    #[test]
+    fn the_freshest_spelling_wins_and_the_first_of_equals() {
+        let state = State::new(&[(
+            MAIN,
+            r#"{"agent:main:dup":{"sessionId":"old","updatedAt":10},
+                "agent:main:DUP":{"sessionId":"new","updatedAt":20},
+                "agent:main:TIE":{"sessionId":"new","updatedAt":10},
+                "agent:main:tie":{"sessionId":"old","updatedAt":10},
+                "agent:main:none":{"updatedAt":2},
+                "agent:main:NONE":{"sessionId":"old","updatedAt":1},
+                "bare":{"sessionId":"bare"}}"#,
+        )]);
+        state.assert_finds(&[
+            ("dup", Some(("agent:main:dup", "new"))),
+            ("agent:main:TIE", Some(("agent:main:tie", "old"))),
+            ("none", None),
+            ("Bare", Some(("agent:main:bare", "bare"))),
+            ("agent:main:bare", None),
+            ("missing", None),
+        ]);
+        let none = RequestedKey::parse("none").unwrap();
+        assert!(state.sessions.find_row(&none, &state.settings).is_some());
+    }
+
+    #[test]
+    fn the_shared_keys_are_looked_for_as_spelled() {
+        let state = State::new(&[(
+            MAIN,
+            r#"{"global":{"sessionId":"a"},"GLOBAL":{"sessionId":"b","updatedAt":9},
+                "UNKNOWN":{"sessionId":"c"}}"#,
+        )]);
+        state.assert_finds(&[
+            ("global", Some(("global", "a"))),
+            ("GLOBAL", Some(("global", "b"))),
+            ("Global", Some(("global", "a"))),
+            ("unknown", None),
+        ]);
+    }
+
+    #[test]
+    fn a_template_finds_the_usual_store_too() {
+        let mut state = State::new(&[
+            (
+                "alt/zed/s.json",
+                r#"{"agent:zed:k":{"sessionId":"alt","updatedAt":5},
+                                   "agent:zed:tie":{"sessionId":"alt","updatedAt":5},
+                                   "agent:zed:new":{"sessionId":"alt","updatedAt":6}}"#,
+            ),
+            (
+                "agents/zed/sessions/sessions.json",
+                r#"{"agent:zed:k":{"sessionId":"usual","updatedAt":9},
+                 "agent:zed:tie":{"sessionId":"usual","updatedAt":5},
+                 "agent:zed:new":{"sessionId":"usual","updatedAt":5},
+                 "agent:zed:only":{"sessionId":"usual"}}"#,
+            ),
+        ]);
+        let template = state.settings.state.join("alt/{agentId}/s.json");
+        state.settings.store = template.to_str().map(Into::into);
+        state.assert_finds(&[
+            ("agent:zed:k", Some(("agent:zed:k", "usual"))),
+            ("agent:zed:tie", Some(("agent:zed:tie", "usual"))),
+            ("agent:zed:new", Some(("agent:zed:new", "alt"))),
+            ("agent:zed:only", Some(("agent:zed:only", "usual"))),
+        ]);
+    }
+
+    #[test]
+    fn a_removed_main_is_read_while_its_store_is_there() {
+        let mut state = State::new(&[
+            (
+                MAIN,
+                r#"{"agent:main:main":{"sessionId":"oldmain","updatedAt":5},
+                       "agent:main:foo":{"sessionId":"oldfoo","updatedAt":5},
+                       "agent:main:older":{"sessionId":"older","updatedAt":1}}"#,
+            ),
+            ("agents/ops/sessions/sessions.json", r#"{"agent:ops:main":{"sessionId":"opsmain"}}"#),
+        ]);
+        state.settings.agents = vec![Agent { id: AgentId::normalize("ops"), default: true }];
+        state.assert_finds(&[
+            ("main", Some(("agent:ops:main", "opsmain"))),
+            ("agent:main:main", Some(("agent:main:main", "oldmain"))),
+            ("agent:main:foo", Some(("agent:main:foo", "oldfoo"))),
+            ("agent:main:none", Some(("agent:main:none", "oldmain"))),
+            ("agent:main:older", Some(("agent:main:older", "oldmain"))),
+        ]);
+        fs::remove_file(state.settings.state.join(MAIN)).unwrap();
+        state.assert_finds(&[("agent:main:main", Some(("agent:ops:main", "opsmain"))), ("agent:main:foo", None)]);
+    }
+
+    #[test]
+    fn the_first_candidate_that_exists_is_the_transcript() {
+        let state = State::new(&[
+            (
+                MAIN,
+                r#"{"a":{"sessionId":"sid","sessionFile":"gone.jsonl"},
+                       "b":{"sessionId":"ghost"},"c":{"sessionId":"legacy"}}"#,
+            ),
+            ("agents/main/sessions/sid.jsonl", ""),
+            ("home/.openclaw/sessions/legacy.jsonl", ""),
+        ]);
+        let transcript = |key| {
+            let key = RequestedKey::parse(key).unwrap();
+            let session = state.sessions.find(&key, &state.settings).unwrap();
+            session.transcript.map(|path| path.file_name().unwrap().to_owned())
+        };
+        assert_eq!(transcript("a").unwrap(), "sid.jsonl");
+        assert_eq!(transcript("b"), None);
+        assert_eq!(transcript("c").unwrap(), "legacy.jsonl");
+    }
+}

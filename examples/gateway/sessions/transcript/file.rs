@@ -1,0 +1,476 @@
+//! [`Transcript`]: a transcript's file and its index, and [`View`]: both at one moment.
+
+use std::{
+    fs::{self, File},
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::sessions::projection::SupplementKey;
+
+use super::{
+    indexed::{Indexed, regular},
+    messages::{Pick, RawMessages},
+    position::{Change, Position},
+    tail::tail,
+};
+
+/// A transcript, indexed as far as it was looked at.
+#[derive(Debug)]
+pub struct Transcript {
+    path: PathBuf,
+    indexed: Mutex<Arc<Indexed>>,
+    turns: Arc<Semaphore>,
+}
+
+/// The right to look at a transcript, to be kept for as long as that takes.
+pub type Turn = OwnedSemaphorePermit;
+
+/// How many may look at one transcript at a time.
+const TURNS: usize = 8;
+
+impl Transcript {
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), indexed: Mutex::default(), turns: Arc::new(Semaphore::new(TURNS)) }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits until few enough look at this transcript. Whoever is on a thread of the shared pool needs
+    /// that: while a long transcript is indexed, those who want it would take every thread there is
+    /// and wait on it, and nobody could look at another one.
+    pub async fn turn(&self) -> Option<Turn> {
+        Arc::clone(&self.turns).acquire_owned().await.ok()
+    }
+
+    /// The transcript as it is now. Reads what the file has more than the last time; all who want
+    /// to see the transcript wait for that.
+    pub fn view(&self) -> io::Result<View> {
+        let mut indexed = self.indexed.lock().unwrap_or_else(PoisonError::into_inner);
+        // Opening a pipe would not come back, so it is looked at first.
+        regular(&fs::metadata(&self.path)?)?;
+        let file = File::open(&self.path)?;
+        if !indexed.is_current(&file)? {
+            // Copies the index if somebody still has a view of it, which is seldom.
+            Arc::make_mut(&mut indexed).catch_up(&file)?;
+        }
+        Ok(View { indexed: Arc::clone(&indexed), file })
+    }
+}
+
+/// A transcript at one moment.
+///
+/// It is for one look: while it is held, the next one has to copy the index to bring it up to date.
+#[derive(Debug)]
+pub struct View {
+    indexed: Arc<Indexed>,
+    file: File,
+}
+
+impl View {
+    /// How many messages the full history has.
+    pub fn total(&self) -> usize {
+        self.indexed.index.history().len()
+    }
+
+    /// The full history.
+    pub fn history(&self) -> Selection<'_> {
+        Selection { file: &self.file, first_seq: 1, picks: Picks::History(&self.indexed) }
+    }
+
+    /// The last messages as a read with this limit sees them.
+    pub fn tail(&self, limit: usize) -> io::Result<Selection<'_>> {
+        let picks = tail(&self.indexed, &self.file, limit)?;
+        Ok(Selection {
+            file: &self.file,
+            first_seq: (self.total() + 1).saturating_sub(picks.len()).max(1),
+            picks: Picks::Window(picks),
+        })
+    }
+
+    /// Where the transcript ends at this moment.
+    pub fn position(&self) -> Position {
+        Position { generation: self.indexed.generation, lines: self.indexed.index.lines().len() }
+    }
+
+    /// Where it ended when this message, counted from 0, was its last one.
+    pub fn position_after(&self, message: usize) -> Option<Position> {
+        let line = *self.indexed.index.history().get(message)?;
+        Some(Position { lines: line as usize + 1, ..self.position() })
+    }
+
+    /// What has happened to the history since then.
+    pub fn since(&self, then: Position) -> Change {
+        let added =
+            (then.generation == self.indexed.generation).then(|| self.indexed.index.added_since(then.lines)).flatten();
+        added.map_or(Change::Rewritten, Change::Appended)
+    }
+}
+
+/// Messages of a transcript that can be read, all or some of them.
+#[derive(Debug)]
+pub struct Selection<'a> {
+    file: &'a File,
+    first_seq: usize,
+    picks: Picks<'a>,
+}
+
+#[derive(Debug)]
+enum Picks<'a> {
+    History(&'a Indexed),
+    Window(Vec<Pick>),
+}
+
+impl Selection<'_> {
+    pub fn len(&self) -> usize {
+        match &self.picks {
+            Picks::History(indexed) => indexed.index.history().len(),
+            Picks::Window(picks) => picks.len(),
+        }
+    }
+
+    /// The messages from this one on, counted from 0, that are the spoken form of an earlier one, and
+    /// what they speak.
+    pub fn spoken_from(&self, first: usize) -> Vec<(usize, SupplementKey)> {
+        match &self.picks {
+            Picks::History(indexed) => indexed.spoken_from(first),
+            // A tail is looked at from its end, so nothing comes after what was looked at.
+            Picks::Window(_) => Vec::new(),
+        }
+    }
+
+    /// Reads these messages, counted from 0, and nothing else.
+    pub fn read(&self, range: Range<usize>) -> io::Result<RawMessages> {
+        let first_seq = self.first_seq + range.start;
+        match &self.picks {
+            Picks::History(indexed) => {
+                let history = indexed.index.history().get(range).unwrap_or_default();
+                let lines = history.iter().map(|line| indexed.index.lines().at(*line as usize));
+                RawMessages::read(self.file, first_seq, lines.map(Pick::Record))
+            }
+            Picks::Window(picks) => {
+                let picks = picks.get(range).unwrap_or_default();
+                RawMessages::read(self.file, first_seq, picks.iter().copied())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::OpenOptions,
+        io::{ErrorKind, Write},
+        time::{Duration, SystemTime},
+    };
+
+    use futures_util::FutureExt;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::json;
+
+    struct Disk {
+        _directory: tempfile::TempDir,
+        transcript: Transcript,
+    }
+
+    impl Disk {
+        fn new(content: impl AsRef<[u8]>) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("t.jsonl");
+            fs::write(&path, content).unwrap();
+            Self { transcript: Transcript::new(path), _directory: directory }
+        }
+
+        fn append(&self, content: impl AsRef<[u8]>) {
+            let mut file = OpenOptions::new().append(true).open(self.transcript.path()).unwrap();
+            file.write_all(content.as_ref()).unwrap();
+        }
+
+        /// Writes over the file, which stays the same file.
+        fn overwrite(&self, content: impl AsRef<[u8]>) {
+            fs::write(self.transcript.path(), content).unwrap();
+        }
+
+        fn view(&self) -> View {
+            self.transcript.view().unwrap()
+        }
+
+        fn position(&self) -> Position {
+            self.view().position()
+        }
+
+        fn since(&self, then: Position) -> Change {
+            self.view().since(then)
+        }
+
+        fn texts(&self) -> Vec<String> {
+            let view = self.view();
+            texts(&view.history(), 0..view.total())
+        }
+    }
+
+    /// The messages as JSON.
+    fn texts(selection: &Selection<'_>, range: Range<usize>) -> Vec<String> {
+        let raw = selection.read(range).unwrap();
+        let json = |value: json::Value<'_>| {
+            let mut json = Vec::new();
+            value.write(&mut json);
+            String::from_utf8(json).unwrap()
+        };
+        raw.values(0.0).into_iter().map(json).collect()
+    }
+
+    fn linear(text: &str) -> String {
+        format!("{{\"id\":\"{text}\",\"message\":\"{text}\"}}\n")
+    }
+
+    fn linked(id: &str, parent: &str) -> String {
+        format!("{{\"id\":\"{id}\",\"parentId\":\"{parent}\",\"message\":\"{id}\"}}\n")
+    }
+
+    #[tokio::test]
+    async fn so_many_look_at_one_transcript_and_others_have_turns_of_their_own() {
+        let (one, other) = (Transcript::new("/one"), Transcript::new("/other"));
+        let mut turns = Vec::new();
+        for _ in 0..TURNS {
+            turns.extend(one.turn().await);
+        }
+        assert_eq!(turns.len(), TURNS);
+        assert!(one.turn().now_or_never().is_none());
+        assert!(other.turn().now_or_never().is_some());
+        turns.pop();
+        assert!(one.turn().now_or_never().is_some());
+    }
+
+    #[test]
+    fn what_is_appended_is_added() {
+        let disk = Disk::new(linear("a"));
+        let start = disk.position();
+        assert_eq!(disk.since(start), Change::Appended(1..1));
+        disk.append(linear("b") + "\n" + &linear("c"));
+        assert_eq!(disk.since(start), Change::Appended(1..3));
+        assert_eq!(texts(&disk.view().history(), 1..3), ["\"b\"", "\"c\""]);
+        let later = disk.position();
+        assert_eq!(disk.since(later), Change::Appended(3..3));
+    }
+
+    #[test]
+    fn a_torn_line_is_no_message_until_it_is_whole() {
+        let disk = Disk::new(linear("a") + "{\"message\":\"b");
+        let start = disk.position();
+        assert_eq!(disk.texts(), ["\"a\""]);
+        disk.append("\"");
+        assert_eq!(disk.since(start), Change::Appended(1..1));
+        disk.append("}");
+        assert_eq!(disk.since(start), Change::Appended(1..2));
+        let whole = disk.position();
+        disk.append("\r\n");
+        assert_eq!(disk.since(whole), Change::Appended(2..2));
+        disk.append(linear("c"));
+        assert_eq!(disk.since(whole), Change::Appended(2..3));
+        assert_eq!(disk.texts(), ["\"a\"", "\"b\"", "\"c\""]);
+    }
+
+    #[test]
+    fn a_last_line_that_goes_on_was_another_line() {
+        let disk = Disk::new(linear("a") + "{\"message\":\"b\"}");
+        let start = disk.position();
+        disk.append(" x\n");
+        assert_eq!(disk.since(start), Change::Rewritten);
+        assert_eq!(disk.texts(), ["\"a\""]);
+    }
+
+    #[test]
+    fn space_at_the_end_is_no_line() {
+        let disk = Disk::new(linear("a") + " \t");
+        let start = disk.position();
+        disk.append(linear("b"));
+        assert_eq!(disk.since(start), Change::Appended(1..2));
+    }
+
+    #[test]
+    fn a_view_stays_as_it_was() {
+        let disk = Disk::new(linear("a"));
+        let view = disk.view();
+        disk.append(linear("b"));
+        assert_eq!(disk.view().total(), 2);
+        assert_eq!(texts(&view.history(), 0..view.total()), ["\"a\""]);
+    }
+
+    #[test]
+    fn another_file_is_another_history() {
+        let disk = Disk::new(linear("a"));
+        let start = disk.position();
+        let other = disk.transcript.path().with_extension("new");
+        fs::write(&other, linear("a") + &linear("b")).unwrap();
+        fs::rename(other, disk.transcript.path()).unwrap();
+        assert_eq!(disk.since(start), Change::Rewritten);
+        assert_eq!(disk.texts(), ["\"a\"", "\"b\""]);
+    }
+
+    #[test]
+    fn a_shorter_file_is_another_history() {
+        let disk = Disk::new(linear("a") + &linear("b"));
+        let start = disk.position();
+        disk.overwrite(linear("a"));
+        assert_eq!(disk.since(start), Change::Rewritten);
+        let start = disk.position();
+        disk.overwrite("");
+        assert_eq!(disk.since(start), Change::Rewritten);
+        assert!(disk.texts().is_empty());
+    }
+
+    #[test]
+    fn a_file_that_was_written_over_is_another_history() {
+        let disk = Disk::new(linear("a") + &linear("b"));
+        let start = disk.position();
+        // As a writer does that links a transcript before it appends to it.
+        disk.overwrite(linked("a", "") + &linked("b", "a") + &linked("c", "b"));
+        assert_eq!(disk.since(start), Change::Rewritten);
+        assert_eq!(disk.texts(), ["\"a\"", "\"b\"", "\"c\""]);
+
+        let start = disk.position();
+        disk.overwrite(linked("x", "") + &linked("y", "x") + &linked("z", "y"));
+        let file = OpenOptions::new().write(true).open(disk.transcript.path()).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(1)).unwrap();
+        assert_eq!(disk.since(start), Change::Rewritten);
+        assert_eq!(disk.texts(), ["\"x\"", "\"y\"", "\"z\""]);
+    }
+
+    #[test]
+    fn a_file_whose_beginning_was_written_over_is_another_history() {
+        let rest = linear(&"b".repeat(2000));
+        let disk = Disk::new(linear("a") + &rest);
+        let start = disk.position();
+        disk.overwrite(linear("x") + &rest + &linear("c"));
+        assert_eq!(disk.since(start), Change::Rewritten);
+        assert_eq!(disk.texts()[0], "\"x\"");
+    }
+
+    #[test]
+    fn a_branch_or_a_compaction_rewrites_the_history() {
+        let disk = Disk::new(linked("a", "") + &linked("b", "a"));
+        let start = disk.position();
+        disk.append(linked("c", "b"));
+        assert_eq!(disk.since(start), Change::Appended(2..3));
+        let before_branch = disk.position();
+        disk.append(linked("d", "a"));
+        assert_eq!(disk.since(before_branch), Change::Rewritten);
+        assert_eq!(disk.since(start), Change::Rewritten);
+        let before_compaction = disk.position();
+        disk.append("{\"type\":\"compaction\",\"id\":\"e\",\"parentId\":\"d\"}\n");
+        assert_eq!(disk.since(before_compaction), Change::Rewritten);
+        let after = disk.position();
+        disk.append(linked("f", "e"));
+        assert_eq!(disk.since(after), Change::Appended(3..4));
+    }
+
+    #[test]
+    fn what_is_no_file_is_an_error_and_never_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let kind = |path: &Path| Transcript::new(path).view().unwrap_err().kind();
+        assert_eq!(kind(directory.path()), ErrorKind::IsADirectory);
+        assert_eq!(kind(&directory.path().join("gone")), ErrorKind::NotFound);
+        let socket = directory.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert_eq!(kind(&socket), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_transcript_that_went_away_and_came_back_is_read_again() {
+        let disk = Disk::new(linear("a"));
+        let start = disk.position();
+        let dropped = disk.transcript.path().with_extension("jsonl.deleted");
+        fs::rename(disk.transcript.path(), &dropped).unwrap();
+        assert_eq!(disk.transcript.view().unwrap_err().kind(), ErrorKind::NotFound);
+        disk.overwrite(linear("b"));
+        assert_eq!(disk.since(start), Change::Rewritten);
+        assert_eq!(disk.texts(), ["\"b\""]);
+    }
+
+    #[test]
+    fn a_part_of_the_history_is_read_alone_and_keeps_its_numbers() {
+        let lines: String = (1..=9).map(|n| format!("{{\"message\":{{\"n\":{n}}}}}\n")).collect();
+        let disk = Disk::new(lines);
+        let view = disk.view();
+        assert_eq!(
+            texts(&view.history(), 4..6),
+            [r#"{"n":5,"__openclaw":{"seq":5}}"#, r#"{"n":6,"__openclaw":{"seq":6}}"#]
+        );
+        assert!(texts(&view.history(), 9..9).is_empty());
+    }
+
+    #[test]
+    fn lines_that_were_written_over_unseen_are_left_out() {
+        let disk = Disk::new(linear("a") + &linear("b"));
+        let view = disk.view();
+        disk.overwrite("x".repeat(2 * linear("a").len()));
+        assert!(texts(&view.history(), 0..2).is_empty());
+        disk.overwrite("");
+        assert!(view.history().read(0..2).is_err());
+    }
+
+    fn content() -> impl Strategy<Value = Vec<u8>> {
+        let line = prop::sample::select(vec![
+            linear("a"),
+            linear("b"),
+            linked("a", ""),
+            linked("b", "a"),
+            linked("c", "b"),
+            linked("d", "c"),
+            "{\"type\":\"compaction\"}\n".into(),
+            "{\"id\":\"c\"}\r\n".into(),
+            "junk\n".into(),
+            " \n".into(),
+            "{}".into(),
+        ]);
+        prop::collection::vec(line, 0..12).prop_map(|lines| lines.concat().into_bytes())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_file_that_grows_is_read_as_one_that_is_there_at_once(
+            content in content(),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(content.len() + 1)).collect();
+            cuts.sort_unstable();
+            cuts.push(content.len());
+            let disk = Disk::new("");
+            let mut told = disk.texts();
+            let mut start = disk.position();
+            let mut written = 0;
+            for cut in cuts {
+                disk.append(&content[written..cut]);
+                written = cut;
+                let at_once = Disk::new(&content[..written]);
+                prop_assert_eq!(disk.texts(), at_once.texts());
+                for limit in [1, 3] {
+                    let (grown, fresh) = (disk.view(), at_once.view());
+                    let (grown, fresh) = (grown.tail(limit).unwrap(), fresh.tail(limit).unwrap());
+                    prop_assert_eq!(texts(&grown, 0..grown.len()), texts(&fresh, 0..fresh.len()));
+                }
+                let view = disk.view();
+                match view.since(start) {
+                    Change::Appended(range) => {
+                        prop_assert_eq!(range.start, told.len());
+                        told.extend(texts(&view.history(), range));
+                    }
+                    Change::Rewritten => told = texts(&view.history(), 0..view.total()),
+                }
+                prop_assert_eq!(&told, &texts(&view.history(), 0..view.total()));
+                start = view.position();
+            }
+        }
+    }
+}
