@@ -2,7 +2,17 @@
 //!
 //! `cargo run --release --example gateway -- --demo` shows it; `--help` names the flags.
 //!
-//! Top to bottom: settings, what requests share, the layers of the routes, and the routes.
+//! Top to bottom: the process, the layers of each route, the router, and what is in front of it. The rooms:
+//!
+//! - [`config`]: flags, variables, openclaw.json and files of secrets, followed while the gateway runs
+//! - [`auth`]: who may call, by those settings
+//! - [`http`]: from a request's target to its answer
+//! - [`sessions`]: from a key to a page of what is on disk
+//! - [`live`]: streams that go on from a page
+//! - [`files`]: noticing that a file has changed, and proving that none has
+//! - [`json`]: JSON as JavaScript has it
+//! - [`serve`]: connections and their deadlines
+//! - [`demo`]: a state folder to try it all on
 
 #[path = "gateway/auth/mod.rs"]
 pub(crate) mod auth;

@@ -126,9 +126,12 @@ fn behind_capability(path: &str) -> &str {
     rest.filter(|rest| rest.starts_with("/sessions/") || rest.starts_with("/streams/")).unwrap_or(path)
 }
 
+/// What is answered to a path that cannot be parsed.
+type Refusal = fn() -> Response;
+
 /// A route whose path is parsed before its method is checked.
 pub fn parsed<T: Clone + Send + Sync + 'static>(
-    parse: fn(&str) -> Result<T, Response>,
+    parse: fn(&str) -> Result<T, Refusal>,
     methods: MethodRouter,
 ) -> MethodRouter {
     // Not `methods.layer`, by which an answer to the path would say in `Allow` which methods there are.
@@ -138,13 +141,13 @@ pub fn parsed<T: Clone + Send + Sync + 'static>(
 /// Parses the second segment of a route's path, percent-encoded as it is, into an extension of the request,
 /// or answers in place of the route.
 #[derive(Debug)]
-struct ParsePathLayer<T>(fn(&str) -> Result<T, Response>);
+struct ParsePathLayer<T>(fn(&str) -> Result<T, Refusal>);
 
 /// The middleware of [`ParsePathLayer`].
 #[derive(Debug)]
 struct ParsePath<S, T> {
     inner: S,
-    parse: fn(&str) -> Result<T, Response>,
+    parse: fn(&str) -> Result<T, Refusal>,
 }
 
 impl<T> Clone for ParsePathLayer<T> {
@@ -187,25 +190,25 @@ where
                 request.extensions_mut().insert(parsed);
                 Either::Left(self.inner.call(request))
             }
-            Err(response) => Either::Right(ready(Ok(response))),
+            Err(refusal) => Either::Right(ready(Ok(refusal()))),
         }
     }
 }
 
 /// The key of a session whose history is asked for.
-pub fn history_key(segment: &str) -> Result<RequestedKey, Response> {
-    let key = decoded(segment).ok_or_else(reply::malformed_key)?;
-    RequestedKey::parse(&key).ok_or_else(reply::not_found)
+pub fn history_key(segment: &str) -> Result<RequestedKey, Refusal> {
+    let key = decoded(segment).ok_or(reply::malformed_key as Refusal)?;
+    RequestedKey::parse(&key).ok_or(reply::not_found)
 }
 
 /// The key of a session whose streams are to end.
-pub fn kill_key(segment: &str) -> Result<RequestedKey, Response> {
-    decoded(segment).and_then(|key| RequestedKey::parse(&key)).ok_or_else(reply::malformed_key)
+pub fn kill_key(segment: &str) -> Result<RequestedKey, Refusal> {
+    decoded(segment).and_then(|key| RequestedKey::parse(&key)).ok_or(reply::malformed_key)
 }
 
 /// The id of a stream.
-pub fn stream_id(segment: &str) -> Result<StreamId, Response> {
-    StreamId::parse(segment).ok_or_else(reply::not_found)
+pub fn stream_id(segment: &str) -> Result<StreamId, Refusal> {
+    StreamId::parse(segment).ok_or(reply::not_found)
 }
 
 /// Percent-decodes as JavaScript's `decodeURIComponent` does: a `%` without two hexadecimal digits,
