@@ -73,7 +73,7 @@ impl Challenge {
         match denied {
             Denied::Missing => Some(self.missing.clone()),
             Denied::Malformed => Some(self.malformed.clone()),
-            Denied::Rejected => Some(self.rejected.clone()),
+            Denied::Rejected | Denied::Revoked => Some(self.rejected.clone()),
             Denied::Expired => Some(self.expired.clone()),
             Denied::InsufficientScope { required } => self.insufficient_scope(required).ok(),
             Denied::LockedOut { .. } | Denied::Unavailable { .. } | Denied::NoAccess { .. } | Denied::NoPeer => None,

@@ -12,7 +12,7 @@ use crate::scope::Requirement;
 /// | --- | --- | --- |
 /// | [`Missing`](Self::Missing) | 401 | none: the caller is only told how to authenticate |
 /// | [`Malformed`](Self::Malformed) | 400 | `invalid_request` |
-/// | [`Rejected`](Self::Rejected), [`Expired`](Self::Expired) | 401 | `invalid_token` |
+/// | [`Rejected`](Self::Rejected), [`Expired`](Self::Expired), [`Revoked`](Self::Revoked) | 401 | `invalid_token` |
 /// | [`InsufficientScope`](Self::InsufficientScope) | 403 | `insufficient_scope`, and all that is required |
 /// | [`LockedOut`](Self::LockedOut) | 429 | no challenge; `Retry-After` |
 /// | [`Unavailable`](Self::Unavailable) | 503 | no challenge; `Retry-After` |
@@ -26,8 +26,10 @@ pub enum Denied {
     Malformed,
     /// The credential is not good.
     Rejected,
-    /// The credential was good once.
+    /// The credential was good once, and its time is over.
     Expired,
+    /// The credential was good once, and was taken back.
+    Revoked,
     /// The caller failed too often.
     #[non_exhaustive]
     LockedOut {
@@ -68,7 +70,7 @@ impl Denied {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Missing | Self::Rejected | Self::Expired => StatusCode::UNAUTHORIZED,
+            Self::Missing | Self::Rejected | Self::Expired | Self::Revoked => StatusCode::UNAUTHORIZED,
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::LockedOut { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::InsufficientScope { .. } => StatusCode::FORBIDDEN,
@@ -94,6 +96,7 @@ impl Denied {
             Self::Malformed => "malformed",
             Self::Rejected => "rejected",
             Self::Expired => "expired",
+            Self::Revoked => "revoked",
             Self::LockedOut { .. } => "locked_out",
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::Unavailable { .. } => "unavailable",
@@ -110,6 +113,7 @@ impl fmt::Display for Denied {
             Self::Malformed => f.write_str("the credential is malformed"),
             Self::Rejected => f.write_str("the credential is not good"),
             Self::Expired => f.write_str("the credential has expired"),
+            Self::Revoked => f.write_str("the credential was revoked"),
             Self::LockedOut { .. } => f.write_str("too many failed attempts"),
             Self::InsufficientScope { required } => write!(f, "the scopes required are: {}", required.scopes()),
             Self::Unavailable { .. } => f.write_str("the credential cannot be verified now"),

@@ -103,9 +103,12 @@ impl From<&Denied> for EndReason {
             Denied::InsufficientScope { .. } => Self::ScopeLost,
             Denied::LockedOut { .. } => Self::LockedOut,
             Denied::Unavailable { .. } => Self::Unavailable,
-            Denied::Missing | Denied::Malformed | Denied::Rejected | Denied::NoAccess { .. } | Denied::NoPeer => {
-                Self::Revoked
-            }
+            Denied::Missing
+            | Denied::Malformed
+            | Denied::Rejected
+            | Denied::Revoked
+            | Denied::NoAccess { .. }
+            | Denied::NoPeer => Self::Revoked,
         }
     }
 }

@@ -13,6 +13,7 @@ pub struct Identity(Arc<Inner>);
 
 #[derive(Clone)]
 struct Inner {
+    issuer: Option<Arc<str>>,
     subject: Arc<str>,
     method: AuthMethod,
     credential_id: Option<Arc<str>>,
@@ -39,11 +40,13 @@ pub enum AuthMethod {
 impl Identity {
     /// An identity without scopes of its own that never expires.
     ///
-    /// `subject` is a stable name, as the `sub` claim of RFC 7519 section 4.1.2. While a response
-    /// streams, a recheck that answers with another subject ends it.
+    /// `subject` is a stable name, as the `sub` claim of RFC 7519 section 4.1.2. It names somebody only
+    /// within its issuer, which [`with_issuer`](Self::with_issuer) adds. While a response streams, a
+    /// recheck that answers with another caller ends it.
     #[must_use]
     pub fn new(subject: impl Into<Arc<str>>, method: AuthMethod) -> Self {
         Self(Arc::new(Inner {
+            issuer: None,
             subject: subject.into(),
             method,
             credential_id: None,
@@ -52,6 +55,14 @@ impl Identity {
             expires_at: None,
             claims: None,
         }))
+    }
+
+    /// Names who issued the credential: the `iss` claim of RFC 7519 section 4.1.1. Two issuers may use
+    /// one subject for two callers, so a service that accepts credentials of several names them.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: impl Into<Arc<str>>) -> Self {
+        Arc::make_mut(&mut self.0).issuer = Some(issuer.into());
+        self
     }
 
     /// Gives the identity another subject.
@@ -97,7 +108,13 @@ impl Identity {
         self
     }
 
-    /// A stable name of the caller.
+    /// Who issued the credential, if that is known.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.0.issuer.as_deref()
+    }
+
+    /// A stable name of the caller, unique within the [issuer](Self::issuer).
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.0.subject
@@ -139,14 +156,26 @@ impl Identity {
         self.0.claims.as_ref()?.downcast_ref()
     }
 
+    /// Whether the two are one caller, by whichever credential: the same subject of the same issuer.
+    /// The subjects of [`SharedSecret`](AuthMethod::SharedSecret) and
+    /// [`Anonymous`](AuthMethod::Anonymous) name nobody, so these are the same only among themselves.
+    pub(crate) fn is_same_caller(&self, other: &Self) -> bool {
+        let names_nobody = |method| matches!(method, AuthMethod::SharedSecret | AuthMethod::Anonymous);
+        let (own, theirs) = (self.method(), other.method());
+        self.issuer() == other.issuer()
+            && self.subject() == other.subject()
+            && (own == theirs || !(names_nobody(own) || names_nobody(theirs)))
+    }
+
     /// Whether the two say the same. Claims are the same only when they are shared.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
-        let Inner { subject, method, credential_id, scopes, issued_at, expires_at, claims } = &*self.0;
+        let Inner { issuer, subject, method, credential_id, scopes, issued_at, expires_at, claims } = &*self.0;
         let same_claims = match (claims, &other.0.claims) {
             (Some(own), Some(theirs)) => Arc::ptr_eq(own, theirs),
             (own, theirs) => own.is_none() && theirs.is_none(),
         };
-        *subject == other.0.subject
+        *issuer == other.0.issuer
+            && *subject == other.0.subject
             && *method == other.0.method
             && *credential_id == other.0.credential_id
             && *scopes == other.0.scopes
@@ -160,6 +189,7 @@ impl fmt::Debug for Identity {
     // The claims stay out: they are a verifier's own and may hold anything.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
+            .field("issuer", &self.0.issuer)
             .field("subject", &self.0.subject)
             .field("method", &self.0.method)
             .field("credential_id", &self.0.credential_id)
@@ -167,5 +197,36 @@ impl fmt::Debug for Identity {
             .field("issued_at", &self.0.issued_at)
             .field("expires_at", &self.0.expires_at)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_is_a_subject_of_an_issuer_and_a_shared_secret_is_nobody_else() {
+        use AuthMethod::{Anonymous, SharedSecret, Token, TrustedProxy};
+        let of = |issuer: &str, subject: &str, method| match issuer {
+            "" => Identity::new(subject, method),
+            issuer => Identity::new(subject, method).with_issuer(issuer),
+        };
+        for (one, other, is_same) in [
+            (("", "alice", Token), ("", "alice", Token), true),
+            (("", "alice", Token), ("", "bob", Token), false),
+            (("", "alice", Token), ("", "alice", TrustedProxy), true),
+            (("idp", "alice", Token), ("idp", "alice", TrustedProxy), true),
+            (("idp", "alice", Token), ("other", "alice", Token), false),
+            (("idp", "alice", Token), ("", "alice", Token), false),
+            (("", "alice", Token), ("", "alice", SharedSecret), false),
+            (("", "alice", Anonymous), ("", "alice", Token), false),
+            (("", "alice", Anonymous), ("", "alice", SharedSecret), false),
+            (("", "alice", Anonymous), ("", "alice", Anonymous), true),
+            (("", "shared-secret", SharedSecret), ("", "shared-secret", SharedSecret), true),
+        ] {
+            let (one, other) = (of(one.0, one.1, one.2), of(other.0, other.1, other.2));
+            assert_eq!(one.is_same_caller(&other), is_same, "{one:?} {other:?}");
+            assert_eq!(other.is_same_caller(&one), is_same, "{other:?} {one:?}");
+        }
     }
 }

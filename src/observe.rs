@@ -22,7 +22,7 @@ pub(crate) fn refused(denied: &Denied) {
     count!(
         "tower_reauth_refused_total",
         denied.as_str(),
-        often: ["missing", "malformed", "rejected", "expired", "locked_out", "insufficient_scope"]
+        often: ["missing", "malformed", "rejected", "expired", "revoked", "locked_out", "insufficient_scope"]
     );
 
     #[cfg(feature = "tracing")]

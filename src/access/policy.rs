@@ -30,7 +30,7 @@ impl Policy {
     pub(crate) fn admit(&self, identity: Identity) -> Result<Identity, VerifyError> {
         match identity.expires_at() {
             Some(expires_at) if self.is_expired(expires_at) => Err(VerifyError::Expired),
-            _ if self.is_revoked(&identity) => Err(VerifyError::Rejected),
+            _ if self.is_revoked(&identity) => Err(VerifyError::Revoked),
             _ => Ok(identity),
         }
     }

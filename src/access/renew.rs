@@ -36,7 +36,7 @@ impl Access {
         let identity = policy.admit(identity).map_err(|error| RenewError::Denied(error.into()))?;
 
         let mut terms = self.terms();
-        if identity.subject() != terms.identity.subject() {
+        if !identity.is_same_caller(&terms.identity) {
             return Err(RenewError::OtherSubject);
         }
         if age(&identity) < age(&terms.identity) {

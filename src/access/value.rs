@@ -162,7 +162,7 @@ impl Access {
             Err(error) => return Effect::Denied(error.into()),
         };
         // A token that now belongs to somebody else does not open what it opened for the first one.
-        if identity.subject() != terms.identity.subject() {
+        if !identity.is_same_caller(&terms.identity) {
             return Effect::Denied(Denied::Rejected);
         }
         let granted = terms.resolve(&identity);

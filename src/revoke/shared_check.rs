@@ -413,7 +413,9 @@ impl Answer {
     /// Whether the credential is no longer good for any stream.
     fn is_denial(&self) -> bool {
         match self {
-            Self::Said(Err(VerifyError::Rejected | VerifyError::Expired | VerifyError::LockedOut { .. })) => true,
+            Self::Said(Err(
+                VerifyError::Rejected | VerifyError::Expired | VerifyError::Revoked | VerifyError::LockedOut { .. },
+            )) => true,
             Self::Said(Ok(_) | Err(VerifyError::Unavailable { .. })) | Self::Panicked => false,
         }
     }

@@ -6,10 +6,13 @@ use std::{error::Error, fmt, time::Duration};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// The token is not good: unknown, revoked, malformed to the verifier. Answered with 401.
+    /// The token is not good: unknown, or malformed to the verifier. Answered with 401.
     Rejected,
-    /// The token was good once. Answered with 401.
+    /// The token was good once, and its time is over. Answered with 401.
     Expired,
+    /// The token was good once, and was taken back. Answered with 401. For a verifier that remembers
+    /// what it revoked; like an expired token, and unlike an unknown one, it is no guess at a secret.
+    Revoked,
     /// The caller failed too often and is not heard for a while. Answered with 429.
     #[non_exhaustive]
     LockedOut {
@@ -50,6 +53,7 @@ impl fmt::Display for VerifyError {
         f.write_str(match self {
             Self::Rejected => "the token is not good",
             Self::Expired => "the token has expired",
+            Self::Revoked => "the token was revoked",
             Self::LockedOut { .. } => "too many failed attempts",
             Self::Unavailable { .. } => "the verifier cannot tell",
         })

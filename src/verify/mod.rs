@@ -34,6 +34,7 @@ impl From<VerifyError> for Denied {
         match error {
             VerifyError::Rejected => Self::Rejected,
             VerifyError::Expired => Self::Expired,
+            VerifyError::Revoked => Self::Revoked,
             VerifyError::LockedOut { retry_after } => Self::LockedOut { retry_after },
             VerifyError::Unavailable { retry_after } => Self::Unavailable { retry_after },
         }

@@ -43,6 +43,7 @@ fn refusals() -> Vec<(Request<()>, Answer, u16, Option<&'static str>)> {
         (request_with("Basic dXNlcjpwYXNz"), token(), 401, Some("")),
         (request_with("Bearer a b"), token(), 400, Some(r#"error="invalid_request""#)),
         (request(), Err(VerifyError::Rejected), 401, Some(r#"error="invalid_token""#)),
+        (request(), Err(VerifyError::Revoked), 401, Some(r#"error="invalid_token""#)),
         (request(), Err(VerifyError::Expired), 401, Some(r#"error="invalid_token", error_description="expired""#)),
         (
             request(),

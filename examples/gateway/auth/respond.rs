@@ -14,7 +14,9 @@ use super::super::reply;
 /// verifier that cannot tell, a server that is put together wrongly) the shape is the same.
 pub fn respond(denied: &Denied) -> Response<Body> {
     match denied {
-        Denied::Missing | Denied::Malformed | Denied::Rejected | Denied::Expired => reply::unauthorized(),
+        Denied::Missing | Denied::Malformed | Denied::Rejected | Denied::Expired | Denied::Revoked => {
+            reply::unauthorized()
+        }
         Denied::LockedOut { .. } => reply::refusal(
             StatusCode::TOO_MANY_REQUESTS,
             "rate_limited",
@@ -57,7 +59,7 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_is_wrong_with_a_credential_is_one_answer() {
-        for denied in [Denied::Missing, Denied::Malformed, Denied::Rejected, Denied::Expired] {
+        for denied in [Denied::Missing, Denied::Malformed, Denied::Rejected, Denied::Expired, Denied::Revoked] {
             let body = r#"{"error":{"message":"Unauthorized","type":"unauthorized"}}"#;
             assert_eq!(answer(denied).await, (401, body.to_owned()));
         }
