@@ -24,7 +24,7 @@ use tower_reauth::{
     AuthMethod, Identity, StaticToken, StreamReauth, StreamReauthLayer, VerifyToken,
     bearer::{AuthLayer, Authenticate, Bearer},
     limiter::{FailureLimiter, FailureLimits, Limited},
-    verify::{BearerToken, VerifyError, verify_async},
+    verify::{BearerToken, VerifyError, verify_async, verify_fn},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -157,10 +157,10 @@ async fn a_request_without_a_credential_is_not_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_verifier_that_cannot_tell_neither_counts_nor_clears() {
-    let verifier = |token: &BearerToken| match token.as_bytes() {
+    let verifier = verify_fn(|token| match token.as_bytes() {
         b"right" => Err(VerifyError::unavailable()),
         _ => Err(VerifyError::Rejected),
-    };
+    });
     let house = House::new(FailureLimits::new(), verifier);
     for _ in 0..20 {
         assert_eq!(house.ask(STRANGER, "right").await, (503, Some(1)));
@@ -174,10 +174,10 @@ async fn a_verifier_that_cannot_tell_neither_counts_nor_clears() {
 #[tokio::test(start_paused = true)]
 async fn an_expired_credential_does_not_buy_ten_more_guesses() {
     let old = Identity::new("old", AuthMethod::Token).with_expires_at(SystemTime::UNIX_EPOCH);
-    let verifier = move |token: &BearerToken| match token.as_bytes() {
+    let verifier = verify_fn(move |token| match token.as_bytes() {
         b"old" => Ok(old.clone()),
         _ => Err(VerifyError::Rejected),
-    };
+    });
     let house = House::new(FailureLimits::new(), verifier);
     house.fail(STRANGER, 9).await;
     assert_eq!(house.ask(STRANGER, "old").await, (401, None));
@@ -309,10 +309,10 @@ async fn the_revision_is_there_only_where_the_inner_verifier_has_one() {
     let asked = Arc::new(AtomicUsize::new(0));
     let verifier = {
         let asked = Arc::clone(&asked);
-        move |_: &BearerToken| {
+        verify_fn(move |_| {
             asked.fetch_add(1, Ordering::Relaxed);
             Ok(Identity::new("caller", AuthMethod::Token))
-        }
+        })
     };
     let house = House::new(FailureLimits::new(), verifier);
     assert!(house.auth.revision().is_none());

@@ -3,7 +3,6 @@
 #[expect(dead_code, reason = "a model needs few of them")]
 #[path = "../../src/verify/error.rs"]
 mod error;
-#[expect(dead_code, reason = "a model says what is answered, and has no verifier")]
 #[path = "../../src/verify/verification.rs"]
 mod verification;
 
