@@ -54,12 +54,14 @@
 
 mod authenticate;
 mod future;
+mod head;
 mod layer;
 mod service;
 
 pub use self::{
     authenticate::{Authenticate, Bearer, TokenSyntax},
     future::ResponseFuture,
+    head::Head,
     layer::{AuthLayer, BearerAuthLayer},
     service::Auth,
 };

@@ -15,7 +15,7 @@ use http::{Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_reauth::{
     Access, AuthMethod, BearerAuthLayer, Denied, Identity, RequireScopeLayer, StaticToken, VerifyToken,
-    bearer::{AuthLayer, Authenticate},
+    bearer::{AuthLayer, Authenticate, Head},
     verify::{BearerToken, Verification, VerifyAsync, VerifyError, VerifyFn, verify_async, verify_fn},
 };
 
@@ -268,8 +268,8 @@ struct Certificate;
 impl Authenticate for Certificate {
     type Credential = String;
 
-    fn present<B>(&self, request: &Request<B>) -> Result<String, Denied> {
-        let name = request.headers().get("x-client-cert").ok_or(Denied::Missing)?;
+    fn present(&self, head: Head<'_>) -> Result<String, Denied> {
+        let name = head.headers().get("x-client-cert").ok_or(Denied::Missing)?;
         Ok(name.to_str().map_err(|_| Denied::Malformed)?.to_owned())
     }
 
