@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http::{Request, Response, header::RETRY_AFTER};
+use http::{HeaderName, Request, Response, header::RETRY_AFTER};
 use http_body_util::{
     BodyExt,
     channel::{Channel, Sender},
@@ -21,10 +21,12 @@ use http_body_util::{
 use tokio::time::{Instant, advance, sleep};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
-    AuthMethod, Identity, StaticToken, StreamReauth, StreamReauthLayer, VerifyToken,
-    bearer::{AuthLayer, Authenticate, Bearer},
-    limiter::{FailureLimiter, FailureLimits, Limited},
-    verify::{BearerToken, VerifyError, verify_async},
+    AuthMethod, Denied, Identity, StaticToken, StreamReauth, StreamReauthLayer, Tokens, VerifyToken,
+    bearer::{AuthLayer, Authenticate, Bearer, Head},
+    limiter::{Attempt, FailureLimiter, FailureLimits, Limited},
+    proxy::{PeerAddr, TrustedNetworks, TrustedProxy},
+    revoke::{Revision, Revocations},
+    verify::{BearerToken, CredentialKey, Token, TokenDigest, Verification, VerifyError, verify_async, verify_fn},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,8 +53,12 @@ impl House {
 
     /// The status, and `Retry-After`.
     async fn ask(&self, client: &str, token: &str) -> (u16, Option<u64>) {
+        self.ask_by(&AuthLayer::from_authenticator(self.auth.clone()), client, token).await
+    }
+
+    async fn ask_by(&self, layer: &AuthLayer<Limited<Bearer>>, client: &str, token: &str) -> (u16, Option<u64>) {
         let service = ServiceBuilder::new()
-            .layer(AuthLayer::from_authenticator(self.auth.clone()))
+            .layer(layer)
             .service(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::new()))));
         let response = service.oneshot(request(client, token)).await.unwrap();
         let retry_after = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap().parse().unwrap());
@@ -157,10 +163,10 @@ async fn a_request_without_a_credential_is_not_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_verifier_that_cannot_tell_neither_counts_nor_clears() {
-    let verifier = |token: &BearerToken| match token.as_bytes() {
+    let verifier = verify_fn(|token| match token.as_bytes() {
         b"right" => Err(VerifyError::unavailable()),
         _ => Err(VerifyError::Rejected),
-    };
+    });
     let house = House::new(FailureLimits::new(), verifier);
     for _ in 0..20 {
         assert_eq!(house.ask(STRANGER, "right").await, (503, Some(1)));
@@ -174,15 +180,141 @@ async fn a_verifier_that_cannot_tell_neither_counts_nor_clears() {
 #[tokio::test(start_paused = true)]
 async fn an_expired_credential_does_not_buy_ten_more_guesses() {
     let old = Identity::new("old", AuthMethod::Token).with_expires_at(SystemTime::UNIX_EPOCH);
-    let verifier = move |token: &BearerToken| match token.as_bytes() {
+    let verifier = verify_fn(move |token| match token.as_bytes() {
         b"old" => Ok(old.clone()),
         _ => Err(VerifyError::Rejected),
-    };
+    });
     let house = House::new(FailureLimits::new(), verifier);
     house.fail(STRANGER, 9).await;
     assert_eq!(house.ask(STRANGER, "old").await, (401, None));
     house.fail(STRANGER, 1).await;
     assert_eq!(house.ask(STRANGER, "old").await, (429, Some(300)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_is_good_by_the_leeway_clears_the_count() {
+    let late = Identity::new("late", AuthMethod::Token).with_expires_at(SystemTime::now());
+    let verifier = verify_fn(move |token| match token.as_bytes() {
+        b"late" => Ok(late.clone()),
+        _ => Err(VerifyError::Rejected),
+    });
+    let house = House::new(FailureLimits::new(), verifier);
+    let layer = AuthLayer::from_authenticator(house.auth.clone()).with_leeway(60 * SECOND);
+    house.fail(STRANGER, 9).await;
+    assert_eq!(house.ask_by(&layer, STRANGER, "late").await, (200, None));
+    house.fail(STRANGER, 9).await;
+    assert_eq!(house.ask_by(&layer, STRANGER, "late").await, (200, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_credential_does_not_buy_ten_more_guesses() {
+    let tokens = Tokens::new([Token::new("left", "left"), Token::new("boss", "right")]).unwrap();
+    let house = House::new(FailureLimits::new(), tokens);
+    let revocations = Revocations::new();
+    let layer = AuthLayer::from_authenticator(house.auth.clone()).with_revocations(&revocations);
+    revocations.revoke("left");
+    for n in 0..10 {
+        assert_eq!(house.ask_by(&layer, STRANGER, "left").await, (401, None), "after {n} guesses");
+        assert_eq!(house.ask_by(&layer, STRANGER, "wrong").await, (401, None), "guess {n}");
+    }
+    for token in ["left", "right", "wrong"] {
+        assert_eq!(house.ask_by(&layer, STRANGER, token).await, (429, Some(300)), "{token}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_credential_is_no_guess() {
+    let tokens = Tokens::new([Token::new("left", "left"), Token::new("boss", "right")]).unwrap();
+    let house = House::new(FailureLimits::new(), tokens);
+    let revocations = Revocations::new();
+    let layer = AuthLayer::from_authenticator(house.auth.clone()).with_revocations(&revocations);
+    revocations.revoke("left");
+    for _ in 0..20 {
+        assert_eq!(house.ask_by(&layer, STRANGER, "left").await, (401, None));
+    }
+    assert_eq!(house.ask_by(&layer, STRANGER, "right").await, (200, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_whom_the_proxy_may_not_name_counts() {
+    let proxy = TrustedProxy::new(TrustedNetworks::parse(["10.0.0.1"]).unwrap(), HeaderName::from_static("x-user"))
+        .with_allowed_users(["alice"]);
+    let limiter = FailureLimiter::new(FailureLimits::new());
+    let auth = Limited::new(proxy, limiter, |_, extensions| Some(extensions.get::<PeerAddr>()?.ip()));
+    let ask = async |user: &str| {
+        let service = ServiceBuilder::new()
+            .layer(AuthLayer::from_authenticator(auth.clone()))
+            .service(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::new()))));
+        let peer = PeerAddr(SocketAddr::from(([10, 0, 0, 1], 40_000)));
+        let request = Request::builder().header("x-user", user).extension(peer).body(()).unwrap();
+        service.oneshot(request).await.unwrap().status().as_u16()
+    };
+    for user in ["a", "b", "c", "d", "e", "f", "g", "h", "i"] {
+        assert_eq!(ask(user).await, 401);
+    }
+    assert_eq!(ask("alice").await, 200, "and clears the count");
+    for _ in 0..10 {
+        assert_eq!(ask("mallory").await, 401);
+    }
+    assert_eq!(ask("alice").await, 429);
+}
+
+/// An authenticator of which each method can be told from a default.
+#[derive(Clone)]
+struct Peculiar(Revision);
+
+impl Authenticate for Peculiar {
+    type Credential = u8;
+
+    fn present(&self, _: Head<'_>) -> Result<u8, Denied> {
+        Ok(1)
+    }
+
+    fn verify(&self, _: &u8) -> Verification {
+        Err(VerifyError::Rejected).into()
+    }
+
+    fn verify_again(&self, _: &u8) -> Verification {
+        Err(VerifyError::Expired).into()
+    }
+
+    fn conclude(&self, _: &u8, verdict: Result<Identity, VerifyError>) -> Result<Identity, VerifyError> {
+        verdict.or(Err(VerifyError::Revoked))
+    }
+
+    fn revision(&self) -> Option<&Revision> {
+        Some(&self.0)
+    }
+
+    fn key(&self, credential: &u8) -> Option<CredentialKey> {
+        Some(CredentialKey::new(TokenDigest::of([*credential])))
+    }
+
+    fn detach(&self, credential: &u8) -> u8 {
+        credential + 1
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_stands_in_front_hands_on_every_question() {
+    async fn is_handed_on(auth: impl Authenticate<Credential = Attempt<u8>>, revision: &Revision) {
+        let attempt = auth.present((&request(STRANGER, "")).into()).unwrap();
+        assert_eq!(auth.verify(&attempt).await.unwrap_err(), VerifyError::Rejected);
+        assert_eq!(auth.verify_again(&attempt).await.unwrap_err(), VerifyError::Expired);
+        assert_eq!(auth.conclude(&attempt, Err(VerifyError::Rejected)).unwrap_err(), VerifyError::Revoked);
+        assert_ne!(auth.key(&attempt), auth.key(&auth.detach(&attempt)), "{attempt:?}");
+        let before = auth.revision().unwrap().current();
+        revision.bump();
+        assert_ne!(auth.revision().unwrap().current(), before);
+    }
+    let revision = Revision::new();
+    let limiter = FailureLimiter::new(FailureLimits::new());
+    let limited = Limited::new(Peculiar(revision.clone()), limiter, |_, _| None);
+    is_handed_on(limited.clone(), &revision).await;
+    is_handed_on(Arc::new(limited.clone()), &revision).await;
+    is_handed_on(Box::new(limited.clone()), &revision).await;
+    let erased: Arc<dyn Authenticate<Credential = Attempt<u8>>> = Arc::new(limited);
+    is_handed_on(erased, &revision).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -294,13 +426,14 @@ async fn a_lock_of_somebody_else_leaves_a_stream_alone() {
 async fn a_recheck_that_fails_is_not_counted_as_an_attempt() {
     let limits = FailureLimits::new().with_max_attempts(1);
     let house = House::new(limits, StaticToken::new("right"));
-    let attempt = house.auth.present(&request(STRANGER, "wrong")).unwrap();
+    let attempt = house.auth.present((&request(STRANGER, "wrong")).into()).unwrap();
     for _ in 0..3 {
         assert_eq!(house.auth.verify_again(&attempt).await.unwrap_err(), VerifyError::Rejected);
     }
     assert_eq!(house.limiter.check(STRANGER.parse().unwrap()), Ok(()));
 
-    assert_eq!(house.auth.verify(&attempt).await.unwrap_err(), VerifyError::Rejected);
+    let verdict = house.auth.verify(&attempt).await;
+    assert_eq!(house.auth.conclude(&attempt, verdict).unwrap_err(), VerifyError::Rejected);
     assert!(matches!(house.auth.verify_again(&attempt).await, Err(VerifyError::LockedOut { .. })));
 }
 
@@ -309,10 +442,10 @@ async fn the_revision_is_there_only_where_the_inner_verifier_has_one() {
     let asked = Arc::new(AtomicUsize::new(0));
     let verifier = {
         let asked = Arc::clone(&asked);
-        move |_: &BearerToken| {
+        verify_fn(move |_| {
             asked.fetch_add(1, Ordering::Relaxed);
             Ok(Identity::new("caller", AuthMethod::Token))
-        }
+        })
     };
     let house = House::new(FailureLimits::new(), verifier);
     assert!(house.auth.revision().is_none());

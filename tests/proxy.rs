@@ -32,7 +32,7 @@ fn request(peer: [u8; 4], headers: &[(&str, &str)]) -> Request<()> {
 
 /// What the door says: the user, or why not.
 async fn ask(proxy: &TrustedProxy, request: Request<()>) -> Result<String, Denied> {
-    let user = proxy.present(&request)?;
+    let user = proxy.present((&request).into())?;
     let identity = proxy.verify(&user).await?;
     assert_eq!(identity.method(), AuthMethod::TrustedProxy);
     Ok(identity.subject().to_owned())
@@ -117,7 +117,8 @@ async fn a_server_that_does_not_name_the_peer_is_told_so() {
 
 #[tokio::test]
 async fn a_recheck_asks_the_rules_of_now_about_user_and_peer() {
-    let user = proxy().with_loopback_allowed().present(&request([127, 0, 0, 1], &[("x-user", "alice")])).unwrap();
+    let user =
+        proxy().with_loopback_allowed().present((&request([127, 0, 0, 1], &[("x-user", "alice")])).into()).unwrap();
     let recheck = async |now: TrustedProxy| now.verify_again(&user).await.map(|who| who.subject().to_owned());
 
     assert_eq!(recheck(proxy().with_loopback_allowed()).await.as_deref(), Ok("alice"));
@@ -133,7 +134,7 @@ async fn a_recheck_asks_the_rules_of_now_about_user_and_peer() {
 
 #[tokio::test]
 async fn a_caller_of_other_header_rules_is_rejected_for_the_headers_are_gone() {
-    let user = proxy().present(&request(PROXY, &[("x-user", "alice")])).unwrap();
+    let user = proxy().present((&request(PROXY, &[("x-user", "alice")])).into()).unwrap();
     assert!(proxy().verify_again(&user).await.is_ok());
     for now in [
         proxy().with_required_header(SOURCE),
@@ -147,7 +148,7 @@ async fn a_caller_of_other_header_rules_is_rejected_for_the_headers_are_gone() {
 #[test]
 fn streams_share_a_question_if_user_peer_and_header_rules_are_the_same() {
     let key = |proxy: &TrustedProxy, peer, user| {
-        let caller = proxy.present(&request(peer, &[("x-user", user)])).unwrap();
+        let caller = proxy.present((&request(peer, &[("x-user", user)])).into()).unwrap();
         proxy.key(&caller).expect("everyone has one")
     };
     let one = key(&proxy(), PROXY, "alice");

@@ -2,23 +2,26 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{HeaderMap, Request, header::AUTHORIZATION};
+use http::{HeaderMap, header::AUTHORIZATION};
 
+use super::Head;
 use crate::{
-    Denied,
+    Denied, Identity,
     revoke::Revision,
-    verify::{BearerToken, CredentialKey, Verification, VerifyToken},
+    verify::{BearerToken, CredentialKey, Verification, VerifyError, VerifyToken},
 };
 
 /// What a request presents, and whether that is good: two questions, asked apart.
 ///
-/// [`present`](Self::present) takes the credential from the request's head, once;
-/// [`verify`](Self::verify) can then be put again at any time, without the request. That split is
-/// what lets a stream be asked again after its request is long gone.
+/// 1. [`present`](Self::present) takes the credential from the request's head, once.
+/// 2. [`verify`](Self::verify) can then be put again at any time, without the request. That split is
+///    what lets a stream be asked again after its request is long gone.
+/// 3. [`conclude`](Self::conclude) hears what became of the request, once.
 ///
 /// [`Bearer`] is the implementation for bearer tokens. Write your own for another kind of
 /// credential (an identity header from a trusted proxy, a client certificate, nothing at all) and
-/// hand it to [`AuthLayer::from_authenticator`](super::AuthLayer::from_authenticator).
+/// hand it to [`AuthLayer::from_authenticator`](super::AuthLayer::from_authenticator). References, boxes
+/// and [`Arc`]s of authenticators are authenticators.
 pub trait Authenticate: Send + Sync + 'static {
     /// What a request presents: cheap to clone.
     type Credential: Clone + Send + Sync + 'static;
@@ -27,16 +30,36 @@ pub trait Authenticate: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Denied::Missing`] when there is none, [`Denied::Malformed`] when it cannot be read.
-    fn present<B>(&self, request: &Request<B>) -> Result<Self::Credential, Denied>;
+    /// [`Denied::Missing`] when there is none, [`Denied::Malformed`] when it cannot be read. Any other
+    /// reason is answered as it says; a [`VerifyError`] is one by [`Into`].
+    fn present(&self, head: Head<'_>) -> Result<Self::Credential, Denied>;
 
     /// Verifies a credential.
     fn verify(&self, credential: &Self::Credential) -> Verification;
 
     /// Verifies a credential that was let in before, for a stream that is still open. The same
-    /// question, unless attempts are counted at the door: a stream that asks again is none.
+    /// question, unless its answer hangs on more than at the door: on a lock that began since, say.
     fn verify_again(&self, credential: &Self::Credential) -> Verification {
         self.verify(credential)
+    }
+
+    /// Hears the door's whole verdict on a credential that a request presented, once for each request:
+    /// the answer of [`verify`](Self::verify), after expiry and revocations were looked at. A verifier
+    /// that did not answer in time could not tell. Where the verifier panicked there is no verdict.
+    ///
+    /// What it returns is what holds: a limiter counts here, and answers that a caller is locked out by
+    /// now in place of a verdict that they are not to learn.
+    ///
+    /// # Errors
+    ///
+    /// Why the request is refused.
+    fn conclude(
+        &self,
+        credential: &Self::Credential,
+        verdict: Result<Identity, VerifyError>,
+    ) -> Result<Identity, VerifyError> {
+        let _ = credential;
+        verdict
     }
 
     /// What moves whenever an earlier answer may have changed, if that can be told.
@@ -60,6 +83,48 @@ pub trait Authenticate: Send + Sync + 'static {
         credential.clone()
     }
 }
+
+macro_rules! through_a_pointer {
+    ($($pointer:ty),+) => {$(
+        impl<A: Authenticate + ?Sized> Authenticate for $pointer {
+            type Credential = A::Credential;
+
+            fn present(&self, head: Head<'_>) -> Result<Self::Credential, Denied> {
+                (**self).present(head)
+            }
+
+            fn verify(&self, credential: &Self::Credential) -> Verification {
+                (**self).verify(credential)
+            }
+
+            fn verify_again(&self, credential: &Self::Credential) -> Verification {
+                (**self).verify_again(credential)
+            }
+
+            fn conclude(
+                &self,
+                credential: &Self::Credential,
+                verdict: Result<Identity, VerifyError>,
+            ) -> Result<Identity, VerifyError> {
+                (**self).conclude(credential, verdict)
+            }
+
+            fn revision(&self) -> Option<&Revision> {
+                (**self).revision()
+            }
+
+            fn key(&self, credential: &Self::Credential) -> Option<CredentialKey> {
+                (**self).key(credential)
+            }
+
+            fn detach(&self, credential: &Self::Credential) -> Self::Credential {
+                (**self).detach(credential)
+            }
+        }
+    )+};
+}
+
+through_a_pointer!(&'static A, Box<A>, Arc<A>);
 
 /// Bearer tokens of the `Authorization` header (RFC 6750 section 2.1).
 #[derive(Clone)]
@@ -125,8 +190,8 @@ impl Bearer {
 impl Authenticate for Bearer {
     type Credential = BearerToken;
 
-    fn present<B>(&self, request: &Request<B>) -> Result<BearerToken, Denied> {
-        self.parse(request.headers())
+    fn present(&self, head: Head<'_>) -> Result<BearerToken, Denied> {
+        self.parse(head.headers())
     }
 
     fn verify(&self, token: &BearerToken) -> Verification {

@@ -2,7 +2,8 @@
 //!
 //! [`BearerAuthLayer`] takes the bearer token of a request, asks a [`VerifyToken`](crate::VerifyToken) whose it is, and
 //! hands the answer on as an [`Access`](crate::Access). A verifier is a [`StaticToken`](crate::StaticToken), a set
-//! of [`Tokens`](crate::Tokens), a closure, or an implementation of your own.
+//! of [`Tokens`](crate::Tokens), a closure by [`verify_fn`](crate::verify::verify_fn) or
+//! [`verify_async`](crate::verify::verify_async), or an implementation of your own.
 //!
 //! # How a request is decided
 //!
@@ -53,12 +54,14 @@
 
 mod authenticate;
 mod future;
+mod head;
 mod layer;
 mod service;
 
 pub use self::{
     authenticate::{Authenticate, Bearer, TokenSyntax},
     future::ResponseFuture,
+    head::Head,
     layer::{AuthLayer, BearerAuthLayer},
     service::Auth,
 };

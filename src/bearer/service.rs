@@ -89,7 +89,7 @@ where
 
 impl<A: Authenticate> Door<A> {
     fn meet<B>(&self, request: &Request<B>) -> Result<(Caller<A::Credential>, Verification), Denied> {
-        let credential = self.authenticator.present(request)?;
+        let credential = self.authenticator.present(request.into())?;
         let confirmed = Confirmed::by(self.authenticator.revision());
         let epoch = self.policy.epoch();
         let verification = self.authenticator.verify(&credential);
@@ -103,7 +103,8 @@ impl<A: Authenticate> Door<A> {
         answer: Result<Identity, VerifyError>,
         request: &mut Request<B>,
     ) -> Result<(), Denied> {
-        let identity = self.policy.admit(answer?)?;
+        let verdict = answer.and_then(|identity| self.policy.admit(identity));
+        let identity = self.authenticator.conclude(&caller.credential, verdict)?;
         let source = Kept { door: Arc::clone(self), credential: Mutex::new(caller.credential) };
         access::enter(request.extensions_mut(), |outer| {
             Access::from_source(identity, caller.confirmed, caller.epoch, source, outer)

@@ -6,12 +6,12 @@ use std::{
     sync::Arc,
 };
 
-use http::{Extensions, HeaderMap, Request};
+use http::{Extensions, HeaderMap};
 
 use super::FailureLimiter;
 use crate::{
-    Clock, Denied, Identity,
-    bearer::Authenticate,
+    Denied, Identity,
+    bearer::{Authenticate, Head},
     revoke::Revision,
     verify::{CredentialKey, Verification, VerifyError},
 };
@@ -21,18 +21,11 @@ use crate::{
 pub struct Limited<A> {
     inner: A,
     client: Arc<ClientOf>,
-    counter: Counter,
+    limiter: FailureLimiter,
     revision: Option<Revision>,
 }
 
 type ClientOf = dyn Fn(&HeaderMap, &Extensions) -> Option<IpAddr> + Send + Sync;
-
-/// What the answers of the verifier are counted in.
-#[derive(Clone, Debug)]
-struct Counter {
-    limiter: FailureLimiter,
-    clock: Clock,
-}
 
 /// A credential, and the client that presents it.
 #[derive(Clone, Debug)]
@@ -52,46 +45,56 @@ impl<A: Authenticate> Limited<A> {
     ) -> Self {
         // An inner verifier that cannot tell when its answers change must be asked each time.
         let revision = inner.revision().map(|inner| Revision::merged([inner, limiter.revision()]));
-        let counter = Counter { limiter, clock: Clock::system() };
-        Self { inner, client: Arc::new(client), counter, revision }
+        Self { inner, client: Arc::new(client), limiter, revision }
     }
 }
 
 impl<A> Limited<A> {
-    /// Reads the wall clock elsewhere: an identity that has expired by it clears no count.
-    #[must_use]
-    pub fn with_clock(mut self, clock: Clock) -> Self {
-        self.counter.clock = clock;
-        self
+    fn check(&self, client: IpAddr) -> Result<(), VerifyError> {
+        self.limiter.check(client).map_err(VerifyError::locked_out_for)
     }
 }
 
 impl<A: Authenticate> Authenticate for Limited<A> {
     type Credential = Attempt<A::Credential>;
 
-    fn present<B>(&self, request: &Request<B>) -> Result<Self::Credential, Denied> {
-        let client = (self.client)(request.headers(), request.extensions());
+    fn present(&self, head: Head<'_>) -> Result<Self::Credential, Denied> {
+        let client = (self.client)(head.headers(), head.extensions());
         let client = client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        self.counter.check(client)?;
-        Ok(Attempt { credential: self.inner.present(request)?, client })
+        self.check(client)?;
+        let presented = self.inner.present(head);
+        if let Err(Denied::Rejected) = presented {
+            self.limiter.failed(client);
+        }
+        Ok(Attempt { credential: presented?, client })
     }
 
     fn verify(&self, attempt: &Self::Credential) -> Verification {
-        let client = attempt.client;
-        match self.inner.verify(&attempt.credential).into_ready() {
-            Ok(answer) => self.counter.count(client, answer).into(),
-            Err(unknown) => {
-                let counter = self.counter.clone();
-                Verification::pending(async move { counter.count(client, unknown.await) })
-            }
-        }
+        self.inner.verify(&attempt.credential)
     }
 
     fn verify_again(&self, attempt: &Self::Credential) -> Verification {
-        match self.counter.check(attempt.client) {
+        match self.check(attempt.client) {
             Ok(()) => self.inner.verify_again(&attempt.credential),
             Err(locked_out) => Err(locked_out).into(),
         }
+    }
+
+    /// Counts the verdict. A client that was locked out while it waited for one does not learn it: or
+    /// who asks often enough at once would not be limited at all.
+    fn conclude(
+        &self,
+        attempt: &Self::Credential,
+        verdict: Result<Identity, VerifyError>,
+    ) -> Result<Identity, VerifyError> {
+        let verdict = self.inner.conclude(&attempt.credential, verdict);
+        self.check(attempt.client)?;
+        match &verdict {
+            Ok(_) => self.limiter.succeeded(attempt.client),
+            Err(VerifyError::Rejected) => self.limiter.failed(attempt.client),
+            Err(_) => {}
+        }
+        verdict
     }
 
     fn revision(&self) -> Option<&Revision> {
@@ -108,27 +111,8 @@ impl<A: Authenticate> Authenticate for Limited<A> {
     }
 }
 
-impl Counter {
-    fn check(&self, client: IpAddr) -> Result<(), VerifyError> {
-        self.limiter.check(client).map_err(VerifyError::locked_out_for)
-    }
-
-    /// Counts an answer. A client that was locked out while it waited for one does not learn it: or
-    /// who asks often enough at once would not be limited at all.
-    fn count(&self, client: IpAddr, answer: Result<Identity, VerifyError>) -> Result<Identity, VerifyError> {
-        self.check(client)?;
-        match &answer {
-            Ok(identity) if identity.expires_at().is_some_and(|end| end <= self.clock.now()) => {}
-            Ok(_) => self.limiter.succeeded(client),
-            Err(VerifyError::Rejected) => self.limiter.failed(client),
-            Err(_) => {}
-        }
-        answer
-    }
-}
-
 impl<A: fmt::Debug> fmt::Debug for Limited<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Limited").field("inner", &self.inner).field("counter", &self.counter).finish_non_exhaustive()
+        f.debug_struct("Limited").field("inner", &self.inner).field("limiter", &self.limiter).finish_non_exhaustive()
     }
 }

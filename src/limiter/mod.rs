@@ -8,12 +8,13 @@
 //! 1. A client that is locked out is refused with 429 and `Retry-After`, whatever it presents, nothing
 //!    included. That neither counts nor makes the lock longer.
 //! 2. A request that presents no credential, or a malformed one, is refused without being counted.
-//! 3. A rejected credential counts. The failure that makes the count reach
+//! 3. A credential that the door rejects counts, whether it is found in the request or by the verifier.
+//!    The failure that makes the count reach
 //!    [`max_attempts`](FailureLimits::with_max_attempts) within the
 //!    [`window`](FailureLimits::with_window) locks the client; that failure itself is answered as any
 //!    other.
-//! 4. A good credential clears the count. A verifier that cannot tell, or a credential that was good
-//!    once, does neither.
+//! 4. A credential that the door lets in clears the count. A verifier that cannot tell, or a credential
+//!    that was good once and has expired or was revoked, does neither.
 //! 5. While a response streams, a recheck honours a lock and never counts: a stream that is asked
 //!    again is no attempt.
 //!

@@ -2,12 +2,10 @@
 
 use std::net::IpAddr;
 
-use http::{
-    Request,
-    header::{HOST, ORIGIN},
-};
+use http::header::{HOST, ORIGIN};
 
 use super::Origin;
+use crate::bearer::Head;
 
 /// Which web pages may call a service that a browser sends its credentials to unasked.
 ///
@@ -65,8 +63,9 @@ impl OriginPolicy {
 
     /// Whether the page that a request comes from may call.
     #[must_use]
-    pub fn allows<B>(&self, request: &Request<B>) -> bool {
-        let mut origins = request.headers().get_all(ORIGIN).iter();
+    pub fn allows<'r>(&self, request: impl Into<Head<'r>>) -> bool {
+        let head = request.into();
+        let mut origins = head.headers().get_all(ORIGIN).iter();
         let Some(value) = origins.next() else { return true };
         // Of two nobody can say which one the browser wrote.
         if origins.next().is_some() {
@@ -79,7 +78,7 @@ impl OriginPolicy {
         origin.is_some_and(|origin| {
             self.any
                 || self.allowed.contains(&origin)
-                || (self.trusts_own_host(&origin) && is_addressed_to(request, &origin))
+                || (self.trusts_own_host(&origin) && is_addressed_to(head, &origin))
         })
     }
 
@@ -94,10 +93,10 @@ impl OriginPolicy {
 
 /// Whether the request is addressed to the host of `origin`: by its `Host` header, or in HTTP/2 and 3,
 /// which may do without, by its `:authority`.
-fn is_addressed_to<B>(request: &Request<B>, origin: &Origin) -> bool {
-    match request.headers().get(HOST) {
+fn is_addressed_to(head: Head<'_>, origin: &Origin) -> bool {
+    match head.headers().get(HOST) {
         Some(host) => host.to_str().is_ok_and(|host| origin.is_at(host)),
-        None => request.uri().authority().is_some_and(|authority| origin.is_at(authority.as_str())),
+        None => head.uri().authority().is_some_and(|authority| origin.is_at(authority.as_str())),
     }
 }
 
@@ -114,6 +113,8 @@ fn is_private(address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
     fn request(headers: &[(&str, &str)]) -> Request<()> {

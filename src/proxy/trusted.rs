@@ -2,12 +2,12 @@
 
 use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
-use http::{HeaderMap, HeaderName, Request};
+use http::{HeaderMap, HeaderName};
 
 use super::{OriginPolicy, PeerAddr, TrustedNetworks, machine};
 use crate::{
     AuthMethod, Denied, Identity,
-    bearer::Authenticate,
+    bearer::{Authenticate, Head},
     revoke::Revision,
     verify::{CredentialKey, TokenDigest, Verification, VerifyError},
 };
@@ -94,13 +94,14 @@ impl TrustedProxy {
     /// [`Denied::NoPeer`] without a [`PeerAddr`], [`Denied::Missing`] where nobody is vouched for,
     /// [`Denied::Malformed`] where the user cannot be read, [`Denied::Rejected`] where they are not
     /// allowed.
-    pub fn identify<B>(&self, request: &Request<B>) -> Result<ProxiedUser, Denied> {
-        let peer = *request.extensions().get::<PeerAddr>().ok_or(Denied::NoPeer)?;
+    pub fn identify<'r>(&self, request: impl Into<Head<'r>>) -> Result<ProxiedUser, Denied> {
+        let head = request.into();
+        let peer = *head.extensions().get::<PeerAddr>().ok_or(Denied::NoPeer)?;
         let is_disguised = || !peer.ip().is_loopback() && machine::is_own(peer.0);
         if !self.trusts(peer.ip()) || is_disguised() {
             return Err(Denied::Missing);
         }
-        let user = self.headers.read(request.headers())?;
+        let user = self.headers.read(head.headers())?;
         if !self.allows(user) {
             return Err(Denied::Rejected);
         }
@@ -126,9 +127,9 @@ impl TrustedProxy {
 impl Authenticate for TrustedProxy {
     type Credential = ProxiedUser;
 
-    fn present<B>(&self, request: &Request<B>) -> Result<ProxiedUser, Denied> {
-        let user = self.identify(request)?;
-        if self.origins().allows(request) { Ok(user) } else { Err(Denied::Rejected) }
+    fn present(&self, head: Head<'_>) -> Result<ProxiedUser, Denied> {
+        let user = self.identify(head)?;
+        if self.origins().allows(head) { Ok(user) } else { Err(Denied::Rejected) }
     }
 
     fn verify(&self, user: &ProxiedUser) -> Verification {

@@ -9,7 +9,7 @@ use super::TokenDigest;
 /// What tells one credential from another: by it, streams that were opened with the same credential
 /// share one check, and a verifier wakes those of one credential and no others.
 ///
-/// Made of digests, so it may be kept where a secret may not.
+/// Made of digests, and kept where the credential is not.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CredentialKey {
     credential: TokenDigest,

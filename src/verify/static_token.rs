@@ -4,79 +4,110 @@ use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use super::{BearerToken, TokenDigest, Verification, VerifyError, VerifyToken};
+use super::{BearerToken, InvalidSecret, TokenDigest, Verification, VerifyError, VerifyToken};
 use crate::{AuthMethod, Identity, ScopeSet, revoke::Revision};
 
 /// One secret that every caller shares.
 ///
-/// Kept as a SHA-256 digest and compared in constant time, whatever its length. Clones are handles
-/// on the same secret: keep one to [`rotate`](Self::rotate) it.
+/// Kept as a SHA-256 digest and compared in constant time, whatever its length. Clones are handles on
+/// the same secret, keep one to [`rotate`](Self::rotate) it; what its bearer may do is said for each
+/// handle.
 #[derive(Clone)]
-pub struct StaticToken(Arc<Shared>);
-
-struct Shared {
-    current: ArcSwap<Known>,
-    revision: Revision,
+pub struct StaticToken {
+    secret: Arc<Secret>,
+    identity: Identity,
 }
 
-#[derive(Clone)]
-struct Known {
-    digest: TokenDigest,
-    identity: Identity,
+struct Secret {
+    digest: ArcSwap<TokenDigest>,
+    revision: Revision,
 }
 
 impl StaticToken {
     /// Accepts `secret`; its bearer is the subject `shared-secret`, without scopes of its own.
+    ///
+    /// A secret with a character outside of RFC 6750's `b64token`, a space say, is presented to a layer
+    /// that takes [`TokenSyntax::Opaque`](crate::bearer::TokenSyntax::Opaque).
+    ///
+    /// # Panics
+    ///
+    /// If nobody could ever present the secret. Where it comes from a user, see
+    /// [`try_new`](Self::try_new).
     #[must_use]
+    #[track_caller]
     pub fn new(secret: impl AsRef<[u8]>) -> Self {
-        let identity = Identity::new("shared-secret", AuthMethod::SharedSecret);
-        Self::from_known(Known { digest: TokenDigest::of(secret), identity })
+        Self::try_new(secret).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Binds scopes to the secret, so that no [`ScopeResolverLayer`](crate::ScopeResolverLayer) is
-    /// needed to say what its bearer may do. Every handle on the secret is one on its scopes.
+    /// As [`new`](Self::new), for a secret that comes from a user.
+    ///
+    /// # Errors
+    ///
+    /// If nobody could ever present the secret.
+    pub fn try_new(secret: impl AsRef<[u8]>) -> Result<Self, InvalidSecret> {
+        let digest = ArcSwap::from_pointee(digest(secret)?);
+        let identity = Identity::new("shared-secret", AuthMethod::SharedSecret);
+        Ok(Self { secret: Arc::new(Secret { digest, revision: Revision::new() }), identity })
+    }
+
+    /// Binds scopes to the secret where this handle is asked, so that no
+    /// [`ScopeResolverLayer`](crate::ScopeResolverLayer) is needed to say what its bearer may do. Other
+    /// handles on the secret keep theirs.
     #[must_use]
-    pub fn with_scopes(self, scopes: impl Into<ScopeSet>) -> Self {
-        let mut known = Known::clone(&self.0.current.load());
-        known.identity = known.identity.with_scopes(scopes);
-        self.0.current.store(Arc::new(known));
-        self.0.revision.bump();
+    pub fn with_scopes(mut self, scopes: impl Into<ScopeSet>) -> Self {
+        self.identity = self.identity.with_scopes(scopes);
         self
     }
 
-    /// Accepts `secret` from now on, and the old one no longer: streams that it opened end at once.
+    /// Accepts `secret` from now on, at every handle, and the old one no longer: streams that it opened
+    /// end at once.
+    ///
+    /// # Panics
+    ///
+    /// If nobody could ever present the secret; the old one then stays good. Where it comes from a user,
+    /// see [`try_rotate`](Self::try_rotate).
+    #[track_caller]
     pub fn rotate(&self, secret: impl AsRef<[u8]>) {
-        let digest = TokenDigest::of(secret);
-        let identity = self.0.current.load().identity.clone();
-        // First the secret, then the revision: whoever sees the new revision sees the new secret.
-        let old = self.0.current.swap(Arc::new(Known { digest, identity }));
-        if old.digest != digest {
-            self.0.revision.bump_for([old.digest, digest]);
-        }
+        self.try_rotate(secret).unwrap_or_else(|error| panic!("{error}"));
     }
 
-    fn from_known(known: Known) -> Self {
-        Self(Arc::new(Shared { current: ArcSwap::from_pointee(known), revision: Revision::new() }))
+    /// As [`rotate`](Self::rotate), for a secret that comes from a user.
+    ///
+    /// # Errors
+    ///
+    /// If nobody could ever present the secret; the old one then stays good.
+    pub fn try_rotate(&self, secret: impl AsRef<[u8]>) -> Result<(), InvalidSecret> {
+        let digest = digest(secret)?;
+        // First the secret, then the revision: whoever sees the new revision sees the new secret.
+        let old = self.secret.digest.swap(Arc::new(digest));
+        if *old != digest {
+            self.secret.revision.bump_for([*old, digest]);
+        }
+        Ok(())
     }
+}
+
+fn digest(secret: impl AsRef<[u8]>) -> Result<TokenDigest, InvalidSecret> {
+    InvalidSecret::check(secret.as_ref())?;
+    Ok(TokenDigest::of(secret))
 }
 
 impl VerifyToken for StaticToken {
     fn verify(&self, token: &BearerToken) -> Verification {
-        let known = self.0.current.load();
-        if token.digest() == known.digest {
-            Ok(known.identity.clone()).into()
+        if token.digest() == **self.secret.digest.load() {
+            Ok(self.identity.clone()).into()
         } else {
             Err(VerifyError::Rejected).into()
         }
     }
 
     fn revision(&self) -> Option<&Revision> {
-        Some(&self.0.revision)
+        Some(&self.secret.revision)
     }
 }
 
 impl fmt::Debug for StaticToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StaticToken").field("identity", &self.0.current.load().identity).finish_non_exhaustive()
+        f.debug_struct("StaticToken").field("identity", &self.identity).finish_non_exhaustive()
     }
 }

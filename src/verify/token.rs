@@ -19,8 +19,8 @@ pub struct BearerToken {
 
 /// The SHA-256 of a token: how tokens are kept, looked up and told apart.
 ///
-/// Comparison is in constant time. The text cannot be had back from it, so it may be kept where a
-/// secret may not.
+/// Comparison is in constant time. The text cannot be had back from it, but a short or common one can
+/// be guessed at: a digest is no secret only where the token is random.
 #[derive(Clone, Copy)]
 pub struct TokenDigest([u8; 32]);
 

@@ -10,13 +10,14 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{BearerToken, TokenDigest, Verification, VerifyError, VerifyToken};
+use super::{BearerToken, InvalidSecret, TokenDigest, Verification, VerifyError, VerifyToken};
 use crate::{AuthMethod, Identity, ScopeSet, revoke::Revision};
 
 /// Many tokens, looked up by their SHA-256 digests; the whole set is swapped at run time.
 ///
 /// Clones are handles on the same set: keep one to [`replace`](Self::replace) it. A replacement that
-/// leaves out or narrows a token ends the streams of that token and of no other.
+/// leaves out a token ends the streams of that token and of no other; one that narrows it ends those
+/// that required what it lost.
 #[derive(Clone, Default)]
 pub struct Tokens(Arc<Shared>);
 
@@ -110,9 +111,25 @@ impl fmt::Debug for Tokens {
 impl Token {
     /// A token with this text. Without more it has no scopes, its id is its subject, and it never
     /// expires.
+    ///
+    /// # Panics
+    ///
+    /// If nobody could ever present the text. Where it comes from a user, see
+    /// [`try_new`](Self::try_new).
     #[must_use]
+    #[track_caller]
     pub fn new(id: &str, secret: impl AsRef<[u8]>) -> Self {
-        Self::from_digest(id, TokenDigest::of(secret))
+        Self::try_new(id, secret).unwrap_or_else(|error| panic!("the token `{id}`: {error}"))
+    }
+
+    /// As [`new`](Self::new), for a text that comes from a user.
+    ///
+    /// # Errors
+    ///
+    /// If nobody could ever present the text.
+    pub fn try_new(id: &str, secret: impl AsRef<[u8]>) -> Result<Self, InvalidSecret> {
+        InvalidSecret::check(secret.as_ref())?;
+        Ok(Self::from_digest(id, TokenDigest::of(secret)))
     }
 
     /// A token whose text nobody needs to know here.
@@ -122,10 +139,17 @@ impl Token {
         Self { digest, identity }
     }
 
-    /// Whose token it is.
+    /// Whose token it is, within the [issuer](Self::with_issuer) if there is one.
     #[must_use]
     pub fn with_subject(mut self, subject: &str) -> Self {
         self.identity = self.identity.with_subject(subject);
+        self
+    }
+
+    /// Who issued it.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: &str) -> Self {
+        self.identity = self.identity.with_issuer(issuer);
         self
     }
 

@@ -6,7 +6,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
     BearerAuthLayer,
     bearer::TokenSyntax,
-    verify::{BearerToken, VerifyError},
+    verify::{VerifyError, verify_fn},
 };
 
 use crate::support::{alice, request_with};
@@ -27,11 +27,9 @@ async fn status_of(layer: BearerAuthLayer, request: Request<()>) -> StatusCode {
 /// Accepts exactly this token.
 fn only(token: impl AsRef<[u8]>) -> BearerAuthLayer {
     let token = token.as_ref().to_vec();
-    BearerAuthLayer::new(
-        move |presented: &BearerToken| {
-            if presented.as_bytes() == token { Ok(alice()) } else { Err(VerifyError::Rejected) }
-        },
-    )
+    BearerAuthLayer::new(verify_fn(move |presented| {
+        if presented.as_bytes() == token { Ok(alice()) } else { Err(VerifyError::Rejected) }
+    }))
 }
 
 fn only_opaque(token: impl AsRef<[u8]>) -> BearerAuthLayer {
@@ -130,10 +128,10 @@ async fn white_space_around_an_opaque_token_does_not_belong_to_it() {
 #[tokio::test]
 async fn a_token_is_text_unless_arbitrary_bytes_are_let_in() {
     let text = |expected: Option<&'static str>| {
-        BearerAuthLayer::new(move |token: &BearerToken| {
+        BearerAuthLayer::new(verify_fn(move |token| {
             assert_eq!(token.to_str(), expected);
             Ok(alice())
-        })
+        }))
         .with_token_syntax(TokenSyntax::Opaque)
     };
     assert_eq!(status(text(Some("pässword")), "Bearer pässword").await, 200);

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -15,11 +15,11 @@ use http::{Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_reauth::{
     Access, AuthMethod, BearerAuthLayer, Denied, Identity, RequireScopeLayer, StaticToken, VerifyToken,
-    bearer::{AuthLayer, Authenticate},
-    verify::{BearerToken, Verification, VerifyError, verify_async},
+    bearer::{AuthLayer, Authenticate, Head},
+    verify::{BearerToken, Verification, VerifyAsync, VerifyError, VerifyFn, verify_async, verify_fn},
 };
 
-use crate::support::{Oracle, READ, Wall, access, alice, request, request_with};
+use crate::support::{Answer, Oracle, READ, Wall, access, alice, request, request_with};
 
 /// Answers with the subject of the caller.
 async fn subject(request: Request<()>) -> Result<Response<String>, Infallible> {
@@ -87,27 +87,65 @@ async fn a_verifier_may_answer_later() {
 
 #[tokio::test]
 async fn closures_and_asynchronous_closures_are_verifiers() {
-    let known = |token: &BearerToken| match token.to_str() {
+    let known = verify_fn(|token| match token.to_str() {
         Some("t0ken") => Ok(alice()),
         _ => Err(VerifyError::Rejected),
-    };
+    });
     assert_eq!(status(known).await, 200);
 
-    let asked = verify_async(async |token: BearerToken| match token.as_bytes() {
+    let asked = verify_async(async |token| match token.as_bytes() {
         b"t0ken" => Ok(alice()),
         _ => Err(VerifyError::Rejected),
     });
     assert_eq!(status(asked).await, 200);
 
-    let either = |_: &BearerToken| Verification::pending(async { Err(VerifyError::Rejected) });
+    let either = verify_fn(|_| Verification::pending(async { Err(VerifyError::Rejected) }));
     assert_eq!(status(either).await, 401);
 }
 
+/// What every real verifier has: something that it asks.
+struct Directory;
+
+impl Directory {
+    async fn owner_of(&self, token: &BearerToken) -> Answer {
+        tokio::task::yield_now().await;
+        if token.as_bytes() == b"t0ken" { Ok(alice()) } else { Err(VerifyError::Rejected) }
+    }
+}
+
 #[tokio::test]
-async fn a_verifier_is_shared_behind_an_arc() {
-    let shared: Arc<dyn VerifyToken> = Arc::new(StaticToken::new("t0ken"));
-    assert_eq!(status(Arc::clone(&shared)).await, 200);
-    assert!(shared.revision().is_some(), "what the verifier can tell shows through the Arc");
+async fn an_asynchronous_closure_may_capture_what_it_asks() {
+    let directory = Arc::new(Directory);
+    let asked = Arc::clone(&directory);
+    assert_eq!(status(verify_async(async move |token| asked.owner_of(&token).await)).await, 200);
+    let asked = Arc::clone(&directory);
+    let cloning = verify_async(move |token| {
+        let asked = Arc::clone(&asked);
+        async move { asked.owner_of(&token).await }
+    });
+    assert_eq!(status(cloning).await, 200);
+    // Of a type that can be named, and that can be kept.
+    struct Kept<F>(VerifyAsync<F>, VerifyFn<fn(&BearerToken) -> Answer>);
+    let Kept(later, now) =
+        Kept(verify_async(async move |token| directory.owner_of(&token).await), verify_fn(|_| Ok(alice())));
+    assert_eq!((status(later).await.as_u16(), status(now).await.as_u16()), (200, 200));
+}
+
+#[tokio::test]
+async fn references_boxes_and_arcs_of_verifiers_are_verifiers() {
+    static KNOWN: LazyLock<StaticToken> = LazyLock::new(|| StaticToken::new("t0ken"));
+
+    async fn is_one(verifier: impl VerifyToken) {
+        assert!(verifier.revision().is_some(), "what the verifier can tell shows through the pointer");
+        assert_eq!(status(verifier).await, 200);
+    }
+    let known: &'static StaticToken = &KNOWN;
+    is_one(known).await;
+    is_one(known as &'static dyn VerifyToken).await;
+    is_one(Box::new(known.clone())).await;
+    is_one(Box::new(known.clone()) as Box<dyn VerifyToken>).await;
+    is_one(Arc::new(known.clone())).await;
+    is_one(Arc::new(known.clone()) as Arc<dyn VerifyToken>).await;
 }
 
 #[tokio::test]
@@ -230,8 +268,8 @@ struct Certificate;
 impl Authenticate for Certificate {
     type Credential = String;
 
-    fn present<B>(&self, request: &Request<B>) -> Result<String, Denied> {
-        let name = request.headers().get("x-client-cert").ok_or(Denied::Missing)?;
+    fn present(&self, head: Head<'_>) -> Result<String, Denied> {
+        let name = head.headers().get("x-client-cert").ok_or(Denied::Missing)?;
         Ok(name.to_str().map_err(|_| Denied::Malformed)?.to_owned())
     }
 

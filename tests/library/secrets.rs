@@ -11,7 +11,7 @@ use tower_reauth::{
     Access, BearerAuthLayer, RequireScopeLayer, ScopeResolverLayer, StaticToken, StreamReauthLayer, Strict, Tokens,
     bearer::Bearer,
     reauth::EndReason,
-    verify::{BearerToken, Token, TokenDigest, Verification},
+    verify::{Token, TokenDigest, Verification, verify_fn},
 };
 
 use crate::support::{READ, Reader, Seen, alice, event_stream, handler, logging, open, reauth, request_with, script};
@@ -59,10 +59,10 @@ async fn no_debug_output_shows_a_secret_or_its_digest() {
 
     let debugged = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&debugged);
-    let looking = BearerAuthLayer::new(move |token: &BearerToken| {
+    let looking = BearerAuthLayer::new(verify_fn(move |token| {
         seen.lock().expect("nobody panics").push(format!("{token:?} {:?}", token.digest()));
         Ok(alice().with_claims(SECRET))
-    });
+    }));
     let stack = ServiceBuilder::new()
         .layer(looking)
         .layer(ScopeResolverLayer::new(Strict::new(READ)))

@@ -15,7 +15,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_reauth::{
     BearerAuthLayer, StreamReauth, StreamReauthLayer, Tokens, VerifyToken,
     revoke::Revocations,
-    verify::{BearerToken, Token, Verification},
+    verify::{Token, verify_fn},
 };
 
 use crate::support::{READ, Torrent, Wall, alice, event_stream, request};
@@ -59,7 +59,7 @@ impl Default for Torrent {
 /// A verifier without a revision, which is asked about each frame and knows the answer.
 fn knows_alice() -> impl VerifyToken {
     let alice = alice();
-    move |_: &BearerToken| Verification::ready(Ok(alice.clone()))
+    verify_fn(move |_| Ok(alice.clone()))
 }
 
 /// Doors of every kind.

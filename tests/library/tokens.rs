@@ -1,15 +1,21 @@
 //! The verifiers that are shipped: one secret, and many tokens.
 
-use std::time::Duration;
-
-use http::{Request, Response};
-use tower::{ServiceBuilder, ServiceExt};
-use tower_reauth::{
-    AuthMethod, BearerAuthLayer, Identity, StaticToken, Tokens, VerifyToken,
-    verify::{Token, TokenDigest},
+use std::{
+    panic::catch_unwind,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::Duration,
 };
 
-use crate::support::{READ, Wall, access, request_with};
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, Response};
+use tower::{ServiceBuilder, ServiceExt};
+use tower_reauth::{
+    AuthMethod, BearerAuthLayer, Identity, ScopeSet, StaticToken, Tokens, VerifyToken,
+    verify::{BearerToken, InvalidSecret, Token, TokenDigest},
+};
+
+use crate::support::{READ, WRITE, Wall, access, request_with};
 
 /// Whose token this is, if it is anybody's.
 async fn owner(verifier: impl VerifyToken, token: &str) -> Option<Identity> {
@@ -54,13 +60,94 @@ async fn a_rotated_secret_is_good_at_once_and_the_old_one_no_longer() {
 }
 
 #[tokio::test]
-async fn every_handle_is_one_on_the_same_secret_and_its_scopes() {
+async fn every_handle_is_one_on_the_same_secret_with_scopes_of_its_own() {
     let kept = StaticToken::new("t0ken");
-    let verifier = kept.clone().with_scopes(READ);
+    let reads = kept.clone().with_scopes(READ);
+    let writes = reads.clone().with_scopes(WRITE);
     kept.rotate("another");
-    assert!(owner(verifier.clone(), "t0ken").await.is_none());
-    let identity = owner(verifier, "another").await.expect("it is good");
-    assert_eq!(identity.scopes(), Some(&READ.into()));
+    for (handle, scopes) in [(kept, None), (reads, Some(READ)), (writes, Some(WRITE))] {
+        assert!(owner(handle.clone(), "t0ken").await.is_none());
+        let identity = owner(handle, "another").await.expect("it is good");
+        assert_eq!(identity.scopes(), scopes.map(ScopeSet::from).as_ref());
+    }
+}
+
+/// What a verifier says now.
+fn knows(verifier: &impl VerifyToken, token: &str) -> bool {
+    let header = HeaderValue::from_str(token).expect("a header can hold it");
+    let token = BearerToken::from_header(&header, 0..token.len()).expect("it is there");
+    verifier.verify(&token).now_or_never().expect("it knows").is_ok()
+}
+
+#[test]
+fn a_secret_that_was_rotated_out_stays_out() {
+    let secret = StaticToken::new("s0");
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                drop(secret.clone().with_scopes(READ));
+            }
+        });
+        for n in 0..20_000 {
+            secret.rotate(format!("s{}", n + 1));
+            assert!(!knows(&secret, &format!("s{n}")) && knows(&secret, &format!("s{}", n + 1)), "rotation {n}");
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn of_two_writers_the_last_one_stays_and_whoever_asked_before_is_told() {
+    let tokens = Tokens::default();
+    let revision = tokens.revision().expect("it has one");
+    let writers = AtomicUsize::new(2);
+    let set = |name: &str| [Token::new(name, name), Token::new("both", "both")];
+    let mut remembered = Vec::new();
+    thread::scope(|scope| {
+        for name in ["one", "two"] {
+            let (tokens, writers, set) = (&tokens, &writers, &set);
+            scope.spawn(move || {
+                (0..2_000).for_each(|_| tokens.replace(set(name)).expect("no duplicates"));
+                writers.fetch_sub(1, Ordering::Release);
+            });
+        }
+        while writers.load(Ordering::Acquire) > 0 {
+            let at = revision.current();
+            assert!(at == 0 || knows(&tokens, "both"), "it is in every set");
+            remembered.push((at, knows(&tokens, "one"), knows(&tokens, "two")));
+        }
+    });
+    let (one, two) = (knows(&tokens, "one"), knows(&tokens, "two"));
+    assert_ne!(one, two, "one of the two sets, whole");
+    remembered.retain(|(at, ..)| *at == revision.current());
+    assert!(remembered.iter().all(|answers| (answers.1, answers.2) == (one, two)), "an unchanged revision vouches");
+}
+
+#[test]
+fn a_secret_that_nobody_could_present_is_refused() {
+    for (secret, reason) in [
+        (&b""[..], InvalidSecret::Empty),
+        (b" ", InvalidSecret::WhiteSpaceAround),
+        (b"s3cret\n", InvalidSecret::WhiteSpaceAround),
+        (b"s3cret\r\n", InvalidSecret::WhiteSpaceAround),
+        (b"\ts3cret", InvalidSecret::WhiteSpaceAround),
+        (b"s3cret\0", InvalidSecret::ControlCharacter),
+        (b"two\nlines", InvalidSecret::ControlCharacter),
+        (b"del\x7f", InvalidSecret::ControlCharacter),
+        (b"\xef\xbb\xbfs3cret", InvalidSecret::ByteOrderMark),
+    ] {
+        assert_eq!(StaticToken::try_new(secret).err(), Some(reason), "{secret:?}");
+        assert_eq!(Token::try_new("ci", secret).err(), Some(reason), "{secret:?}");
+        let kept = StaticToken::new("s3cret");
+        assert_eq!(kept.try_rotate(secret), Err(reason), "{secret:?}");
+        assert!(knows(&kept, "s3cret"), "a rotation that fails leaves the old secret good");
+        assert!(catch_unwind(|| StaticToken::new(secret)).is_err(), "{secret:?}");
+        assert!(!reason.to_string().contains("s3cret"));
+    }
+    for secret in [&b"s3cret"[..], b"pass word", b"tab\tinside", b"p\xe4ss", "pässword".as_bytes()] {
+        assert!(StaticToken::try_new(secret).is_ok(), "{secret:?}");
+    }
 }
 
 #[tokio::test]

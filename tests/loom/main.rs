@@ -18,6 +18,3 @@ mod unwind;
 mod verify;
 
 use tower_reauth::Identity;
-
-// By the name that `verify` has for it.
-use crate::revision as revoke;

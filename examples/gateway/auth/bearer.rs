@@ -10,10 +10,10 @@
 
 use std::ops::Range;
 
-use http::{HeaderMap, Request, header::AUTHORIZATION};
+use http::{HeaderMap, header::AUTHORIZATION};
 use tower_reauth::{
     Denied, VerifyToken,
-    bearer::{Authenticate, Bearer},
+    bearer::{Authenticate, Bearer, Head},
     revoke::Revision,
     verify::{BearerToken, CredentialKey, Verification},
 };
@@ -39,8 +39,8 @@ impl LenientBearer {
 impl Authenticate for LenientBearer {
     type Credential = BearerToken;
 
-    fn present<B>(&self, request: &Request<B>) -> Result<BearerToken, Denied> {
-        presented(request.headers())
+    fn present(&self, head: Head<'_>) -> Result<BearerToken, Denied> {
+        presented(head.headers())
     }
 
     fn verify(&self, token: &BearerToken) -> Verification {

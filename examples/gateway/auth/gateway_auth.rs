@@ -3,14 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use http::Request;
 use tokio::sync::watch;
 use tower_reauth::{
-    Denied, Tokens, VerifyToken,
-    bearer::Authenticate,
+    Denied, Identity, Tokens, VerifyToken,
+    bearer::{Authenticate, Head},
     limiter::{FailureLimiter, FailureLimits},
     revoke::Revision,
-    verify::{CredentialKey, DuplicateToken, Token, Verification},
+    verify::{CredentialKey, DuplicateToken, Token, Verification, VerifyError},
 };
 
 use super::rules::{Credential, Occasion, Rules};
@@ -74,8 +73,8 @@ impl GatewayAuth {
 impl Authenticate for GatewayAuth {
     type Credential = Credential;
 
-    fn present<B>(&self, request: &Request<B>) -> Result<Credential, Denied> {
-        self.0.rules.load().present(request)
+    fn present(&self, head: Head<'_>) -> Result<Credential, Denied> {
+        self.0.rules.load().present(head)
     }
 
     fn verify(&self, credential: &Credential) -> Verification {
@@ -84,6 +83,14 @@ impl Authenticate for GatewayAuth {
 
     fn verify_again(&self, credential: &Credential) -> Verification {
         self.0.rules.load().verify(credential, Occasion::Stream)
+    }
+
+    fn conclude(
+        &self,
+        credential: &Credential,
+        verdict: Result<Identity, VerifyError>,
+    ) -> Result<Identity, VerifyError> {
+        self.0.rules.load().conclude(credential, verdict)
     }
 
     fn revision(&self) -> Option<&Revision> {
@@ -128,7 +135,7 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use http::{HeaderName, Response};
+    use http::{HeaderName, Request, Response};
     use http_body_util::{BodyExt, channel::Channel};
     use tokio::time::{Instant, advance, timeout};
     use tower::{ServiceBuilder, ServiceExt, service_fn};

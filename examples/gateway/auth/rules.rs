@@ -1,9 +1,8 @@
 //! The settings of one moment, as something that can be asked.
 
-use http::Request;
 use tower_reauth::{
     AuthMethod, Denied, Identity, Tokens,
-    bearer::Authenticate,
+    bearer::{Authenticate, Head},
     limiter::{Attempt, FailureLimiter, Limited},
     proxy::{ClientAddress, Origin, OriginPolicy, PeerAddr, ProxiedUser, TrustedNetworks, TrustedProxy},
     verify::{BearerToken, CredentialKey, TokenDigest, Verification, VerifyError},
@@ -74,14 +73,14 @@ impl Rules {
         }
     }
 
-    pub fn present<B>(&self, request: &Request<B>) -> Result<Credential, Denied> {
+    pub fn present(&self, head: Head<'_>) -> Result<Credential, Denied> {
         match self {
             Self::Nothing(_) => Ok(Credential::Nothing),
-            Self::Secret(secret) => present_secret(secret, request),
-            Self::Proxy { proxy, password } => match (proxy.identify(request), password) {
-                (Ok(user), _) if proxy.origins().allows(request) => Ok(Credential::Proxied(user)),
+            Self::Secret(secret) => present_secret(secret, head),
+            Self::Proxy { proxy, password } => match (proxy.identify(head), password) {
+                (Ok(user), _) if proxy.origins().allows(head) => Ok(Credential::Proxied(user)),
                 (Ok(_), _) => Err(Denied::Rejected),
-                (Err(_), Some(password)) if comes_locally_with_a_bearer(request) => present_secret(password, request),
+                (Err(_), Some(password)) if comes_locally_with_a_bearer(head) => present_secret(password, head),
                 (Err(denied), _) => Err(denied),
             },
         }
@@ -100,6 +99,20 @@ impl Rules {
             (Self::Proxy { proxy, .. }, Credential::Proxied(user)) => proxy.verify(user),
             // It was shown under other rules.
             _ => Err(VerifyError::Rejected).into(),
+        }
+    }
+
+    /// Counts the door's verdict, where guesses are counted.
+    pub fn conclude(
+        &self,
+        credential: &Credential,
+        verdict: Result<Identity, VerifyError>,
+    ) -> Result<Identity, VerifyError> {
+        match (self, credential) {
+            (Self::Secret(secret) | Self::Proxy { password: Some(secret), .. }, Credential::Secret { attempt, .. }) => {
+                secret.conclude(attempt, verdict)
+            }
+            _ => verdict,
         }
     }
 
@@ -129,18 +142,18 @@ impl Rules {
     }
 }
 
-fn present_secret<B>(secret: &LimitedBearer, request: &Request<B>) -> Result<Credential, Denied> {
-    let attempt = secret.present(request)?;
-    Ok(Credential::Secret { attempt, local_direct: comes_locally(request) })
+fn present_secret(secret: &LimitedBearer, head: Head<'_>) -> Result<Credential, Denied> {
+    let attempt = secret.present(head)?;
+    Ok(Credential::Secret { attempt, local_direct: comes_locally(head) })
 }
 
-fn comes_locally<B>(request: &Request<B>) -> bool {
-    let peer = request.extensions().get::<PeerAddr>();
-    peer.is_some_and(|peer| is_local_direct(peer.ip(), request.headers()))
+fn comes_locally(head: Head<'_>) -> bool {
+    let peer = head.extensions().get::<PeerAddr>();
+    peer.is_some_and(|peer| is_local_direct(peer.ip(), head.headers()))
 }
 
-fn comes_locally_with_a_bearer<B>(request: &Request<B>) -> bool {
-    comes_locally(request) && bearer::presented(request.headers()).is_ok()
+fn comes_locally_with_a_bearer(head: Head<'_>) -> bool {
+    comes_locally(head) && bearer::presented(head.headers()).is_ok()
 }
 
 fn client_addresses(settings: &Settings) -> ClientAddress {
