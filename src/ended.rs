@@ -103,9 +103,13 @@ impl From<&Denied> for EndReason {
             Denied::InsufficientScope { .. } => Self::ScopeLost,
             Denied::LockedOut { .. } => Self::LockedOut,
             Denied::Unavailable { .. } => Self::Unavailable,
-            Denied::Missing | Denied::Malformed | Denied::Rejected | Denied::NoAccess { .. } | Denied::NoPeer => {
-                Self::Revoked
-            }
+            Denied::Missing
+            | Denied::Malformed
+            | Denied::Rejected
+            | Denied::NoHost
+            | Denied::Misdirected
+            | Denied::NoAccess { .. }
+            | Denied::NoPeer => Self::Revoked,
         }
     }
 }

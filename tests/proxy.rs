@@ -247,3 +247,30 @@ fn what_stands_left_of_a_hop_that_is_not_trusted_is_a_strangers_word() {
     assert_eq!(client(addresses().with_forwarded(), "forwarded", forwarded), "10.9.9.9");
     assert_eq!(client(addresses(), "forwarded", forwarded), "10.0.0.1");
 }
+
+#[test]
+fn a_name_that_only_ends_with_the_letters_is_no_name_below() {
+    let passes = |domain: &str, host: &str| {
+        let page = request(PROXY, &[("origin", &format!("http://{host}")), ("host", host)]);
+        OriginPolicy::new().with_same_private_host([domain]).allows(&page)
+    };
+    for domain in ["ts.net", ".ts.net", "TS.net"] {
+        assert!(passes(domain, "box.ts.net") && passes(domain, "Box.TS.Net"), "{domain}");
+        assert!(!passes(domain, "evilts.net"), "anybody can register evilts.net, and let it point here");
+        assert!(!passes(domain, "ts.net"), "{domain}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_page_of_another_site_embeds_is_refused_though_it_has_no_origin() {
+    let embedded =
+        |site| request(PROXY, &[("x-user", "alice"), ("sec-fetch-site", site), ("sec-fetch-mode", "no-cors")]);
+    for site in ["cross-site", "same-site"] {
+        assert_eq!(ask(&proxy(), embedded(site)).await, Err(Denied::Rejected), "{site}");
+        let any = proxy().with_origins(OriginPolicy::new().with_any());
+        assert_eq!(ask(&any, embedded(site)).await.as_deref(), Ok("alice"), "{site}");
+    }
+    for site in ["none", "same-origin"] {
+        assert_eq!(ask(&proxy(), embedded(site)).await.as_deref(), Ok("alice"), "{site}");
+    }
+}
