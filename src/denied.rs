@@ -16,6 +16,8 @@ use crate::scope::Requirement;
 /// | [`InsufficientScope`](Self::InsufficientScope) | 403 | `insufficient_scope`, and all that is required |
 /// | [`LockedOut`](Self::LockedOut) | 429 | no challenge; `Retry-After` |
 /// | [`Unavailable`](Self::Unavailable) | 503 | no challenge; `Retry-After` |
+/// | [`NoHost`](Self::NoHost) | 400 | no challenge |
+/// | [`Misdirected`](Self::Misdirected) | 421 | no challenge |
 /// | [`NoAccess`](Self::NoAccess), [`NoPeer`](Self::NoPeer) | 500 | no challenge |
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -48,6 +50,11 @@ pub enum Denied {
         /// When to ask again.
         retry_after: Duration,
     },
+    /// The request does not name the one host that it is for (RFC 9112 section 3.2).
+    NoHost,
+    /// The request is for a host that is not served here, or from a page of such a one (RFC 9110 section
+    /// 15.5.20).
+    Misdirected,
     /// A layer found no [`Access`](crate::Access) in the request: the stack is put together wrongly.
     #[non_exhaustive]
     NoAccess {
@@ -71,7 +78,8 @@ impl Denied {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Missing | Self::Rejected | Self::Expired | Self::Revoked => StatusCode::UNAUTHORIZED,
-            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::Malformed | Self::NoHost => StatusCode::BAD_REQUEST,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::LockedOut { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::InsufficientScope { .. } => StatusCode::FORBIDDEN,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -100,6 +108,8 @@ impl Denied {
             Self::LockedOut { .. } => "locked_out",
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::Unavailable { .. } => "unavailable",
+            Self::NoHost => "no_host",
+            Self::Misdirected => "misdirected",
             Self::NoAccess { .. } => "no_access",
             Self::NoPeer => "no_peer",
         }
@@ -117,6 +127,8 @@ impl fmt::Display for Denied {
             Self::LockedOut { .. } => f.write_str("too many failed attempts"),
             Self::InsufficientScope { required } => write!(f, "the scopes required are: {}", required.scopes()),
             Self::Unavailable { .. } => f.write_str("the credential cannot be verified now"),
+            Self::NoHost => f.write_str("the request does not name one host"),
+            Self::Misdirected => f.write_str("the host is not served here"),
             Self::NoAccess { layer } => {
                 write!(f, "{layer} found no Access in the request: put BearerAuthLayer, or your own source, outside it")
             }

@@ -112,6 +112,8 @@ impl From<&Denied> for EndReason {
             | Denied::Malformed
             | Denied::Rejected
             | Denied::Revoked
+            | Denied::NoHost
+            | Denied::Misdirected
             | Denied::NoAccess { .. }
             | Denied::NoPeer => Self::Revoked,
         }

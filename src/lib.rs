@@ -52,6 +52,7 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `axum` | [`Access`] and [`Identity`] as extractors, [`Denied`] as a response |
+//! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | a counter for each refusal and each end of a stream, through the `metrics` facade |
 //! | `tracing` | an event for each |
@@ -63,6 +64,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod access;
+#[cfg(any(feature = "hosts", feature = "trusted-proxy"))]
+mod authority;
 #[cfg(feature = "axum")]
 mod axum;
 pub mod bearer;
@@ -70,6 +73,8 @@ mod challenge;
 mod clock;
 mod denied;
 mod ended;
+#[cfg(feature = "hosts")]
+pub mod hosts;
 mod identity;
 #[cfg(feature = "limiter")]
 pub mod limiter;

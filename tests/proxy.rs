@@ -1,15 +1,16 @@
 //! Callers that a trusted proxy vouches for, through the public API.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{convert::Infallible, fs::File, net::SocketAddr, process::Command, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, Request, Response};
 use http_body_util::Empty;
+use tokio::time::advance;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
     AuthMethod, Denied,
     bearer::{AuthLayer, Authenticate},
-    proxy::{OriginPolicy, PeerAddr, TrustedNetworks, TrustedProxy},
+    proxy::{ClientAddress, OriginPolicy, PeerAddr, TrustedNetworks, TrustedProxy},
     verify::VerifyError,
 };
 
@@ -159,5 +160,118 @@ fn streams_share_a_question_if_user_peer_and_header_rules_are_the_same() {
         key(&proxy().with_origins(OriginPolicy::new().with_any()), PROXY, "alice"),
     ] {
         assert_ne!(one, other);
+    }
+}
+
+/// Runs a test of this file again in a process of its own, which may open 64 files. `true` in there.
+fn is_short_of_descriptors(test: &str) -> bool {
+    const MARK: &str = "TEST_WITH_FEW_DESCRIPTORS";
+    if std::env::var_os(MARK).is_some() {
+        return true;
+    }
+    let run = Command::new("sh")
+        .args(["-c", r#"ulimit -n 64 && exec "$0" "$@""#])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(MARK, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&run.stderr));
+    false
+}
+
+/// Every descriptor that is left.
+fn all_descriptors() -> Vec<File> {
+    std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_short_of_descriptors_says_503_and_neither_401_nor_yes() {
+    if !is_short_of_descriptors("a_server_that_is_short_of_descriptors_says_503_and_neither_401_nor_yes") {
+        return;
+    }
+    let alice = || request(PROXY, &[("x-user", "alice")]);
+    let service = ServiceBuilder::new()
+        .layer(AuthLayer::from_authenticator(proxy()))
+        .service(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))));
+    let ask = async || {
+        let response = service.clone().oneshot(alice()).await.unwrap();
+        let retry_after = response.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+        (response.status().as_u16(), retry_after)
+    };
+
+    // Nothing is known yet.
+    let taken = all_descriptors();
+    assert_eq!(ask().await, (503, Some("1".to_owned())));
+    drop(taken);
+    assert_eq!(ask().await, (200, None));
+
+    // What is known holds for a minute, at the door and for a stream.
+    let proxy = proxy();
+    let user = proxy.present((&alice()).into()).unwrap();
+    let _taken = all_descriptors();
+    assert_eq!(ask().await, (200, None));
+    assert!(proxy.verify_again(&user).await.is_ok());
+    advance(Duration::from_secs(60)).await;
+    assert_eq!(ask().await, (503, Some("1".to_owned())));
+    let denied = proxy.verify_again(&user).await.unwrap_err();
+    assert_eq!(denied, VerifyError::unavailable_for(Duration::from_secs(1)));
+}
+
+#[tokio::test]
+async fn an_address_of_this_machine_is_no_proxy() {
+    let interfaces = if_addrs::get_if_addrs().unwrap();
+    let own = interfaces.iter().map(|interface| interface.ip()).find(|address| !address.is_loopback());
+    // A machine without a network has no such address.
+    let Some(own) = own else { return };
+    let everywhere = || TrustedProxy::new(networks(&["0.0.0.0/0", "::/0"]), USER).with_loopback_allowed();
+    let mut disguised = request(PROXY, &[("x-user", "alice")]);
+    disguised.extensions_mut().insert(PeerAddr(SocketAddr::new(own, 40_000)));
+    assert_eq!(ask(&everywhere(), disguised).await, Err(Denied::Missing));
+}
+
+#[test]
+fn what_stands_left_of_a_hop_that_is_not_trusted_is_a_strangers_word() {
+    let client = |addresses: ClientAddress, header: &str, hops: &str| {
+        let request = request(PROXY, &[(header, hops)]);
+        addresses.resolve(request.headers(), PROXY.into()).to_string()
+    };
+    let addresses = || ClientAddress::new(networks(&["10.0.0.0/8"]));
+    for seen in ["fe80::1%eth0", "unknown", "_hidden", "127.0.0.1", "unix:", ""] {
+        assert_eq!(client(addresses(), "x-forwarded-for", &format!("6.6.6.6, {seen}")), "10.0.0.1", "{seen}");
+        let behind = format!("6.6.6.6, {seen}, 10.9.9.9");
+        assert_eq!(client(addresses(), "x-forwarded-for", &behind), "10.9.9.9", "{seen}");
+    }
+    let forwarded = "for=6.6.6.6, for=\"_hidden\", for=10.9.9.9;proto=https";
+    assert_eq!(client(addresses().with_forwarded(), "forwarded", forwarded), "10.9.9.9");
+    assert_eq!(client(addresses(), "forwarded", forwarded), "10.0.0.1");
+}
+
+#[test]
+fn a_name_that_only_ends_with_the_letters_is_no_name_below() {
+    let passes = |domain: &str, host: &str| {
+        let page = request(PROXY, &[("origin", &format!("http://{host}")), ("host", host)]);
+        OriginPolicy::new().with_same_private_host([domain]).allows(&page)
+    };
+    for domain in ["ts.net", ".ts.net", "TS.net"] {
+        assert!(passes(domain, "box.ts.net") && passes(domain, "Box.TS.Net"), "{domain}");
+        assert!(!passes(domain, "evilts.net"), "anybody can register evilts.net, and let it point here");
+        assert!(!passes(domain, "ts.net"), "{domain}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_page_of_another_site_embeds_is_refused_though_it_has_no_origin() {
+    let embedded =
+        |site| request(PROXY, &[("x-user", "alice"), ("sec-fetch-site", site), ("sec-fetch-mode", "no-cors")]);
+    for site in ["cross-site", "same-site"] {
+        assert_eq!(ask(&proxy(), embedded(site)).await, Err(Denied::Rejected), "{site}");
+        let any = proxy().with_origins(OriginPolicy::new().with_any());
+        assert_eq!(ask(&any, embedded(site)).await.as_deref(), Ok("alice"), "{site}");
+    }
+    for site in ["none", "same-origin"] {
+        assert_eq!(ask(&proxy(), embedded(site)).await.as_deref(), Ok("alice"), "{site}");
     }
 }

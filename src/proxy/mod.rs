@@ -13,7 +13,10 @@
 //! 2. The peer is within the trusted networks. Else nothing it says counts: no credential, 401.
 //! 3. A loopback peer is believed only where
 //!    [`with_loopback_allowed`](TrustedProxy::with_loopback_allowed) says so, and a peer at another
-//!    address of this very machine never: any local program could be it. 401.
+//!    address of this very machine never: any local program could be it. 401. Which addresses these are
+//!    the interfaces say, which are read again when 5 seconds have passed. Where the system does not
+//!    answer, for it is short of descriptors perhaps, the last list serves for a minute, and then
+//!    nobody is let in: 503 with `Retry-After`.
 //! 4. Every required header is there, and not blank: 401.
 //! 5. The user header is there, once, and not blank: 401, for two of them 400. Its text without the
 //!    white space around it is the user.
@@ -21,26 +24,38 @@
 //! 7. The [`OriginPolicy`] lets the web page call, if a browser says that one does: 401. A proxy knows
 //!    its users by cookies, which a browser adds to the calls of any page.
 //!
-//! While a response streams, a recheck asks 2, 3 and 6 again. The headers are gone by then: a caller
+//! While a response streams, a recheck asks 2, 3 and 6 again, before its next frame if this machine's
+//! addresses were seen to change. The headers are gone by then: a caller
 //! that was let in under other header rules than those of now is rejected.
 //!
 //! # Where a client is
 //!
+//! Each proxy appends the address that it saw to `X-Forwarded-For`, so the hops are read from the right,
+//! all headers of that name as one list, and what a hop says counts as long as all hops to the right of
+//! it are trusted.
+//!
 //! 1. Behind a peer that is not trusted there is nobody: the client is the peer.
-//! 2. Else the entries of all `X-Forwarded-For` headers are read from the right: each proxy appends
-//!    what it saw, so that what stands to the left of an unknown address is that stranger's word.
-//!    Brackets and ports are removed; what is no address, a loopback address or a trusted one is
-//!    passed over. The first that is left is the client.
-//! 3. If none is left, `X-Real-IP` is, where [`with_real_ip`](ClientAddress::with_real_ip) allows it,
-//!    unless it is loopback.
-//! 4. Else the client is the peer.
+//! 2. A hop that is trusted is passed: the one to the left of it is looked at next.
+//! 3. The first hop that is not trusted is the client. Brackets and ports are removed.
+//! 4. A hop that is no address (`unknown`, `unix:`, an address with a zone, a blank one), or the loopback
+//!    address of a machine, ends the reading: what stands left of it is a stranger's word. The client is
+//!    then the nearest address that is known: the last hop that was passed, or the peer. All who come
+//!    through that hop unseen are one client, and none of them can choose to be another.
+//! 5. Where every hop is trusted, or there is none, `X-Real-IP` is the client, if
+//!    [`with_real_ip`](ClientAddress::with_real_ip) allows it and it is a readable address other than
+//!    loopback. Else it is the farthest hop, or the peer. No header makes a client loopback.
+//!
+//! [`with_forwarded`](ClientAddress::with_forwarded) reads the `for` of `Forwarded` (RFC 7239) by the
+//! same rules, in place of `X-Forwarded-For` where a request has both. An element with no `for`, or an
+//! obfuscated or broken one, is a hop that is no address.
+//! [`with_unreadable_hops_skipped`](ClientAddress::with_unreadable_hops_skipped) gives up rule 4.
 //!
 //! IPv4-mapped IPv6 addresses are the IPv4 addresses that they stand for, everywhere.
 //!
 //! # Deployment
 //!
 //! - The proxy must overwrite or remove the user header, the required headers and `X-Real-IP` of its
-//!   clients, and append to `X-Forwarded-For`. Whatever it passes on unchanged, a client can write.
+//!   clients, and append to `X-Forwarded-For` (and to `Forwarded`, where it is read). Whatever it passes on unchanged, a client can write.
 //! - Whoever can connect from a trusted network is trusted. Name the proxy's own addresses, not the
 //!   network that others share with it.
 //!
@@ -78,6 +93,7 @@
 //! ```
 
 mod client;
+mod forwarded;
 mod machine;
 mod networks;
 mod origin;

@@ -1,17 +1,15 @@
 //! Where a web page comes from.
 
-use std::{
-    error::Error,
-    fmt,
-    net::{IpAddr, Ipv6Addr},
-    str::FromStr,
-};
+use std::{error::Error, fmt, net::IpAddr, str::FromStr};
+
+use crate::authority::{Authority, Host};
 
 /// The origin of a web page (RFC 6454): scheme, host and port, in lower case, a default port left out.
 ///
 /// It is read from what a browser writes into the `Origin` header, or an operator into a
 /// configuration: a path behind the port is ignored. Hosts are ASCII, as browsers send them
-/// (`xn--...`); opaque origins (`null`) and hosts with user information are no origin.
+/// (`xn--...`), IPv6 addresses in their shortest form, IPv4-mapped ones as the IPv4 addresses that they
+/// stand for; opaque origins (`null`) and hosts with user information are no origin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     scheme: String,
@@ -34,22 +32,17 @@ impl Origin {
     /// The host, if it is an IP address.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
-        match self.host.strip_prefix('[') {
-            Some(v6) => Some(v6.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?.to_canonical()),
-            None => Some(IpAddr::V4(self.host.parse().ok()?)),
+        match Host::parse(&self.host)? {
+            Host::Address(address) => Some(address),
+            Host::Name(_) => None,
         }
     }
 
     /// Whether this is an origin at `authority`: a host, with the port unless it is the scheme's own.
     #[must_use]
     pub fn is_at(&self, authority: &str) -> bool {
-        let authority = authority.trim();
-        match self.port {
-            None => self.host.eq_ignore_ascii_case(authority),
-            Some(port) => authority
-                .rsplit_once(':')
-                .is_some_and(|(host, written)| self.host.eq_ignore_ascii_case(host) && written == port.to_string()),
-        }
+        Authority::parse(authority.trim())
+            .is_some_and(|authority| authority.port == self.port && authority.host.to_string() == self.host)
     }
 }
 
@@ -66,26 +59,8 @@ impl FromStr for Origin {
         };
 
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        // The last colon, unless it stands within the brackets of an IPv6 address.
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-            _ => (authority, None),
-        };
-        let port = match port {
-            None | Some("") => None,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Some(digits.parse().map_err(|_| InvalidOrigin)?)
-            }
-            Some(_) => return Err(InvalidOrigin),
-        };
-
-        let host = host.to_ascii_lowercase();
-        let is_name = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-        let is_v6 = || Some(host.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().is_ok());
-        if !is_name && is_v6() != Some(true) {
-            return Err(InvalidOrigin);
-        }
-        Ok(Self { scheme, host, port: port.filter(|&port| port != default_port) })
+        let Authority { host, port } = Authority::parse(authority).ok_or(InvalidOrigin)?;
+        Ok(Self { scheme, host: host.to_string(), port: port.filter(|&port| port != default_port) })
     }
 }
 
@@ -122,6 +97,9 @@ mod tests {
         }
         assert_eq!("http://[2001:DB8::1]:8080".parse::<Origin>().unwrap().to_string(), "http://[2001:db8::1]:8080");
         assert_eq!("http://[::1]".parse::<Origin>().unwrap().to_string(), "http://[::1]");
+        assert_eq!("http://[::ffff:10.0.0.1]:81".parse(), "http://10.0.0.1:81".parse::<Origin>());
+        assert_eq!("http://[::FFFF:a00:1]".parse(), "http://10.0.0.1".parse::<Origin>());
+        assert_eq!("http://[2001:db8:0::1]".parse(), "http://[2001:db8::1]".parse::<Origin>());
         assert_eq!("https://a:80".parse::<Origin>().unwrap().to_string(), "https://a:80");
     }
 
@@ -157,13 +135,16 @@ mod tests {
         assert!(origin("http://192.168.1.5:80").is_at("192.168.1.5"));
         assert!(origin("http://192.168.1.5:8080").is_at(" 192.168.1.5:8080 "));
         assert!(origin("https://box.tail.ts.net").is_at("BOX.tail.ts.net"));
-        assert!(origin("http://[fd00::1]:81").is_at("[fd00::1]:81"));
+        assert!(origin("http://[fd00::1]:81").is_at("[FD00:0::1]:81"));
+        assert!(origin("http://10.0.0.1").is_at("[::ffff:10.0.0.1]"));
         for (text, authority) in [
             ("http://192.168.1.5", "192.168.1.5:8080"),
             ("http://192.168.1.5:8080", "192.168.1.5"),
             ("http://192.168.1.5:8080", "192.168.1.5:08080"),
             ("http://[fd00::1]", "fd00::1"),
             ("http://a", ""),
+            ("http://a", "b"),
+            ("http://a", "user@a"),
         ] {
             assert!(!origin(text).is_at(authority), "{text} {authority}");
         }

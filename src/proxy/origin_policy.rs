@@ -2,21 +2,35 @@
 
 use std::net::IpAddr;
 
-use http::header::{HOST, ORIGIN};
+use http::{
+    HeaderName, Method,
+    header::{HOST, ORIGIN},
+};
 
 use super::Origin;
-use crate::bearer::Head;
+use crate::{authority::Host, bearer::Head};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// Which web pages may call a service that a browser sends its credentials to unasked.
 ///
-/// A request without an `Origin` header, or with a blank one, is not from a page of another origin and
-/// passes. Else one of the rules that were chosen must let its origin in; without any, none does.
+/// One of the rules that were chosen must let the page's origin in; without any rule, none does.
+///
+/// A browser leaves `Origin` out of a `GET` within one origin, and of what a page of any origin embeds
+/// (`no-cors`: images, scripts). Where it is missing or blank, the `Sec-Fetch-Site` header (W3C Fetch
+/// Metadata) decides, which pages cannot write: without one the caller is no browser, or an old one, and
+/// passes; `same-origin` and `none` (typed in, a bookmark) pass; any other value is a page of another
+/// origin, which nobody can name, so that only [`with_any`](Self::with_any) lets it in. A link that a user
+/// follows passes from anywhere: the page that had it does not see the answer. That is a `GET` or `HEAD`
+/// with `Sec-Fetch-Mode: navigate` and `Sec-Fetch-Dest: document`, as when a sign-in page leads back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginPolicy {
     any: bool,
     allowed: Vec<Origin>,
     same_host: bool,
-    /// The rule for private hosts, with the endings of names that count as such.
+    /// The rule for private hosts, with the domains below which names count as such.
     same_private_host: Option<Vec<String>>,
 }
 
@@ -27,7 +41,10 @@ impl OriginPolicy {
         Self::default()
     }
 
-    /// Lets in every page.
+    /// Lets in every page that has an [`Origin`], and what pages embed.
+    ///
+    /// Opaque origins are none and stay outside: `null`, as sandboxed frames and `file://` pages send it,
+    /// and the origins of extensions and apps (`chrome-extension://...`, `tauri://...`).
     #[must_use]
     pub fn with_any(mut self) -> Self {
         self.any = true;
@@ -53,11 +70,12 @@ impl OriginPolicy {
 
     /// As [`with_same_host`](Self::with_same_host), but only for hosts that no stranger's name can
     /// stand for: addresses of private, link-local, shared (RFC 6598) and unique local networks, and
-    /// names with one of these endings, as `.local`. Never for loopback.
+    /// names below one of these domains, as `local` or `ts.net`, with or without a dot in front, in any
+    /// case. `box.ts.net` is below `ts.net`; `ts.net` itself and `evilts.net` are not. Never for loopback.
     #[must_use]
-    pub fn with_same_private_host<T: Into<String>>(mut self, endings: impl IntoIterator<Item = T>) -> Self {
-        let endings = endings.into_iter().map(Into::into);
-        self.same_private_host.get_or_insert_default().extend(endings);
+    pub fn with_same_private_host<T: AsRef<str>>(mut self, domains: impl IntoIterator<Item = T>) -> Self {
+        let domains = domains.into_iter().map(|text| text.as_ref().trim().trim_matches('.').to_ascii_lowercase());
+        self.same_private_host.get_or_insert_default().extend(domains);
         self
     }
 
@@ -66,13 +84,13 @@ impl OriginPolicy {
     pub fn allows<'r>(&self, request: impl Into<Head<'r>>) -> bool {
         let head = request.into();
         let mut origins = head.headers().get_all(ORIGIN).iter();
-        let Some(value) = origins.next() else { return true };
+        let Some(value) = origins.next() else { return self.allows_unnamed(head) };
         // Of two nobody can say which one the browser wrote.
         if origins.next().is_some() {
             return false;
         }
         if value.as_bytes().trim_ascii().is_empty() {
-            return true;
+            return self.allows_unnamed(head);
         }
         let origin = value.to_str().ok().and_then(|text| text.parse::<Origin>().ok());
         origin.is_some_and(|origin| {
@@ -82,10 +100,26 @@ impl OriginPolicy {
         })
     }
 
+    /// Whether a request without an origin may pass.
+    fn allows_unnamed(&self, head: Head<'_>) -> bool {
+        let all_are = |name, values: &[&str]| {
+            head.headers().get_all(name).iter().all(|sent| values.iter().any(|value| sent == value))
+        };
+        let follows_a_link = || {
+            matches!(*head.method(), Method::GET | Method::HEAD)
+                && head.headers().contains_key(SEC_FETCH_MODE)
+                && head.headers().contains_key(SEC_FETCH_DEST)
+                && all_are(SEC_FETCH_MODE, &["navigate"])
+                && all_are(SEC_FETCH_DEST, &["document"])
+        };
+        self.any || all_are(SEC_FETCH_SITE, &["none", "same-origin"]) || follows_a_link()
+    }
+
     fn trusts_own_host(&self, origin: &Origin) -> bool {
-        let private = |endings: &Vec<String>| match origin.address() {
-            Some(address) => is_private(address),
-            None => endings.iter().any(|ending| origin.host().ends_with(ending.as_str())),
+        let private = |domains: &Vec<String>| match Host::parse(origin.host()) {
+            Some(Host::Address(address)) => is_private(address),
+            Some(name) => domains.iter().any(|domain| name.is_below(domain)),
+            None => false,
         };
         self.same_host || self.same_private_host.as_ref().is_some_and(private)
     }
@@ -94,8 +128,9 @@ impl OriginPolicy {
 /// Whether the request is addressed to the host of `origin`: by its `Host` header, or in HTTP/2 and 3,
 /// which may do without, by its `:authority`.
 fn is_addressed_to(head: Head<'_>, origin: &Origin) -> bool {
-    match head.headers().get(HOST) {
-        Some(host) => host.to_str().is_ok_and(|host| origin.is_at(host)),
+    let mut hosts = head.headers().get_all(HOST).iter();
+    match hosts.next() {
+        Some(host) => hosts.next().is_none() && host.to_str().is_ok_and(|host| origin.is_at(host)),
         None => head.uri().authority().is_some_and(|authority| origin.is_at(authority.as_str())),
     }
 }
@@ -175,10 +210,67 @@ mod tests {
             ("https://box.tail.ts.net", "BOX.tail.ts.net", true),
             ("https://gw.example.org", "gw.example.org", false),
             ("https://notlocal", "notlocal", false),
+            ("http://local", "local", false),
+            ("http://ts.net", "ts.net", false),
+            ("http://evilts.net", "evilts.net", false),
+            ("http://box.ts.net.evil.example", "box.ts.net.evil.example", false),
+            ("http://[::ffff:10.0.0.1]", "10.0.0.1", true),
+            ("http://10.0.0.1:81", "[::ffff:10.0.0.1]:81", true),
+            ("http://[::ffff:127.0.0.1]", "127.0.0.1", false),
         ] {
             assert_eq!(allows(&policy, origin, host), passes, "{origin} {host}");
         }
         assert!(allows(&OriginPolicy::new().with_same_host(), "https://gw.example.org", "gw.example.org"));
+    }
+
+    #[test]
+    fn a_domain_is_written_with_a_dot_or_without_and_in_any_case() {
+        for domain in ["ts.net", ".ts.net", "TS.Net", " .ts.net. "] {
+            let policy = OriginPolicy::new().with_same_private_host([domain]);
+            assert!(allows(&policy, "https://box.ts.net", "box.ts.net"), "{domain}");
+            assert!(allows(&policy, "https://BOX.ts.NET", "box.TS.net"), "{domain}");
+            assert!(!allows(&policy, "https://evilts.net", "evilts.net"), "{domain}");
+        }
+        for blank in ["", ".", " "] {
+            let policy = OriginPolicy::new().with_same_private_host([blank]);
+            for host in ["a.example", "a.", "a"] {
+                assert!(!allows(&policy, &format!("https://{host}"), host), "{blank:?} {host}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_an_origin_the_browser_says_whether_the_page_is_of_another_one() {
+        let sent = |site| [("sec-fetch-site", site), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")];
+        let allowed = || OriginPolicy::new().with_same_host().with_allowed(["https://a".parse().unwrap()]);
+        for (site, passes) in
+            [("none", true), ("same-origin", true), ("same-site", false), ("cross-site", false), ("", false)]
+        {
+            assert_eq!(allowed().allows(&request(&sent(site))), passes, "{site}");
+            let blank = [&sent(site)[..], &[("origin", "")]].concat();
+            assert_eq!(allowed().allows(&request(&blank)), passes, "{site}");
+            assert!(OriginPolicy::new().with_any().allows(&request(&sent(site))), "{site}");
+            // An origin that is there is what counts.
+            let named = [&sent(site)[..], &[("origin", "https://a")]].concat();
+            assert!(allowed().allows(&request(&named)), "{site}");
+        }
+        let two = [("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")];
+        assert!(!allowed().allows(&request(&two)));
+    }
+
+    #[test]
+    fn a_link_that_is_followed_passes_from_anywhere() {
+        let sent = |mode, destination| {
+            [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode), ("sec-fetch-dest", destination)]
+        };
+        let policy = OriginPolicy::new();
+        assert!(policy.allows(&request(&sent("navigate", "document"))));
+        assert!(!policy.allows(&request(&sent("navigate", "iframe"))));
+        assert!(!policy.allows(&request(&sent("no-cors", "document"))));
+        assert!(!policy.allows(&request(&sent("navigate", "document")[..2])));
+        let mut form = request(&sent("navigate", "document"));
+        *form.method_mut() = Method::POST;
+        assert!(!policy.allows(&form));
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderName};
 
-use super::{OriginPolicy, PeerAddr, TrustedNetworks, machine};
+use super::{
+    OriginPolicy, PeerAddr, TrustedNetworks,
+    machine::{Machine, Unknown},
+};
 use crate::{
     AuthMethod, Denied, Identity,
     bearer::{Authenticate, Head},
@@ -24,7 +27,7 @@ pub struct TrustedProxy {
     /// Anyone, if not named.
     allowed_users: Option<Arc<HashSet<String>>>,
     headers: Arc<HeaderRules>,
-    revision: Revision,
+    machine: Arc<Machine>,
 }
 
 /// What is read in a request's head, which is gone when a stream is asked again.
@@ -53,7 +56,7 @@ impl TrustedProxy {
             loopback_allowed: false,
             allowed_users: None,
             headers: Arc::new(HeaderRules { user: user_header, required: Vec::new(), origins: OriginPolicy::new() }),
-            revision: Revision::new(),
+            machine: Arc::default(),
         }
     }
 
@@ -93,12 +96,12 @@ impl TrustedProxy {
     ///
     /// [`Denied::NoPeer`] without a [`PeerAddr`], [`Denied::Missing`] where nobody is vouched for,
     /// [`Denied::Malformed`] where the user cannot be read, [`Denied::Rejected`] where they are not
-    /// allowed.
+    /// allowed, [`Denied::Unavailable`] where this machine's own addresses cannot be found out.
     pub fn identify<'r>(&self, request: impl Into<Head<'r>>) -> Result<ProxiedUser, Denied> {
         let head = request.into();
         let peer = *head.extensions().get::<PeerAddr>().ok_or(Denied::NoPeer)?;
-        let is_disguised = || !peer.ip().is_loopback() && machine::is_own(peer.0);
-        if !self.trusts(peer.ip()) || is_disguised() {
+        let trusts = self.trusts(peer.ip()).map_err(|Unknown| Denied::Unavailable { retry_after: Machine::RETRY })?;
+        if !trusts {
             return Err(Denied::Missing);
         }
         let user = self.headers.read(head.headers())?;
@@ -115,8 +118,11 @@ impl TrustedProxy {
         &self.headers.origins
     }
 
-    fn trusts(&self, peer: IpAddr) -> bool {
-        self.trusted.contains(peer) && (self.loopback_allowed || !peer.is_loopback())
+    fn trusts(&self, peer: IpAddr) -> Result<bool, Unknown> {
+        if !self.trusted.contains(peer) {
+            return Ok(false);
+        }
+        if peer.is_loopback() { Ok(self.loopback_allowed) } else { self.machine.owns(peer).map(|own| !own) }
     }
 
     fn allows(&self, user: &str) -> bool {
@@ -134,11 +140,15 @@ impl Authenticate for TrustedProxy {
 
     fn verify(&self, user: &ProxiedUser) -> Verification {
         let same_rules = Arc::ptr_eq(&self.headers, &user.judged_by) || self.headers == user.judged_by;
-        if same_rules && self.trusts(user.peer) && self.allows(user.identity.subject()) {
-            Ok(user.identity.clone()).into()
-        } else {
-            Err(VerifyError::Rejected).into()
+        if !same_rules || !self.allows(user.identity.subject()) {
+            return Err(VerifyError::Rejected).into();
         }
+        match self.trusts(user.peer) {
+            Ok(true) => Ok(user.identity.clone()),
+            Ok(false) => Err(VerifyError::Rejected),
+            Err(Unknown) => Err(VerifyError::unavailable_for(Machine::RETRY)),
+        }
+        .into()
     }
 
     /// Of the user, whatever of a request was believed, and from whom.
@@ -148,9 +158,9 @@ impl Authenticate for TrustedProxy {
         Some(CredentialKey::new(name).and(peer.to_string()).and(format!("{judged_by:?}")))
     }
 
-    /// Never moves, for the rules are fixed.
+    /// Moves when this machine is seen to have other addresses than before, quietly; the rules are fixed.
     fn revision(&self) -> Option<&Revision> {
-        Some(&self.revision)
+        Some(self.machine.revision())
     }
 }
 
@@ -180,5 +190,27 @@ impl ProxiedUser {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_recheck_asks_whether_the_peer_is_this_machine_by_now() {
+        let everywhere = TrustedNetworks::parse(["0.0.0.0/0", "::/0"]).unwrap();
+        let proxy = TrustedProxy::new(everywhere, HeaderName::from_static("x-user"));
+        let from = |peer| ProxiedUser {
+            identity: Identity::new("alice", AuthMethod::TrustedProxy),
+            peer,
+            judged_by: Arc::clone(&proxy.headers),
+        };
+        // 192.0.2.0/24 is for documentation (RFC 5737): nobody has it.
+        assert!(proxy.verify(&from([192, 0, 2, 1].into())).await.is_ok());
+        let interfaces = if_addrs::get_if_addrs().unwrap();
+        for own in interfaces.iter().map(if_addrs::Interface::ip) {
+            assert_eq!(proxy.verify(&from(own)).await.unwrap_err(), VerifyError::Rejected, "{own}");
+        }
     }
 }

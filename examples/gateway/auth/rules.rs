@@ -156,8 +156,9 @@ fn comes_locally_with_a_bearer(head: Head<'_>) -> bool {
     comes_locally(head) && bearer::presented(head.headers()).is_ok()
 }
 
+/// OpenClaw drops the hops that it cannot read.
 fn client_addresses(settings: &Settings) -> ClientAddress {
-    let addresses = ClientAddress::new(trusted_networks(settings));
+    let addresses = ClientAddress::new(trusted_networks(settings)).with_unreadable_hops_skipped();
     if settings.allow_real_ip_fallback { addresses.with_real_ip() } else { addresses }
 }
 

@@ -1,0 +1,51 @@
+//! The service.
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use super::{ResponseFuture, rules::Rules};
+use crate::{
+    challenge::Challenge,
+    respond::{Respond, refuse},
+};
+
+/// The service of [`AllowedHostsLayer`](super::AllowedHostsLayer).
+#[derive(Clone)]
+pub struct AllowedHosts<S, R> {
+    pub(super) inner: S,
+    pub(super) rules: Arc<Rules>,
+    pub(super) respond: R,
+}
+
+impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for AllowedHosts<S, R>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    R: Respond<ResBody>,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        match self.rules.check(&request) {
+            Ok(()) => ResponseFuture::inner(self.inner.call(request)),
+            Err(denied) => ResponseFuture::refused(refuse(&denied, &Challenge::new(), &self.respond)),
+        }
+    }
+}
+
+impl<S: fmt::Debug, R> fmt::Debug for AllowedHosts<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AllowedHosts").field("inner", &self.inner).field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
