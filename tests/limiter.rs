@@ -460,3 +460,99 @@ async fn the_revision_is_there_only_where_the_inner_verifier_has_one() {
     house.fail(STRANGER, 10).await;
     assert!(house.auth.revision().unwrap().current() > before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn neighbours_on_a_link_and_ipv4_behind_nat64_do_not_lock_each_other_out() {
+    let house = House::with_secret();
+    for (failing, neighbour) in [
+        ("fe80::1", "fe80::2"),
+        ("64:ff9b::203.0.113.7", "64:ff9b::203.0.113.8"),
+        // Two clients of one Teredo server, 198.51.100.1 and 198.51.100.2.
+        ("2001:0:4136:e378:8000:63bf:39cc:9bfe", "2001:0:4136:e378:8000:63bf:39cc:9bfd"),
+    ] {
+        house.fail(failing, 10).await;
+        assert_eq!(house.ask(failing, "right").await, (429, Some(300)), "{failing}");
+        assert_eq!(house.ask(neighbour, "right").await, (200, None), "{neighbour}");
+    }
+    // The same host by IPv4, and a /48 that belongs to one.
+    assert_eq!(house.ask("203.0.113.7", "right").await.0, 429);
+    assert_eq!(house.ask("2002:cb00:7107:1234::1", "right").await.0, 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_hears_of_each_lock_once_when_it_holds_already() {
+    let house = House::with_secret();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let (limiter, log) = (house.limiter.clone(), Arc::clone(&heard));
+    house.limiter.on_lock(move |address, lockout| {
+        // The limiter can be asked from within.
+        log.lock().unwrap().push((address.to_string(), lockout, limiter.check(address)));
+        limiter.failed(address);
+    });
+
+    house.fail(STRANGER, 9).await;
+    assert!(heard.lock().unwrap().is_empty());
+    house.fail(STRANGER, 1).await;
+    for _ in 0..5 {
+        assert_eq!(house.ask(STRANGER, "wrong").await.0, 429);
+    }
+    house.limiter.failed(STRANGER.parse().unwrap());
+    house.fail("::ffff:203.0.113.2", 10).await;
+    advance(300 * SECOND).await;
+    house.fail(STRANGER, 10).await;
+
+    let lock = |address: &str| (address.to_owned(), 300 * SECOND, Err(300 * SECOND));
+    assert_eq!(*heard.lock().unwrap(), [lock(STRANGER), lock("203.0.113.2"), lock(STRANGER)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_panics_harms_neither_the_lock_nor_the_answer_nor_the_next_hook() {
+    let house = House::with_secret();
+    let heard = Arc::new(AtomicUsize::new(0));
+    house.limiter.on_lock(|_, _| panic!("a hook"));
+    let count = Arc::clone(&heard);
+    house.limiter.on_lock(move |_, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    house.fail(STRANGER, 10).await;
+    assert_eq!(house.ask(STRANGER, "right").await, (429, Some(300)));
+    house.fail("203.0.113.2", 10).await;
+    assert_eq!(house.ask("203.0.113.2", "right").await, (429, Some(300)));
+    assert_eq!(house.ask("203.0.113.3", "right").await, (200, None));
+    assert_eq!(heard.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_one_warning_in_the_log_with_the_address_and_the_time() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let lines = Arc::clone(&log);
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(move || Lines(Arc::clone(&lines)))
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let house = House::with_secret();
+    house.fail(STRANGER, 10).await;
+    for _ in 0..5 {
+        assert_eq!(house.ask(STRANGER, "wrong").await.0, 429);
+    }
+    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    assert_eq!(log.lines().count(), 1, "{log}");
+    assert!(log.contains("WARN") && log.contains(STRANGER) && log.contains("300s"), "{log}");
+    assert!(!log.contains("wrong"), "{log}");
+}
+
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -4,7 +4,7 @@ use std::{convert::Infallible, fs::File, net::SocketAddr, process::Command, time
 
 use bytes::Bytes;
 use http::{HeaderName, Request, Response};
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty};
 use tokio::time::advance;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
@@ -274,4 +274,34 @@ async fn what_a_page_of_another_site_embeds_is_refused_though_it_has_no_origin()
     for site in ["none", "same-origin"] {
         assert_eq!(ask(&proxy(), embedded(site)).await.as_deref(), Ok("alice"), "{site}");
     }
+}
+
+#[tokio::test]
+async fn the_peer_is_found_where_axum_has_it() {
+    use axum::{Router, extract::ConnectInfo, routing::get};
+    let proxy = TrustedProxy::new(networks(&["127.0.0.1"]), USER)
+        .with_loopback_allowed()
+        .with_peer(|extensions| extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()));
+    let app = Router::new()
+        .route("/", get(async |who: tower_reauth::Identity| who.subject().to_owned()))
+        .layer(AuthLayer::from_authenticator(proxy.clone()));
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>());
+    let server = tokio::spawn(server.into_future());
+    let socket = hyper_util::rt::TokioIo::new(tokio::net::TcpStream::connect(address).await.unwrap());
+    let (mut client, connection) = hyper::client::conn::http1::handshake(socket).await.unwrap();
+    tokio::spawn(connection);
+    let get = Request::get("/").header("host", "a").header(USER, "alice").body(Empty::<Bytes>::new()).unwrap();
+    let response = client.send_request(get).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "alice");
+    server.abort();
+
+    // It is looked for there and nowhere else.
+    assert_eq!(ask(&proxy, request([127, 0, 0, 1], &[("x-user", "alice")])).await, Err(Denied::NoPeer));
+    let mut mapped = request(PROXY, &[("x-user", "alice")]);
+    mapped.extensions_mut().insert(ConnectInfo("[::ffff:127.0.0.1]:1".parse::<SocketAddr>().unwrap()));
+    assert_eq!(ask(&proxy, mapped).await.as_deref(), Ok("alice"));
 }

@@ -1,20 +1,41 @@
 //! Which addresses are one client.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What is counted and locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Client {
     V4(Ipv4Addr),
-    /// The first 64 bits of the address.
-    V6(u64),
+    /// The first 64 bits of an address.
+    Network(u64),
+    /// All of an address whose first 64 bits many hosts share.
+    V6(Ipv6Addr),
 }
 
 impl From<IpAddr> for Client {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+            IpAddr::V6(address) => Self::of_v6(address),
+        }
+    }
+}
+
+impl Client {
+    fn of_v6(address: Ipv6Addr) -> Self {
+        let bits = address.to_bits();
+        let ipv4 = |shift: u32| Self::V4(Ipv4Addr::from_bits((bits >> shift) as u32));
+        match address.segments() {
+            // NAT64 with the well-known prefix 64:ff9b::/96 (RFC 6052 section 2.1).
+            [0x64, 0xff9b, 0, 0, 0, 0, _, _] => ipv4(0),
+            // NAT64 with a prefix of the network's own choice within 64:ff9b:1::/48 (RFC 8215).
+            [0x64, 0xff9b, 1, ..] => Self::V6(address),
+            // 6to4 gives a /48 to each IPv4 address, 2002:<address>::/48 (RFC 3056 section 2).
+            [0x2002, ..] => ipv4(80),
+            // Teredo, 2001::/32, has the client's IPv4 address inverted at the end (RFC 4380 section 4).
+            [0x2001, 0, ..] => Self::V4(Ipv4Addr::from_bits(!(bits as u32))),
+            _ if address.is_unicast_link_local() => Self::V6(address),
+            _ => Self::Network((bits >> 64) as u64),
         }
     }
 }
@@ -37,5 +58,34 @@ mod tests {
     fn the_64_bits_of_a_subscriber_are_one_client() {
         assert_eq!(client("2001:db8:0:1::1"), client("2001:db8:0:1:ffff:ffff:ffff:ffff"));
         assert_ne!(client("2001:db8:0:1::1"), client("2001:db8:0:2::1"));
+    }
+
+    #[test]
+    fn ipv4_behind_a_translator_or_a_tunnel_is_the_ipv4_client() {
+        for address in [
+            "64:ff9b::203.0.113.1",
+            "2002:cb00:7101::1",
+            "2002:cb00:7101:ffff::1",
+            "2001:0:4136:e378:8000:63bf:34ff:8efe",
+            "2001:0:c000:201:0:1:34ff:8efe",
+        ] {
+            assert_eq!(client(address), client("203.0.113.1"), "{address}");
+        }
+        assert_ne!(client("64:ff9b::203.0.113.1"), client("64:ff9b::203.0.113.2"));
+        assert_ne!(client("64:ff9b:1::203.0.113.1"), client("64:ff9b:1::203.0.113.2"));
+        assert_ne!(client("2002:cb00:7101::1"), client("2002:cb00:7102::1"));
+        // The prefixes end where they end.
+        assert_eq!(client("64:ff9b:0:0:1::1"), client("64:ff9b:0:0:2::1"));
+        assert_eq!(client("64:ff9b:2::1"), client("64:ff9b:2::2"));
+        assert_eq!(client("2001:1::1"), client("2001:1::2"));
+        assert_ne!(client("2003:cb00:7101:1::1"), client("2003:cb00:7101:2::1"));
+    }
+
+    #[test]
+    fn neighbours_on_a_link_are_clients_of_their_own() {
+        assert_ne!(client("fe80::1"), client("fe80::2"));
+        assert_ne!(client("febf::1"), client("febf::2"));
+        assert_eq!(client("fec0::1"), client("fec0::2"));
+        assert_eq!(client("fd00::1"), client("fd00::2"));
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{FailureLimits, client::Client, table::FailureTable};
-use crate::revoke::Revision;
+use crate::{revoke::Revision, unwind::contained};
 
 /// Counts failures per client in a sliding window, and locks out the client that has too many.
 ///
@@ -28,19 +28,33 @@ struct Shared {
 struct State {
     limits: FailureLimits,
     table: FailureTable,
+    hooks: Vec<Hook>,
 }
+
+type Hook = Arc<dyn Fn(IpAddr, Duration) + Send + Sync>;
 
 impl FailureLimiter {
     /// Nobody has failed yet.
     #[must_use]
     pub fn new(limits: FailureLimits) -> Self {
-        let state = Mutex::new(State { limits, table: FailureTable::default() });
+        let state = Mutex::new(State { limits, ..State::default() });
         Self(Arc::new(Shared { state, revision: Revision::new() }))
     }
 
     /// Counts by other limits from now on. What was counted stays, and so does the end of each lock.
     pub fn set_limits(&self, limits: FailureLimits) {
         self.state().limits = limits;
+    }
+
+    /// Calls `hook` for each lock from now on, once when it begins: with the address whose failure began
+    /// it, an IPv4-mapped one as the IPv4 address, and for how long it holds. Several hooks are all
+    /// called, each for as long as the limiter lives.
+    ///
+    /// The lock holds before the hook is called. The request that failed waits for it, so it must not
+    /// block; if it panics, the request is answered all the same.
+    pub fn on_lock(&self, hook: impl Fn(IpAddr, Duration) + Send + Sync + 'static) {
+        let hook = Arc::new(hook);
+        self.state().hooks.push(hook);
     }
 
     /// Whether the client at `address` is heard.
@@ -59,13 +73,16 @@ impl FailureLimiter {
         let now = Instant::now();
         let mut state = self.state();
         let Some(client) = state.client(address) else { return };
-        let State { limits, table } = &mut *state;
-        let locks = table.lock_left(client, now).is_none() && table.fail(client, now, limits);
-        drop(state);
-        if locks {
-            // Quietly: or strangers could wake every open stream by being locked out.
-            self.0.revision.bump_quietly();
+        if state.table.lock_left(client, now).is_some() {
+            return;
         }
+        let State { limits, table, hooks } = &mut *state;
+        let Some(lockout) = table.fail(client, now, limits) else { return };
+        let hooks = hooks.clone();
+        drop(state);
+        // Quietly: or strangers could wake every open stream by being locked out.
+        self.0.revision.bump_quietly();
+        tell(&hooks, address.to_canonical(), lockout);
     }
 
     /// Forgets the failures of the client at `address`. A lock holds until it ends.
@@ -86,6 +103,15 @@ impl FailureLimiter {
     // A panic elsewhere leaves the state whole: nothing in here calls foreign code.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells of a lock that holds already, whatever becomes of the telling.
+fn tell(hooks: &[Hook], address: IpAddr, lockout: Duration) {
+    #[cfg(feature = "tracing")]
+    contained(|| tracing::warn!(%address, ?lockout, "client locked out: too many failed attempts"));
+    for hook in hooks {
+        contained(|| hook(address, lockout));
     }
 }
 

@@ -34,8 +34,13 @@ impl FailureLimits {
     }
 
     /// For how long a failure counts.
+    ///
+    /// # Panics
+    ///
+    /// If the window is zero: no failure would count beside another, and nobody be locked out.
     #[must_use]
     pub const fn with_window(mut self, window: Duration) -> Self {
+        assert!(!window.is_zero(), "a window of zero would lock nobody out");
         self.window = window;
         self
     }
@@ -65,5 +70,16 @@ impl FailureLimits {
 impl Default for FailureLimits {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "a window of zero would lock nobody out")]
+    fn a_window_in_which_nothing_counts_is_a_mistake() {
+        let _ = FailureLimits::new().with_window(Duration::ZERO);
     }
 }

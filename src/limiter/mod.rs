@@ -20,9 +20,24 @@
 //!
 //! # Who is one client
 //!
-//! An IPv4 address, an IPv4-mapped IPv6 address being the same as that, or the /64 of an IPv6 address:
-//! that is the least that one subscriber is given. Loopback addresses are exempt unless
-//! [`with_loopback_counted`](FailureLimits::with_loopback_counted) says otherwise.
+//! - An IPv4 address. An IPv4-mapped IPv6 address is the same client, and so is an address of IPv6 that
+//!   stands for a host of IPv4: behind NAT64 with the well-known prefix `64:ff9b::/96` (RFC 6052), 6to4
+//!   (`2002::/16`) or Teredo (`2001::/32`). 6to4 gives each IPv4 address a /48, and all clients of a
+//!   Teredo server are in one /64.
+//! - The /64 of an IPv6 address: that is the least that one subscriber is given.
+//! - A whole IPv6 address where a /64 has many hosts in it: on the link (`fe80::/10`), whose hosts can
+//!   choose among its addresses, and behind NAT64 with a prefix of `64:ff9b:1::/48` (RFC 8215). Behind
+//!   NAT64 with any other prefix all of IPv4 is one client: count at the translator instead.
+//! - All requests without an address, together: [`Limited`] counts them as `0.0.0.0`. One that fails
+//!   locks out all.
+//!
+//! Loopback addresses are exempt unless [`with_loopback_counted`](FailureLimits::with_loopback_counted)
+//! says otherwise.
+//!
+//! # Who hears of a lock
+//!
+//! [`on_lock`](FailureLimiter::on_lock) calls a function once for each lock; with the feature `tracing`
+//! each is a warning too, with the address and the time.
 //!
 //! # Memory
 //!

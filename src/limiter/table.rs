@@ -39,8 +39,8 @@ impl FailureTable {
         }
     }
 
-    /// Records a failure of a client that is not locked out. Tells whether it is now.
-    pub(super) fn fail(&mut self, client: Client, now: Instant, limits: &FailureLimits) -> bool {
+    /// Records a failure of a client that is not locked out. How long it is locked out now, if it is.
+    pub(super) fn fail(&mut self, client: Client, now: Instant, limits: &FailureLimits) -> Option<Duration> {
         let mut failures = match self.remove(client) {
             Some(Record::Failing(failures)) => failures,
             Some(Record::Locked { .. }) | None => Vec::new(),
@@ -53,12 +53,13 @@ impl FailureTable {
         if failures.len() < limits.max_attempts {
             self.failing.insert((now, client));
             self.records.insert(client, Record::Failing(failures));
-            false
+            None
         } else {
-            let until = now + limits.lockout.min(FOREVER);
+            let lockout = limits.lockout.min(FOREVER);
+            let until = now + lockout;
             self.locked.insert((until, client));
             self.records.insert(client, Record::Locked { until });
-            true
+            Some(lockout)
         }
     }
 
@@ -106,8 +107,8 @@ mod tests {
     }
 
     fn lock(table: &mut FailureTable, n: u32, now: Instant) {
-        assert!(!table.fail(client(n), now, &LIMITS));
-        assert!(table.fail(client(n), now, &LIMITS));
+        assert_eq!(table.fail(client(n), now, &LIMITS), None);
+        assert_eq!(table.fail(client(n), now, &LIMITS), Some(LIMITS.lockout));
     }
 
     /// Every record stands in the one order that it belongs to, and nothing else does.
@@ -202,7 +203,7 @@ mod tests {
         let mut table = FailureTable::default();
         let now = Instant::now();
         let limits = FailureLimits::new().with_max_attempts(1).with_lockout(Duration::MAX);
-        assert!(table.fail(client(1), now, &limits));
+        assert_eq!(table.fail(client(1), now, &limits), Some(FOREVER));
         assert_eq!(table.lock_left(client(1), now), Some(FOREVER));
     }
 }

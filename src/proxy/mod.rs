@@ -3,13 +3,14 @@
 //! [`TrustedProxy`] takes callers from a header that a proxy in front of the service writes;
 //! [`ClientAddress`] finds the address of the client behind it. Both believe a peer within the
 //! [`TrustedNetworks`] and nobody else, and both need to know who the peer is: the server puts a
-//! [`PeerAddr`] into each request's extensions.
+//! [`PeerAddr`] into each request's extensions, or [`with_peer`](TrustedProxy::with_peer) says where else
+//! to look (axum's `ConnectInfo`).
 //!
 //! # How a caller is decided
 //!
 //! In this order; the first rule that fails refuses the request:
 //!
-//! 1. The request carries a [`PeerAddr`], or the server is put together wrongly: 500.
+//! 1. The peer is known, or the server is put together wrongly: 500.
 //! 2. The peer is within the trusted networks. Else nothing it says counts: no credential, 401.
 //! 3. A loopback peer is believed only where
 //!    [`with_loopback_allowed`](TrustedProxy::with_loopback_allowed) says so, and a peer at another

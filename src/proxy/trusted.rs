@@ -2,11 +2,12 @@
 
 use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
-use http::{HeaderMap, HeaderName};
+use http::{Extensions, HeaderMap, HeaderName};
 
 use super::{
-    OriginPolicy, PeerAddr, TrustedNetworks,
+    OriginPolicy, TrustedNetworks,
     machine::{Machine, Unknown},
+    peer::PeerOf,
 };
 use crate::{
     AuthMethod, Denied, Identity,
@@ -22,6 +23,7 @@ use crate::{
 /// [module's documentation](super).
 #[derive(Clone, Debug)]
 pub struct TrustedProxy {
+    peer_of: PeerOf,
     trusted: TrustedNetworks,
     loopback_allowed: bool,
     /// Anyone, if not named.
@@ -52,12 +54,32 @@ impl TrustedProxy {
     #[must_use]
     pub fn new(trusted: TrustedNetworks, user_header: HeaderName) -> Self {
         Self {
+            peer_of: PeerOf::default(),
             trusted,
             loopback_allowed: false,
             allowed_users: None,
             headers: Arc::new(HeaderRules { user: user_header, required: Vec::new(), origins: OriginPolicy::new() }),
             machine: Arc::default(),
         }
+    }
+
+    /// Finds the peer of a request elsewhere than in a [`PeerAddr`](super::PeerAddr): where the server
+    /// that is used puts it.
+    ///
+    /// ```
+    /// # use std::net::SocketAddr;
+    /// # use axum::extract::ConnectInfo;
+    /// # use tower_reauth::proxy::{TrustedNetworks, TrustedProxy};
+    /// # let networks = TrustedNetworks::none();
+    /// # let user_header = http::HeaderName::from_static("x-auth-user");
+    /// // axum, with `into_make_service_with_connect_info::<SocketAddr>()`
+    /// let proxy = TrustedProxy::new(networks, user_header)
+    ///     .with_peer(|extensions| extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()));
+    /// ```
+    #[must_use]
+    pub fn with_peer(mut self, find: impl Fn(&Extensions) -> Option<IpAddr> + Send + Sync + 'static) -> Self {
+        self.peer_of = PeerOf::new(find);
+        self
     }
 
     /// Believes a proxy on this machine, if its loopback address is within the trusted networks. Every
@@ -94,13 +116,13 @@ impl TrustedProxy {
     ///
     /// # Errors
     ///
-    /// [`Denied::NoPeer`] without a [`PeerAddr`], [`Denied::Missing`] where nobody is vouched for,
+    /// [`Denied::NoPeer`] without a peer, [`Denied::Missing`] where nobody is vouched for,
     /// [`Denied::Malformed`] where the user cannot be read, [`Denied::Rejected`] where they are not
     /// allowed, [`Denied::Unavailable`] where this machine's own addresses cannot be found out.
     pub fn identify<'r>(&self, request: impl Into<Head<'r>>) -> Result<ProxiedUser, Denied> {
         let head = request.into();
-        let peer = *head.extensions().get::<PeerAddr>().ok_or(Denied::NoPeer)?;
-        let trusts = self.trusts(peer.ip()).map_err(|Unknown| Denied::Unavailable { retry_after: Machine::RETRY })?;
+        let peer = self.peer_of.find(head.extensions()).ok_or(Denied::NoPeer)?;
+        let trusts = self.trusts(peer).map_err(|Unknown| Denied::Unavailable { retry_after: Machine::RETRY })?;
         if !trusts {
             return Err(Denied::Missing);
         }
@@ -109,7 +131,7 @@ impl TrustedProxy {
             return Err(Denied::Rejected);
         }
         let identity = Identity::new(user, AuthMethod::TrustedProxy);
-        Ok(ProxiedUser { identity, peer: peer.ip(), judged_by: Arc::clone(&self.headers) })
+        Ok(ProxiedUser { identity, peer, judged_by: Arc::clone(&self.headers) })
     }
 
     /// Which web pages may call.
