@@ -70,14 +70,15 @@ mod challenge;
 mod clock;
 mod denied;
 mod ended;
+mod grpc;
 mod identity;
 #[cfg(feature = "limiter")]
 pub mod limiter;
-mod observe;
+pub mod observe;
 #[cfg(feature = "trusted-proxy")]
 pub mod proxy;
 pub mod reauth;
-mod respond;
+pub mod respond;
 pub mod revoke;
 pub mod scope;
 mod sync;
@@ -92,7 +93,6 @@ pub use self::{
     denied::Denied,
     identity::{AuthMethod, Identity},
     reauth::{StreamReauth, StreamReauthLayer},
-    respond::{EmptyBody, Respond},
     scope::{Compat, RequireScopeLayer, Scope, ScopeResolverLayer, ScopeSet, Strict},
     verify::{StaticToken, Tokens, VerifyToken},
 };

@@ -28,10 +28,15 @@ impl Policy {
 
     /// Rejects an identity whose credential has expired or is revoked.
     pub(crate) fn admit(&self, identity: Identity) -> Result<Identity, VerifyError> {
+        self.check(&identity).map(|()| identity)
+    }
+
+    /// Why an identity is rejected, if it is.
+    pub(crate) fn check(&self, identity: &Identity) -> Result<(), VerifyError> {
         match identity.expires_at() {
             Some(expires_at) if self.is_expired(expires_at) => Err(VerifyError::Expired),
-            _ if self.is_revoked(&identity) => Err(VerifyError::Rejected),
-            _ => Ok(identity),
+            _ if self.is_revoked(identity) => Err(VerifyError::Rejected),
+            _ => Ok(()),
         }
     }
 

@@ -280,6 +280,13 @@ impl Last {
     }
 }
 
+/// A body that is no watched stream, and passes untouched: what a refusal says.
+impl<B> From<B> for StreamReauth<B> {
+    fn from(body: B) -> Self {
+        Self::untouched(body)
+    }
+}
+
 /// A body that is at its end: what a refusal carries.
 impl<B> Default for StreamReauth<B> {
     fn default() -> Self {

@@ -19,7 +19,7 @@ use super::{
     gate::{Gate, Next, Rules},
     subscriber::Subscriber,
 };
-use crate::{Access, Denied, access::Effect, observe, revoke::PendingCheck};
+use crate::{Access, Denied, access::Effect, observe::OpenStream, revoke::PendingCheck};
 
 /// How many answers are taken in one poll, for a verifier whose answers move its own revision.
 const MOST_ANSWERS: u32 = 4;
@@ -37,7 +37,7 @@ pin_project! {
         timer: Option<Sleep>,
         #[pin]
         notified: Option<OwnedNotified>,
-        end_report: EndReport,
+        open: OpenStream,
         retry_after: Option<Duration>,
         // `poll_verdict` broke off, and has to go on.
         is_deferred: bool,
@@ -53,9 +53,6 @@ pub(super) enum Verdict {
     Ended(EndReason),
 }
 
-/// How the stream ended: reported once, by the first reason.
-struct EndReport(Option<EndReason>);
-
 impl Guard {
     pub(super) fn new(access: Access, rules: Arc<Rules>) -> Self {
         // The request is over when the stream begins: what is kept must not keep its buffers.
@@ -64,7 +61,7 @@ impl Guard {
         let gate = Gate::new(rules, Instant::now(), baseline);
         // From here on nothing is missed: what came before shows at the first poll.
         let notified = Some(subscriber.notified());
-        let end_report = EndReport(None);
+        let open = OpenStream::new(access.clone());
         let subscriber = Some(subscriber);
         Self {
             access,
@@ -73,7 +70,7 @@ impl Guard {
             pending: None,
             timer: None,
             notified,
-            end_report,
+            open,
             retry_after: None,
             is_deferred: false,
         }
@@ -89,7 +86,7 @@ impl Guard {
         let mut answered = 0;
         let verdict = loop {
             let Some(subscriber) = this.subscriber.as_mut() else {
-                break Verdict::Ended(this.end_report.0.unwrap_or(EndReason::Finished));
+                break Verdict::Ended(this.open.reason().unwrap_or(EndReason::Finished));
             };
             if subscriber.is_outdated(this.access) {
                 let (renewed, baseline) = Subscriber::new(this.access);
@@ -239,11 +236,11 @@ impl Guard {
     /// The stream ended: nothing is waited for any more.
     pub(super) fn ended(self: Pin<&mut Self>, reason: EndReason) {
         let mut this = self.project();
-        this.end_report.is(reason);
         *this.pending = None;
         *this.subscriber = None;
         this.timer.set(None);
         this.notified.set(None);
+        this.open.ended(reason);
     }
 }
 
@@ -271,20 +268,5 @@ fn apply(gate: &mut Gate, subscriber: &Subscriber, effect: &Effect) -> Result<()
         Effect::Denied(Denied::Unavailable { retry_after }) if gate.unanswered(now, *retry_after) => Ok(()),
         Effect::Denied(denied) => Err(denied.into()),
         Effect::Panicked => Err(EndReason::CheckPanicked),
-    }
-}
-
-impl EndReport {
-    fn is(&mut self, reason: EndReason) {
-        if self.0.is_none() {
-            self.0 = Some(reason);
-            observe::stream_ended(reason);
-        }
-    }
-}
-
-impl Drop for EndReport {
-    fn drop(&mut self) {
-        self.is(EndReason::Disconnected);
     }
 }

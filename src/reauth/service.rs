@@ -13,8 +13,8 @@ use tower_service::Service;
 use super::{ResponseFuture, StreamReauth, layer::Settings};
 use crate::{
     access,
-    challenge::Challenge,
-    respond::{EmptyBody, refuse},
+    challenge::{Challenge, OfRequest},
+    respond::{EmptyBody, Refusal, refuse},
 };
 
 /// The service of [`StreamReauthLayer`](super::StreamReauthLayer).
@@ -42,7 +42,10 @@ where
         let access = match access::of(&request, "StreamReauthLayer") {
             Ok(access) => Some(access.clone()),
             Err(_) if self.settings.missing_access_allowed => None,
-            Err(denied) => return ResponseFuture::refused(refuse(&denied, &Challenge::new(), &EmptyBody)),
+            Err(denied) => {
+                let refusal = Refusal::new(&request, &denied, None);
+                return ResponseFuture::refused(refuse(&refusal, &Challenge::new(), &OfRequest::default(), &EmptyBody));
+            }
         };
         let method = request.method().clone();
         ResponseFuture::inner(self.inner.call(request), access, method, Arc::clone(&self.settings))

@@ -68,7 +68,7 @@ impl ScopeHierarchy {
 
     /// Whether one who holds `held` meets all of `requirement`.
     pub(crate) fn satisfies(&self, held: &ScopeSet, requirement: &Requirement) -> bool {
-        requirement.alternatives().iter().all(|any_of| any_of.iter().any(|scope| self.allows(held, scope)))
+        requirement.alternatives().all(|any_of| any_of.iter().any(|scope| self.allows(held, scope)))
     }
 
     fn with(mut self, rule: Rule) -> Self {

@@ -11,9 +11,9 @@ use tower_service::Service;
 
 use super::{Requirement, Resolution, ResponseFuture};
 use crate::{
-    Denied, access,
-    challenge::Challenge,
-    respond::{Respond, refuse},
+    Denied, Identity, access,
+    challenge::{Challenge, OfRequest},
+    respond::{Refusal, Respond, refuse},
 };
 
 /// The service of [`ScopeResolverLayer`](super::ScopeResolverLayer).
@@ -50,7 +50,11 @@ where
         match access::of(&request, "ScopeResolverLayer") {
             Ok(access) => access.resolve(&self.resolution, self.resolution.declared(request.headers())),
             Err(_) if self.missing_access_allowed => {}
-            Err(denied) => return ResponseFuture::refused(refuse(&denied, &Challenge::new(), &self.respond)),
+            Err(denied) => {
+                let refusal = Refusal::new(&request, &denied, None);
+                let everyone = OfRequest::default();
+                return ResponseFuture::refused(refuse(&refusal, &Challenge::new(), &everyone, &self.respond));
+            }
         }
         ResponseFuture::inner(self.inner.call(request))
     }
@@ -82,12 +86,15 @@ impl<S, R> RequireScope<S, R> {
     where
         R: Respond<ResBody>,
     {
-        let refused = |denied: Denied, challenge: &Challenge| refuse(&denied, challenge, &self.respond);
+        let refused = |denied: Denied, identity: Option<Identity>, challenge: &Challenge| {
+            let refusal = Refusal::new(request, &denied, identity.as_ref());
+            refuse(&refusal, challenge, &challenge.of(request), &self.respond)
+        };
         match access::of(request, "RequireScopeLayer") {
-            Err(denied) => Err(refused(denied, &Challenge::new())),
-            Ok(access) => {
-                access.require(self.requirement.clone()).map_err(|denied| refused(denied, &access.policy().challenge))
-            }
+            Err(denied) => Err(refused(denied, None, &Challenge::new())),
+            Ok(access) => access
+                .require(self.requirement.clone())
+                .map_err(|denied| refused(denied, Some(access.identity()), &access.policy().challenge)),
         }
     }
 }
