@@ -15,7 +15,7 @@ use super::{
     Authenticate,
     service::{Caller, Door},
 };
-use crate::{respond::Respond, verify::Verification};
+use crate::{challenge::OfRequest, respond::Respond, verify::Verification};
 
 pin_project! {
     /// The response future of [`AuthLayer`](super::AuthLayer).
@@ -34,7 +34,7 @@ pin_project! {
     enum State<S, A: Authenticate, R, ReqBody, ResBody, F> {
         // Boxed, and only for a verifier that must be waited for: it is what makes the future large.
         PendingCheck { asking: Option<Box<PendingCheck<S, A, R, ReqBody>>> },
-        Inner { #[pin] future: F },
+        Inner { #[pin] future: F, door: Arc<Door<A>>, of_request: OfRequest },
         Refused { response: Option<Response<ResBody>> },
     }
 }
@@ -66,8 +66,8 @@ where
         Self { state: State::PendingCheck { asking: Some(asking) } }
     }
 
-    pub(super) fn inner(future: S::Future) -> Self {
-        Self { state: State::Inner { future } }
+    pub(super) fn inner(future: S::Future, door: Arc<Door<A>>, of_request: OfRequest) -> Self {
+        Self { state: State::Inner { future, door, of_request } }
     }
 
     pub(super) fn refused(response: Response<ResBody>) -> Self {
@@ -87,7 +87,11 @@ where
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
-                StateProj::Inner { future } => return future.poll(cx),
+                StateProj::Inner { future, door, of_request } => {
+                    let mut response = ready!(future.poll(cx))?;
+                    door.complete(&mut response, of_request);
+                    return Poll::Ready(Ok(response));
+                }
                 StateProj::Refused { response } => {
                     return Poll::Ready(Ok(response.take().expect("a future is not polled after it was ready")));
                 }
@@ -112,8 +116,11 @@ impl<S, A: Authenticate, R, ReqBody> PendingCheck<S, A, R, ReqBody> {
         R: Respond<ResBody>,
     {
         match self.door.admit(self.caller, answer, &mut self.request) {
-            Ok(()) => State::Inner { future: self.ready.call(self.request) },
-            Err(denied) => State::Refused { response: Some(self.door.refuse(denied, &self.respond)) },
+            Ok(()) => {
+                let of_request = self.door.of(&self.request);
+                State::Inner { future: self.ready.call(self.request), door: self.door, of_request }
+            }
+            Err(refused) => State::Refused { response: Some(self.door.refuse(&self.request, refused, &self.respond)) },
         }
     }
 }

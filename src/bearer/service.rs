@@ -13,7 +13,9 @@ use super::{Authenticate, ResponseFuture};
 use crate::{
     Access, Denied, Identity,
     access::{self, Confirmed, Policy, Source},
-    respond::{Respond, refuse},
+    challenge::OfRequest,
+    observe,
+    respond::{Refusal, Respond, complete, refuse},
     revoke::{Registry, Revision, SharedCheck},
     verify::{CredentialKey, Verification, VerifyError},
 };
@@ -31,6 +33,18 @@ pub(super) struct Door<A> {
     policy: Policy,
     /// The open streams by credential: shared by all doors of one layer.
     shared_checks: Arc<Registry<SharedCheck>>,
+}
+
+/// A caller who is not let in, and who that is, if the verifier said so.
+pub(super) struct Refused {
+    denied: Denied,
+    identity: Option<Identity>,
+}
+
+impl From<Denied> for Refused {
+    fn from(denied: Denied) -> Self {
+        Self { denied, identity: None }
+    }
 }
 
 /// A credential on its way in: presented, not yet verified.
@@ -69,12 +83,15 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let (caller, verification) = match self.door.meet(&request) {
             Ok(met) => met,
-            Err(denied) => return ResponseFuture::refused(self.door.refuse(denied, &self.respond)),
+            Err(denied) => return ResponseFuture::refused(self.door.refuse(&request, denied.into(), &self.respond)),
         };
         match verification.into_ready() {
             Ok(answer) => match self.door.admit(caller, answer, &mut request) {
-                Ok(()) => ResponseFuture::inner(self.inner.call(request)),
-                Err(denied) => ResponseFuture::refused(self.door.refuse(denied, &self.respond)),
+                Ok(()) => {
+                    let of_request = self.door.of(&request);
+                    ResponseFuture::inner(self.inner.call(request), Arc::clone(&self.door), of_request)
+                }
+                Err(refused) => ResponseFuture::refused(self.door.refuse(&request, refused, &self.respond)),
             },
             Err(verification) => {
                 // The service that was polled ready is the one to call; its clone may not be.
@@ -102,18 +119,38 @@ impl<A: Authenticate> Door<A> {
         caller: Caller<A::Credential>,
         answer: Result<Identity, VerifyError>,
         request: &mut Request<B>,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), Refused> {
+        let known = answer.as_ref().ok().cloned();
         let verdict = answer.and_then(|identity| self.policy.admit(identity));
-        let identity = self.authenticator.conclude(&caller.credential, verdict)?;
+        let concluded = self.authenticator.conclude(&caller.credential, verdict);
+        let identity = concluded.map_err(|error| Refused { denied: error.into(), identity: known })?;
         let source = Kept { door: Arc::clone(self), credential: Mutex::new(caller.credential) };
         access::enter(request.extensions_mut(), |outer| {
             Access::from_source(identity, caller.confirmed, caller.epoch, source, outer)
         });
+        request.extensions().get().into_iter().for_each(observe::admitted);
         Ok(())
     }
 
-    pub(super) fn refuse<B>(&self, denied: Denied, respond: &impl Respond<B>) -> Response<B> {
-        refuse(&denied, &self.policy.challenge, respond)
+    pub(super) fn refuse<T, B>(
+        &self,
+        request: &Request<T>,
+        refused: Refused,
+        respond: &impl Respond<B>,
+    ) -> Response<B> {
+        let refusal = Refusal::new(request, &refused.denied, refused.identity.as_ref());
+        let challenge = &self.policy.challenge;
+        refuse(&refusal, challenge, &challenge.of(request), respond)
+    }
+
+    /// What its challenge says of this request alone.
+    pub(super) fn of<B>(&self, request: &Request<B>) -> OfRequest {
+        self.policy.challenge.of(request)
+    }
+
+    /// What a handler refused leaves with the challenge of this door.
+    pub(super) fn complete<B>(&self, response: &mut Response<B>, of_request: &OfRequest) {
+        complete(response, &self.policy.challenge, of_request);
     }
 }
 

@@ -146,7 +146,7 @@ impl<D: From<Bytes>> WatchedProj<'_, D> {
         if let Some(last) = contained(|| self.last_of(reason)) {
             *self.last = last;
         }
-        contained(|| self.guard.as_mut().report());
+        self.guard.as_mut().report();
     }
 
     /// The inner body came to its own end.
@@ -154,7 +154,7 @@ impl<D: From<Bytes>> WatchedProj<'_, D> {
         *self.last = Last::Nothing;
         self.guard.as_mut().ended(reason);
         contained(|| inner.set(None));
-        contained(|| self.guard.as_mut().report());
+        self.guard.as_mut().report();
     }
 
     /// What is to be said of an end of access.

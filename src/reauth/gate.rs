@@ -1,6 +1,7 @@
 //! When to ask again, and what the answer means: time and revisions in, decisions out.
 
 use std::{
+    fmt,
     hash::{BuildHasher, RandomState},
     sync::Arc,
     time::Duration,
@@ -9,6 +10,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::EndReason;
+use crate::ended::Ended;
 use crate::revoke::{CheckRequest, CheckStart};
 
 /// What a stream's gate goes by.
@@ -22,6 +24,29 @@ pub(super) struct Rules {
     pub(super) grace: Duration,
     /// By how much a stream may end before its expiry, at most.
     pub(super) early_close: Duration,
+    pub(super) on_end: OnEnd,
+}
+
+/// What is called when a stream has ended.
+#[derive(Clone, Default)]
+pub(super) struct OnEnd(Option<Arc<dyn Fn(&Ended) + Send + Sync>>);
+
+impl OnEnd {
+    pub(super) fn new(hook: impl Fn(&Ended) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(hook)))
+    }
+
+    pub(super) fn call(&self, ended: &Ended) {
+        if let Some(hook) = &self.0 {
+            hook(ended);
+        }
+    }
+}
+
+impl fmt::Debug for OnEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OnEnd").field(&self.0.is_some()).finish()
+    }
 }
 
 /// As of when access is confirmed.
@@ -154,6 +179,10 @@ impl Gate {
         self.begun_by_heartbeat = baseline.begun;
         self.begun_by_frame = baseline.begun;
         self.denied_elsewhere = false;
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// Says what to do at `now`, with the verifier's revision at `revision`.
@@ -456,6 +485,7 @@ mod tests {
             check_timeout: Duration::from_secs(5),
             grace: Duration::ZERO,
             early_close: Duration::ZERO,
+            on_end: OnEnd::default(),
         })
     }
 

@@ -24,7 +24,14 @@ use super::{
     gate::{Gate, Next, Rules},
     subscriber::Subscriber,
 };
-use crate::{Access, Denied, access::Effect, observe, revoke::PendingCheck, unwind::contained};
+use crate::{
+    Access, Denied,
+    access::Effect,
+    ended::Ended,
+    observe::{self, OpenStream},
+    revoke::PendingCheck,
+    unwind::contained,
+};
 
 /// How many answers are taken in one poll, for a verifier whose answers move its own revision.
 const MOST_ANSWERS: u32 = 4;
@@ -55,7 +62,7 @@ pin_project! {
             let mut this = this;
             let reason = this.end.when_dropped;
             this.as_mut().ended(reason);
-            contained(|| this.report());
+            this.report();
         }
     }
 }
@@ -77,10 +84,11 @@ enum Step {
     End(EndReason),
 }
 
-/// How the stream ended: by the first reason, and reported once.
+/// How the stream ended: by the first reason.
 struct End {
     reason: Option<EndReason>,
-    is_reported: bool,
+    /// `None` once the end was reported, and for what is no stream of its own.
+    open: Option<OpenStream>,
     /// Whether the access knows of the end.
     is_access_told: bool,
     /// What it ends with when it is dropped while it is open.
@@ -88,13 +96,16 @@ struct End {
 }
 
 impl Guard {
+    /// For a stream that is counted, and whose end is reported.
     pub(super) fn new(access: Access, rules: Arc<Rules>) -> Self {
-        let outer = access.outer().map(|outer| {
-            let mut outer = Self::new(outer.clone(), Arc::clone(&rules));
-            // One stream is reported once.
-            outer.end.is_reported = true;
-            Box::pin(outer)
-        });
+        let mut guard = Self::uncounted(access, rules);
+        guard.end.open = Some(OpenStream::new());
+        guard
+    }
+
+    /// For what belongs to a stream that is counted already.
+    pub(super) fn uncounted(access: Access, rules: Arc<Rules>) -> Self {
+        let outer = access.outer().map(|outer| Box::pin(Self::uncounted(outer.clone(), Arc::clone(&rules))));
         // The request is over when the stream begins: what is kept must not keep its buffers.
         access.detach();
         let (subscriber, baseline) = Subscriber::new(&access);
@@ -108,7 +119,7 @@ impl Guard {
             subscriber: Some(subscriber),
             pending: None,
             timer: None,
-            end: End { reason: None, is_reported: false, is_access_told: false, when_dropped: EndReason::Disconnected },
+            end: End { reason: None, open: None, is_access_told: false, when_dropped: EndReason::Disconnected },
             retry_after: None,
             is_deferred: false,
             outer,
@@ -373,15 +384,15 @@ impl Guard {
         self.project().end.when_dropped = EndReason::Finished;
     }
 
-    /// Leaves the end to another guard to report.
-    pub(super) fn is_not_reported(self: Pin<&mut Self>) {
-        self.project().end.is_reported = true;
-    }
-
     /// Counts and logs the end, once. To be called when nothing is left to be done about it: the recorder
-    /// and the subscriber are a user's own, and may panic.
-    pub(super) fn report(self: Pin<&mut Self>) {
-        self.project().end.report();
+    /// and the subscriber are a user's own. Returns whether none of them panicked.
+    pub(super) fn report(self: Pin<&mut Self>) -> bool {
+        let this = self.project();
+        let (Some(reason), Some(open)) = (this.end.reason, this.end.open.take()) else { return true };
+        drop(open);
+        let ended = Ended { reason, identity: this.access.identity() };
+        let is_told = contained(|| this.gate.rules().on_end.call(&ended)).is_some();
+        observe::stream_ended(&ended) && is_told
     }
 }
 
@@ -417,14 +428,5 @@ fn apply(gate: &mut Gate, subscriber: &Subscriber, effect: &Effect) -> Result<()
         }
         Effect::Denied(denied) => Err(denied.into()),
         Effect::Panicked => Err(EndReason::CheckPanicked),
-    }
-}
-
-impl End {
-    fn report(&mut self) {
-        let Some(reason) = self.reason else { return };
-        if !std::mem::replace(&mut self.is_reported, true) {
-            observe::stream_ended(reason);
-        }
     }
 }

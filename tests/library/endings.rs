@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body::Body;
 use std::time::Duration;
 use tokio_test::{assert_pending, task};
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_reauth::{
     BearerAuthLayer, RequireScopeLayer, StreamReauthLayer,
     reauth::{EndReason, Ending},
@@ -346,6 +346,8 @@ fn each_reason_has_a_word_of_its_own_and_a_code_for_each_protocol() {
         assert!(!reason.is_transient());
         assert_eq!(reason.close_code(), 1008);
     }
+    assert_eq!([Expired, Revoked, ScopeLost].map(EndReason::grpc_status), [16, 16, 7]);
+    assert_eq!([Finished, Disconnected, Failed].map(EndReason::grpc_status), [0, 1, 13], "not a matter of access");
 }
 
 #[tokio::test(start_paused = true)]
@@ -355,6 +357,8 @@ async fn a_last_event_says_when_the_verifier_said_to_come_back() {
         (VerifyError::unavailable_for(Duration::from_secs(7)), "retry: 7000\n"),
         // Not before what the layer says.
         (VerifyError::unavailable_for(Duration::ZERO), "retry: 1000\n"),
+        (VerifyError::unavailable_for(Duration::from_nanos(7_000_000_001)), "retry: 7001\n"),
+        (VerifyError::locked_out_for(Duration::MAX), "retry: 2147483647\n"),
     ] {
         let oracle = Oracle::with_revision();
         let (_feed, mut stream) = stream(&oracle, Ending::LastEvent, "text/event-stream").await;
@@ -363,4 +367,18 @@ async fn a_last_event_says_when_the_verifier_said_to_come_back() {
         let Seen::Data(last) = stream.next().await else { panic!("a last event") };
         assert!(String::from_utf8_lossy(&last).contains(retry), "{last:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_below_a_millisecond_is_no_retry_at_once() {
+    let oracle = Oracle::with_revision();
+    let (_feed, body) = script();
+    let layer = StreamReauthLayer::new().with_ending(Ending::LastEvent).with_retry(Duration::from_nanos(1));
+    let service = BearerAuthLayer::new(oracle.clone()).layer(layer.layer(handler(event_stream(body))));
+    let Ok(response) = service.oneshot(request()).await;
+    let mut stream = Reader::of(response);
+    oracle.says(Err(VerifyError::unavailable_for(Duration::ZERO)));
+    oracle.moves();
+    let Seen::Data(last) = stream.next().await else { panic!("a last event") };
+    assert!(String::from_utf8_lossy(&last).contains("retry: 1\n"), "{last:?}");
 }

@@ -86,10 +86,14 @@ where
 
 /// Calls it with a token.
 async fn call(server: &Endpoint) -> Result<Streaming<Bytes>, Status> {
+    call_with(server, "Bearer t0ken").await
+}
+
+async fn call_with(server: &Endpoint, authorization: &'static str) -> Result<Streaming<Bytes>, Status> {
     let mut client = tonic::client::Grpc::new(server.connect().await.expect("a server"));
     client.ready().await.expect("a connection");
     let mut request = Request::new(Bytes::new());
-    request.metadata_mut().insert("authorization", "Bearer t0ken".parse().expect("ASCII"));
+    request.metadata_mut().insert("authorization", authorization.parse().expect("ASCII"));
     let answer = client.server_streaming(request, PathAndQuery::from_static("/clock.Clock/Watch"), Plain).await?;
     Ok(answer.into_inner())
 }
@@ -130,8 +134,30 @@ async fn a_call_that_is_repeated_with_a_dead_token_is_unauthenticated_at_the_doo
     let oracle = Oracle::with_revision();
     let server = serve(&oracle, stream::pending).await;
     oracle.says(Err(VerifyError::Rejected));
-    let mut messages = call(&server).await.expect("tonic tells of a refusal with the first message");
-    assert_eq!(messages.message().await.expect_err("the door is shut").code(), Code::Unauthenticated);
+    let status = call(&server).await.expect_err("the door is shut");
+    assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "rejected"));
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_is_told_why_in_the_words_of_grpc() {
+    let wait = Duration::from_secs(7);
+    for (authorization, answer, code, word) in [
+        ("Bearer a b", Ok(alice()), Code::Unauthenticated, "malformed"),
+        ("Basic dXNlcjpwYXNz", Ok(alice()), Code::Unauthenticated, "missing"),
+        ("Bearer t0ken", Err(VerifyError::Expired), Code::Unauthenticated, "expired"),
+        ("Bearer t0ken", Ok(alice()), Code::PermissionDenied, "insufficient_scope"),
+        ("Bearer t0ken", Err(VerifyError::locked_out_for(wait)), Code::Unavailable, "locked_out"),
+        ("Bearer t0ken", Err(VerifyError::unavailable_for(wait)), Code::Unavailable, "unavailable"),
+    ] {
+        let oracle = Oracle::with_revision();
+        let server = serve(&oracle, stream::pending).await;
+        oracle.says(answer);
+        let status = call_with(&server, authorization).await.expect_err("the door is shut");
+        assert_eq!((status.code(), status.message()), (code, word));
+        let is_known = |name| status.metadata().get(name).is_some();
+        assert_eq!(is_known("www-authenticate"), code != Code::Unavailable, "{word}");
+        assert_eq!(is_known("retry-after"), code == Code::Unavailable, "{word}");
+    }
 }
 
 #[tokio::test]
