@@ -76,7 +76,11 @@ impl Challenge {
             Denied::Rejected | Denied::Revoked => Some(self.rejected.clone()),
             Denied::Expired => Some(self.expired.clone()),
             Denied::InsufficientScope { required } => self.insufficient_scope(required).ok(),
-            Denied::LockedOut { .. } | Denied::Unavailable { .. } | Denied::NoAccess { .. } | Denied::NoPeer => None,
+            Denied::LockedOut { .. }
+            | Denied::Unavailable { .. }
+            | Denied::CheckPanicked
+            | Denied::NoAccess { .. }
+            | Denied::NoPeer => None,
         }
     }
 

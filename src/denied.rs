@@ -16,7 +16,7 @@ use crate::scope::Requirement;
 /// | [`InsufficientScope`](Self::InsufficientScope) | 403 | `insufficient_scope`, and all that is required |
 /// | [`LockedOut`](Self::LockedOut) | 429 | no challenge; `Retry-After` |
 /// | [`Unavailable`](Self::Unavailable) | 503 | no challenge; `Retry-After` |
-/// | [`NoAccess`](Self::NoAccess), [`NoPeer`](Self::NoPeer) | 500 | no challenge |
+/// | [`CheckPanicked`](Self::CheckPanicked), [`NoAccess`](Self::NoAccess), [`NoPeer`](Self::NoPeer) | 500 | no challenge |
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Denied {
@@ -48,6 +48,8 @@ pub enum Denied {
         /// When to ask again.
         retry_after: Duration,
     },
+    /// The verifier, or other code of the application that decides who is let in, panicked.
+    CheckPanicked,
     /// A layer found no [`Access`](crate::Access) in the request: the stack is put together wrongly.
     #[non_exhaustive]
     NoAccess {
@@ -75,7 +77,7 @@ impl Denied {
             Self::LockedOut { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::InsufficientScope { .. } => StatusCode::FORBIDDEN,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NoAccess { .. } | Self::NoPeer => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::CheckPanicked | Self::NoAccess { .. } | Self::NoPeer => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -100,6 +102,7 @@ impl Denied {
             Self::LockedOut { .. } => "locked_out",
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::Unavailable { .. } => "unavailable",
+            Self::CheckPanicked => "check_panicked",
             Self::NoAccess { .. } => "no_access",
             Self::NoPeer => "no_peer",
         }
@@ -117,6 +120,7 @@ impl fmt::Display for Denied {
             Self::LockedOut { .. } => f.write_str("too many failed attempts"),
             Self::InsufficientScope { required } => write!(f, "the scopes required are: {}", required.scopes()),
             Self::Unavailable { .. } => f.write_str("the credential cannot be verified now"),
+            Self::CheckPanicked => f.write_str("the check of the credential panicked"),
             Self::NoAccess { layer } => {
                 write!(f, "{layer} found no Access in the request: put BearerAuthLayer, or your own source, outside it")
             }

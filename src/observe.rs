@@ -27,7 +27,9 @@ pub(crate) fn refused(denied: &Denied) {
 
     #[cfg(feature = "tracing")]
     match denied {
-        Denied::NoAccess { .. } | Denied::NoPeer => tracing::error!(reason = denied.as_str(), "{denied}"),
+        Denied::CheckPanicked | Denied::NoAccess { .. } | Denied::NoPeer => {
+            tracing::error!(reason = denied.as_str(), "{denied}")
+        }
         Denied::Unavailable { .. } => tracing::warn!(reason = denied.as_str(), "request refused: {denied}"),
         _ => tracing::debug!(reason = denied.as_str(), "request refused: {denied}"),
     }

@@ -67,12 +67,12 @@ pub trait Authenticate: Send + Sync + 'static {
         None
     }
 
-    /// What tells the credential from others, if anything does. Streams of equal keys share one
-    /// question, and a revision that moves for one credential wakes its streams alone. Without a key a
+    /// What tells the credential from others, if anything does. Requests that
+    /// arrive together with equal keys share one question, as streams do, and a revision that moves for one credential wakes its streams alone. Without a key a
     /// stream asks for itself, at every move.
     ///
-    /// Two credentials may have the same key only if [`verify_again`](Self::verify_again) answers the
-    /// same for both.
+    /// Two credentials may have the same key only if [`verify`](Self::verify) and
+    /// [`verify_again`](Self::verify_again) answer the same for both.
     fn key(&self, credential: &Self::Credential) -> Option<CredentialKey> {
         let _ = credential;
         None

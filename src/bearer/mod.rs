@@ -14,10 +14,18 @@
 //! 3. The verifier rejects the token, or its identity has expired or was revoked by
 //!    [`Revocations`](crate::revoke::Revocations): 401 `invalid_token`. An expired credential is never
 //!    a reason to treat a caller as anonymous.
-//! 4. The verifier locks the caller out: 429. It cannot tell: 503. Both with `Retry-After`.
+//! 4. The verifier locks the caller out: 429. It cannot tell, or does not answer within
+//!    [`with_verify_timeout`](AuthLayer::with_verify_timeout): 503. Both with `Retry-After`. It panics:
+//!    500, and the connection lives on.
 //! 5. Else the request goes on, with an [`Access`](crate::Access) in its extensions.
 //!
 //! Scopes come after: one who is not authenticated never learns which scope is needed.
+//!
+//! # Requests that arrive together
+//!
+//! A verifier that must be waited for is asked once for equal tokens that arrive together: while it has
+//! not answered and its [`Revision`](crate::revoke::Revision) stands still or, for one without a
+//! revision, within 100 ms. A verifier that knows is asked by each request.
 //!
 //! # Deployment
 //!
@@ -53,6 +61,7 @@
 //! ```
 
 mod authenticate;
+mod flight;
 mod future;
 mod head;
 mod layer;
@@ -60,7 +69,7 @@ mod service;
 
 pub use self::{
     authenticate::{Authenticate, Bearer, TokenSyntax},
-    future::ResponseFuture,
+    future::{Admission, ResponseFuture},
     head::Head,
     layer::{AuthLayer, BearerAuthLayer},
     service::Auth,

@@ -12,10 +12,10 @@ use std::{
 };
 
 use http::{Request, Response, StatusCode};
-use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
     Access, AuthMethod, BearerAuthLayer, Denied, Identity, RequireScopeLayer, StaticToken, VerifyToken,
-    bearer::{AuthLayer, Authenticate, Head},
+    bearer::{Auth, AuthLayer, Authenticate, Bearer, Head},
     verify::{BearerToken, Verification, VerifyAsync, VerifyError, VerifyFn, verify_async, verify_fn},
 };
 
@@ -204,7 +204,8 @@ async fn several_requests_wait_for_the_verifier_side_by_side() {
     let oracle = Oracle::without_revision();
     oracle.waits();
     let service = BearerAuthLayer::new(oracle.clone()).layer(Fussy { is_ready: false });
-    let (first, second) = (tokio::spawn(service.clone().oneshot(request())), tokio::spawn(service.oneshot(request())));
+    let first = tokio::spawn(service.clone().oneshot(request_with("Bearer one")));
+    let second = tokio::spawn(service.oneshot(request_with("Bearer two")));
     tokio::task::yield_now().await;
     assert_eq!(oracle.open_questions(), 2);
     oracle.answers(Err(VerifyError::Rejected));
@@ -260,6 +261,28 @@ async fn a_credential_that_expires_while_the_verifier_thinks_is_expired() {
     oracle.says_after(Duration::from_secs(10), Ok(alice().with_expires_at(wall.after(5))));
     let layer = BearerAuthLayer::new(oracle).with_clock(wall.clock());
     assert_eq!(answer(layer, request()).await.status(), 401);
+}
+
+#[tokio::test]
+async fn the_service_hands_out_the_one_that_it_wraps() {
+    let mut service = Auth::new(String::from("inner"), Bearer::new(StaticToken::new("t0ken")));
+    service.get_mut().push('!');
+    assert_eq!(service.get_ref(), "inner!");
+    assert_eq!(service.into_inner(), "inner!");
+    assert_eq!(answer(Auth::layer(Bearer::new(StaticToken::new("t0ken"))), request()).await.status(), 200);
+}
+
+#[tokio::test]
+async fn the_header_that_was_read_is_not_for_the_logs_of_the_service() {
+    for oracle in [Oracle::with_revision(), Oracle::without_revision()] {
+        oracle.says_after(Duration::ZERO, Ok(alice()));
+        let service = BearerAuthLayer::new(oracle).layer(service_fn(async |request: Request<()>| {
+            let header = &request.headers()["authorization"];
+            Ok::<_, Infallible>(Response::new(format!("{} {header:?}", header.is_sensitive())))
+        }));
+        let Ok(response) = service.oneshot(request()).await;
+        assert_eq!(response.body(), "true Sensitive");
+    }
 }
 
 /// A caller whom a certificate vouches for: another credential than a bearer token.
