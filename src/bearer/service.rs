@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -148,7 +148,7 @@ impl<A: Authenticate> Door<A> {
     fn judge(self: &Arc<Self>, credential: A::Credential, as_of: AsOf, answer: Answer) -> Result<Access, Denied> {
         let verdict = answer.ok_or(Denied::CheckPanicked)?.and_then(|identity| self.policy.admit(identity));
         let identity = self.authenticator.conclude(&credential, verdict)?;
-        let source = Kept { door: Arc::clone(self), credential: Mutex::new(credential) };
+        let source = Kept::new(Arc::clone(self), credential);
         Ok(Access::from_source(identity, as_of.confirmed, as_of.epoch, source))
     }
 
@@ -168,12 +168,33 @@ impl<A: Authenticate> Door<A> {
 /// A credential that was let in, kept to be verified again.
 struct Kept<A: Authenticate> {
     door: Arc<Door<A>>,
-    credential: Mutex<A::Credential>,
+    held: Mutex<Held<A::Credential>>,
+}
+
+/// How a credential is held on to. Its code is its author's: it is cloned and dropped while no lock is
+/// held.
+struct Held<C> {
+    /// As it was presented; gone when it is asked for.
+    presented: Option<C>,
+    shared: Option<Arc<C>>,
 }
 
 impl<A: Authenticate> Kept<A> {
-    fn credential(&self) -> A::Credential {
-        self.credential.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn new(door: Arc<Door<A>>, credential: A::Credential) -> Self {
+        Self { door, held: Mutex::new(Held { presented: Some(credential), shared: None }) }
+    }
+
+    fn credential(&self) -> Arc<A::Credential> {
+        let mut held = self.held();
+        if let Some(presented) = held.presented.take() {
+            held.shared = Some(Arc::new(presented));
+        }
+        Arc::clone(held.shared.as_ref().expect("a credential is held one way or the other"))
+    }
+
+    // A panic elsewhere leaves it whole: nothing in here calls foreign code.
+    fn held(&self) -> MutexGuard<'_, Held<A::Credential>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -195,13 +216,14 @@ impl<A: Authenticate> Source for Kept<A> {
     }
 
     fn detach(&self) {
-        let detached = self.door.authenticator.detach(&self.credential());
-        *self.credential.lock().unwrap_or_else(PoisonError::into_inner) = detached;
+        let detached = Arc::new(self.door.authenticator.detach(&self.credential()));
+        let replaced = self.held().shared.replace(detached);
+        drop(replaced);
     }
 
     fn detached(&self) -> Arc<dyn Source> {
         let credential = self.door.authenticator.detach(&self.credential());
-        Arc::new(Self { door: Arc::clone(&self.door), credential: Mutex::new(credential) })
+        Arc::new(Self::new(Arc::clone(&self.door), credential))
     }
 
     fn policy(&self) -> &Policy {

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     sync::{
-        Arc, LazyLock,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -19,7 +19,9 @@ use tower_reauth::{
     verify::{BearerToken, Verification, VerifyAsync, VerifyError, VerifyFn, verify_async, verify_fn},
 };
 
-use crate::support::{Answer, Oracle, READ, Wall, access, alice, request, request_with};
+use crate::support::{
+    Answer, Oracle, READ, Reader, Seen, Wall, access, alice, event_stream, reauth, request, request_with, script,
+};
 
 /// Answers with the subject of the caller.
 async fn subject(request: Request<()>) -> Result<Response<String>, Infallible> {
@@ -299,6 +301,66 @@ impl Authenticate for Certificate {
     fn verify(&self, name: &String) -> Verification {
         Ok(Identity::new(name.as_str(), AuthMethod::TrustedProxy)).into()
     }
+}
+
+/// A credential whose code uses what leads back to where it is kept.
+struct Meddling(Arc<Mutex<Option<Access>>>);
+
+impl Meddling {
+    fn meddle(&self) {
+        let access = self.0.lock().expect("nobody panics").take();
+        if let Some(access) = access {
+            let _ = access.renew(&access);
+        }
+    }
+}
+
+impl Clone for Meddling {
+    fn clone(&self) -> Self {
+        self.meddle();
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Meddling {
+    fn drop(&mut self) {
+        self.meddle();
+    }
+}
+
+struct MeddlingCaller(Arc<Mutex<Option<Access>>>);
+
+impl Authenticate for MeddlingCaller {
+    type Credential = Meddling;
+
+    fn present(&self, _: Head<'_>) -> Result<Meddling, Denied> {
+        Ok(Meddling(Arc::clone(&self.0)))
+    }
+
+    fn verify(&self, _: &Meddling) -> Verification {
+        Ok(alice()).into()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_may_use_what_it_is_kept_by() {
+    let found = Arc::new(Mutex::new(None));
+    let (feed, body) = script();
+    let stream = Mutex::new(Some(body));
+    let keeps = Arc::clone(&found);
+    let stream = Arc::new(stream);
+    let service =
+        ServiceBuilder::new().layer(AuthLayer::from_authenticator(MeddlingCaller(Arc::clone(&found)))).layer(reauth());
+    let service = service.service_fn(move |request: Request<()>| {
+        *keeps.lock().expect("nobody panics") = Some(access(&request).clone());
+        let body = stream.lock().expect("nobody panics").take().expect("it is asked once");
+        ready(Ok::<_, Infallible>(event_stream(body)))
+    });
+    let Ok(response) = service.oneshot(request()).await;
+    let mut stream = Reader::of(response);
+    feed.data("data: 1\n\n");
+    assert_eq!(stream.next().await, Seen::data("data: 1\n\n"));
+    assert!(found.lock().expect("nobody panics").is_none(), "it was used");
 }
 
 #[tokio::test]
