@@ -174,6 +174,7 @@ impl Challenge {
                 | Denied::Unavailable { .. }
                 | Denied::NoHost
                 | Denied::Misdirected
+                | Denied::CheckPanicked
                 | Denied::NoAccess { .. }
                 | Denied::NoPeer,
                 _,

@@ -18,7 +18,7 @@ use crate::scope::Requirement;
 /// | [`Unavailable`](Self::Unavailable) | 503 | no challenge; `Retry-After` | 14 `UNAVAILABLE` |
 /// | [`NoHost`](Self::NoHost) | 400 | no challenge | 3 `INVALID_ARGUMENT` |
 /// | [`Misdirected`](Self::Misdirected) | 421 | no challenge | 7 `PERMISSION_DENIED` |
-/// | [`NoAccess`](Self::NoAccess), [`NoPeer`](Self::NoPeer) | 500 | no challenge | 13 `INTERNAL` |
+/// | [`CheckPanicked`](Self::CheckPanicked), [`NoAccess`](Self::NoAccess), [`NoPeer`](Self::NoPeer) | 500 | no challenge | 13 `INTERNAL` |
 ///
 /// It is also in the extensions of each refusal's response, so that a layer further out sees why; and a
 /// handler refuses with one: see [`respond`](crate::respond).
@@ -58,6 +58,8 @@ pub enum Denied {
     /// The request is for a host that is not served here, or from a page of such a one (RFC 9110 section
     /// 15.5.20).
     Misdirected,
+    /// The verifier, or other code of the application that decides who is let in, panicked.
+    CheckPanicked,
     /// A layer found no [`Access`](crate::Access) in the request: the stack is put together wrongly.
     #[non_exhaustive]
     NoAccess {
@@ -86,7 +88,7 @@ impl Denied {
             Self::LockedOut { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::InsufficientScope { .. } => StatusCode::FORBIDDEN,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NoAccess { .. } | Self::NoPeer => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::CheckPanicked | Self::NoAccess { .. } | Self::NoPeer => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -107,7 +109,7 @@ impl Denied {
             Self::InsufficientScope { .. } | Self::Misdirected => 7,
             Self::NoHost => 3,
             Self::LockedOut { .. } | Self::Unavailable { .. } => 14,
-            Self::NoAccess { .. } | Self::NoPeer => 13,
+            Self::CheckPanicked | Self::NoAccess { .. } | Self::NoPeer => 13,
         }
     }
 
@@ -125,6 +127,7 @@ impl Denied {
             Self::Unavailable { .. } => "unavailable",
             Self::NoHost => "no_host",
             Self::Misdirected => "misdirected",
+            Self::CheckPanicked => "check_panicked",
             Self::NoAccess { .. } => "no_access",
             Self::NoPeer => "no_peer",
         }
@@ -147,6 +150,7 @@ impl fmt::Display for Denied {
             Self::Unavailable { .. } => f.write_str("the credential cannot be verified now"),
             Self::NoHost => f.write_str("the request does not name one host"),
             Self::Misdirected => f.write_str("the host is not served here"),
+            Self::CheckPanicked => f.write_str("the check of the credential panicked"),
             Self::NoAccess { layer } => {
                 write!(f, "{layer} found no Access in the request: put BearerAuthLayer, or your own source, outside it")
             }

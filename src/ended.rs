@@ -113,6 +113,7 @@ impl From<&Denied> for EndReason {
             Denied::InsufficientScope { .. } => Self::ScopeLost,
             Denied::LockedOut { .. } => Self::LockedOut,
             Denied::Unavailable { .. } => Self::Unavailable,
+            Denied::CheckPanicked => Self::CheckPanicked,
             Denied::Missing
             | Denied::Malformed
             | Denied::Rejected

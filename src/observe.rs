@@ -122,7 +122,7 @@ fn log_refusal(denied: &Denied, identity: Option<&Identity>) {
     #[cfg(feature = "tracing")]
     {
         let level = match denied {
-            Denied::NoAccess { .. } | Denied::NoPeer => tracing::Level::ERROR,
+            Denied::CheckPanicked | Denied::NoAccess { .. } | Denied::NoPeer => tracing::Level::ERROR,
             Denied::Unavailable { .. } => tracing::Level::WARN,
             _ => tracing::Level::DEBUG,
         };
@@ -175,7 +175,7 @@ pub(crate) fn admitted(access: &Access) {
 pub(crate) struct OpenStream {
     /// Of the recorder that counted it, which is the one that has to hear of its end.
     #[cfg(feature = "metrics")]
-    gauge: Option<metrics::Gauge>,
+    gauge: metrics::Gauge,
 }
 
 impl OpenStream {
@@ -186,7 +186,8 @@ impl OpenStream {
                 let gauge = metrics::gauge!(STREAMS_OPEN);
                 gauge.increment(1.0);
                 gauge
-            }),
+            })
+            .unwrap_or(metrics::Gauge::noop()),
         }
     }
 }
@@ -194,8 +195,16 @@ impl OpenStream {
 impl Drop for OpenStream {
     fn drop(&mut self) {
         #[cfg(feature = "metrics")]
-        if let Some(gauge) = self.gauge.take() {
-            contained(move || gauge.decrement(1.0));
+        contained(|| self.gauge.decrement(1.0));
+    }
+}
+
+impl OpenStream {
+    /// What is no stream of its own, and not counted.
+    pub(crate) fn uncounted() -> Self {
+        Self {
+            #[cfg(feature = "metrics")]
+            gauge: metrics::Gauge::noop(),
         }
     }
 }

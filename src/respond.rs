@@ -44,7 +44,7 @@
 //! # }
 //! ```
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 #[cfg(feature = "axum")]
 pub use crate::axum::{RespondWith, respond_with};
@@ -223,8 +223,24 @@ pub(crate) fn refuse_in_handler<B: Default>(denied: &Denied) -> Response<B> {
     response
 }
 
-/// Completes the response of a handler that refuses.
-pub(crate) fn complete<B>(response: &mut Response<B>, challenge: &Challenge, of_request: &OfRequest) {
+/// Completes the response of a handler that refuses, with the challenge of the door that let the request
+/// in.
+pub(crate) struct Completion {
+    challenge: Arc<Challenge>,
+    of_request: OfRequest,
+}
+
+impl Completion {
+    pub(crate) fn new<B>(challenge: &Arc<Challenge>, request: &Request<B>) -> Self {
+        Self { of_request: challenge.of(request), challenge: Arc::clone(challenge) }
+    }
+
+    pub(crate) fn complete<B>(&self, response: &mut Response<B>) {
+        complete(response, &self.challenge, &self.of_request);
+    }
+}
+
+fn complete<B>(response: &mut Response<B>, challenge: &Challenge, of_request: &OfRequest) {
     let extensions = response.extensions_mut();
     let Some(denied) = extensions.get::<Denied>().cloned() else { return };
     if extensions.insert(Complete).is_some() {

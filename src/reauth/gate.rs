@@ -74,7 +74,7 @@ pub(super) struct Gate {
     confirmed_revision: Option<u64>,
     expires_at: Option<Instant>,
     /// By how much this stream ends before its expiry.
-    early: Duration,
+    early: Milliseconds,
     next_heartbeat: Option<Instant>,
     awaited: Option<Awaited>,
     /// Boxed: it is rare, and each stream has room for one.
@@ -88,6 +88,22 @@ pub(super) struct Gate {
     begun_by_frame: u64,
     /// A check that this stream did not wait for was answered with a denial.
     denied_elsewhere: bool,
+}
+
+/// A duration of up to 49 days, in a quarter of the space.
+#[derive(Clone, Copy, Debug)]
+struct Milliseconds(u32);
+
+impl From<Duration> for Milliseconds {
+    fn from(duration: Duration) -> Self {
+        Self(duration.as_millis().try_into().unwrap_or(u32::MAX))
+    }
+}
+
+impl From<Milliseconds> for Duration {
+    fn from(Milliseconds(milliseconds): Milliseconds) -> Self {
+        Self::from_millis(milliseconds.into())
+    }
 }
 
 /// A check that is not answered yet.
@@ -147,7 +163,7 @@ impl Gate {
             confirmed_at: baseline.at,
             confirmed_revision: baseline.revision,
             expires_at: None,
-            early: Duration::ZERO,
+            early: Milliseconds(0),
             next_heartbeat,
             awaited: None,
             grace: None,
@@ -168,7 +184,7 @@ impl Gate {
         self.confirmed_revision = baseline.revision;
         // A short-lived credential loses at most half of what is left of it.
         let early = self.rules.early_close.min(FAR).mul_f64(random_unit());
-        self.early = baseline.time_left.map_or(Duration::ZERO, |left| early.min(left / 2));
+        self.early = baseline.time_left.map_or(Milliseconds(0), |left| early.min(left / 2).into());
         self.expires_at = self.expiry(now, baseline.time_left);
         self.awaited = None;
         self.grace = None;
@@ -391,7 +407,7 @@ impl Gate {
     }
 
     fn expiry(&self, now: Instant, time_left: Option<Duration>) -> Option<Instant> {
-        time_left.map(|left| at(now, left.saturating_sub(self.early)))
+        time_left.map(|left| at(now, left.saturating_sub(self.early.into())))
     }
 
     /// When a awaited must be answered. One that is begun again in the grace has no longer than that.

@@ -50,7 +50,8 @@ pin_project! {
         #[pin]
         notified: Option<OwnedNotified>,
         end: End,
-        retry_after: Option<Duration>,
+        // Boxed: it is rare, and each stream has room for one.
+        retry_after: Option<Box<Duration>>,
         // `poll_verdict` broke off, and has to go on.
         is_deferred: bool,
         // The guard of the access of the door further out.
@@ -87,8 +88,9 @@ enum Step {
 /// How the stream ended: by the first reason.
 struct End {
     reason: Option<EndReason>,
-    /// `None` once the end was reported, and for what is no stream of its own.
-    open: Option<OpenStream>,
+    /// Whether it was reported, or is not to be.
+    is_reported: bool,
+    open: OpenStream,
     /// Whether the access knows of the end.
     is_access_told: bool,
     /// What it ends with when it is dropped while it is open.
@@ -99,7 +101,7 @@ impl Guard {
     /// For a stream that is counted, and whose end is reported.
     pub(super) fn new(access: Access, rules: Arc<Rules>) -> Self {
         let mut guard = Self::uncounted(access, rules);
-        guard.end.open = Some(OpenStream::new());
+        (guard.end.open, guard.end.is_reported) = (OpenStream::new(), false);
         guard
     }
 
@@ -119,7 +121,13 @@ impl Guard {
             subscriber: Some(subscriber),
             pending: None,
             timer: None,
-            end: End { reason: None, open: None, is_access_told: false, when_dropped: EndReason::Disconnected },
+            end: End {
+                reason: None,
+                is_reported: true,
+                open: OpenStream::uncounted(),
+                is_access_told: false,
+                when_dropped: EndReason::Disconnected,
+            },
             retry_after: None,
             is_deferred: false,
             outer,
@@ -221,7 +229,7 @@ impl Guard {
                     Poll::Ready(Some(answer)) => {
                         let effect = subscriber.apply(this.access, this.gate.last_check(), answer);
                         if let Effect::Denied(denied) = &effect {
-                            *this.retry_after = denied.retry_after();
+                            *this.retry_after = denied.retry_after().map(Box::new);
                         }
                         apply(this.gate, subscriber, &effect)
                     }
@@ -357,7 +365,7 @@ impl Guard {
 
     /// When to come back, if a denial said so.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        self.retry_after.or_else(|| self.outer.as_ref()?.retry_after())
+        self.retry_after.as_deref().copied().or_else(|| self.outer.as_ref()?.retry_after())
     }
 
     /// The stream ended: that is final when this returns, whatever a user's code does when it is dropped.
@@ -388,8 +396,9 @@ impl Guard {
     /// and the subscriber are a user's own. Returns whether none of them panicked.
     pub(super) fn report(self: Pin<&mut Self>) -> bool {
         let this = self.project();
-        let (Some(reason), Some(open)) = (this.end.reason, this.end.open.take()) else { return true };
-        drop(open);
+        let Some(reason) = this.end.reason.filter(|_| !this.end.is_reported) else { return true };
+        this.end.is_reported = true;
+        this.end.open = OpenStream::uncounted();
         let ended = Ended { reason, identity: this.access.identity() };
         let is_told = contained(|| this.gate.rules().on_end.call(&ended)).is_some();
         observe::stream_ended(&ended) && is_told

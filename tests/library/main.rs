@@ -6,6 +6,7 @@
 
 mod axum;
 mod bearer_syntax;
+mod bounded_door;
 mod door;
 mod endings;
 mod expiry;
