@@ -7,9 +7,18 @@ import re
 # From the bottom up. What a line names lies below `src`: a file, or a folder with all in it that no other
 # line names.
 TIERS = [
-    ["clock.rs", "identity.rs", "scope/few.rs", "scope/set.rs", "sync.rs"],
-    ["access.rs", "bearer/", "denied.rs", "observe.rs", "reauth/", "respond.rs", "scope/"],
-    ["axum.rs", "limiter/", "proxy/"],
+    # Values, and what every room uses.
+    ["authority.rs", "clock.rs", "identity.rs", "sync.rs", "unwind.rs", "scope/few.rs", "scope/set.rs"],
+    ["scope/requirement.rs", "scope/hierarchy.rs", "scope/granted.rs"],
+    ["denied.rs", "ended.rs", "grpc.rs"],
+    # Is a credential good, and what takes the answer back.
+    ["verify/", "revoke/"],
+    # The access, what is said of it, and how a refusal is answered.
+    ["scope/resolve.rs", "scope/resolution.rs", "challenge.rs", "access/", "observe.rs", "respond.rs"],
+    # The layers of the three questions.
+    ["bearer/", "scope/", "reauth/"],
+    # Neighbours behind features.
+    ["axum.rs", "hosts/", "limiter/", "proxy/"],
 ]
 
 NO_CODE = re.compile(

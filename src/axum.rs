@@ -63,7 +63,7 @@ impl IntoResponse for Denied {
 /// Answers refusals by whatever a handler could answer with.
 ///
 /// ```
-/// use tower_reauth::{BearerAuthLayer, Denied, StaticToken, respond::respond_with};
+/// use tower_reauth::{BearerAuthLayer, Denied, StaticToken, axum::respond_with};
 ///
 /// let layer = BearerAuthLayer::new(StaticToken::new("s3cret"))
 ///     .with_response(respond_with(|denied: &Denied| (denied.status(), denied.to_string())));

@@ -120,7 +120,7 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
-//! | `axum` | [`Access`] and [`Identity`] as extractors, also optional ones; [`Denied`] as a response; `respond::respond_with` |
+//! | `axum` | [`Access`] and [`Identity`] as extractors, also optional ones; [`Denied`] as a response; `axum::respond_with` |
 //! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
@@ -136,7 +136,7 @@ pub mod access;
 #[cfg(any(feature = "hosts", feature = "trusted-proxy"))]
 mod authority;
 #[cfg(feature = "axum")]
-mod axum;
+pub mod axum;
 pub mod bearer;
 mod challenge;
 mod clock;

@@ -46,9 +46,6 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-#[cfg(feature = "axum")]
-pub use crate::axum::{RespondWith, respond_with};
-
 use http::{
     Extensions, HeaderMap, HeaderValue, Method, Request, Response, Uri,
     header::{RETRY_AFTER, WWW_AUTHENTICATE},

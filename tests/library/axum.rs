@@ -6,9 +6,7 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tower_reauth::{
     Access, BearerAuthLayer, Denied, Identity, RequireScopeLayer, StaticToken, StreamReauthLayer, Tokens,
-    bearer::Challenge,
-    respond::{GrpcOr, respond_with},
-    verify::Token,
+    axum::respond_with, bearer::Challenge, respond::GrpcOr, verify::Token,
 };
 
 use crate::support::{READ, WRITE, header};
