@@ -9,7 +9,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::json;
+use crate::{json, live::feed::LastHistory, sessions::store::RequestedKey};
 
 /// What happens to a transcript.
 #[derive(Clone, Copy, Debug)]
@@ -57,12 +57,25 @@ impl Disk {
     }
 
     fn key(&self, query: &str) -> FeedKey {
-        let (session, candidates) = ("agent:main:s".to_owned(), vec![self.path()]);
-        FeedKey { session, candidates, query: Query::parse(query), max_chars: 8000 }
+        let session = "agent:main:s".to_owned();
+        FeedKey { asked: RequestedKey::parse("s").unwrap(), session, query: Query::parse(query), max_chars: 8000 }
     }
 
     fn feed(&self, query: &str) -> FeedState {
-        FeedState::new(self.key(query), self.ids.clone())
+        self.feed_of(self.key(query), self.ids.clone())
+    }
+
+    fn feed_of(&self, key: FeedKey, ids: Ids) -> FeedState {
+        FeedState::new(key, ids, vec![self.path()])
+    }
+
+    /// What a stream that joins now begins with.
+    fn joined(&self, feed: &mut FeedState, start: &Start) -> Vec<Event> {
+        match feed.update(&self.transcripts, Some(start)).unwrap().first {
+            First::Nothing => panic!("it joined"),
+            First::Events(events) => events,
+            First::History(view) => vec![LastHistory::default().history(view.as_ref(), &feed.key, &feed.ids).unwrap()],
+        }
     }
 
     fn record(&mut self, role: &str, text: &str) -> String {
@@ -153,11 +166,14 @@ fn cut_everywhere(query: &str, changes: &[Happens]) {
     let mut disk = Disk::new();
     let mut feed = disk.feed(query);
     let mut steady = Client::default();
-    steady.sees(&feed.update(&disk.transcripts, Some(&Start::History)).unwrap().first);
+    steady.sees(&disk.joined(&mut feed, &Start::History));
     let mut cut = vec![steady.clone()];
     for what in changes {
         disk.happens(*what);
-        let Update { events, .. } = feed.update(&disk.transcripts, None).unwrap();
+        let Update { mut events, anew, .. } = feed.update(&disk.transcripts, None).unwrap();
+        if anew {
+            events.extend(disk.joined(&mut feed, &Start::History));
+        }
         // A client can be cut between any two events.
         for event in events {
             steady.sees(&[event]);
@@ -168,7 +184,7 @@ fn cut_everywhere(query: &str, changes: &[Happens]) {
             for feed in [&mut feed, &mut disk.feed(query)] {
                 let mut client = client.clone();
                 let start = Start::After(client.id.clone());
-                let first = feed.update(&disk.transcripts, Some(&start)).unwrap().first;
+                let first = disk.joined(feed, &start);
                 client.sees(&first);
                 assert_eq!(client.messages, steady.messages, "after {what:?} of {changes:?}, {start:?}: {first:?}");
             }
@@ -217,10 +233,10 @@ fn what_was_missed_comes_as_messages_and_not_as_the_history() {
     let mut disk = Disk::new();
     disk.happens(Said);
     let mut client = Client::default();
-    client.sees(&disk.feed("").update(&disk.transcripts, Some(&Start::History)).unwrap().first);
+    client.sees(&disk.joined(&mut disk.feed(""), &Start::History));
     let mut missed = |disk: &mut Disk, what: &[Happens]| {
         what.iter().for_each(|what| disk.happens(*what));
-        let first = disk.feed("").update(&disk.transcripts, Some(&Start::After(client.id.clone()))).unwrap().first;
+        let first = disk.joined(&mut disk.feed(""), &Start::After(client.id.clone()));
         let names = first.iter().map(|event| event.without_id()[7..14].to_vec());
         let names: Vec<_> = names.map(|name| String::from_utf8(name).unwrap()).collect();
         client.sees(&first);
@@ -241,17 +257,17 @@ fn an_id_of_another_session_or_process_gets_the_whole_history() {
     let mut disk = Disk::new();
     disk.happens(Said);
     let mut client = Client::default();
-    client.sees(&disk.feed("").update(&disk.transcripts, Some(&Start::History)).unwrap().first);
+    client.sees(&disk.joined(&mut disk.feed(""), &Start::History));
     let start = Start::After(client.id);
     // The same transcript, so that nothing but the seal tells them apart.
     let another_session = FeedKey { session: "agent:main:another".to_owned(), ..disk.key("") };
     let another_process = Ids::default();
     for mut feed in [
-        FeedState::new(another_session, disk.ids.clone()),
-        FeedState::new(disk.key(""), another_process),
+        disk.feed_of(another_session, disk.ids.clone()),
+        disk.feed_of(disk.key(""), another_process),
         disk.feed("limit=1"),
     ] {
-        let first = feed.update(&disk.transcripts, Some(&start)).unwrap().first;
+        let first = disk.joined(&mut feed, &start);
         assert_eq!(first.len(), 1);
         assert!(first[0].without_id().starts_with(b"event: history\n"));
     }
