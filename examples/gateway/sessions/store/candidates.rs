@@ -211,7 +211,7 @@ mod tests {
 
     fn session(id: &str) -> SessionId {
         let rows = format!("{{\"k\":{{\"sessionId\":\"{id}\",\"sessionFile\":\"f\"}}}}");
-        let rows = super::super::rows::Rows::parse(rows.as_bytes()).unwrap();
+        let rows = super::super::rows::Rows::parse(rows.into_bytes()).unwrap();
         rows.alike("k")[0].session.clone().unwrap()
     }
 

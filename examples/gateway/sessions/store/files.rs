@@ -81,7 +81,7 @@ impl StoreFile {
                 Err(error) => return Err(error),
             };
             let is_settled = stamp.is_settled(now);
-            let rows = match Rows::parse(&json) {
+            let rows = match Rows::parse(json) {
                 Some(rows) => rows,
                 None if !is_settled => continue,
                 None => {
@@ -116,7 +116,7 @@ mod tests {
 
     fn times(files: &StoreFiles, path: &Path) -> Vec<f64> {
         let rows = files.rows(path, &mut Stamps::default()).unwrap();
-        let alike = rows.alike("k").iter();
+        let alike = rows.alike("k").into_iter();
         alike.map(|row| row.updated_at).collect()
     }
 

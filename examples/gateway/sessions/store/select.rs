@@ -99,7 +99,7 @@ impl Sessions {
                 continue;
             };
             if best.as_ref().is_none_or(|(_, best)| row.updated_at >= best.updated_at) {
-                best = Some((store, row.clone()));
+                best = Some((store, row));
             }
         }
         Ok(best)
@@ -127,18 +127,12 @@ struct Found {
     row: Row,
 }
 
-fn freshest<'a>(rows: &'a Rows, names: &[&str], exactly: bool) -> Option<&'a Row> {
+fn freshest(rows: &Rows, names: &[&str], exactly: bool) -> Option<Row> {
+    let alike: Vec<Vec<Row>> = names.iter().map(|name| rows.alike(name)).collect();
     // All that a name finds is alike, the row of exactly that name included.
-    let exact = names.iter().filter_map(|name| {
-        let mut alike = rows.alike(name).iter();
-        alike.find(|row| row.key == *name)
-    });
-    let alike = names.iter().flat_map(|name| rows.alike(name));
-    exact.chain(alike.filter(|_| !exactly)).reduce(
-        |best, row| {
-            if row.updated_at > best.updated_at { row } else { best }
-        },
-    )
+    let exact = names.iter().zip(&alike).filter_map(|(name, alike)| alike.iter().find(|row| row.key == *name));
+    let all = alike.iter().flatten().filter(|_| !exactly);
+    exact.chain(all).reduce(|best, row| if row.updated_at > best.updated_at { row } else { best }).cloned()
 }
 
 #[cfg(test)]
