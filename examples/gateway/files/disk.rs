@@ -92,6 +92,15 @@ pub mod fault {
         static PLAN: Cell<Option<(usize, fn() -> io::Error)>> = const { Cell::new(None) };
     }
 
+    /// What calls fail with: short of descriptors, a disk or a server that fails, no permission, a file that ends.
+    pub const ERRORS: [fn() -> io::Error; 5] = [
+        || io::Error::from_raw_os_error(libc::EMFILE),
+        || io::Error::from_raw_os_error(libc::EIO),
+        || io::Error::from_raw_os_error(libc::ESTALE),
+        || io::Error::from_raw_os_error(libc::EACCES),
+        || io::ErrorKind::UnexpectedEof.into(),
+    ];
+
     /// Lets the call after so many others fail, once, while `work` runs: what it returns, and whether one failed.
     pub fn after<T>(calls: usize, error: fn() -> io::Error, work: impl FnOnce() -> T) -> (T, bool) {
         PLAN.set(Some((calls, error)));

@@ -18,6 +18,8 @@
 //! the streams of a session are known. [`Lookup`](lookup::Lookup) holds it. What reads
 //! the transcript from there on does not know which store named it.
 
+#[cfg(test)]
+mod faults;
 pub mod history;
 pub mod lookup;
 pub mod pages;

@@ -9,7 +9,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{json, live::feed::LastHistory, sessions::store::RequestedKey};
+use crate::{files::disk::fault, json, live::feed::LastHistory, sessions::store::RequestedKey};
 
 /// What happens to a transcript.
 #[derive(Clone, Copy, Debug)]
@@ -32,9 +32,20 @@ enum Happens {
     Replaced,
     /// No file.
     Removed,
+    /// A line that stands before the one that it comes after, in one write.
+    ChildFirst,
+    /// More messages in one write than a stream may be behind.
+    Burst,
+    /// The last record is gone.
+    CutShort,
+    /// The texts are others, in the same file and as long.
+    WrittenOver,
 }
 
-use Happens::{Branched, Compacted, Noted, Removed, Replaced, Said, SaidTwice, Silent, SilentBetween};
+use Happens::{
+    Branched, Burst, ChildFirst, Compacted, CutShort, Noted, Removed, Replaced, Said, SaidTwice, Silent, SilentBetween,
+    WrittenOver,
+};
 
 struct Disk {
     folder: tempfile::TempDir,
@@ -104,6 +115,23 @@ impl Disk {
             Noted => "{\"type\":\"note\"}\n".to_owned(),
             SaidTwice => self.said() + &self.said(),
             SilentBetween => self.said() + &self.silent() + &self.said(),
+            ChildFirst => {
+                let (parent, child) = (self.said(), self.said());
+                child + &parent
+            }
+            Burst => (0..BACKLOG + 3).map(|_| self.said()).collect(),
+            CutShort => {
+                let text = fs::read_to_string(self.path()).unwrap_or_default();
+                let end = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
+                self.last = [self.last[1], None];
+                return fs::write(self.path(), &text[..end]).unwrap();
+            }
+            WrittenOver => {
+                let text = fs::read_to_string(self.path()).unwrap_or_default();
+                let other = text.replace("text", "tixt");
+                let other = if other == text { text.replace("tixt", "text") } else { other };
+                return fs::write(self.path(), other).unwrap();
+            }
             Compacted => "{\"type\":\"compaction\",\"id\":\"c\"}\n".to_owned(),
             Branched => {
                 self.last = [self.last[1], None];
@@ -212,6 +240,11 @@ fn a_cut_client_goes_on_without_gap_or_repeat_wherever_it_was_cut() {
         Removed,
         Said,
         Said,
+        ChildFirst,
+        WrittenOver,
+        CutShort,
+        Burst,
+        Said,
     ];
     for query in ["", "limit=2", "cursor=3", "limit=1&cursor=4"] {
         cut_everywhere(query, &changes);
@@ -221,10 +254,45 @@ fn a_cut_client_goes_on_without_gap_or_repeat_wherever_it_was_cut() {
 proptest! {
     #[test]
     fn so_it_is_whatever_happens(changes in prop::collection::vec(
-        prop::sample::select(vec![Said, Silent, Noted, SaidTwice, SilentBetween, Compacted, Branched, Replaced, Removed]),
+        prop::sample::select(vec![
+            Said, Silent, Noted, SaidTwice, SilentBetween, Compacted, Branched, Replaced, Removed, ChildFirst, CutShort,
+            WrittenOver,
+        ]),
         1..12,
     )) {
         cut_everywhere("", &changes);
+    }
+}
+
+/// A client that follows shows what one does that joins, whichever call fails.
+#[test]
+fn nothing_is_lost_or_repeated_whichever_call_fails() {
+    for error in fault::ERRORS {
+        for what in [SaidTwice, Replaced, Removed, WrittenOver, Burst] {
+            for calls in 0.. {
+                let mut disk = Disk::new();
+                disk.happens(Said);
+                let mut feed = disk.feed("");
+                let mut client = Client::default();
+                client.sees(&disk.joined(&mut feed, &Start::History));
+                disk.happens(what);
+                let (updated, has_failed) = fault::after(calls, error, || feed.update(&disk.transcripts, None));
+                let again = feed.update(&disk.transcripts, None).unwrap();
+                for Update { mut events, anew, .. } in updated.into_iter().chain([again]) {
+                    if anew {
+                        events.extend(disk.joined(&mut feed, &Start::History));
+                    }
+                    client.sees(&events);
+                }
+                let mut fresh = Client::default();
+                fresh.sees(&disk.joined(&mut disk.feed(""), &Start::History));
+                assert_eq!(client.messages, fresh.messages, "{what:?}, after {calls} calls {}", error());
+                if !has_failed {
+                    assert!(calls > 0, "calls are counted");
+                    break;
+                }
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@
 //!
 //! [`Transcript::look`]: super::Transcript::look
 
-use std::{io, mem};
+use std::{io, mem, time::SystemTime};
 
 use crate::{
     files::{Stamp, disk::File},
@@ -31,6 +31,10 @@ use super::{
     scan::{Facts, Flags, behind_a_torn_one, scan},
 };
 
+/// Up to how many bytes a file that was indexed within a tick of its last change is looked through once more: it
+/// may have changed again and have the same stamp. In a longer one the lines that are read tell.
+const VERIFIED: u64 = 256 * 1024;
+
 /// How many bytes at each end of what is indexed are compared.
 const COMPARED: usize = 512;
 
@@ -41,6 +45,8 @@ pub(super) struct Indexed {
     spoken: Vec<(u32, SupplementKey)>,
     /// The file when it was indexed.
     stamp: Option<Stamp>,
+    /// Whether every later change gives another stamp.
+    is_settled: bool,
     last: LastLine,
     edges: Edges,
     skipped: Skipped,
@@ -64,12 +70,15 @@ impl Skipped {
 impl Indexed {
     /// Whether the file is still as it was when it was indexed.
     pub(super) fn is_current(&self, file: &File) -> io::Result<bool> {
-        Ok(self.stamp == Some(file.stamp()?))
+        let is_proof = self.is_settled || self.size() > VERIFIED;
+        Ok(is_proof && self.stamp == Some(file.stamp()?))
     }
 
     /// Indexes what the file has more than before, or all of it if it is another one. Says what was skipped.
     pub(super) fn catch_up(&mut self, file: &File) -> io::Result<Skipped> {
+        let since = SystemTime::now();
         let now = file.stamp()?;
+        let is_settled = now.is_settled(since);
         match self.what_became_of(file, &now)? {
             Fate::Grew => {}
             Fate::Touched => {
@@ -77,15 +86,19 @@ impl Indexed {
                 let mut anew = Self::default();
                 anew.read(file, now.clone())?;
                 if anew.index.lines() == self.index.lines() && anew.last == self.last {
-                    self.stamp = Some(now);
+                    (self.stamp, self.is_settled) = (Some(now), is_settled);
                     return Ok(Skipped::default());
                 }
-                *self = anew;
+                *self = Self { is_settled, ..anew };
                 return Ok(mem::take(&mut self.skipped));
             }
             Fate::Replaced => *self = Self::default(),
         }
-        self.read(file, now).inspect_err(|_| *self = Self::default())?;
+        if let Err(error) = self.read(file, now) {
+            *self = Self::default();
+            return Err(error);
+        }
+        self.is_settled = is_settled;
         Ok(mem::take(&mut self.skipped))
     }
 
@@ -207,6 +220,7 @@ impl Default for Indexed {
             index: Index::default(),
             spoken: Vec::new(),
             stamp: None,
+            is_settled: false,
             last: LastLine::Ended(0),
             edges: Edges::default(),
             skipped: Skipped::default(),

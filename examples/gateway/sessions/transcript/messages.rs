@@ -128,16 +128,16 @@ fn members<'a>(
     wanted: impl Fn(&str) -> bool,
     read: impl Fn(&str, &'a [u8]) -> Option<Value<'a>>,
 ) -> Option<Object<'a>> {
-    let mut found = Object::new();
+    let mut found = Vec::new();
     skim::object(text, |key, value| {
         let Ok(Value::String(key)) = json::parse(key) else { return };
         if key.as_str().is_none_or(&wanted) {
             if let Some(value) = read(key.as_str().unwrap_or_default(), value) {
-                found.insert(key, value);
+                found.push((key, value));
             }
         }
     })?;
-    Some(found)
+    Some(Object::from_entries(found))
 }
 
 fn parsed<'a>(_: &str, value: &'a [u8]) -> Option<Value<'a>> {
