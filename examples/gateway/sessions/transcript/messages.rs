@@ -3,6 +3,7 @@
 use std::{io, ops::Range};
 
 use super::{
+    budget::Share,
     index::Line,
     message::message,
     scan::check,
@@ -55,6 +56,7 @@ pub struct RawMessages {
     bytes: Vec<u8>,
     lines: Vec<RawLine>,
     first_seq: usize,
+    _share: Option<Share>,
 }
 
 #[derive(Debug)]
@@ -66,8 +68,14 @@ struct RawLine {
 impl RawMessages {
     /// Reads these lines, the first of which has this number. A line that is not as it was indexed is an error, as
     /// if the file had ended before it: it was written over.
-    pub(super) fn read(file: &File, first_seq: usize, picks: impl IntoIterator<Item = Pick>) -> io::Result<Self> {
-        let mut messages = Self { first_seq, ..Self::default() };
+    pub(super) fn read(
+        file: &File,
+        first_seq: usize,
+        picks: impl IntoIterator<Item = Pick, IntoIter: Clone>,
+    ) -> io::Result<Self> {
+        let picks = picks.into_iter();
+        let bytes = picks.clone().map(|pick| pick.bytes()).map(|bytes| bytes.end - bytes.start).sum();
+        let mut messages = Self { first_seq, _share: Some(Share::take(bytes)), ..Self::default() };
         let mut run = Run::default();
         let mut checks = Vec::new();
         for pick in picks {

@@ -12,6 +12,7 @@
 //!
 //! Everything here blocks, on files and on locks.
 
+mod budget;
 mod cache;
 mod date;
 mod file;
