@@ -53,6 +53,7 @@ use clap::Parser;
 use hyper::body::Incoming;
 use tokio::{
     net::TcpListener,
+    runtime::Runtime,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
@@ -89,11 +90,16 @@ const OPERATOR: [Scope; 6] = [
 
 const DECLARED_SCOPES: HeaderName = HeaderName::from_static("x-openclaw-scopes");
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let flags = Flags::parse();
     log();
-    match run(flags).await {
+    let served = Runtime::new().map_err(Into::into).and_then(|runtime| {
+        let served = runtime.block_on(run(flags));
+        // Whatever is still being read is read for nobody.
+        runtime.shutdown_background();
+        served
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "gateway: {error}");

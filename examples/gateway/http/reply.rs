@@ -3,7 +3,9 @@
 use axum::body::Body;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS},
+    header::{
+        ALLOW, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
+    },
 };
 use serde_json::{Value, json};
 
@@ -41,6 +43,13 @@ pub fn unauthorized() -> Response<Body> {
 /// An error of the routes themselves.
 pub fn error(status: StatusCode, kind: &str, message: &str) -> Response<Body> {
     json(status, &json!({ "ok": false, "error": { "type": kind, "message": message } }))
+}
+
+/// 503: to be asked again in a second (RFC 9110 section 15.6.4).
+pub fn unavailable(why: &str) -> Response<Body> {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// The answer to a caller who is known and may not do this.
