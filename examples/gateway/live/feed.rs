@@ -29,8 +29,13 @@ use crate::{
     },
 };
 
-/// How many messages a stream may be behind before it gets the whole history in their place.
+/// How many looks a stream may be behind before it gets the whole history in place of what they found.
 pub(super) const BACKLOG: usize = 64;
+
+/// How many messages, and how many bytes of events, one look may find before the streams get the whole history in
+/// their place.
+pub(super) const LOOK: usize = 1024;
+pub(super) const LOOK_BYTES: usize = 256 * 1024;
 
 /// When what could not be read is tried again: after the first time, and at most.
 const RETRY: Duration = Duration::from_secs(1);
@@ -83,7 +88,8 @@ pub struct Feed {
 /// What is sent to all streams.
 #[derive(Clone)]
 pub enum Sent {
-    Event(Event),
+    /// What one look has found.
+    Events(Arc<[Event]>),
     /// Whoever comes to this joins anew.
     Anew,
 }
@@ -152,11 +158,13 @@ fn update(
     joining: Option<&Start>,
 ) -> io::Result<Update> {
     let mut update = state.update(&readers.transcripts, joining)?;
-    let anew = update.anew.then_some(Sent::Anew);
-    for news in update.events.drain(..).map(Sent::Event).chain(anew) {
-        // An error says that nobody listens, which is nobody's loss.
-        let _ = sent.send(news);
-    }
+    let events = std::mem::take(&mut update.events);
+    let news = match update.anew {
+        true => Some(Sent::Anew),
+        false => (!events.is_empty()).then(|| Sent::Events(events.into())),
+    };
+    // An error says that nobody listens, which is nobody's loss.
+    news.map(|news| sent.send(news));
     Ok(update)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A stream of a page (a limit or a cursor) gets the page again after every change. A stream of the whole
 //! history gets one `message` for each appended message for as long as [`Tail`] says that this is all that
-//! changes, and they are no more than a stream may be behind; after anything else it gets the whole `history`.
+//! changes, and they are not too many for one look; after anything else it gets the whole `history`.
 //!
 //! A `history` is not written here: each stream asks for it when it comes to it, so that a slow one is not
 //! written those in between, and nothing else waits for it.
@@ -12,9 +12,9 @@ use std::{io, ops::Range, path::PathBuf, sync::Arc};
 use super::{
     FeedKey, Ids,
     event::Event,
-    feed::BACKLOG,
+    feed::{LOOK, LOOK_BYTES},
     resume::Start,
-    tail::{Shown, Tail},
+    tail::{KEPT, Shown, Tail},
 };
 use crate::{
     files::Stamp,
@@ -160,21 +160,39 @@ impl FeedState {
         let Some(appended) = self.appended(before, view) else { return Ok(None) };
         let mut tail = std::mem::take(&mut self.tail);
         let events = self.append(&mut tail, view, appended)?;
-        self.tail = if tail.is_long() { Tail::read(view, view.total(), self.key.max_chars)? } else { tail };
+        self.tail = tail;
         Ok(events)
     }
 
     /// The messages that were appended, if that is all that happened and they can be said one by one.
     fn appended(&self, before: Position, view: &View) -> Option<Range<usize>> {
         let Change::Appended(range) = view.since(before) else { return None };
-        let one_by_one = self.key.query == Query::default() && range.len() <= BACKLOG;
+        let one_by_one = self.key.query == Query::default() && range.len() <= LOOK;
         (range.is_empty() || one_by_one).then_some(range)
     }
 
     fn append(&self, tail: &mut Tail, view: &View, range: Range<usize>) -> io::Result<Option<Vec<Event>>> {
-        let raw = view.history().read(range)?;
-        let shown = tail.append(raw.values(now()), self.key.max_chars);
-        Ok(shown.map(|shown| shown.into_iter().map(|shown| self.message_event(view, shown)).collect()))
+        let mut events = Vec::new();
+        let mut bytes = 0;
+        // As few at once as are kept, so that what is kept never grows long: O(messages).
+        for start in range.clone().step_by(KEPT) {
+            let few = start..range.end.min(start + KEPT);
+            let raw = view.history().read(few.clone())?;
+            let Some(shown) = tail.append(raw.values(now()), self.key.max_chars) else { return Ok(None) };
+            drop(raw);
+            for shown in shown {
+                let event = self.message_event(view, shown);
+                bytes += event.len();
+                events.push(event);
+            }
+            if events.len() > 1 && bytes > LOOK_BYTES {
+                return Ok(None);
+            }
+            if tail.is_long() {
+                *tail = Tail::read(view, few.end, self.key.max_chars)?;
+            }
+        }
+        Ok(Some(events))
     }
 
     fn message_event(&self, view: &View, Shown { mut message, id, seq }: Shown) -> Event {

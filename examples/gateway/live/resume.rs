@@ -5,7 +5,7 @@
 //! 2. An id says how far into which life of a transcript its event leads, and is sealed for what the
 //!    stream shows: the session, the page and the text limit.
 //! 3. A stream goes on after an id if this process sealed it for the same, and since then nothing has
-//!    happened to the transcript but messages added at its end, no more than a stream may be behind.
+//!    happened to the transcript but messages added at its end, no more than one look may find.
 //!    What was added is read again from the transcript, so the feed may have ended meanwhile.
 //! 4. Any other stream begins with the whole `history`.
 //!

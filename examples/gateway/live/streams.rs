@@ -182,7 +182,10 @@ impl Reading {
                 return Some(event);
             }
             match self.sent.recv().await {
-                Ok(Sent::Event(event)) => return Some(event),
+                Ok(Sent::Events(events)) => match &*events {
+                    [event] => return Some(event.clone()),
+                    events => self.first = events.to_vec().into_iter(),
+                },
                 Err(RecvError::Closed) => return None,
                 // Boxed: it is seldom, and each stream would keep room for it.
                 Ok(Sent::Anew) | Err(RecvError::Lagged(_)) => Box::pin(self.begin_anew()).await,

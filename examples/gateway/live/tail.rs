@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How many messages are kept, unless more are needed to know what is shown.
-const KEPT: usize = 32;
+pub const KEPT: usize = 32;
 
 /// The last messages that are shown.
 pub struct Tail {

@@ -34,7 +34,7 @@ enum Happens {
     Removed,
     /// A line that stands before the one that it comes after, in one write.
     ChildFirst,
-    /// More messages in one write than a stream may be behind.
+    /// More messages in one write than are kept.
     Burst,
     /// The last record is gone.
     CutShort,
@@ -119,7 +119,7 @@ impl Disk {
                 let (parent, child) = (self.said(), self.said());
                 child + &parent
             }
-            Burst => (0..BACKLOG + 3).map(|_| self.said()).collect(),
+            Burst => (0..KEPT + 3).map(|_| self.said()).collect(),
             CutShort => {
                 let text = fs::read_to_string(self.path()).unwrap_or_default();
                 let end = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
@@ -313,8 +313,8 @@ fn what_was_missed_comes_as_messages_and_not_as_the_history() {
     assert_eq!(missed(&mut disk, &[]), [""; 0]);
     assert_eq!(missed(&mut disk, &[Silent, Noted]), [""; 0]);
     assert_eq!(missed(&mut disk, &[Said, SilentBetween]), ["message"; 3]);
-    assert_eq!(missed(&mut disk, &[Said; BACKLOG]), ["message"; BACKLOG]);
-    assert_eq!(missed(&mut disk, &[Said; BACKLOG + 1]), ["history"]);
+    assert_eq!(missed(&mut disk, &[Said; LOOK]), ["message"; LOOK]);
+    assert_eq!(missed(&mut disk, &[Said; LOOK + 1]), ["history"]);
     assert_eq!(missed(&mut disk, &[Replaced]), ["history"]);
     assert_eq!(missed(&mut disk, &[Removed]), ["history"]);
     assert_eq!(missed(&mut disk, &[]), [""; 0]);
