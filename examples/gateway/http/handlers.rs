@@ -7,7 +7,7 @@ use std::{
 };
 
 use ::http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
+    HeaderMap, HeaderName, HeaderValue, StatusCode, Version,
     header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE},
 };
 use axum::{
@@ -26,6 +26,7 @@ use crate::{
     auth::{is_local_direct, respond},
     config::Settings,
     live::{EventBody, FeedKey, ScopeUpdates, StreamId, StreamOptions},
+    serve::PageBytes,
     sessions::{
         history::{self, Query},
         now, pages,
@@ -53,11 +54,15 @@ pub async fn not_found() -> Response {
 }
 
 pub async fn only_get() -> Response {
-    reply::only(&Method::GET)
+    reply::only("GET")
+}
+
+pub async fn only_get_or_head() -> Response {
+    reply::only("GET, HEAD")
 }
 
 pub async fn only_post() -> Response {
-    reply::only(&Method::POST)
+    reply::only("POST")
 }
 
 /// What an open stream is renewed by.
@@ -78,52 +83,70 @@ pub fn history(
 ) -> impl Future<Output = Response> + Send {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let opening = wants_events(request.headers()).then(|| Box::new(Opening::of(&request)));
+    let room = request.extensions().get::<PageBytes>().cloned();
     async move {
         let mut response = match opening {
             Some(opening) => Box::pin(stream(state, key, query, *opening)).await,
-            None => page(state, key, query).await,
+            None => page(state, key, query, room).await,
         };
-        reply::vary_by_accept(response.headers_mut());
+        let headers = response.headers_mut();
+        reply::vary_by_accept(headers);
+        // No `Authorization` tells a shared cache that this is for one caller, where a proxy says who that is.
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         response
     }
 }
 
-async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response {
+/// `room` is that of the connection.
+async fn page(state: Arc<State>, key: RequestedKey, query: Query, room: Option<PageBytes>) -> Response {
     let settings = state.settings();
     let asked = (key, query);
-    if let Some(body) = state.pages.find(&asked, &settings).await {
-        return reply::with_type(StatusCode::OK, reply::JSON, body);
-    }
-    Box::pin(read(state, settings, asked)).await
+    let body = match state.pages.find(&asked, &settings).await {
+        Some(body) => body,
+        None => match Box::pin(read(state, settings, asked)).await {
+            Ok(body) => body,
+            Err(refusal) => return refusal,
+        },
+    };
+    let held = match room {
+        Some(room) => room.hold(body),
+        None => Some(body),
+    };
+    held.map_or_else(reply::busy, |body| reply::with_type(StatusCode::OK, reply::JSON, body))
 }
 
 /// Reads a page that is not remembered.
-async fn read(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, Query)) -> Response {
+async fn read(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, Query)) -> Result<Bytes, Response> {
     let session = match find(&state, &settings, &asked.0).await {
         Ok(session) => session,
-        Err(response) => return response,
+        Err(response) => return Err(response),
     };
     let transcript = session.transcript.as_deref().map(|path| state.transcripts.at(path));
     let turn = match &transcript {
         Some(transcript) => transcript.turn().await,
         None => None,
     };
+    // Others that waited for the same turn may have made it meanwhile.
+    if let Some(body) = state.pages.find(&asked, &settings).await {
+        return Ok(body);
+    }
+    let room = Arc::clone(&state.making).acquire_owned().await;
     let read = spawn_blocking(move || {
         // For as long as this reads, whether or not the client still waits.
-        let _turn = turn;
+        let _turn = (turn, room);
         let now = now();
         match history::read(transcript.as_deref(), asked.1, settings.chat_history_max_chars, now) {
             Ok(page) => {
-                let body = Bytes::from(page.body(&session.key));
+                let body = state.page_bytes.hold(page.body(&session.key).into()).ok_or_else(reply::busy)?;
                 if !page.tells(now) {
                     state.pages.keep(asked, pages::CachedPage { body: body.clone(), settings, stamps: session.stamps });
                 }
-                reply::with_type(StatusCode::OK, reply::JSON, body)
+                Ok(body)
             }
-            Err(error) => unreadable(&session.key, session.transcript.as_deref(), &error),
+            Err(error) => Err(unreadable(&session.key, session.transcript.as_deref(), &error)),
         }
     });
-    read.await.unwrap_or_else(|error| broken(&error))
+    read.await.unwrap_or_else(|error| Err(broken(&error)))
 }
 
 /// What a request for a stream says besides what it is of.
@@ -177,8 +200,8 @@ fn event_stream(events: EventBody, version: Version) -> Response {
     let mut response = Response::new(Body::new(events));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, EVENT_STREAM);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // A proxy that buffers would hold events back.
+    // A proxy that compresses, or buffers, would hold events back.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
         headers.insert(STREAM_ID, id);

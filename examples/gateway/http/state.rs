@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Config, Settings},
     files::Watcher,
     live::{Ids, Readers, Renewals, Streams},
+    serve::PageBytes,
     sessions::{lookup::Lookup, pages::PageCache, transcript::Transcripts},
 };
 
@@ -19,7 +20,15 @@ pub struct State {
     pub pages: PageCache,
     pub streams: Arc<Streams>,
     pub renewals: Renewals,
+    /// Room for the pages that are made and not yet sent, those that are remembered among them.
+    pub page_bytes: PageBytes,
+    /// Turns to make a page. Each takes a thread, and some times the memory of the page.
+    pub making: Arc<Semaphore>,
 }
+
+/// In units of 1 KiB: four times what may be remembered.
+const PAGE_BYTES: u32 = 256 * 1024;
+const MAKING: usize = 8;
 
 impl State {
     pub fn new(
@@ -42,6 +51,8 @@ impl State {
             pages: PageCache::default(),
             streams: Arc::new(Streams::new(readers, stop)),
             renewals: Renewals::default(),
+            page_bytes: PageBytes::new(PAGE_BYTES),
+            making: Arc::new(Semaphore::new(MAKING)),
         }
     }
 
