@@ -382,3 +382,58 @@ async fn a_retry_below_a_millisecond_is_no_retry_at_once() {
     let Seen::Data(last) = stream.next().await else { panic!("a last event") };
     assert!(String::from_utf8_lossy(&last).contains("retry: 1\n"), "{last:?}");
 }
+
+/// A message of gRPC-Web: a flag, a length, the bytes.
+fn message(flag: u8, bytes: &[u8]) -> Bytes {
+    let length = u32::try_from(bytes.len()).expect("a short one").to_be_bytes();
+    [&[flag], &length[..], bytes].concat().into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn grpc_web_ends_with_a_last_message_between_two_messages_and_with_an_abort_in_the_middle_of_one() {
+    let whole = message(0, b"hello");
+    let cases = [
+        (vec![], true),
+        (vec![whole.clone()], true),
+        (vec![whole.clone(), message(0, b"")], true),
+        (vec![whole.slice(..3), whole.slice(3..)], true),
+        (vec![whole.slice(..5), whole.slice(5..)], true),
+        (vec![whole.slice(..1)], false),
+        (vec![whole.slice(..5)], false),
+        (vec![whole.clone(), whole.slice(..9)], false),
+        (vec![[&whole[..], &whole[..7]].concat().into()], false),
+    ];
+    for ending in endings() {
+        for (frames, is_between) in &cases {
+            let oracle = Oracle::with_revision();
+            let (feed, mut stream) = stream(&oracle, ending.clone(), "application/grpc-web+proto").await;
+            for frame in frames {
+                feed.data(frame.clone());
+                assert_eq!(stream.next().await, Seen::Data(frame.clone()));
+            }
+            oracle.says(Err(VerifyError::Rejected));
+            oracle.moves();
+            feed.data("too late");
+            if *is_between {
+                let last = message(0x80, b"grpc-status:16\r\ngrpc-message:revoked\r\n");
+                assert_eq!(stream.rest().await, [Seen::Data(last), Seen::End], "{ending:?}, {frames:?}");
+            } else {
+                assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked), "{ending:?}, {frames:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_chosen_no_cut_of_grpc_looks_like_a_success() {
+    for ending in endings() {
+        let oracle = Oracle::with_revision();
+        let (_feed, mut native) = stream(&oracle, ending.clone(), "application/grpc+proto").await;
+        let (_feed, mut text) = stream(&oracle, ending.clone(), "application/grpc-web-text").await;
+        oracle.says(Err(VerifyError::Rejected));
+        oracle.moves();
+        let Seen::Trailers(trailers) = native.next().await else { panic!("{ending:?}: no trailers") };
+        assert_eq!(trailers["grpc-status"], "16", "{ending:?}");
+        assert_eq!(text.next().await, Seen::Cut(EndReason::Revoked), "{ending:?}");
+    }
+}

@@ -367,3 +367,45 @@ async fn a_stack_that_is_put_together_wrongly_says_so_once_where_nothing_is_logg
         assert_eq!(said.matches(&format!("tower-reauth: {layer} {advice}\n")).count(), 1, "{said}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_each_stream_is_reported_once_and_after_it_let_go() {
+    type End = fn(&Oracle, Feed, Reader<Script>) -> Option<Reader<Script>>;
+    let ends: [(EndReason, End); 4] = [
+        (EndReason::Finished, |_, feed, stream| {
+            feed.end();
+            Some(stream)
+        }),
+        (EndReason::Failed, |_, feed, stream| {
+            feed.failure();
+            Some(stream)
+        }),
+        (EndReason::Revoked, |oracle, _, stream| {
+            oracle.says(Err(VerifyError::Rejected));
+            oracle.moves();
+            Some(stream)
+        }),
+        (EndReason::Disconnected, |_, _, stream| {
+            drop(stream);
+            None
+        }),
+    ];
+    for (reason, ends) in ends {
+        let oracle = Oracle::with_revision();
+        let (reported, feed_of) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(None::<Feed>)));
+        let (reports, fed) = (Arc::clone(&reported), Arc::clone(&feed_of));
+        let layer = reauth().with_on_end(move |ended| {
+            let is_dropped = fed.lock().expect("no panic").as_ref().is_some_and(Feed::is_dropped);
+            let subject = ended.identity.subject().to_owned();
+            reports.lock().expect("no panic").push((ended.reason, subject, is_dropped));
+        });
+        let (feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+        *feed_of.lock().expect("no panic") = Some(feed.clone());
+        assert_eq!(stream.now(), None);
+        if let Some(mut stream) = ends(&oracle, feed, stream) {
+            stream.rest().await;
+            stream.rest().await;
+        }
+        assert_eq!(*reported.lock().expect("no panic"), [(reason, "alice".to_owned(), true)]);
+    }
+}

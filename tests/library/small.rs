@@ -9,11 +9,11 @@ use std::{
 
 use allocation_counter::measure;
 use futures_util::FutureExt;
-use http::Request;
+use http::{HeaderName, Request};
 use http_body::{Body, Frame};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_reauth::{
-    BearerAuthLayer, StaticToken, StreamReauth, StreamReauthLayer, Tokens, VerifyToken,
+    BearerAuthLayer, ScopeResolverLayer, StaticToken, StreamReauth, StreamReauthLayer, Strict, Tokens, VerifyToken,
     revoke::Revocations,
     verify::{Token, verify_fn},
 };
@@ -142,4 +142,31 @@ async fn a_frame_allocates_nothing_unless_the_answer_does() {
         frames(1);
         assert_eq!(measure(|| frames(1_000)).count_total, 0, "{name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_declares_does_not_make_its_stream_large() {
+    const SCOPES: HeaderName = HeaderName::from_static("x-scopes");
+    let declared = (0..2_000).map(|n| format!("s{n:04}")).collect::<Vec<_>>().join(",");
+    let tokens = Tokens::new([Token::new("t", "t0ken").with_scopes(READ)]).expect("no duplicates");
+    let answer = |_: Request<()>| std::future::ready(Ok::<_, Infallible>(event_stream(Idle)));
+    let service = BearerAuthLayer::new(tokens).layer(
+        ScopeResolverLayer::new(Strict::new(READ))
+            .with_declared_header(SCOPES)
+            .layer(StreamReauthLayer::new().layer(service_fn(answer))),
+    );
+    let open = || {
+        let mut request = request_with("Bearer t0ken");
+        request.headers_mut().insert(SCOPES, declared.parse().expect("ASCII"));
+        let Ok(response) = service.clone().oneshot(request).now_or_never().expect("it answers at once");
+        assert_eq!(response.status(), 200);
+        let mut body = Box::pin(response.into_body());
+        assert!(body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())).is_pending());
+        body
+    };
+    drop(open());
+    let mut kept = Vec::with_capacity(2);
+    measure(|| kept.push(open()));
+    let each = measure(|| kept.push(open())).bytes_current;
+    assert!(each <= 1_024, "{each} bytes for an idle stream");
 }
