@@ -165,3 +165,16 @@ fn whole_records_behind_a_torn_one_are_shown_and_the_log_says_once_what_is_not()
     let first = format!("lines=2 offset={}", message(1).len());
     assert!(lines[0].contains("test-session.jsonl") && lines[0].contains(&first), "{log}");
 }
+
+#[test]
+fn quick_appends_are_messages_and_never_taken_for_a_rewrite() {
+    let house = House::over(State::of_messages(1));
+    let (mut stream, _) = house.stream("");
+    for number in 2..=1000 {
+        house.state.append(&message(number));
+    }
+    for number in 2..=1000 {
+        let event = stream.event();
+        assert_eq!((event.name.as_str(), &event.data["messageSeq"]), ("message", &json!(number)));
+    }
+}

@@ -184,7 +184,7 @@ impl Reading {
             match self.sent.recv().await {
                 Ok(Sent::Events(events)) => match &*events {
                     [event] => return Some(event.clone()),
-                    events => self.first = events.to_vec().into_iter(),
+                    events => self.first = Vec::from(events).into_iter(),
                 },
                 Err(RecvError::Closed) => return None,
                 // Boxed: it is seldom, and each stream would keep room for it.
