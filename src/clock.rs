@@ -4,9 +4,10 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 /// Where the layers read the wall clock, which `expires_at` is compared with.
 ///
-/// Timers are `tokio::time`'s and monotonic; an expiry is a date. The two are brought together again
-/// at each check, so that a clock that is set right does not leave a stream open. A test that pauses
-/// tokio's clock hands in a wall clock that follows it.
+/// Timers are `tokio::time`'s and monotonic; an expiry is a date. The two are brought together again at
+/// each frame, at each check and when the timer of the expiry fires. So a clock that is set forward ends a
+/// stream before its next frame, or an idle one at its next heartbeat; without a heartbeat an idle stream
+/// ends when the timer says so. A test that pauses tokio's clock hands in a wall clock that follows it.
 #[derive(Clone, Default)]
 pub struct Clock(Option<Arc<dyn Fn() -> SystemTime + Send + Sync>>);
 

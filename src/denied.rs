@@ -10,7 +10,7 @@ use crate::scope::Requirement;
 ///
 /// | reason | status | `error` of the challenge (RFC 6750 section 3.1) | gRPC |
 /// | --- | --- | --- | --- |
-/// | [`Missing`](Self::Missing) | 401 | none: the caller is only told how to authenticate | 16 `UNAUTHENTICATED` |
+/// | [`Missing`](Self::Missing) | 401 | none: the challenge says how to authenticate, and no more | 16 `UNAUTHENTICATED` |
 /// | [`Malformed`](Self::Malformed) | 400 | `invalid_request` | 16 `UNAUTHENTICATED` |
 /// | [`Rejected`](Self::Rejected), [`Expired`](Self::Expired), [`Revoked`](Self::Revoked) | 401 | `invalid_token` | 16 `UNAUTHENTICATED` |
 /// | [`InsufficientScope`](Self::InsufficientScope) | 403 | `insufficient_scope`, and scopes that are enough | 7 `PERMISSION_DENIED` |

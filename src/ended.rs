@@ -14,10 +14,11 @@ pub enum EndReason {
     Failed,
     /// The client went away, or the server dropped the response.
     Disconnected,
-    /// The credential reached its expiry.
+    /// The credential reached its expiry, or is about to: see
+    /// [`with_early_close`](crate::StreamReauthLayer::with_early_close).
     Expired,
-    /// The credential was revoked: its verifier rejects it now, or
-    /// [`Revocations`](crate::revoke::Revocations) does.
+    /// The credential was revoked: its verifier rejects it now, or says that it is another caller's, or
+    /// [`Revocations`](crate::revoke::Revocations) has it.
     Revoked,
     /// The caller no longer has the scopes that the route requires.
     ScopeLost,
@@ -132,12 +133,13 @@ impl From<&Denied> for EndReason {
 pub struct Ended {
     /// The first reason for which it ended.
     pub reason: EndReason,
-    /// Who was calling, as of the last answer that the stream heard. Its
+    /// Who was calling, as of the last answer that the stream got. Its
     /// [`subject`](Identity::subject) and [`credential_id`](Identity::credential_id) are no secrets.
     pub identity: Identity,
 }
 
-/// The error of a body whose ending is [`Ending::Abort`](crate::reauth::Ending::Abort).
+/// Access has ended: the error of a body that ends in an abort ([`Ending`](crate::reauth::Ending) says when
+/// one does), of an upload, and of what is sent into a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AccessEnded {

@@ -1,4 +1,4 @@
-//! How gRPC is told that a call is refused.
+//! How a gRPC call is refused.
 //!
 //! A gRPC client makes a status of its own from an HTTP status that is not 200, and a wrong one: 400 is
 //! `INTERNAL` to it. So it is answered with a trailers-only response ("gRPC over HTTP/2", Responses).

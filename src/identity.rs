@@ -29,7 +29,8 @@ struct Inner {
 pub enum AuthMethod {
     /// One secret that several callers share: it names nobody and declares nothing.
     SharedSecret,
-    /// A token of the caller's own.
+    /// A token of the caller's own: under the shipped strategies it may do what its
+    /// [scopes](Identity::with_scopes) say, and without any nothing.
     Token,
     /// A proxy in front of the service vouches for the caller.
     TrustedProxy,

@@ -44,9 +44,9 @@
 //! They share one value, [`Access`], in the request's extensions: [`BearerAuthLayer`] puts it there,
 //! the scope layers fill it in, [`StreamReauthLayer`] takes from it all that is needed to ask
 //! everything again. No layer names another's type, so each works with a source of [`Access`] of
-//! your own. A layer that needs an [`Access`] and finds none refuses with 500: letting such requests
-//! through is an explicit choice of its builder, and each refusal of that kind is said on standard
-//! error or in the log ([`observe`]).
+//! your own. A layer that needs an [`Access`] and finds none refuses with 500, and says so on standard
+//! error or in the log ([`observe`]). To let such requests through is an explicit choice of the builders of
+//! [`ScopeResolverLayer`] and [`StreamReauthLayer`]; [`RequireScopeLayer`] has no such choice.
 //!
 //! # Where they stand
 //!
@@ -131,6 +131,25 @@
 #![deny(missing_docs)]
 #![warn(unreachable_pub)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+// # In which order they import each other
+//
+// Values, and what every room uses (`identity`, `clock`, `sync`, `unwind`, sets of scopes, then `denied` and
+// `ended`) < `verify`, `revoke` < `access`, `observe`, `respond`, how scopes are resolved < the layers of
+// the three questions, `bearer`, `scope`, `reauth` < neighbours behind features. A file imports from its
+// own tier and from those below it. `.ci/imports.py` has the tiers, and checks them.
+//
+// # One law
+//
+// Nothing that a user wrote (a verifier, a resolver, a clock, a closure, a waker, a subscriber, a recorder,
+// the `Drop` of claims and bodies) is called under a lock of ours, nor before the state that it could unwind
+// out of is final. These keep it:
+//
+// - `unwind::contained` is around each call of it that may not unwind further.
+// - `SharedCheck::begin` calls the verifier between two locks, and a stream that comes meanwhile finds `Starting`.
+// - `Guard::ended` makes an end final before anything is dropped, and `Guard::report` counts and logs it
+//   after all that is guarded is gone.
+// - What a lock gives up is moved out, and dropped after it.
 
 pub mod access;
 #[cfg(any(feature = "hosts", feature = "trusted-proxy"))]

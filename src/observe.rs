@@ -23,7 +23,7 @@
 //! | `stream ended` | ERROR after a panic of the verifier, WARN where it could not tell, else DEBUG | `reason`, `subject`, `credential_id` |
 //!
 //! `subject` and `credential_id` are absent where nobody knows them: a token that is not good names
-//! nobody. Whoever is let in is recorded in the span of the request too, if that has the fields:
+//! nobody. A caller who is let in is recorded in the span of the request too, if that has the fields:
 //!
 //! ```
 //! # use tracing::field::Empty;
@@ -173,7 +173,7 @@ pub(crate) fn admitted(access: &Access) {
 
 /// A stream that is open, counted as such until it is dropped.
 pub(crate) struct OpenStream {
-    /// Of the recorder that counted it, which is the one that has to hear of its end.
+    /// Of the recorder that counted it, which is the one to count its end.
     #[cfg(feature = "metrics")]
     gauge: metrics::Gauge,
 }

@@ -8,8 +8,10 @@
 //! - `own`: [`AccessSource`], for a source of your own in place of the door.
 //! - `renew`: [`Access::renew`], and why it refuses.
 //!
-//! The door makes an access with [`Access::from_source`]; a stream that starts subscribes to its
-//! credential with [`Access::subscribe`] and hands each answer to [`Access::apply`].
+//! The door makes an access with `Access::from_source` and puts it into the request by `value::enter`; a
+//! stream that starts subscribes to its credential with `Access::subscribe` and hands each answer to
+//! `Access::apply`. Whether access holds is judged by `Policy::judge`, in every case, and whether scopes are
+//! enough by `Terms::check`.
 
 mod credential;
 mod own;

@@ -132,7 +132,8 @@ pub enum RenewError {
     /// Access has ended, and its streams with it.
     Ended,
     /// The fresh credential is older than the one that is in use: it expires earlier or, where both
-    /// expire at the same time, was issued earlier.
+    /// expire at the same time, was issued earlier. One that never expires is the newest, and one without a
+    /// date of issue the oldest of those that expire together.
     Older,
     /// The fresh credential is no longer good, or its scopes are not enough for what was required.
     Denied(Denied),

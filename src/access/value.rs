@@ -24,8 +24,8 @@ use crate::{
 ///
 /// A request extension: [`BearerAuthLayer`](crate::BearerAuthLayer) puts it there, the scope layers
 /// fill it in, [`StreamReauthLayer`](crate::StreamReauthLayer) checks it again while the response
-/// streams. A handler reads it. Clones share one state, and a recheck that leaves a stream with other
-/// scopes shows in every clone; [`fork`](Self::fork) makes one with a state of its own.
+/// streams. A handler reads it. Clones share one state, and a recheck that leaves a stream with fewer
+/// scopes, or with more, shows in every clone; [`fork`](Self::fork) makes one with a state of its own.
 ///
 /// Behind two doors it is the inner one's, and goes on only for as long as the outer one's does too.
 #[derive(Clone)]

@@ -14,9 +14,9 @@ use crate::{
 /// What a request presents, and whether that is good: two questions, asked apart.
 ///
 /// 1. [`present`](Self::present) takes the credential from the request's head, once.
-/// 2. [`verify`](Self::verify) can then be put again at any time, without the request. That split is
-///    what lets a stream be asked again after its request is long gone.
-/// 3. [`conclude`](Self::conclude) hears what became of the request, once.
+/// 2. [`verify`](Self::verify) can then be called again at any time, without the request. That split is
+///    what lets a stream be checked again after its request is long gone.
+/// 3. [`conclude`](Self::conclude) is given the door's verdict, once.
 ///
 /// [`Bearer`] is the implementation for bearer tokens. Write your own for another kind of
 /// credential (an identity header from a trusted proxy, a client certificate, nothing at all) and
@@ -31,7 +31,8 @@ pub trait Authenticate: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`Denied::Missing`] when there is none, [`Denied::Malformed`] when it cannot be read. Any other
-    /// reason is answered as it says; a [`VerifyError`] is one by [`Into`].
+    /// reason is answered by the status of [`Denied`]'s table: 401 `Rejected`, 429 `LockedOut`, 503
+    /// `Unavailable`, say. A [`VerifyError`] is one by [`Into`].
     fn present(&self, head: Head<'_>) -> Result<Self::Credential, Denied>;
 
     /// Verifies a credential.
@@ -43,7 +44,7 @@ pub trait Authenticate: Send + Sync + 'static {
         self.verify(credential)
     }
 
-    /// Hears the door's whole verdict on a credential that a request presented, once for each request:
+    /// Is given the door's whole verdict on a credential that a request presented, once for each request:
     /// the answer of [`verify`](Self::verify), after expiry and revocations were looked at. A verifier
     /// that did not answer in time could not tell. Where the verifier panicked there is no verdict.
     ///
@@ -67,9 +68,9 @@ pub trait Authenticate: Send + Sync + 'static {
         None
     }
 
-    /// What tells the credential from others, if anything does. Requests that
-    /// arrive together with equal keys share one question, as streams do, and a revision that moves for one credential wakes its streams alone. Without a key a
-    /// stream asks for itself, at every move.
+    /// What tells the credential from others, if anything does. Requests that arrive together with equal
+    /// keys share one check, as streams do, and a revision that moves for one credential wakes its streams
+    /// alone. Without a key a stream is checked for itself, at every move.
     ///
     /// Two credentials may have the same key only if [`verify`](Self::verify) and
     /// [`verify_again`](Self::verify_again) answer the same for both.

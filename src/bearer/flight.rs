@@ -1,4 +1,4 @@
-//! One question for equal credentials that arrive together.
+//! One check for equal credentials that arrive together.
 //!
 //! 1. Only a verifier that must be waited for is asked once for several: one that knows is asked at
 //!    once, without a lock. Which of the two it is shows in its first answer; one that had to be waited
@@ -147,7 +147,7 @@ impl AtomicManner {
         }
     }
 
-    /// Whoever had to be waited for once stays one that must be.
+    /// A verifier that had to be waited for once is taken for one that must be.
     fn learn(&self, manner: Manner) {
         self.0.fetch_max(manner as u8, Ordering::Relaxed);
     }

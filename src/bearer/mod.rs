@@ -7,18 +7,19 @@
 //!
 //! # How a request is decided
 //!
-//! 1. No `Authorization` header, or one of another scheme: 401 with a bare challenge, so that nothing
-//!    is said to one who did not ask (RFC 6750 section 3.1).
-//! 2. Two headers, a token outside the syntax, or one of more than
-//!    [16 KiB](crate::verify::BearerToken::MAX_LEN): 400 `invalid_request`. The scheme is recognised in
-//!    any case (RFC 9110 section 11.1).
-//! 3. The verifier rejects the token, or its identity has expired or was revoked by
+//! 1. Two `Authorization` headers, whatever is in them: 400 `invalid_request`, for nobody can say which
+//!    one was meant.
+//! 2. No such header, or one of another scheme: 401 with a bare challenge, so that nothing is said to one
+//!    who did not ask (RFC 6750 section 3.1). The scheme is recognised in any case (RFC 9110 section 11.1).
+//! 3. A token outside the syntax, or one of more than [16 KiB](crate::verify::BearerToken::MAX_LEN): 400
+//!    `invalid_request`.
+//! 4. The verifier rejects the token, or its identity has expired or was revoked by
 //!    [`Revocations`](crate::revoke::Revocations): 401 `invalid_token`. An expired credential is never
 //!    a reason to treat a caller as anonymous.
-//! 4. The verifier locks the caller out: 429. It cannot tell, or does not answer within
+//! 5. The verifier locks the caller out: 429. It cannot tell, or does not answer within
 //!    [`with_verify_timeout`](AuthLayer::with_verify_timeout): 503. Both with `Retry-After`. It panics:
 //!    500, and the connection lives on.
-//! 5. Else the request goes on, with an [`Access`](crate::Access) in its extensions.
+//! 6. Else the request goes on, with an [`Access`](crate::Access) in its extensions.
 //!
 //! Scopes come after: one who is not authenticated never learns which scope is needed.
 //!
@@ -31,8 +32,8 @@
 //! # Where a token is kept
 //!
 //! As plain text in two places, both in memory: in the header of its request for as long as that lives,
-//! marked sensitive once it was read; and once for all open streams that came in with it, which ask the
-//! verifier again and again. That copy is overwritten when the last of them ends. Everywhere else there
+//! marked sensitive once it was read; and once for all open streams that came in with it, which
+//! the verifier is asked about again and again. That copy is overwritten when the last of them ends. Everywhere else there
 //! is its SHA-256, and [`StaticToken`](crate::StaticToken) and [`Tokens`](crate::Tokens) keep no more of
 //! it than that.
 //!
@@ -68,6 +69,16 @@
 //! # Ok(())
 //! # }
 //! ```
+
+// - `head`: what a credential is taken from.
+// - `authenticate`: the trait `Authenticate`, and `Bearer`, which reads the header.
+// - `layer`, `service`, `future`: the layer, what a request meets in it, and what it waits in.
+// - `flight`: one check for equal credentials that arrive together.
+//
+// A request enters at `Auth::call`, is read by `Authenticate::present` and, where the verifier must be
+// waited for, waits in a `ResponseFuture`. The verdict is made in `Door::judge`, by `Policy::admit` and then
+// `Authenticate::conclude`, and becomes an `Access` in the request's extensions or a response by
+// `respond::refuse`.
 
 mod authenticate;
 mod flight;

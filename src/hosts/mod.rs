@@ -1,7 +1,7 @@
 //! The hosts that a service answers for.
 //!
 //! [`AllowedHostsLayer`] refuses requests that are meant for another host. A service that believes
-//! whoever can connect (one that listens on loopback without authentication, say) is open to every web
+//! everybody who can connect (one that listens on loopback without authentication, say) is open to every web
 //! page otherwise: an attacker's page has its own name point at `127.0.0.1` after it was loaded (DNS
 //! rebinding), the browser takes the service for the page's own origin, and neither CORS nor `Origin`
 //! stops it from reading. The `Host` header still has the attacker's name in it.
@@ -59,6 +59,12 @@
 //! # Ok(())
 //! # }
 //! ```
+
+// - `allowed`: a host that is served; `rules`: which ones are, and how a request is judged by them.
+// - `layer`, `service`, `future`: the layer.
+//
+// A request is judged in `AllowedHosts::call` by the rules alone, and goes on or becomes a response by
+// `respond::refuse`.
 
 mod allowed;
 mod future;

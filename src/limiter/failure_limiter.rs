@@ -57,7 +57,7 @@ impl FailureLimiter {
         self.state().hooks.push(hook);
     }
 
-    /// Whether the client at `address` is heard.
+    /// Whether the client at `address` may try.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl FailureLimiter {
     }
 }
 
-/// Tells of a lock that holds already, whatever becomes of the telling.
+/// Calls the hooks for a lock, which holds already, whatever becomes of them.
 fn tell(hooks: &[Hook], address: IpAddr, lockout: Duration) {
     #[cfg(feature = "tracing")]
     contained(|| tracing::warn!(%address, ?lockout, "client locked out: too many failed attempts"));

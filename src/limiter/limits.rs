@@ -45,7 +45,7 @@ impl FailureLimits {
         self
     }
 
-    /// How long a lock holds.
+    /// How long a lock holds: at most 30 years.
     #[must_use]
     pub const fn with_lockout(mut self, lockout: Duration) -> Self {
         self.lockout = lockout;

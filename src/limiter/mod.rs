@@ -1,4 +1,4 @@
-//! Clients that keep failing are not heard for a while.
+//! Clients that keep failing are locked out for a while.
 //!
 //! A [`FailureLimiter`] counts failures per client address; [`Limited`] puts it around any
 //! [`Authenticate`](crate::bearer::Authenticate).
@@ -34,7 +34,7 @@
 //! Loopback addresses are exempt unless [`with_loopback_counted`](FailureLimits::with_loopback_counted)
 //! says otherwise.
 //!
-//! # Who hears of a lock
+//! # What is said of a lock
 //!
 //! [`on_lock`](FailureLimiter::on_lock) calls a function once for each lock; with the feature `tracing`
 //! each is a warning too, with the address and the time.
@@ -92,6 +92,13 @@
 //! # Ok(())
 //! # }
 //! ```
+
+// - `limits`: how many failures are too many; `client`: who is one client.
+// - `table`: the failures, the locks and their order; `failure_limiter`: a handle on it, with hooks.
+// - `limited`: any authenticator with a limiter in front.
+//
+// An attempt passes `Limited::present`, which refuses a locked client, and comes back to `Limited::conclude`
+// with the door's verdict, which is what counts. A recheck passes `Limited::verify_again` alone.
 
 mod client;
 mod failure_limiter;

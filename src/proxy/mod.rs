@@ -25,9 +25,9 @@
 //! 7. The [`OriginPolicy`] lets the web page call, if a browser says that one does: 401. A proxy knows
 //!    its users by cookies, which a browser adds to the calls of any page.
 //!
-//! While a response streams, a recheck asks 2, 3 and 6 again, before its next frame if this machine's
-//! addresses were seen to change. The headers are gone by then: a caller
-//! that was let in under other header rules than those of now is rejected.
+//! While a response streams, a recheck applies 2, 3 and 6 again, before its next frame if this machine's
+//! addresses were seen to change. The headers are gone by then: a caller that was let in under other
+//! header rules than those of now is rejected.
 //!
 //! # Where a client is
 //!
@@ -56,8 +56,9 @@
 //! # Deployment
 //!
 //! - The proxy must overwrite or remove the user header, the required headers and `X-Real-IP` of its
-//!   clients, and append to `X-Forwarded-For` (and to `Forwarded`, where it is read). Whatever it passes on unchanged, a client can write.
-//! - Whoever can connect from a trusted network is trusted. Name the proxy's own addresses, not the
+//!   clients, and append to `X-Forwarded-For` (and to `Forwarded`, where it is read). Whatever it passes
+//!   on unchanged, a client can write.
+//! - Everybody who can connect from a trusted network is trusted. Name the proxy's own addresses, not the
 //!   network that others share with it.
 //!
 //! # Example
@@ -92,6 +93,13 @@
 //! # Ok(())
 //! # }
 //! ```
+
+// - `peer`: who is on the other end of the connection; `machine`: whether that is this machine.
+// - `networks`: whom to trust. `origin`, `origin_policy`: which web pages may call.
+// - `trusted`: callers from a header. `client`, `forwarded`: clients' addresses from headers.
+//
+// A caller is decided in `TrustedProxy::present`, and rechecked by `TrustedProxy::verify`, which has no
+// headers any more. An address is resolved by `ClientAddress::resolve`, for a limiter or a log.
 
 mod client;
 mod forwarded;

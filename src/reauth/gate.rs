@@ -144,7 +144,7 @@ enum FrameState {
 pub(super) enum Next {
     /// Nothing until [`Gate::deadline`]: access holds.
     Rest,
-    /// Put the awaited.
+    /// Begin a check, or join one.
     Ask,
     /// Wait for the answer.
     AwaitAnswer,
@@ -451,9 +451,9 @@ mod tests {
         Frame,
         /// The stream is polled: it does what the gate says.
         Poll,
-        /// The awaited of this stream is answered: access holds, or the verifier cannot tell.
+        /// The check of this stream is answered: access holds, or the verifier cannot tell.
         Answer(bool),
-        /// Another stream of the credential puts a awaited.
+        /// Another stream of the credential begins a check.
         Other,
         /// The verifier's revision moves.
         Move,

@@ -91,8 +91,8 @@ struct End {
     /// Whether it was reported, or is not to be.
     is_reported: bool,
     open: OpenStream,
-    /// Whether the access knows of the end.
-    is_access_told: bool,
+    /// Whether the access has recorded the end.
+    is_recorded: bool,
     /// What it ends with when it is dropped while it is open.
     when_dropped: EndReason,
 }
@@ -125,7 +125,7 @@ impl Guard {
                 reason: None,
                 is_reported: true,
                 open: OpenStream::uncounted(),
-                is_access_told: false,
+                is_recorded: false,
                 when_dropped: EndReason::Disconnected,
             },
             retry_after: None,
@@ -168,7 +168,7 @@ impl Guard {
                     let this = self.as_mut().project();
                     // A renewal that came in time has the stream go on.
                     if this.subscriber.as_ref().is_none_or(|subscriber| subscriber.ends(this.access, reason)) {
-                        this.end.is_access_told = true;
+                        this.end.is_recorded = true;
                         return Verdict::Ended(reason);
                     }
                 }
@@ -373,7 +373,7 @@ impl Guard {
         let mut this = self.project();
         if this.end.reason.is_none() {
             this.end.reason = Some(reason);
-            if !this.end.is_access_told {
+            if !this.end.is_recorded {
                 this.access.stream_closes();
             }
         }
@@ -400,8 +400,8 @@ impl Guard {
         this.end.is_reported = true;
         this.end.open = OpenStream::uncounted();
         let ended = Ended { reason, identity: this.access.identity() };
-        let is_told = contained(|| this.gate.rules().on_end.call(&ended)).is_some();
-        observe::stream_ended(&ended) && is_told
+        let has_returned = contained(|| this.gate.rules().on_end.call(&ended)).is_some();
+        observe::stream_ended(&ended) && has_returned
     }
 }
 

@@ -75,9 +75,9 @@ impl StreamReauthLayer {
 }
 
 impl<R, U> StreamReauthLayer<R, U> {
-    /// Asks again every `interval`, even when the stream is idle, and then writes a comment into an
-    /// event stream; with `None`, only at the expiry and when the revision moves. Default: 15 s. More than
-    /// 30 days count as 30 days.
+    /// Checks again every `interval`, even when the stream is idle, and then writes a comment into an
+    /// event stream. Default: 15 s, less the [jitter](Self::with_jitter). More than 30 days count as 30 days.
+    /// `None` is the same as [`without_heartbeat`](Self::without_heartbeat).
     ///
     /// # Panics
     ///
@@ -90,7 +90,8 @@ impl<R, U> StreamReauthLayer<R, U> {
         self.with_rules(|rules| rules.heartbeat = interval)
     }
 
-    /// Never asks an idle stream again, except at its expiry and when the revision moves.
+    /// Leaves an idle stream alone until its expiry, which ends it without a check, until the revision moves
+    /// or until another stream of its credential gets a denial.
     #[must_use]
     pub fn without_heartbeat(self) -> Self {
         self.with_heartbeat(None)
@@ -109,13 +110,15 @@ impl<R, U> StreamReauthLayer<R, U> {
     }
 
     /// Lets a frame pass when access was confirmed at most `max_age` before, for a verifier that has
-    /// no [`Revision`](super::Revision) and must ask far away. Default: zero, each frame is confirmed.
+    /// no [`Revision`](crate::revoke::Revision) and must ask far away. Default: zero, each frame is
+    /// confirmed. More than 30 days count as 30 days.
     #[must_use]
     pub fn with_max_age(self, max_age: Duration) -> Self {
         self.with_rules(|rules| rules.max_age = max_age)
     }
 
-    /// Ends the stream when an answer takes longer than `timeout`. Default: 5 s.
+    /// Ends the stream when an answer takes longer than `timeout`. Default: 5 s. More than 30 days count as
+    /// 30 days.
     #[must_use]
     pub fn with_check_timeout(self, timeout: Duration) -> Self {
         self.with_rules(|rules| rules.check_timeout = timeout)
@@ -123,7 +126,8 @@ impl<R, U> StreamReauthLayer<R, U> {
 
     /// Lets a stream go on while the verifier cannot be reached, for at most `grace` after access was
     /// last confirmed; a verifier that is silent is found out after the check timeout, if that is
-    /// later. Default: zero, the stream ends.
+    /// later. Frames pass meanwhile, unconfirmed. A denial, a panic of the verifier, a revocation and the
+    /// expiry end the stream as ever. Default: zero, the stream ends. More than 30 days count as 30 days.
     #[must_use]
     pub fn with_grace(self, grace: Duration) -> Self {
         self.with_rules(|rules| rules.grace = grace)
@@ -131,7 +135,9 @@ impl<R, U> StreamReauthLayer<R, U> {
 
     /// Ends each stream by a random part of `at_most` before its credential expires, so that the
     /// clients of credentials that expire together do not all come back together; never later. A
-    /// credential loses at most half of what was left of it when the stream began. Default: zero.
+    /// credential loses at most half of what was left of it when the stream began. The reason is
+    /// [`Expired`](super::EndReason::Expired): a client comes back with a fresh credential, though the old
+    /// one is good for a while. Default: zero. More than 30 days count as 30 days.
     #[must_use]
     pub fn with_early_close(self, at_most: Duration) -> Self {
         self.with_rules(|rules| rules.early_close = at_most)
@@ -144,7 +150,8 @@ impl<R, U> StreamReauthLayer<R, U> {
     }
 
     /// Says in a [last event](Ending::LastEvent) that a client should come back after `retry`, or later
-    /// if whoever denied access said so, where it should come back at all. Default: 1 s.
+    /// if the denial said so, where it should come back at all. In milliseconds, rounded up; more than 24
+    /// days count as 24 days, the longest that a browser waits. Default: 1 s.
     #[must_use]
     pub fn with_retry(self, retry: Duration) -> Self {
         self.with(|settings| settings.retry = retry)
@@ -210,13 +217,16 @@ impl<R, U> StreamReauthLayer<R, U> {
     }
 
     /// Watches what the server sends where that is no body but a stream of its own, such as the ticks
-    /// for a WebSocket: its items end when access ends.
+    /// for a WebSocket: its items end when access ends. The ending, the comment, the retry and the filter of
+    /// this layer are for bodies; all else holds here too.
     pub fn watch_stream<S: Stream>(&self, access: &Access, stream: S) -> GuardedStream<S> {
         GuardedStream::new(stream, access.clone(), self.settings.rules.clone())
     }
 
     /// Watches what the server sends into a sink, such as a WebSocket: what is sent after access has
-    /// ended is refused. The sink is dropped with its access, so give it `&mut socket` to say goodbye on.
+    /// ended is refused, and what the other side sends is no longer read. The sink is then dropped: have it
+    /// say goodbye [by itself](GuardedSink::with_farewell), or hand in `&mut socket`. Of the layer's settings
+    /// it goes by the same as [`watch_stream`](Self::watch_stream).
     pub fn watch_sink<S: Sink<T>, T>(&self, access: &Access, sink: S) -> GuardedSink<S, T> {
         GuardedSink::new(sink, access.clone(), self.settings.rules.clone())
     }

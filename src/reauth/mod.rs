@@ -1,32 +1,60 @@
 //! **For how long?**
 //!
-//! [`StreamReauthLayer`] wraps the body of a response that streams in a [`StreamReauth`], which asks
+//! [`StreamReauthLayer`] wraps the body of a response that streams in a [`StreamReauth`], which checks
 //! everything again (who and what) and ends the stream when access is gone.
+//!
+//! # Words
+//!
+//! | word | means |
+//! | --- | --- |
+//! | door | the layer that lets a request in: [`BearerAuthLayer`](crate::BearerAuthLayer), or a source of your own |
+//! | check | the verifier is asked whether a credential is good, and the answer is judged |
+//! | recheck | a check for a stream that is open; the door's is the first one |
+//! | shared check | a recheck that all streams of one credential use (`revoke/shared_check.rs`) |
+//! | confirmation | what shows that access holds: a check, as of when it began, or an unmoved revision |
+//! | denial | an answer by which access is gone |
+//! | revision | a verifier's counter that moves when its answers may have changed: [`Revision`](crate::revoke::Revision) |
+//! | epoch | the number of times that everything was revoked |
+//! | alert | a denial or a revocation; it wakes all streams of its credential |
+//! | subscriber | a stream's share in the shared check of its credential (`subscriber.rs`) |
+//! | holder | whose credential it is, as an answer named them: what a revocation finds a stream by |
+//! | heartbeat | the recheck of a stream that nothing else has checked for an interval, and its comment |
+//! | grace | the time for which a stream outlives a verifier that cannot be reached |
+//! | ending | what the client sees of the end: [`Ending`] |
 //!
 //! # How a stream is decided
 //!
 //! Each time the body is polled, in this order:
 //!
 //! 1. The credential was [renewed](crate::Access::renew): the stream goes by the fresh one from here on.
-//! 2. The credential was revoked by [`Revocations`]: the stream ends, whatever the verifier would say.
-//! 3. The credential has reached its expiry: the stream ends.
-//! 4. The verifier's [`Revision`] has moved for this credential, another stream of it heard a denial,
-//!    or a heartbeat is due: access is asked for again.
-//! 5. The verifier rejects, cannot tell, does not answer in time or panics: the stream ends. A grace
-//!    for a verifier that cannot be reached is opt-in and bounded.
+//! 2. The credential was revoked by [`Revocations`](crate::revoke::Revocations): the stream ends, whatever
+//!    the verifier would say.
+//! 3. The credential has reached its expiry: the stream ends, and the verifier is not asked.
+//! 4. The verifier's revision has moved for this credential, another stream of it got a denial, or a
+//!    heartbeat is due: access is checked again.
+//! 5. The verifier rejects, names another caller, cannot tell, does not answer in time or panics, or a
+//!    required scope is gone: the stream ends. A grace for a verifier that cannot be reached is opt-in and
+//!    bounded; while it lasts, frames pass without a confirmation.
 //! 6. A frame of the inner body is ready: it is passed on if access was confirmed after that, by an
 //!    unmoved revision or by an answer, or within `max_age` before. Else it waits for an answer.
 //! 7. A confirmed heartbeat writes a comment into an event stream, between two events.
 //!
-//! However it ends, the inner body is dropped there and then, and the [`Ending`] says what the client
-//! sees.
+//! However it ends, the inner body is dropped there and then, and the ending says what the client sees. An
+//! idle stream is woken for all of this as [`revoke`](crate::revoke) says.
 //!
 //! # What streams share
 //!
-//! Streams that were opened with one credential, through the doors of one layer, share their
-//! questions: each takes over a question that was put after its own reason to ask arose. So any number
-//! of idle streams cost one check per interval; with a jitter of `j` at most one in `1 - j` of it. What
-//! an answer means, which scopes it leaves and when it is too late, each stream decides for itself.
+//! Streams that were opened with one credential, through the doors of one layer, share their checks: each
+//! uses one that began after its own reason to check arose. So any number of idle streams cost one check
+//! per interval; with a jitter of `j` at most one in `1 - j` of it. Two layers around one verifier ask it
+//! twice, and under a limiter each client's address asks for itself. What an answer means, which scopes it
+//! leaves and when it is too late, each stream decides for itself.
+//!
+//! # What a stream costs
+//!
+//! An idle stream keeps at most 1 KiB, its [`Access`](crate::Access) included. The streams of one credential
+//! keep at most 576 bytes and the text of the token together. While a revision stands still a frame
+//! allocates nothing; where the verifier is asked about it, no more than its answer does.
 //!
 //! # Which responses are streams
 //!
@@ -39,7 +67,7 @@
 //!   their [`Access`](crate::Access), and it cannot write between the events of a compressed body.
 //! - What is promised is that no frame *leaves this wrapper* after access is gone. Bytes that were
 //!   handed to the server before still arrive, and a server does not poll a body while its client
-//!   does not read: give its connections a write deadline, and [`hold`](StreamReauthLayer::hold) a
+//!   does not read: give its connections a write deadline, and [`supervise`](StreamReauthLayer::supervise) a
 //!   response whose resources cannot wait for that.
 //! - A clean end makes a browser's `EventSource` reconnect, with the credential that is no longer
 //!   good. The answer is a 401 that costs next to nothing, and the browser then gives up.
@@ -49,9 +77,9 @@
 //!
 //! # gRPC
 //!
-//! [`Ending::GrpcTrailers`] ends a call with `UNAUTHENTICATED`, `PERMISSION_DENIED` or `UNAVAILABLE`,
-//! as its client expects. The three layers go around a tonic server as around any other service, and
-//! refuse a call in the way of gRPC by themselves: see [`respond`](crate::respond).
+//! Whichever [`Ending`] is chosen, a gRPC call ends with `UNAUTHENTICATED`, `PERMISSION_DENIED` or
+//! `UNAVAILABLE`, as its client expects. The three layers go around a tonic server as around any other
+//! service, and refuse a call in the way of gRPC by themselves: see [`respond`](crate::respond).
 //!
 //! For browsers put them *inside* `tonic_web::GrpcWebLayer`, which makes of the trailers a frame that a
 //! browser can read. A CORS layer outside of that exposes `grpc-status` and `grpc-message`.
@@ -60,8 +88,9 @@
 //!
 //! A socket is no response body, so its handler watches it by hand, with a clone of the layer:
 //! [`watch_stream`](StreamReauthLayer::watch_stream) what is sent, or
-//! [`watch_sink`](StreamReauthLayer::watch_sink) the socket itself. What the server *sends* is gated:
-//! to stop reading from a client whose access is gone keeps nothing from it.
+//! [`watch_sink`](StreamReauthLayer::watch_sink) the socket itself, which then is not read from either once
+//! access is gone. A close frame with a code that says why is its
+//! [farewell](GuardedSink::with_farewell), or is sent by hand:
 //!
 //! ```
 //! use futures_util::SinkExt;
@@ -122,6 +151,21 @@
 //! # Ok(())
 //! # }
 //! ```
+
+// - `layer`, `service`, `future`: the layer, what a request meets in it, and what is made of its response.
+// - `gate`: when to check and what the answer means; time and revisions in, decisions out.
+// - `guard`: carries these decisions out, with a timer, a subscriber and the verifier.
+// - `subscriber`: one stream's subscription to the credential that it goes by.
+// - `body`, `stream`, `sink`, `upload`: a guard around what may stream.
+// - `supervised`: a body with a task of its own, for a server that does not poll; `wakers`: its wakers.
+// - `end`, `farewell`: what a client sees of the end, of a body and of a socket.
+// - `format`, `sse`, `grpc_messages`, `mark`: where in its format a body stands.
+//
+// A frame passes from the inner body through `StreamReauth::poll`, which asks `Guard::poll_verdict` whether
+// access holds and then `Guard::admit_frame` whether this frame may pass. Both go by what `Gate::next` says;
+// where that is `Ask`, `Subscriber::begin` finds or begins the shared check, and `Access::apply` judges its
+// answer. An end is recorded by `Guard::ended`, then the inner body is dropped, then `Guard::report` counts
+// and logs it.
 
 mod body;
 mod end;

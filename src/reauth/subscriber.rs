@@ -124,7 +124,7 @@ impl Subscriber {
         access.stream_ends(&self.credential, reason)
     }
 
-    /// Takes over an expiry that another stream of the access was told.
+    /// Takes over an expiry that another stream of the access learned of.
     pub(super) fn refresh_expiry(&mut self, access: &Access) {
         self.expires_at = access.identity().expires_at();
     }

@@ -7,15 +7,15 @@
 //!
 //! # How an idle stream is woken
 //!
-//! 1. A verifier changes its mind and calls [`Revision::bump_for`], or somebody calls a method of
-//!    [`Revocations`].
-//! 2. Both find the subscribers of the credentials that are concerned in a `Registry` and call
-//!    `Notify::notify_waiters`: for a revision in `Inner::wake_for`, for revocations in
-//!    `SharedCheck::revoke`.
+//! 1. A verifier changes its mind and calls [`Revision::bump`] or [`Revision::bump_for`], or somebody calls
+//!    a method of [`Revocations`].
+//! 2. Both find the credentials that are concerned in a `Registry` and call `Notify::notify_waiters`: for
+//!    a revision in `Inner::wake` and `Inner::wake_for`, for revocations in `SharedCheck::revoke`, which is
+//!    an alert, as the denial that another stream gets is.
 //! 3. The stream's task wakes up in `Guard::poll_wake` (in `reauth/guard.rs`), which polls that
-//!    notification beside its timer, and runs `Guard::poll_verdict`.
-//! 4. `Gate::next` compares the revision with the one that was confirmed last and says `Ask`; a
-//!    revocation ends the stream without asking.
+//!    notification beside the timer of its heartbeat and its expiry, and runs `Guard::poll_verdict`.
+//! 4. `Guard::step` ends a stream whose holder was revoked, without a check. Else `Gate::next` compares
+//!    the revision with the one that was confirmed last, and says `Ask`.
 //! 5. `SharedCheck::begin` asks the verifier, once for all streams of the credential, and
 //!    `Access::apply` says what the answer means for this stream.
 

@@ -143,8 +143,9 @@ impl Revocations {
         self.revoke_credential(credential_id, Some(expires_at));
     }
 
-    /// Revokes what was issued to `subject` until now, and what does not say when it was issued. What
-    /// is issued from now on is good.
+    /// Revokes what was issued to `subject` until now. What is issued from now on is good. What does not say
+    /// when it was issued (`StaticToken` and `Tokens` do not) is revoked until
+    /// [`forget_subject`](Self::forget_subject).
     pub fn revoke_subject<'a>(&self, subject: impl Into<Subject<'a>>) {
         let (subject, now) = (subject.into(), self.0.clock.now());
         self.remember().revoke_subject(subject, now);

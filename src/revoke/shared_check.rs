@@ -43,11 +43,11 @@ pub(crate) struct SharedCheck {
     watch: Option<RevisionWatch>,
     last: Mutex<Option<Check>>,
     /// Whose streams they are. Mostly one, for streams that were opened with one token; but a token may
-    /// be given another name, and then each stream is known by the name that it was told.
+    /// be given another name, and then each stream is known by the name that its own answer gave.
     holders: Mutex<Vec<Weak<Holder>>>,
 }
 
-/// Who holds a credential, as streams that were told so know it.
+/// Who holds a credential, as an answer named them.
 pub(crate) struct Holder {
     identity: Identity,
     revoked: AtomicBool,

@@ -33,13 +33,13 @@ impl ScopeHierarchy {
         Self::NONE
     }
 
-    /// Whoever has `holder` has every scope.
+    /// One who has `holder` has every scope.
     #[must_use]
     pub fn with_all(self, holder: Scope) -> Self {
         self.with(Rule { holder, implies: Implied::Everything })
     }
 
-    /// Whoever has `holder` has `implied`, and what that implies.
+    /// One who has `holder` has `implied`, and what that implies.
     #[must_use]
     pub fn with_implied(self, holder: Scope, implied: Scope) -> Self {
         self.with(Rule { holder, implies: Implied::One(implied) })

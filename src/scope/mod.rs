@@ -55,6 +55,15 @@
 //! # }
 //! ```
 
+// - `set`, `hierarchy`, `requirement`, `granted`: scopes, what implies what, what is required, what is had.
+// - `few`: none, one or several values, the first two without a `Vec`.
+// - `resolve`: the strategies; `resolution`: one layer's strategy, and what it granted a caller.
+// - `layer`, `service`, `future`: the two layers.
+//
+// A request passes `ScopeResolver::call`, which has `Access::resolve` keep a `Grant` of the layer, and
+// `RequireScope::call`, which has `Access::require` compare. At a recheck `Access::apply` renews each grant
+// by `Grant::renewed` and compares again, by the same `Terms::check`.
+
 mod few;
 mod future;
 mod granted;

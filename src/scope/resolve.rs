@@ -11,7 +11,7 @@ const MOST_DECLARED: usize = 16 * 1024;
 /// Says which scopes an identity has.
 ///
 /// Implemented by [`Strict`], [`Compat`] and every closure
-/// `Fn(&Identity, Declared<'_>) -> ScopeSet`. CheckStart at the door and again at every recheck of a
+/// `Fn(&Identity, Declared<'_>) -> ScopeSet`. Called at the door and again at every recheck of a
 /// stream, so it must be quick. Where its answer hangs on more than its arguments, move the
 /// verifier's [`Revision`](crate::revoke::Revision) when that changes: an unmoved revision
 /// is taken to mean that earlier answers hold.
@@ -47,17 +47,18 @@ pub struct Declared<'a> {
 ///
 /// | identity | has |
 /// | --- | --- |
-/// | [`SharedSecret`](AuthMethod::SharedSecret) without scopes of its own | nothing |
 /// | scopes of its own | those; a declaration narrows them |
-/// | any other | header absent: the defaults; empty: nothing; else what it declares |
+/// | [`SharedSecret`](AuthMethod::SharedSecret) or [`Token`](AuthMethod::Token) without | nothing |
+/// | [`TrustedProxy`](AuthMethod::TrustedProxy) or [`Anonymous`](AuthMethod::Anonymous) without | header absent: the defaults; empty: nothing; else what it declares |
 #[derive(Clone, Debug)]
 pub struct Strict {
     defaults: ScopeSet,
 }
 
-/// A shared secret is the operator: it has the defaults, whatever the header says.
+/// A shared secret is the operator: without scopes of its own it has the defaults, whatever the header
+/// says.
 ///
-/// Every other identity is resolved as by [`Strict`].
+/// Every other identity is resolved as by [`Strict`], and so is a secret that has scopes of its own.
 #[derive(Clone, Debug)]
 pub struct Compat {
     strict: Strict,

@@ -13,7 +13,7 @@ pub enum VerifyError {
     /// The token was good once, and was taken back. Answered with 401. For a verifier that remembers
     /// what it revoked; like an expired token, and unlike an unknown one, it is no guess at a secret.
     Revoked,
-    /// The caller failed too often and is not heard for a while. Answered with 429.
+    /// The caller failed too often and is locked out for a while. Answered with 429.
     #[non_exhaustive]
     LockedOut {
         /// How long to wait before the next attempt.
@@ -41,7 +41,7 @@ impl VerifyError {
         Self::Unavailable { retry_after }
     }
 
-    /// The caller is not heard for another `retry_after`.
+    /// The caller is locked out for another `retry_after`.
     #[must_use]
     pub const fn locked_out_for(retry_after: Duration) -> Self {
         Self::LockedOut { retry_after }

@@ -78,7 +78,7 @@ impl StaticToken {
     /// If nobody could ever present the secret; the old one then stays good.
     pub fn try_rotate(&self, secret: impl AsRef<[u8]>) -> Result<(), InvalidSecret> {
         let digest = digest(secret)?;
-        // First the secret, then the revision: whoever sees the new revision sees the new secret.
+        // First the secret, then the revision: one who sees the new revision sees the new secret.
         let old = self.secret.digest.swap(Arc::new(digest));
         if *old != digest {
             self.secret.revision.bump_for([*old, digest]);

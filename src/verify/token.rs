@@ -76,7 +76,7 @@ impl BearerToken {
         }
     }
 
-    /// The same token in memory of its own, which is shared by whoever keeps it `among` the same. A
+    /// The same token in memory of its own, which is shared by all who keep it `among` the same. A
     /// header value that hyper parsed keeps the connection's whole read buffer alive, which is too much
     /// to hold on to for as long as a response streams.
     pub(crate) fn keep(&self, among: &Arc<Registry<KeptToken>>) -> Self {

@@ -72,7 +72,7 @@ impl Tokens {
             }
         }
         let new = Arc::new(known);
-        // First the set, then the revision: whoever sees the new revision sees the new set.
+        // First the set, then the revision: one who sees the new revision sees the new set.
         let old = self.0.known.swap(Arc::clone(&new));
         self.0.revision.bump_for(changed(&old, &new));
         Ok(())
@@ -88,8 +88,8 @@ fn changed(old: &HashMap<TokenDigest, Identity>, new: &HashMap<TokenDigest, Iden
 }
 
 impl VerifyToken for Tokens {
-    // Looking up a digest gives nothing away in its timing: whoever could choose a digest's prefix
-    // could invert SHA-256.
+    // Looking up a digest gives nothing away in its timing: one who could choose a digest's prefix could
+    // invert SHA-256.
     fn verify(&self, token: &BearerToken) -> Verification {
         match self.0.known.load().get(&token.digest()) {
             Some(identity) => Ok(identity.clone()).into(),
