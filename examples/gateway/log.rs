@@ -141,26 +141,27 @@ impl<W: Write> Writer<W> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, mpsc::SyncSender, mpsc::sync_channel};
+    use std::sync::{
+        Mutex,
+        mpsc::{SyncSender, sync_channel},
+    };
 
     use super::*;
 
     const SOON: Duration = Duration::from_secs(10);
 
-    /// A file that takes a line only when it is let to, or refuses all.
+    /// A file that is told, write by write, whether it is full.
     struct File {
         written: Arc<Mutex<Vec<u8>>>,
-        is_full: Arc<Mutex<bool>>,
-        turn: Receiver<()>,
+        is_full: Receiver<bool>,
     }
 
     impl Write for File {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let _ = self.turn.recv();
-            if *self.is_full.lock().unwrap() {
-                return Err(io::ErrorKind::StorageFull.into());
+            match self.is_full.recv() {
+                Ok(true) => Err(io::ErrorKind::StorageFull.into()),
+                _ => self.written.lock().unwrap().write(bytes),
             }
-            self.written.lock().unwrap().write(bytes)
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -171,15 +172,14 @@ mod tests {
     struct Given {
         lines: Lines,
         written: Arc<Mutex<Vec<u8>>>,
-        is_full: Arc<Mutex<bool>>,
-        turn: SyncSender<()>,
+        is_full: SyncSender<bool>,
     }
 
     fn given() -> Given {
-        let (turn, receiver) = sync_channel(0);
-        let (written, is_full) = (Arc::default(), Arc::default());
-        let file = File { written: Arc::clone(&written), is_full: Arc::clone(&is_full), turn: receiver };
-        Given { lines: Lines::to(file).unwrap(), written, is_full, turn }
+        let (is_full, told) = sync_channel(0);
+        let written = Arc::default();
+        let file = File { written: Arc::clone(&written), is_full: told };
+        Given { lines: Lines::to(file).unwrap(), written, is_full }
     }
 
     impl Given {
@@ -191,17 +191,10 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_counted_and_the_count_is_written_later() {
         let given = given();
-        *given.is_full.lock().unwrap() = true;
-        for line in ["one\n", "two\n"] {
+        // The second fails by the notice before it, and the third is written after its own.
+        for (line, writes) in [("one\n", &[true][..]), ("two\n", &[true]), ("three\n", &[false, false])] {
             given.lines.say(line);
-            given.turn.send(()).unwrap();
-        }
-        // The second was tried: the notice before it failed.
-        given.lines.say("three\n");
-        *given.is_full.lock().unwrap() = false;
-        drop(given.turn.clone());
-        for _ in 0..2 {
-            given.turn.send(()).unwrap();
+            writes.iter().for_each(|is_full| given.is_full.send(*is_full).unwrap());
         }
         given.lines.flush(SOON);
         assert_eq!(given.shown(), "\n2 lines before this one could not be written\nthree\n");

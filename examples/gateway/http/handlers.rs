@@ -105,7 +105,7 @@ async fn page(state: Arc<State>, key: RequestedKey, query: Query, room: Option<P
         Some(body) => body,
         None => match Box::pin(read(state, settings, asked)).await {
             Ok(body) => body,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         },
     };
     let held = match room {
@@ -116,10 +116,14 @@ async fn page(state: Arc<State>, key: RequestedKey, query: Query, room: Option<P
 }
 
 /// Reads a page that is not remembered.
-async fn read(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, Query)) -> Result<Bytes, Response> {
+async fn read(
+    state: Arc<State>,
+    settings: Arc<Settings>,
+    asked: (RequestedKey, Query),
+) -> Result<Bytes, Box<Response>> {
     let session = match find(&state, &settings, &asked.0).await {
         Ok(session) => session,
-        Err(response) => return Err(response),
+        Err(response) => return Err(Box::new(response)),
     };
     let transcript = session.transcript.as_deref().map(|path| state.transcripts.at(path));
     let turn = match &transcript {
@@ -137,16 +141,17 @@ async fn read(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, 
         let now = now();
         match history::read(transcript.as_deref(), asked.1, settings.chat_history_max_chars, now) {
             Ok(page) => {
-                let body = state.page_bytes.hold(page.body(&session.key).into()).ok_or_else(reply::busy)?;
+                let body =
+                    state.page_bytes.hold(page.body(&session.key).into()).ok_or_else(|| Box::new(reply::busy()))?;
                 if !page.tells(now) {
                     state.pages.keep(asked, pages::CachedPage { body: body.clone(), settings, stamps: session.stamps });
                 }
                 Ok(body)
             }
-            Err(error) => Err(unreadable(&session.key, session.transcript.as_deref(), &error)),
+            Err(error) => Err(Box::new(unreadable(&session.key, session.transcript.as_deref(), &error))),
         }
     });
-    read.await.unwrap_or_else(|error| Err(broken(&error)))
+    read.await.unwrap_or_else(|error| Err(Box::new(broken(&error))))
 }
 
 /// What a request for a stream says besides what it is of.
