@@ -1,16 +1,29 @@
 #!/usr/bin/env python3
-"""Checks what no compiler does: where files lie, and that none names the machine it was written on."""
+"""Checks what no compiler does: where files lie, in which order they import each other, and that none names
+the machine it was written on."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 
+sys.dont_write_bytecode = True
+import imports
+
 TOP_LEVEL = {
     "Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", "LICENSE-APACHE",
     "src", "examples", "tests", "benches",
 }
-IN_THE_PACKAGE = {"Cargo.toml", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "src/lib.rs"}
+LIBRARY = "tower-reauth"
+IN_THE_PACKAGE = {
+    "Cargo.toml", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "src/lib.rs",
+    "tests/library/main.rs", "tests/limiter.rs", "tests/loom/main.rs", "tests/proxy.rs",
+}
+NOT_IN_THE_PACKAGE = (
+    ".ci", ".github", "benches/", "examples/", "tests/client/", "tests/gateway/", "tests/openclaw", "tests/served/",
+    "tests/streams/",
+)
 CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
 
 # Where machines have their homes and checkouts. Below `/home` tests make up paths of their own.
@@ -65,15 +78,20 @@ def problems():
     rust = [file for file in files if file.endswith(".rs") and file.startswith(("src/", "examples/gateway/"))]
     for file in unnamed_modules(filter(os.path.isfile, rust)):
         yield f"{file}: no `mod` names it"
+    yield from imports.wrong_imports("src/lib.rs", imports.TIERS)
 
     with open("Cargo.lock", encoding="utf-8") as lock:
         for source in sorted(set(re.findall(r'^source = "(.*)"$', lock.read(), re.M)) - {CRATES_IO}):
             yield f"Cargo.lock: a source other than crates.io: {source}"
-    packaged = set(output("cargo", "package", "--list", "--allow-dirty", "--locked").splitlines())
+    metadata = json.loads(output("cargo", "metadata", "--no-deps", "--format-version", "1", "--locked"))
+    for package in metadata["packages"]:
+        if package["name"] != LIBRARY and package["publish"] != []:
+            yield f"{package['name']}: could be published"
+    packaged = set(output("cargo", "package", "-p", LIBRARY, "--list", "--allow-dirty", "--locked").splitlines())
     for file in sorted(IN_THE_PACKAGE - packaged):
         yield f"{file}: missing from the package"
     for file in sorted(packaged):
-        if file.startswith((".ci", ".github")):
+        if file.startswith(NOT_IN_THE_PACKAGE):
             yield f"{file}: has no business in the package"
 
 

@@ -85,7 +85,7 @@ fn main() {
     let filter = env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let is_chosen = |name: &str| filter.as_ref().is_none_or(|filter| name.contains(filter));
     let save = |plot: Plot<'_>, name: &str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/plots").join(name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plots").join(name);
         if wanted {
             plot.save(&path).expect("the plot can be written");
         }

@@ -8,17 +8,20 @@ use crate::scope::Requirement;
 
 /// Why a request was refused.
 ///
-/// | reason | status | `error` of the challenge (RFC 6750 section 3.1) |
-/// | --- | --- | --- |
-/// | [`Missing`](Self::Missing) | 401 | none: the caller is only told how to authenticate |
-/// | [`Malformed`](Self::Malformed) | 400 | `invalid_request` |
-/// | [`Rejected`](Self::Rejected), [`Expired`](Self::Expired), [`Revoked`](Self::Revoked) | 401 | `invalid_token` |
-/// | [`InsufficientScope`](Self::InsufficientScope) | 403 | `insufficient_scope`, and all that is required |
-/// | [`LockedOut`](Self::LockedOut) | 429 | no challenge; `Retry-After` |
-/// | [`Unavailable`](Self::Unavailable) | 503 | no challenge; `Retry-After` |
-/// | [`NoHost`](Self::NoHost) | 400 | no challenge |
-/// | [`Misdirected`](Self::Misdirected) | 421 | no challenge |
-/// | [`NoAccess`](Self::NoAccess), [`NoPeer`](Self::NoPeer) | 500 | no challenge |
+/// | reason | status | `error` of the challenge (RFC 6750 section 3.1) | gRPC |
+/// | --- | --- | --- | --- |
+/// | [`Missing`](Self::Missing) | 401 | none: the caller is only told how to authenticate | 16 `UNAUTHENTICATED` |
+/// | [`Malformed`](Self::Malformed) | 400 | `invalid_request` | 16 `UNAUTHENTICATED` |
+/// | [`Rejected`](Self::Rejected), [`Expired`](Self::Expired), [`Revoked`](Self::Revoked) | 401 | `invalid_token` | 16 `UNAUTHENTICATED` |
+/// | [`InsufficientScope`](Self::InsufficientScope) | 403 | `insufficient_scope`, and scopes that are enough | 7 `PERMISSION_DENIED` |
+/// | [`LockedOut`](Self::LockedOut) | 429 | no challenge; `Retry-After` | 14 `UNAVAILABLE` |
+/// | [`Unavailable`](Self::Unavailable) | 503 | no challenge; `Retry-After` | 14 `UNAVAILABLE` |
+/// | [`NoHost`](Self::NoHost) | 400 | no challenge | 3 `INVALID_ARGUMENT` |
+/// | [`Misdirected`](Self::Misdirected) | 421 | no challenge | 7 `PERMISSION_DENIED` |
+/// | [`CheckPanicked`](Self::CheckPanicked), [`NoAccess`](Self::NoAccess), [`NoPeer`](Self::NoPeer) | 500 | no challenge | 13 `INTERNAL` |
+///
+/// It is also in the extensions of each refusal's response, so that a layer further out sees why; and a
+/// handler refuses with one: see [`respond`](crate::respond).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Denied {
@@ -55,6 +58,8 @@ pub enum Denied {
     /// The request is for a host that is not served here, or from a page of such a one (RFC 9110 section
     /// 15.5.20).
     Misdirected,
+    /// The verifier, or other code of the application that decides who is let in, panicked.
+    CheckPanicked,
     /// A layer found no [`Access`](crate::Access) in the request: the stack is put together wrongly.
     #[non_exhaustive]
     NoAccess {
@@ -83,7 +88,7 @@ impl Denied {
             Self::LockedOut { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::InsufficientScope { .. } => StatusCode::FORBIDDEN,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NoAccess { .. } | Self::NoPeer => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::CheckPanicked | Self::NoAccess { .. } | Self::NoPeer => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -96,7 +101,19 @@ impl Denied {
         }
     }
 
-    /// One word for a metric or a log.
+    /// The gRPC status code that goes with the reason, by the table above.
+    #[must_use]
+    pub fn grpc_status(&self) -> u32 {
+        match self {
+            Self::Missing | Self::Malformed | Self::Rejected | Self::Expired | Self::Revoked => 16,
+            Self::InsufficientScope { .. } | Self::Misdirected => 7,
+            Self::NoHost => 3,
+            Self::LockedOut { .. } | Self::Unavailable { .. } => 14,
+            Self::CheckPanicked | Self::NoAccess { .. } | Self::NoPeer => 13,
+        }
+    }
+
+    /// One word for a metric, a log or a `grpc-message`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -110,6 +127,7 @@ impl Denied {
             Self::Unavailable { .. } => "unavailable",
             Self::NoHost => "no_host",
             Self::Misdirected => "misdirected",
+            Self::CheckPanicked => "check_panicked",
             Self::NoAccess { .. } => "no_access",
             Self::NoPeer => "no_peer",
         }
@@ -125,10 +143,14 @@ impl fmt::Display for Denied {
             Self::Expired => f.write_str("the credential has expired"),
             Self::Revoked => f.write_str("the credential was revoked"),
             Self::LockedOut { .. } => f.write_str("too many failed attempts"),
-            Self::InsufficientScope { required } => write!(f, "the scopes required are: {}", required.scopes()),
+            Self::InsufficientScope { required } => match required.sufficient() {
+                none if none.is_empty() => f.write_str("no scope is enough"),
+                scopes => write!(f, "the scopes that are needed: {scopes}"),
+            },
             Self::Unavailable { .. } => f.write_str("the credential cannot be verified now"),
             Self::NoHost => f.write_str("the request does not name one host"),
             Self::Misdirected => f.write_str("the host is not served here"),
+            Self::CheckPanicked => f.write_str("the check of the credential panicked"),
             Self::NoAccess { layer } => {
                 write!(f, "{layer} found no Access in the request: put BearerAuthLayer, or your own source, outside it")
             }

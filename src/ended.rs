@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use crate::Denied;
+use crate::{Denied, Identity};
 
 /// Every way a stream can end. The first one wins, and it is what metrics and logs carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,19 +60,24 @@ impl EndReason {
         !matches!(self, Self::Finished | Self::Failed | Self::Disconnected)
     }
 
-    /// The gRPC status code: 16 `UNAUTHENTICATED`, 7 `PERMISSION_DENIED`, 14 `UNAVAILABLE`.
+    /// The gRPC status code: 16 `UNAUTHENTICATED` and 7 `PERMISSION_DENIED` when access is gone, 14
+    /// `UNAVAILABLE` when the same credential may be good again soon; 0 `OK`, 13 `INTERNAL` and 1
+    /// `CANCELLED` when the stream finished, failed or was left by itself.
     #[must_use]
     pub fn grpc_status(self) -> u32 {
         match self {
+            Self::Finished => 0,
+            Self::Disconnected => 1,
             Self::ScopeLost => 7,
-            reason if reason.is_transient() => 14,
-            _ => 16,
+            Self::Failed => 13,
+            Self::LockedOut | Self::Unavailable | Self::TimedOut | Self::CheckPanicked => 14,
+            Self::Expired | Self::Revoked => 16,
         }
     }
 
     /// The WebSocket close code (RFC 6455 section 7.4.1 and its registry): 1008 `Policy Violation`
-    /// when access is gone, 1013 `Try Again Later` when the verifier could not tell, 1000 and 1011
-    /// when the stream finished or failed by itself.
+    /// when access is gone, 1013 `Try Again Later` when the same credential may be good again soon, 1000
+    /// and 1011 when the stream finished or failed by itself.
     #[must_use]
     pub fn close_code(self) -> u16 {
         match self {
@@ -108,6 +113,7 @@ impl From<&Denied> for EndReason {
             Denied::InsufficientScope { .. } => Self::ScopeLost,
             Denied::LockedOut { .. } => Self::LockedOut,
             Denied::Unavailable { .. } => Self::Unavailable,
+            Denied::CheckPanicked => Self::CheckPanicked,
             Denied::Missing
             | Denied::Malformed
             | Denied::Rejected
@@ -118,6 +124,17 @@ impl From<&Denied> for EndReason {
             | Denied::NoPeer => Self::Revoked,
         }
     }
+}
+
+/// A stream that has ended: why, and whose it was. For an audit log, a metric, a hook.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Ended {
+    /// The first reason for which it ended.
+    pub reason: EndReason,
+    /// Who was calling, as of the last answer that the stream heard. Its
+    /// [`subject`](Identity::subject) and [`credential_id`](Identity::credential_id) are no secrets.
+    pub identity: Identity,
 }
 
 /// The error of a body whose ending is [`Ending::Abort`](crate::reauth::Ending::Abort).

@@ -45,17 +45,86 @@
 //! the scope layers fill it in, [`StreamReauthLayer`] takes from it all that is needed to ask
 //! everything again. No layer names another's type, so each works with a source of [`Access`] of
 //! your own. A layer that needs an [`Access`] and finds none refuses with 500: letting such requests
-//! through is an explicit choice of its builder.
+//! through is an explicit choice of its builder, and each refusal of that kind is said on standard
+//! error or in the log ([`observe`]).
+//!
+//! # Where they stand
+//!
+//! From the outside in: CORS, compression, [`BearerAuthLayer`], [`ScopeResolverLayer`],
+//! [`RequireScopeLayer`], [`StreamReauthLayer`], the handler. A [`tower::ServiceBuilder`] is read in
+//! that order; of an axum `Router`'s `layer`s the one that was added *last* runs first. Both of these are
+//! the same:
+//!
+//! ```
+//! use axum::{Router, body::Body, http::{HeaderValue, Request, header}, routing::get};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_http::cors::CorsLayer;
+//! use tower_reauth::{BearerAuthLayer, RequireScopeLayer, Scope, StaticToken, StreamReauthLayer};
+//!
+//! const READ: Scope = Scope::from_static("history:read");
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let auth = || BearerAuthLayer::new(StaticToken::new("s3cret").with_scopes(READ));
+//! let cors = || {
+//!     CorsLayer::new()
+//!         .allow_origin(HeaderValue::from_static("https://app.example"))
+//!         .allow_headers([header::AUTHORIZATION])
+//!         .expose_headers([header::WWW_AUTHENTICATE, header::RETRY_AFTER])
+//! };
+//! let routes = || Router::new().route("/history", get(async || "history"));
+//!
+//! let last_runs_first = routes()
+//!     .layer(StreamReauthLayer::new())
+//!     .layer(RequireScopeLayer::new(READ))
+//!     .layer(auth())
+//!     .layer(cors());
+//!
+//! let first_runs_first = routes().layer(
+//!     ServiceBuilder::new()
+//!         .layer(cors())
+//!         .layer(auth())
+//!         .layer(RequireScopeLayer::new(READ))
+//!         .layer(StreamReauthLayer::new()),
+//! );
+//!
+//! for app in [last_runs_first, first_runs_first] {
+//!     let origin = |method| Request::builder().method(method).header("origin", "https://app.example");
+//!
+//!     // A preflight carries no credential (Fetch section 3.3.5), so CORS stands outermost and answers it.
+//!     let preflight = origin("OPTIONS").uri("/history").header("access-control-request-method", "GET");
+//!     let response = app.clone().oneshot(preflight.body(Body::empty()).unwrap()).await.unwrap();
+//!     assert_eq!(response.status(), 200);
+//!
+//!     // There it also makes a 401 one that a script can read.
+//!     let response = app.clone().oneshot(origin("GET").uri("/history").body(Body::empty()).unwrap()).await.unwrap();
+//!     assert_eq!(response.status(), 401);
+//!     assert_eq!(response.headers()["access-control-allow-origin"], "https://app.example");
+//!     assert_eq!(response.headers()["access-control-expose-headers"], "www-authenticate,retry-after");
+//!
+//!     // `layer` is around paths that are unknown too: a stranger does not learn which ones exist.
+//!     let response = app.oneshot(origin("GET").uri("/nothing").body(Body::empty()).unwrap()).await.unwrap();
+//!     assert_eq!(response.status(), 401);
+//! }
+//!
+//! // `route_layer` is around the routes alone: what is unknown is a 404 to everybody.
+//! let app = routes().route_layer(auth());
+//! let response = app.oneshot(Request::builder().uri("/nothing").body(Body::empty()).unwrap()).await.unwrap();
+//! assert_eq!(response.status(), 404);
+//! # }
+//! ```
+//!
+//! [`tower::ServiceBuilder`]: https://docs.rs/tower/0.5/tower/struct.ServiceBuilder.html
 //!
 //! # Features
 //!
 //! | feature | adds |
 //! | --- | --- |
-//! | `axum` | [`Access`] and [`Identity`] as extractors, [`Denied`] as a response |
+//! | `axum` | [`Access`] and [`Identity`] as extractors, also optional ones; [`Denied`] as a response; `axum::respond_with` |
 //! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
-//! | `metrics` | a counter for each refusal and each end of a stream, through the `metrics` facade |
-//! | `tracing` | an event for each |
+//! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
+//! | `tracing` | an event for each refusal and end, and who is calling in the request's span: [`observe`] |
 //! | `trusted-proxy` | the module `proxy`: callers and client addresses from a proxy's headers |
 
 #![forbid(unsafe_code)]
@@ -67,22 +136,23 @@ pub mod access;
 #[cfg(any(feature = "hosts", feature = "trusted-proxy"))]
 mod authority;
 #[cfg(feature = "axum")]
-mod axum;
+pub mod axum;
 pub mod bearer;
 mod challenge;
 mod clock;
 mod denied;
 mod ended;
+mod grpc;
 #[cfg(feature = "hosts")]
 pub mod hosts;
 mod identity;
 #[cfg(feature = "limiter")]
 pub mod limiter;
-mod observe;
+pub mod observe;
 #[cfg(feature = "trusted-proxy")]
 pub mod proxy;
 pub mod reauth;
-mod respond;
+pub mod respond;
 pub mod revoke;
 pub mod scope;
 mod sync;
@@ -97,7 +167,6 @@ pub use self::{
     denied::Denied,
     identity::{AuthMethod, Identity},
     reauth::{StreamReauth, StreamReauthLayer},
-    respond::{EmptyBody, Respond},
     scope::{Compat, RequireScopeLayer, Scope, ScopeResolverLayer, ScopeSet, Strict},
     verify::{StaticToken, Tokens, VerifyToken},
 };

@@ -1,12 +1,63 @@
-//! What is counted and logged: one function for each kind of event, empty without the features.
+//! What is counted and logged.
+//!
+//! # Metrics
+//!
+//! Under the feature `metrics`, through the facade of that name: install a recorder, then call
+//! `describe_metrics` once, so that an exporter knows the help texts.
+//!
+//! | name | kind | label | help |
+//! | --- | --- | --- | --- |
+//! | `tower_reauth_refused_total` | counter | `reason`: the nine words of [`Denied::as_str`] | Requests that were refused, by reason. |
+//! | `tower_reauth_streams_ended_total` | counter | `reason`: the ten words of [`EndReason::as_str`] | Streams that ended, by reason. |
+//! | `tower_reauth_streams_open` | gauge | none | Streams that are open and watched. |
+//!
+//! No label has a value that a client chooses, so there are at most twenty series.
+//!
+//! # Events and spans
+//!
+//! Under the feature `tracing`:
+//!
+//! | event | level | fields |
+//! | --- | --- | --- |
+//! | `request refused` | ERROR where the server is put together wrongly, WARN where the verifier cannot tell, else DEBUG | `reason`, `subject`, `credential_id` |
+//! | `stream ended` | ERROR after a panic of the verifier, WARN where it could not tell, else DEBUG | `reason`, `subject`, `credential_id` |
+//!
+//! `subject` and `credential_id` are absent where nobody knows them: a token that is not good names
+//! nobody. Whoever is let in is recorded in the span of the request too, if that has the fields:
+//!
+//! ```
+//! # use tracing::field::Empty;
+//! // As the `make_span_with` of tower-http's `TraceLayer`, outside of the layers of this crate:
+//! let span = |request: &http::Request<()>| {
+//!     tracing::info_span!("request", path = request.uri().path(), subject = Empty, credential_id = Empty)
+//! };
+//! # let _ = span(&http::Request::new(()));
+//! ```
+//!
+//! # Without any feature
+//!
+//! - The [`Denied`] is in the extensions of each refusal's response, for a layer further out to read.
+//! - A stack that is put together wrongly ([`Denied::NoAccess`], [`Denied::NoPeer`]) answers with an
+//!   empty 500. Where no log takes that event, each such layer says so in one line on standard error,
+//!   once in a process. It is no panic, which would take down a server for a route that nobody has
+//!   called yet; and the response says nothing, for its reader is a stranger.
 
-use crate::{Denied, ended::EndReason};
+use std::{
+    io::{self, Write},
+    sync::{Mutex, PoisonError},
+};
+
+use crate::{
+    Access, Denied, Identity,
+    ended::{EndReason, Ended},
+    unwind::contained,
+};
 
 /// Counts by reason. Those that are named have a key that was made when the program was compiled; for
 /// any other one is made, which is an allocation.
 #[cfg(feature = "metrics")]
 macro_rules! count {
-    ($name:literal, $reason:expr, often: [$($often:literal),+]) => {
+    ($name:expr, $reason:expr, often: [$($often:literal),+]) => {
         match $reason {
             $($often => metrics::counter!($name, "reason" => $often),)+
             reason => metrics::counter!($name, "reason" => reason),
@@ -15,40 +66,176 @@ macro_rules! count {
     };
 }
 
-/// A request was refused at the door.
-#[allow(unused_variables, reason = "nothing looks when both features are off")]
-pub(crate) fn refused(denied: &Denied) {
-    #[cfg(feature = "metrics")]
-    count!(
-        "tower_reauth_refused_total",
-        denied.as_str(),
-        often: ["missing", "malformed", "rejected", "expired", "revoked", "locked_out", "insufficient_scope"]
-    );
+#[cfg(feature = "metrics")]
+const REFUSED: &str = "tower_reauth_refused_total";
+#[cfg(feature = "metrics")]
+const STREAMS_ENDED: &str = "tower_reauth_streams_ended_total";
+#[cfg(feature = "metrics")]
+const STREAMS_OPEN: &str = "tower_reauth_streams_open";
 
-    #[cfg(feature = "tracing")]
-    match denied {
-        Denied::NoAccess { .. } | Denied::NoPeer => tracing::error!(reason = denied.as_str(), "{denied}"),
-        Denied::Unavailable { .. } => tracing::warn!(reason = denied.as_str(), "request refused: {denied}"),
-        _ => tracing::debug!(reason = denied.as_str(), "request refused: {denied}"),
+/// Gives the recorder that is installed the help text of each metric.
+#[cfg(feature = "metrics")]
+pub fn describe_metrics() {
+    metrics::describe_counter!(REFUSED, "Requests that were refused, by reason.");
+    metrics::describe_counter!(STREAMS_ENDED, "Streams that ended, by reason.");
+    metrics::describe_gauge!(STREAMS_OPEN, "Streams that are open and watched.");
+}
+
+/// Logs at the level that the first argument says.
+#[cfg(feature = "tracing")]
+macro_rules! log {
+    ($level:expr, $identity:expr, $reason:expr, $($text:tt)+) => {{
+        let subject = $identity.map(Identity::subject);
+        let credential_id = $identity.and_then(Identity::credential_id);
+        match $level {
+            tracing::Level::ERROR => tracing::error!(reason = $reason, subject, credential_id, $($text)+),
+            tracing::Level::WARN => tracing::warn!(reason = $reason, subject, credential_id, $($text)+),
+            _ => tracing::debug!(reason = $reason, subject, credential_id, $($text)+),
+        }
+    }};
+}
+
+/// A request was refused: its response is complete.
+pub(crate) fn refused(denied: &Denied, identity: Option<&Identity>) {
+    // Recorders and subscribers are a user's code. What they do with a panic is not for the caller to pay.
+    contained(|| count_refusal(denied));
+    contained(|| log_refusal(denied, identity));
+    if let Denied::NoAccess { .. } | Denied::NoPeer = denied {
+        if !contained(is_error_logged).unwrap_or(false) {
+            warn_once(denied);
+        }
     }
 }
 
-/// A stream ended.
-#[allow(unused_variables, reason = "nothing looks when both features are off")]
-pub(crate) fn stream_ended(reason: EndReason) {
+#[allow(unused_variables, reason = "nobody counts without the feature")]
+fn count_refusal(denied: &Denied) {
     #[cfg(feature = "metrics")]
     count!(
-        "tower_reauth_streams_ended_total",
-        reason.as_str(),
+        REFUSED,
+        denied.as_str(),
+        often: ["missing", "malformed", "rejected", "expired", "revoked", "locked_out", "insufficient_scope"]
+    );
+}
+
+#[allow(unused_variables, reason = "nobody listens without the feature")]
+fn log_refusal(denied: &Denied, identity: Option<&Identity>) {
+    #[cfg(feature = "tracing")]
+    {
+        let level = match denied {
+            Denied::CheckPanicked | Denied::NoAccess { .. } | Denied::NoPeer => tracing::Level::ERROR,
+            Denied::Unavailable { .. } => tracing::Level::WARN,
+            _ => tracing::Level::DEBUG,
+        };
+        log!(level, identity, denied.as_str(), "request refused: {denied}");
+    }
+}
+
+/// Whether somebody listens to errors.
+fn is_error_logged() -> bool {
+    #[cfg(feature = "tracing")]
+    return tracing::enabled!(tracing::Level::ERROR);
+    #[cfg(not(feature = "tracing"))]
+    return false;
+}
+
+/// Says on standard error, once for each layer, how a stack is put together wrongly.
+fn warn_once(denied: &Denied) {
+    static SAID: Mutex<Vec<Denied>> = Mutex::new(Vec::new());
+    /// Names of layers are written in a program's text; this is for one that makes them up.
+    const MOST: usize = 16;
+
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.len() == MOST || said.contains(denied) {
+        return;
+    }
+    said.push(denied.clone());
+    drop(said);
+    // Not `eprintln!`, which panics where standard error is closed.
+    let _ = writeln!(io::stderr(), "tower-reauth: {denied}");
+}
+
+/// A caller was let in: their access is in the request.
+#[allow(unused_variables, reason = "there are no spans without the feature")]
+pub(crate) fn admitted(access: &Access) {
+    #[cfg(feature = "tracing")]
+    contained(|| {
+        let span = tracing::Span::current();
+        if span.is_disabled() {
+            return;
+        }
+        let identity = access.identity();
+        span.record("subject", identity.subject());
+        if let Some(credential_id) = identity.credential_id() {
+            span.record("credential_id", credential_id);
+        }
+    });
+}
+
+/// A stream that is open, counted as such until it is dropped.
+pub(crate) struct OpenStream {
+    /// Of the recorder that counted it, which is the one that has to hear of its end.
+    #[cfg(feature = "metrics")]
+    gauge: metrics::Gauge,
+}
+
+impl OpenStream {
+    pub(crate) fn new() -> Self {
+        Self {
+            #[cfg(feature = "metrics")]
+            gauge: contained(|| {
+                let gauge = metrics::gauge!(STREAMS_OPEN);
+                gauge.increment(1.0);
+                gauge
+            })
+            .unwrap_or(metrics::Gauge::noop()),
+        }
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        #[cfg(feature = "metrics")]
+        contained(|| self.gauge.decrement(1.0));
+    }
+}
+
+impl OpenStream {
+    /// What is no stream of its own, and not counted.
+    pub(crate) fn uncounted() -> Self {
+        Self {
+            #[cfg(feature = "metrics")]
+            gauge: metrics::Gauge::noop(),
+        }
+    }
+}
+
+/// A stream ended. Returns whether nothing of a user's panicked.
+pub(crate) fn stream_ended(ended: &Ended) -> bool {
+    let counted = contained(|| count_end(ended));
+    let logged = contained(|| log_end(ended));
+    counted.is_some() && logged.is_some()
+}
+
+#[allow(unused_variables, reason = "nobody counts without the feature")]
+fn count_end(ended: &Ended) {
+    #[cfg(feature = "metrics")]
+    count!(
+        STREAMS_ENDED,
+        ended.reason.as_str(),
         often: ["finished", "disconnected", "expired", "revoked"]
     );
+}
 
+#[allow(unused_variables, reason = "nobody listens without the feature")]
+fn log_end(ended: &Ended) {
     #[cfg(feature = "tracing")]
-    match reason {
-        EndReason::CheckPanicked => tracing::error!(reason = reason.as_str(), "stream ended: {reason}"),
-        EndReason::Unavailable | EndReason::TimedOut => {
-            tracing::warn!(reason = reason.as_str(), "stream ended: {reason}");
-        }
-        _ => tracing::debug!(reason = reason.as_str(), "stream ended: {reason}"),
+    {
+        let level = match ended.reason {
+            EndReason::CheckPanicked => tracing::Level::ERROR,
+            EndReason::Unavailable | EndReason::TimedOut => tracing::Level::WARN,
+            _ => tracing::Level::DEBUG,
+        };
+        let (identity, reason) = (Some(&ended.identity), ended.reason);
+        log!(level, identity, reason.as_str(), "stream ended: {reason}");
     }
 }

@@ -1,56 +1,288 @@
 //! How a refusal becomes a response.
+//!
+//! By default by [`EmptyBody`]: the status of [`Denied`]'s table, and to a gRPC call a response that
+//! gRPC understands. A layer's `with_response` takes another [`Respond`]: a closure, [`GrpcOr`] around
+//! one, or on axum `respond_with`.
+//!
+//! What the standards ask for is added afterwards: `WWW-Authenticate` (RFC 9110 section 11.6.1) and
+//! `Retry-After` (section 10.2.3), where the response has none of its own; and the [`Denied`] is put
+//! into the response's extensions, where a layer further out finds it.
+//!
+//! # A handler's own refusal
+//!
+//! A handler refuses in the same way: it answers with a response whose extensions hold a [`Denied`] (on
+//! axum, with the [`Denied`] itself). On its way out the layer that asked who is calling adds its
+//! challenge, with the realm and metadata that it was given.
+//!
+//! ```
+//! use http::{Request, Response};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_reauth::{Access, BearerAuthLayer, Scope, StaticToken, bearer::Challenge};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! let service = ServiceBuilder::new()
+//!     .layer(BearerAuthLayer::new(StaticToken::new("s3cret")).with_challenge(Challenge::new().with_realm("files")?))
+//!     .service_fn(async |request: Request<()>| {
+//!         let access: &Access = request.extensions().get().expect("the layer put it there");
+//!         let mut response = Response::new(String::new());
+//!         if let Err(denied) = access.require(Scope::from_static("files:write")) {
+//!             *response.status_mut() = denied.status();
+//!             response.extensions_mut().insert(denied);
+//!         }
+//!         Ok::<_, std::convert::Infallible>(response)
+//!     });
+//!
+//! let request = Request::builder().header("authorization", "Bearer s3cret").body(())?;
+//! let response = service.oneshot(request).await?;
+//! assert_eq!(response.status(), 403);
+//! assert_eq!(
+//!     response.headers()["www-authenticate"],
+//!     r#"Bearer realm="files", error="insufficient_scope", scope="files:write""#
+//! );
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{
-    HeaderValue, Response,
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response, Uri,
     header::{RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
-use crate::{Denied, challenge::Challenge, observe};
+use crate::{
+    Denied, Identity,
+    challenge::{Challenge, OfRequest},
+    grpc::Kind,
+    observe,
+};
 
 /// Makes the response to a refusal.
 ///
-/// Implemented by [`EmptyBody`], the default, and by every closure `Fn(&Denied) -> Response<B>`, so
-/// that a server answers in a format of its own. `WWW-Authenticate` and `Retry-After` are added
-/// afterwards, where the standards ask for them and the response has none.
+/// Implemented by [`EmptyBody`], the default, by [`GrpcOr`], and by every closure
+/// `Fn(&Denied) -> Response<B>`, so that a server answers in a format of its own. The body may be one
+/// that the service's body is made of: a `String` on axum, the handler's own body inside
+/// [`StreamReauthLayer`](crate::StreamReauthLayer).
 pub trait Respond<B> {
-    /// The response to `denied`.
-    fn respond(&self, denied: &Denied) -> Response<B>;
+    /// The response to `refusal`.
+    fn respond(&self, refusal: &Refusal<'_>) -> Response<B>;
 }
 
-/// Answers with the status alone.
+/// What is refused, and why.
+#[derive(Clone, Copy)]
+pub struct Refusal<'a> {
+    denied: &'a Denied,
+    identity: Option<&'a Identity>,
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    extensions: &'a Extensions,
+}
+
+impl<'a> Refusal<'a> {
+    pub(crate) fn new<B>(request: &'a Request<B>, denied: &'a Denied, identity: Option<&'a Identity>) -> Self {
+        Self {
+            denied,
+            identity,
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
+    }
+
+    /// Why it is refused.
+    #[must_use]
+    pub fn denied(&self) -> &'a Denied {
+        self.denied
+    }
+
+    /// Who was refused, where that is known: their credential was good, or was good once.
+    #[must_use]
+    pub fn identity(&self) -> Option<&'a Identity> {
+        self.identity
+    }
+
+    /// The request's method.
+    #[must_use]
+    pub fn method(&self) -> &'a Method {
+        self.method
+    }
+
+    /// The request's target.
+    #[must_use]
+    pub fn uri(&self) -> &'a Uri {
+        self.uri
+    }
+
+    /// The request's headers.
+    #[must_use]
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// The request's extensions.
+    #[must_use]
+    pub fn extensions(&self) -> &'a Extensions {
+        self.extensions
+    }
+}
+
+/// Answers with the status alone; to a gRPC or gRPC-Web call, as [`GrpcOr`] does.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct EmptyBody;
 
 impl<B: Default> Respond<B> for EmptyBody {
-    fn respond(&self, denied: &Denied) -> Response<B> {
-        let mut response = Response::new(B::default());
-        *response.status_mut() = denied.status();
-        response
+    fn respond(&self, refusal: &Refusal<'_>) -> Response<B> {
+        GrpcOr(status_alone::<B>).respond(refusal)
     }
 }
 
-impl<B, F: Fn(&Denied) -> Response<B>> Respond<B> for F {
-    fn respond(&self, denied: &Denied) -> Response<B> {
-        self(denied)
+fn status_alone<B: Default>(denied: &Denied) -> Response<B> {
+    let mut response = Response::new(B::default());
+    *response.status_mut() = denied.status();
+    response
+}
+
+/// Answers a gRPC call as gRPC, and every other request by what is inside: for one stack around both.
+///
+/// A call is known by its content type, `application/grpc` or `application/grpc-web`. The answer is a
+/// trailers-only response (HTTP 200, `grpc-status` and `grpc-message` as headers, no body) with the
+/// status of [`Denied::grpc_status`] and the word of [`Denied::as_str`].
+///
+/// ```
+/// use http::Response;
+/// use tower_reauth::{BearerAuthLayer, Denied, StaticToken, respond::GrpcOr};
+///
+/// let layer = BearerAuthLayer::new(StaticToken::new("s3cret")).with_response(GrpcOr(|denied: &Denied| {
+///     let mut response = Response::new(format!(r#"{{"error":"{}"}}"#, denied.as_str()));
+///     *response.status_mut() = denied.status();
+///     response
+/// }));
+/// # let _ = layer;
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GrpcOr<R>(pub R);
+
+impl<B: Default, R: Respond<B>> Respond<B> for GrpcOr<R> {
+    fn respond(&self, refusal: &Refusal<'_>) -> Response<B> {
+        match Kind::of(refusal.headers) {
+            Some(kind) => kind.refuse(refusal.denied),
+            None => self.0.respond(refusal),
+        }
     }
 }
 
-/// Counts, logs and answers a refusal: the one place where each of them passes.
-pub(crate) fn refuse<B>(denied: &Denied, challenge: &Challenge, respond: &impl Respond<B>) -> Response<B> {
-    observe::refused(denied);
-    let mut response = respond.respond(denied);
-    let headers = response.headers_mut();
-    if let Some(challenge) = challenge.answer(denied) {
+impl<F, B, C> Respond<B> for F
+where
+    F: Fn(&Denied) -> Response<C>,
+    C: Into<B>,
+{
+    fn respond(&self, refusal: &Refusal<'_>) -> Response<B> {
+        self(refusal.denied).map(Into::into)
+    }
+}
+
+/// Beside the [`Denied`] of a response that a layer made or completed.
+#[derive(Clone, Copy)]
+struct Complete;
+
+/// Beside the [`Denied`] of a response that was made for a handler, and counted: its challenge is a bare
+/// one, for a layer that knows better to replace.
+#[derive(Clone, Copy)]
+struct Provisional;
+
+/// Answers, counts and logs a refusal: the one place where each of a layer's passes.
+pub(crate) fn refuse<B>(
+    refusal: &Refusal<'_>,
+    challenge: &Challenge,
+    of_request: &OfRequest,
+    respond: &impl Respond<B>,
+) -> Response<B> {
+    let mut response = respond.respond(refusal);
+    add_headers(response.headers_mut(), refusal.denied, challenge, of_request);
+    response.extensions_mut().insert(refusal.denied.clone());
+    response.extensions_mut().insert(Complete);
+    observe::refused(refusal.denied, refusal.identity);
+    response
+}
+
+/// The response of a handler that refuses, to be completed by the layers outside it.
+#[cfg(feature = "axum")]
+pub(crate) fn refuse_in_handler<B: Default>(denied: &Denied) -> Response<B> {
+    let mut response = status_alone(denied);
+    add_headers(response.headers_mut(), denied, &Challenge::new(), &OfRequest::default());
+    response.extensions_mut().insert(denied.clone());
+    response.extensions_mut().insert(Provisional);
+    observe::refused(denied, None);
+    response
+}
+
+/// Completes the response of a handler that refuses, with the challenge of the door that let the request
+/// in.
+pub(crate) struct Completion {
+    challenge: Arc<Challenge>,
+    of_request: OfRequest,
+}
+
+impl Completion {
+    pub(crate) fn new<B>(challenge: &Arc<Challenge>, request: &Request<B>) -> Self {
+        Self { of_request: challenge.of(request), challenge: Arc::clone(challenge) }
+    }
+
+    pub(crate) fn complete<B>(&self, response: &mut Response<B>) {
+        complete(response, &self.challenge, &self.of_request);
+    }
+}
+
+fn complete<B>(response: &mut Response<B>, challenge: &Challenge, of_request: &OfRequest) {
+    let extensions = response.extensions_mut();
+    let Some(denied) = extensions.get::<Denied>().cloned() else { return };
+    if extensions.insert(Complete).is_some() {
+        return;
+    }
+    let is_provisional = extensions.remove::<Provisional>().is_some();
+    let bare = Challenge::new().answer(&denied, &OfRequest::default());
+    if is_provisional && response.headers().get_all(WWW_AUTHENTICATE).iter().eq(&bare) {
+        response.headers_mut().remove(WWW_AUTHENTICATE);
+    }
+    add_headers(response.headers_mut(), &denied, challenge, of_request);
+    if !is_provisional {
+        observe::refused(&denied, None);
+    }
+}
+
+fn add_headers(headers: &mut HeaderMap, denied: &Denied, challenge: &Challenge, of_request: &OfRequest) {
+    if let Some(challenge) = challenge.answer(denied, of_request) {
         // Room for what is added; a map that grows by itself makes room for six.
         headers.reserve(1);
         headers.entry(WWW_AUTHENTICATE).or_insert(challenge);
     }
     if let Some(wait) = denied.retry_after() {
-        // Rounded up: who comes back at the second that was named must not be early.
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         headers.reserve(1);
-        headers.entry(RETRY_AFTER).or_insert(HeaderValue::from(seconds));
+        headers.entry(RETRY_AFTER).or_insert(HeaderValue::from(delay_seconds(wait)));
     }
-    response
+}
+
+/// The `delay-seconds` of RFC 9110 section 10.2.3.
+///
+/// Rounded up: who comes back at the second that was named must not be early. At most what every client
+/// can count to, which is 68 years.
+fn delay_seconds(wait: Duration) -> u64 {
+    const MOST: u64 = i32::MAX as u64;
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).min(MOST)
+}
+
+impl fmt::Debug for Refusal<'_> {
+    // The headers stay out: they hold the credential.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal")
+            .field("denied", &self.denied)
+            .field("identity", &self.identity)
+            .field("method", &self.method)
+            .field("uri", &self.uri)
+            .finish_non_exhaustive()
+    }
 }

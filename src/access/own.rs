@@ -68,7 +68,7 @@ impl AccessSource {
     /// Replaces the challenge of what the scope layers refuse.
     #[must_use]
     pub fn with_challenge(self, challenge: Challenge) -> Self {
-        self.with(|shared| shared.policy.challenge = challenge)
+        self.with(|shared| shared.policy.challenge = Arc::new(challenge))
     }
 
     /// Refuses what `revocations` says is revoked, and ends its open streams. Called again, it adds to
@@ -97,7 +97,7 @@ impl AccessSource {
         let (confirmed, epoch) = (Confirmed::by(revision.as_ref()), policy.epoch());
         let identity = verify().await.and_then(|identity| policy.admit(identity))?;
         let source = Own { verify: Arc::new(verify), key: Some(key), shared: Arc::clone(&self.0) };
-        Ok(Access::from_source(identity, confirmed, epoch, source, None))
+        Ok(Access::from_source(identity, confirmed, epoch, source))
     }
 
     /// Each setting makes a source of its own, so that clones made before do not change.

@@ -1,6 +1,9 @@
 //! What holds at the door and for as long as the response streams.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crate::{Clock, Identity, challenge::Challenge, revoke::Revocations, verify::VerifyError};
 
@@ -9,7 +12,8 @@ use crate::{Clock, Identity, challenge::Challenge, revoke::Revocations, verify::
 pub(crate) struct Policy {
     pub(crate) clock: Clock,
     pub(crate) leeway: Duration,
-    pub(crate) challenge: Challenge,
+    /// Shared with the responses on their way, which it may have to complete.
+    pub(crate) challenge: Arc<Challenge>,
     /// What any of them says is revoked is.
     pub(crate) revocations: Vec<Revocations>,
 }

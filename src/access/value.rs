@@ -56,7 +56,7 @@ impl Access {
     /// [`AccessSource`](super::AccessSource).
     #[must_use]
     pub fn with_recheck(identity: Identity, recheck: impl Fn() -> Verification + Send + Sync + 'static) -> Self {
-        Self::from_source(identity, Confirmed::by(None), 0, Own::alone(recheck), None)
+        Self::from_source(identity, Confirmed::by(None), 0, Own::alone(recheck))
     }
 
     /// `epoch` was read before the check, as `confirmed` was.
@@ -65,10 +65,9 @@ impl Access {
         confirmed: Confirmed,
         epoch: u64,
         source: impl Source + 'static,
-        outer: Option<Self>,
     ) -> Self {
         let terms = Mutex::new(Terms::new(identity));
-        Self(Arc::new(Inner { terms, renewals: AtomicU64::new(0), confirmed, epoch, outer, source }))
+        Self(Arc::new(Inner { terms, renewals: AtomicU64::new(0), confirmed, epoch, outer: None, source }))
     }
 
     /// The same caller with a state of its own, for a request within a request: what that requires, and
@@ -311,10 +310,15 @@ pub(crate) fn of<'r, B>(request: &'r Request<B>, layer: &'static str) -> Result<
     request.extensions().get().ok_or(Denied::NoAccess { layer })
 }
 
-/// Puts the access that `new` makes into a request, inside of the one that is there already.
-pub(crate) fn enter(extensions: &mut Extensions, new: impl FnOnce(Option<Access>) -> Access) {
-    let outer = extensions.remove();
-    extensions.insert(new(outer));
+/// Puts a new access into a request, inside of the one that is there already.
+pub(crate) fn enter(extensions: &mut Extensions, mut access: Access) -> &Access {
+    if let Some(outer) = extensions.remove() {
+        // Nobody else has it yet.
+        if let Some(inner) = Arc::get_mut(&mut access.0) {
+            inner.outer = Some(outer);
+        }
+    }
+    extensions.get_or_insert_with(|| access)
 }
 
 impl fmt::Debug for Access {

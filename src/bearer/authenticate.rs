@@ -7,8 +7,8 @@ use http::{HeaderMap, header::AUTHORIZATION};
 use super::Head;
 use crate::{
     Denied, Identity,
-    revoke::Revision,
-    verify::{BearerToken, CredentialKey, Verification, VerifyError, VerifyToken},
+    revoke::{Registry, Revision},
+    verify::{BearerToken, CredentialKey, KeptToken, Verification, VerifyError, VerifyToken},
 };
 
 /// What a request presents, and whether that is good: two questions, asked apart.
@@ -67,12 +67,12 @@ pub trait Authenticate: Send + Sync + 'static {
         None
     }
 
-    /// What tells the credential from others, if anything does. Streams of equal keys share one
-    /// question, and a revision that moves for one credential wakes its streams alone. Without a key a
+    /// What tells the credential from others, if anything does. Requests that
+    /// arrive together with equal keys share one question, as streams do, and a revision that moves for one credential wakes its streams alone. Without a key a
     /// stream asks for itself, at every move.
     ///
-    /// Two credentials may have the same key only if [`verify_again`](Self::verify_again) answers the
-    /// same for both.
+    /// Two credentials may have the same key only if [`verify`](Self::verify) and
+    /// [`verify_again`](Self::verify_again) answer the same for both.
     fn key(&self, credential: &Self::Credential) -> Option<CredentialKey> {
         let _ = credential;
         None
@@ -131,6 +131,8 @@ through_a_pointer!(&'static A, Box<A>, Arc<A>);
 pub struct Bearer {
     verifier: Arc<dyn VerifyToken>,
     syntax: TokenSyntax,
+    /// The tokens of open streams.
+    kept: Arc<Registry<KeptToken>>,
 }
 
 /// Which texts are taken for a token.
@@ -149,7 +151,7 @@ impl Bearer {
     /// Bearer tokens that `verifier` knows.
     #[must_use]
     pub fn new(verifier: impl VerifyToken) -> Self {
-        Self { verifier: Arc::new(verifier), syntax: TokenSyntax::default() }
+        Self { verifier: Arc::new(verifier), syntax: TokenSyntax::default(), kept: Arc::default() }
     }
 
     /// Takes tokens of another syntax than RFC 6750's.
@@ -164,7 +166,7 @@ impl Bearer {
     /// 1. no header, or another scheme than `Bearer` (in any case): no credential;
     /// 2. two headers: malformed, for nobody can say which one was meant;
     /// 3. after the scheme at least one space, then a token of the syntax: that is the credential;
-    /// 4. anything else is malformed.
+    /// 4. anything else, and more than [`BearerToken::MAX_LEN`] bytes after the scheme, is malformed.
     fn parse(&self, headers: &HeaderMap) -> Result<BearerToken, Denied> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let value = values.next().ok_or(Denied::Missing)?;
@@ -176,6 +178,10 @@ impl Bearer {
         let scheme_end = bytes.iter().position(|&b| b == b' ').unwrap_or(bytes.len());
         if !bytes[..scheme_end].eq_ignore_ascii_case(b"bearer") {
             return Err(Denied::Missing);
+        }
+
+        if bytes.len() - scheme_end > BearerToken::MAX_LEN + 1 {
+            return Err(Denied::Malformed);
         }
 
         let gap = bytes[scheme_end..].iter().take_while(|&&b| self.syntax.separates(b)).count();
@@ -207,7 +213,7 @@ impl Authenticate for Bearer {
     }
 
     fn detach(&self, token: &BearerToken) -> BearerToken {
-        token.detach()
+        token.keep(&self.kept)
     }
 }
 

@@ -1,119 +1,202 @@
 //! The inner response, a refusal, or first the verifier's answer.
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, Sleep, sleep_until},
+};
 use tower_service::Service;
 
 use super::{
     Authenticate,
-    service::{Caller, Door},
+    flight::{Answer, Waiting},
+    service::Door,
 };
-use crate::{respond::Respond, verify::Verification};
+use crate::{
+    respond::{Completion, Respond},
+    verify::VerifyError,
+};
 
 pin_project! {
-    /// The response future of [`AuthLayer`](super::AuthLayer).
-    pub struct ResponseFuture<S, A, R, ReqBody, ResBody>
-    where
-        S: Service<Request<ReqBody>>,
-        A: Authenticate,
-    {
+    /// The response future of [`Auth`](super::Auth): of `P`, which waits for the verifier, and `F`, the
+    /// inner service's.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<P, F, B> {
         #[pin]
-        state: State<S, A, R, ReqBody, ResBody, S::Future>,
+        state: State<P, F, B>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, A: Authenticate, R, ReqBody, ResBody, F> {
+    enum State<P, F, B> {
         // Boxed, and only for a verifier that must be waited for: it is what makes the future large.
-        PendingCheck { asking: Option<Box<PendingCheck<S, A, R, ReqBody>>> },
-        Inner { #[pin] future: F },
-        Refused { response: Option<Response<ResBody>> },
+        Waiting { admission: Pin<Box<P>> },
+        Inner { #[pin] future: F, completion: Completion },
+        Refused { response: Option<Response<B>> },
     }
 }
 
-/// A request that waits for the verifier, with the service that is ready for it.
-struct PendingCheck<S, A: Authenticate, R, ReqBody> {
-    verification: Verification,
+/// A request that waits for the verifier, with the service that is ready for it: becomes that one's
+/// future, or a refusal.
+#[must_use = "futures do nothing unless polled"]
+pub struct Admission<S, A: Authenticate, R, B>(Option<Parts<S, A, R, B>>);
+
+/// The inner service's future, once the caller was let in.
+pub struct Admitted<F> {
+    future: F,
+    completion: Completion,
+}
+
+struct Parts<S, A: Authenticate, R, B> {
+    credential: A::Credential,
+    waiting: Waiting,
+    limit: Limit,
     door: Arc<Door<A>>,
-    caller: Caller<A::Credential>,
-    request: Request<ReqBody>,
+    request: Request<B>,
     ready: S,
     respond: R,
 }
 
-impl<S, A, R, ReqBody, ResBody> ResponseFuture<S, A, R, ReqBody, ResBody>
-where
-    S: Service<Request<ReqBody>>,
-    A: Authenticate,
-{
-    pub(super) fn asking(
-        verification: Verification,
-        door: Arc<Door<A>>,
-        caller: Caller<A::Credential>,
-        request: Request<ReqBody>,
-        ready: S,
-        respond: R,
-    ) -> Self {
-        let asking = Box::new(PendingCheck { verification, door, caller, request, ready, respond });
-        Self { state: State::PendingCheck { asking: Some(asking) } }
+/// How long a request waits for the verifier.
+enum Limit {
+    None,
+    Until(Instant),
+    Running(Pin<Box<Sleep>>),
+}
+
+impl<P, F, B> ResponseFuture<P, F, B> {
+    pub(super) fn waiting(admission: P) -> Self {
+        Self { state: State::Waiting { admission: Box::pin(admission) } }
     }
 
-    pub(super) fn inner(future: S::Future) -> Self {
-        Self { state: State::Inner { future } }
+    pub(super) fn inner(future: F, completion: Completion) -> Self {
+        Self { state: State::Inner { future, completion } }
     }
 
-    pub(super) fn refused(response: Response<ResBody>) -> Self {
+    pub(super) fn refused(response: Response<B>) -> Self {
         Self { state: State::Refused { response: Some(response) } }
     }
 }
 
-impl<S, A, R, ReqBody, ResBody> Future for ResponseFuture<S, A, R, ReqBody, ResBody>
+impl<P, F, B, E> Future for ResponseFuture<P, F, B>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    A: Authenticate,
-    R: Respond<ResBody>,
+    P: Future<Output = Result<Admitted<F>, Response<B>>>,
+    F: Future<Output = Result<Response<B>, E>>,
 {
-    type Output = Result<Response<ResBody>, S::Error>;
+    type Output = Result<Response<B>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
-                StateProj::Inner { future } => return future.poll(cx),
+                StateProj::Inner { future, completion } => {
+                    let mut response = ready!(future.poll(cx))?;
+                    completion.complete(&mut response);
+                    return Poll::Ready(Ok(response));
+                }
                 StateProj::Refused { response } => {
                     return Poll::Ready(Ok(response.take().expect("a future is not polled after it was ready")));
                 }
-                StateProj::PendingCheck { asking } => {
-                    let waiting = asking.as_mut().expect("the question is there until it is answered");
-                    let answer = ready!(Pin::new(&mut waiting.verification).poll(cx));
-                    let asked = asking.take().expect("the question was there a line ago");
-                    state.set(asked.answered(answer));
+                StateProj::Waiting { admission } => {
+                    let next = match ready!(admission.as_mut().poll(cx)) {
+                        Ok(Admitted { future, completion }) => State::Inner { future, completion },
+                        Err(response) => State::Refused { response: Some(response) },
+                    };
+                    state.set(next);
                 }
             }
         }
     }
 }
 
-impl<S, A: Authenticate, R, ReqBody> PendingCheck<S, A, R, ReqBody> {
-    fn answered<ResBody>(
-        mut self,
-        answer: <Verification as Future>::Output,
-    ) -> State<S, A, R, ReqBody, ResBody, S::Future>
-    where
-        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-        R: Respond<ResBody>,
-    {
-        match self.door.admit(self.caller, answer, &mut self.request) {
-            Ok(()) => State::Inner { future: self.ready.call(self.request) },
-            Err(denied) => State::Refused { response: Some(self.door.refuse(denied, &self.respond)) },
+impl<S, A: Authenticate, R, B> Admission<S, A, R, B> {
+    pub(super) fn new(
+        (credential, waiting): (A::Credential, Waiting),
+        limit: Option<Duration>,
+        door: Arc<Door<A>>,
+        request: Request<B>,
+        ready: S,
+        respond: R,
+    ) -> Self {
+        // A date past the end of time is never reached.
+        let limit = limit.and_then(|limit| Instant::now().checked_add(limit)).map_or(Limit::None, Limit::Until);
+        Self(Some(Parts { credential, waiting, limit, door, request, ready, respond }))
+    }
+}
+
+impl<S, A, R, B, ResBody> Future for Admission<S, A, R, B>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    A: Authenticate,
+    R: Respond<ResBody>,
+{
+    type Output = Result<Admitted<S::Future>, Response<ResBody>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let parts = self.0.as_mut().expect("a future is not polled after it was ready");
+        let answer = ready!(parts.poll_answer(cx));
+        let Parts { credential, waiting, door, mut request, mut ready, respond, .. } =
+            self.0.take().expect("it was there a line ago");
+        Poll::Ready(match door.admit(credential, waiting.as_of(), answer) {
+            Ok(access) => {
+                let completion = door.let_in(&mut request, access);
+                Ok(Admitted { future: ready.call(request), completion })
+            }
+            Err(refused) => Err(door.refuse(&request, refused, &respond)),
+        })
+    }
+}
+
+// Nothing in it is ever polled in place.
+impl<S, A: Authenticate, R, B> Unpin for Admission<S, A, R, B> {}
+
+impl<S, A: Authenticate, R, B> Parts<S, A, R, B> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        match self.waiting.poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(answer),
+            Poll::Pending => {
+                ready!(self.limit.poll(cx));
+                Poll::Ready(Some(Err(VerifyError::unavailable())))
+            }
         }
+    }
+}
+
+impl Limit {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self {
+                Self::Running(sleep) => return sleep.as_mut().poll(cx),
+                Self::Until(end) if Handle::try_current().is_ok() => *self = Self::Running(Box::pin(sleep_until(*end))),
+                Self::None | Self::Until(_) => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl<P, F, B> fmt::Debug for ResponseFuture<P, F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Waiting { .. } => "ResponseFuture::waiting",
+            State::Inner { .. } => "ResponseFuture::inner",
+            State::Refused { .. } => "ResponseFuture::refused",
+        })
+    }
+}
+
+impl<S, A: Authenticate, R, B> fmt::Debug for Admission<S, A, R, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission").finish_non_exhaustive()
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{Auth, Authenticate, Bearer, TokenSyntax};
+use super::{Auth, Authenticate, Bearer, TokenSyntax, flight::Flights, service::Door};
 use crate::{
     Clock, VerifyToken,
     access::Policy,
@@ -12,6 +12,10 @@ use crate::{
     respond::EmptyBody,
     revoke::{Registry, Revocations, SharedCheck},
 };
+
+/// How long a request waits for the verifier, unless another limit is chosen: the first one may find it
+/// cold, with its keys to be fetched.
+const VERIFY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Asks for a bearer token (RFC 6750) and who it belongs to.
 pub type BearerAuthLayer<R = EmptyBody> = AuthLayer<Bearer, R>;
@@ -23,7 +27,9 @@ pub type BearerAuthLayer<R = EmptyBody> = AuthLayer<Bearer, R>;
 pub struct AuthLayer<A, R = EmptyBody> {
     authenticator: Arc<A>,
     policy: Policy,
+    verify_timeout: Option<Duration>,
     shared_checks: Arc<Registry<SharedCheck>>,
+    flights: Arc<Flights>,
     respond: R,
 }
 
@@ -51,7 +57,9 @@ impl<A: Authenticate> AuthLayer<A> {
         Self {
             authenticator: Arc::new(authenticator),
             policy: Policy::default(),
+            verify_timeout: Some(VERIFY_TIMEOUT),
             shared_checks: Arc::default(),
+            flights: Arc::default(),
             respond: EmptyBody,
         }
     }
@@ -61,7 +69,7 @@ impl<A, R> AuthLayer<A, R> {
     /// Replaces the challenge that 400, 401 and 403 carry, those of the scope layers included.
     #[must_use]
     pub fn with_challenge(mut self, challenge: Challenge) -> Self {
-        self.policy.challenge = challenge;
+        self.policy.challenge = Arc::new(challenge);
         self
     }
 
@@ -77,6 +85,18 @@ impl<A, R> AuthLayer<A, R> {
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.policy.clock = clock;
+        self
+    }
+
+    /// How long a request waits for the verifier before it is answered with 503 and `Retry-After`; `None`
+    /// for as long as it takes. Default: 15 seconds. For a recheck of a stream see
+    /// [`with_check_timeout`](crate::StreamReauthLayer::with_check_timeout).
+    ///
+    /// The time is [`tokio::time`]'s: a verifier that must be waited for needs a runtime with its timer,
+    /// and outside of any runtime there is no limit.
+    #[must_use]
+    pub fn with_verify_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.verify_timeout = limit.into();
         self
     }
 
@@ -96,7 +116,8 @@ impl<A, R> AuthLayer<A, R> {
     /// Answers refusals by `respond`, for instance a closure `Fn(&Denied) -> Response<B>`.
     #[must_use]
     pub fn with_response<T>(self, respond: T) -> AuthLayer<A, T> {
-        AuthLayer { authenticator: self.authenticator, policy: self.policy, shared_checks: self.shared_checks, respond }
+        let Self { authenticator, policy, verify_timeout, shared_checks, flights, respond: _ } = self;
+        AuthLayer { authenticator, policy, verify_timeout, shared_checks, flights, respond }
     }
 }
 
@@ -105,7 +126,9 @@ impl<A, R: Clone> Clone for AuthLayer<A, R> {
         Self {
             authenticator: Arc::clone(&self.authenticator),
             policy: self.policy.clone(),
+            verify_timeout: self.verify_timeout,
             shared_checks: Arc::clone(&self.shared_checks),
+            flights: Arc::clone(&self.flights),
             respond: self.respond.clone(),
         }
     }
@@ -115,13 +138,14 @@ impl<S, A, R: Clone> Layer<S> for AuthLayer<A, R> {
     type Service = Auth<S, A, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Auth::new(
-            inner,
-            Arc::clone(&self.authenticator),
-            self.policy.clone(),
-            Arc::clone(&self.shared_checks),
-            self.respond.clone(),
-        )
+        let door = Door {
+            authenticator: Arc::clone(&self.authenticator),
+            policy: self.policy.clone(),
+            verify_timeout: self.verify_timeout,
+            shared_checks: Arc::clone(&self.shared_checks),
+            flights: Arc::clone(&self.flights),
+        };
+        Auth::behind(door, inner, self.respond.clone())
     }
 }
 
@@ -130,6 +154,7 @@ impl<A: fmt::Debug, R> fmt::Debug for AuthLayer<A, R> {
         f.debug_struct("AuthLayer")
             .field("authenticator", &self.authenticator)
             .field("policy", &self.policy)
+            .field("verify_timeout", &self.verify_timeout)
             .finish_non_exhaustive()
     }
 }

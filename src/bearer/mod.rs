@@ -9,15 +9,32 @@
 //!
 //! 1. No `Authorization` header, or one of another scheme: 401 with a bare challenge, so that nothing
 //!    is said to one who did not ask (RFC 6750 section 3.1).
-//! 2. Two headers, or a token outside the syntax: 400 `invalid_request`. The scheme is recognised in
+//! 2. Two headers, a token outside the syntax, or one of more than
+//!    [16 KiB](crate::verify::BearerToken::MAX_LEN): 400 `invalid_request`. The scheme is recognised in
 //!    any case (RFC 9110 section 11.1).
 //! 3. The verifier rejects the token, or its identity has expired or was revoked by
 //!    [`Revocations`](crate::revoke::Revocations): 401 `invalid_token`. An expired credential is never
 //!    a reason to treat a caller as anonymous.
-//! 4. The verifier locks the caller out: 429. It cannot tell: 503. Both with `Retry-After`.
+//! 4. The verifier locks the caller out: 429. It cannot tell, or does not answer within
+//!    [`with_verify_timeout`](AuthLayer::with_verify_timeout): 503. Both with `Retry-After`. It panics:
+//!    500, and the connection lives on.
 //! 5. Else the request goes on, with an [`Access`](crate::Access) in its extensions.
 //!
 //! Scopes come after: one who is not authenticated never learns which scope is needed.
+//!
+//! # Requests that arrive together
+//!
+//! A verifier that must be waited for is asked once for equal tokens that arrive together: while it has
+//! not answered and its [`Revision`](crate::revoke::Revision) stands still or, for one without a
+//! revision, within 100 ms. A verifier that knows is asked by each request.
+//!
+//! # Where a token is kept
+//!
+//! As plain text in two places, both in memory: in the header of its request for as long as that lives,
+//! marked sensitive once it was read; and once for all open streams that came in with it, which ask the
+//! verifier again and again. That copy is overwritten when the last of them ends. Everywhere else there
+//! is its SHA-256, and [`StaticToken`](crate::StaticToken) and [`Tokens`](crate::Tokens) keep no more of
+//! it than that.
 //!
 //! # Deployment
 //!
@@ -53,6 +70,7 @@
 //! ```
 
 mod authenticate;
+mod flight;
 mod future;
 mod head;
 mod layer;
@@ -60,7 +78,7 @@ mod service;
 
 pub use self::{
     authenticate::{Authenticate, Bearer, TokenSyntax},
-    future::ResponseFuture,
+    future::{Admission, Admitted, ResponseFuture},
     head::Head,
     layer::{AuthLayer, BearerAuthLayer},
     service::Auth,

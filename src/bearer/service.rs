@@ -2,24 +2,31 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
-use http::{Request, Response};
+use http::{Request, Response, header::AUTHORIZATION};
+use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Authenticate, ResponseFuture};
+use super::{
+    Admission, AuthLayer, Authenticate, Head, ResponseFuture,
+    flight::{Answer, AsOf, Flights, Waiting},
+};
 use crate::{
     Access, Denied, Identity,
     access::{self, Confirmed, Policy, Source},
-    respond::{Respond, refuse},
+    observe,
+    respond::{Completion, EmptyBody, Refusal, Respond, refuse},
     revoke::{Registry, Revision, SharedCheck},
-    verify::{CredentialKey, Verification, VerifyError},
+    unwind::contained,
+    verify::{CredentialKey, Verification},
 };
 
-/// The service of [`AuthLayer`](super::AuthLayer).
-pub struct Auth<S, A, R> {
+/// The service of [`AuthLayer`].
+pub struct Auth<S, A, R = EmptyBody> {
     inner: S,
     door: Arc<Door<A>>,
     respond: R,
@@ -27,28 +34,68 @@ pub struct Auth<S, A, R> {
 
 /// What the door knows: shared by every request and by every stream that came through it.
 pub(super) struct Door<A> {
-    authenticator: Arc<A>,
-    policy: Policy,
+    pub(super) authenticator: Arc<A>,
+    pub(super) policy: Policy,
+    pub(super) verify_timeout: Option<Duration>,
     /// The open streams by credential: shared by all doors of one layer.
-    shared_checks: Arc<Registry<SharedCheck>>,
+    pub(super) shared_checks: Arc<Registry<SharedCheck>>,
+    /// The requests that wait for an answer: shared as well.
+    pub(super) flights: Arc<Flights>,
 }
 
-/// A credential on its way in: presented, not yet verified.
-pub(super) struct Caller<C> {
-    credential: C,
-    confirmed: Confirmed,
-    epoch: u64,
+/// A caller who is not let in, and who that is, if the verifier said so.
+pub(super) struct Refused {
+    denied: Denied,
+    identity: Option<Identity>,
+}
+
+impl From<Denied> for Refused {
+    fn from(denied: Denied) -> Self {
+        Self { denied, identity: None }
+    }
+}
+
+/// What becomes of a request.
+enum Met<C> {
+    Admitted(Access),
+    /// As soon as the verifier has answered.
+    Waits(C, Waiting),
+}
+
+impl<S, A: Authenticate> Auth<S, A> {
+    /// Asks `authenticator` who calls `inner`. For more than the defaults, see [`AuthLayer`].
+    #[must_use]
+    pub fn new(inner: S, authenticator: A) -> Self {
+        AuthLayer::from_authenticator(authenticator).layer(inner)
+    }
+}
+
+impl<A: Authenticate> Auth<(), A> {
+    /// The layer that makes such services: [`AuthLayer::from_authenticator`].
+    #[must_use]
+    pub fn layer(authenticator: A) -> AuthLayer<A> {
+        AuthLayer::from_authenticator(authenticator)
+    }
 }
 
 impl<S, A, R> Auth<S, A, R> {
-    pub(super) fn new(
-        inner: S,
-        authenticator: Arc<A>,
-        policy: Policy,
-        shared_checks: Arc<Registry<SharedCheck>>,
-        respond: R,
-    ) -> Self {
-        Self { inner, door: Arc::new(Door { authenticator, policy, shared_checks }), respond }
+    pub(super) fn behind(door: Door<A>, inner: S, respond: R) -> Self {
+        Self { inner, door: Arc::new(door), respond }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 }
 
@@ -60,72 +107,122 @@ where
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
-    type Future = ResponseFuture<S, A, R, ReqBody, ResBody>;
+    type Future = ResponseFuture<Admission<S, A, R, ReqBody>, S::Future, ResBody>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let (caller, verification) = match self.door.meet(&request) {
-            Ok(met) => met,
-            Err(denied) => return ResponseFuture::refused(self.door.refuse(denied, &self.respond)),
-        };
-        match verification.into_ready() {
-            Ok(answer) => match self.door.admit(caller, answer, &mut request) {
-                Ok(()) => ResponseFuture::inner(self.inner.call(request)),
-                Err(denied) => ResponseFuture::refused(self.door.refuse(denied, &self.respond)),
-            },
-            Err(verification) => {
+        match self.door.meet(Head::from(&request)) {
+            Ok(Met::Admitted(access)) => {
+                let completion = self.door.let_in(&mut request, access);
+                ResponseFuture::inner(self.inner.call(request), completion)
+            }
+            Ok(Met::Waits(credential, waiting)) => {
                 // The service that was polled ready is the one to call; its clone may not be.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                let door = Arc::clone(&self.door);
-                ResponseFuture::asking(verification, door, caller, request, ready, self.respond.clone())
+                let (door, limit) = (Arc::clone(&self.door), self.door.verify_timeout);
+                let respond = self.respond.clone();
+                ResponseFuture::waiting(Admission::new((credential, waiting), limit, door, request, ready, respond))
             }
+            Err(refused) => ResponseFuture::refused(self.door.refuse(&request, refused, &self.respond)),
         }
     }
 }
 
 impl<A: Authenticate> Door<A> {
-    fn meet<B>(&self, request: &Request<B>) -> Result<(Caller<A::Credential>, Verification), Denied> {
-        let credential = self.authenticator.present(request.into())?;
-        let confirmed = Confirmed::by(self.authenticator.revision());
-        let epoch = self.policy.epoch();
-        let verification = self.authenticator.verify(&credential);
-        Ok((Caller { credential, confirmed, epoch }, verification))
+    /// Takes the credential from the head of a request, and asks whose it is.
+    fn meet(self: &Arc<Self>, head: Head<'_>) -> Result<Met<A::Credential>, Refused> {
+        contained(|| {
+            let Self { authenticator, policy, verify_timeout, flights, .. } = &**self;
+            let credential = authenticator.present(head)?;
+            let as_of = AsOf { confirmed: Confirmed::by(authenticator.revision()), epoch: policy.epoch() };
+            let key = || authenticator.key(&credential);
+            match flights.ask(as_of, *verify_timeout, key, || authenticator.verify(&credential)) {
+                Ok(answer) => self.judge(credential, as_of, answer).map(Met::Admitted),
+                Err(waiting) => Ok(Met::Waits(credential, waiting)),
+            }
+        })
+        .unwrap_or_else(|| Err(Denied::CheckPanicked.into()))
     }
 
-    /// Lets the caller in, if the verifier knows them: the request now carries their access.
-    pub(super) fn admit<B>(
+    /// Lets the caller in, if the verifier knows them.
+    pub(super) fn admit(
         self: &Arc<Self>,
-        caller: Caller<A::Credential>,
-        answer: Result<Identity, VerifyError>,
-        request: &mut Request<B>,
-    ) -> Result<(), Denied> {
-        let verdict = answer.and_then(|identity| self.policy.admit(identity));
-        let identity = self.authenticator.conclude(&caller.credential, verdict)?;
-        let source = Kept { door: Arc::clone(self), credential: Mutex::new(caller.credential) };
-        access::enter(request.extensions_mut(), |outer| {
-            Access::from_source(identity, caller.confirmed, caller.epoch, source, outer)
-        });
-        Ok(())
+        credential: A::Credential,
+        as_of: AsOf,
+        answer: Answer,
+    ) -> Result<Access, Refused> {
+        contained(|| self.judge(credential, as_of, answer)).unwrap_or_else(|| Err(Denied::CheckPanicked.into()))
     }
 
-    pub(super) fn refuse<B>(&self, denied: Denied, respond: &impl Respond<B>) -> Response<B> {
-        refuse(&denied, &self.policy.challenge, respond)
+    fn judge(self: &Arc<Self>, credential: A::Credential, as_of: AsOf, answer: Answer) -> Result<Access, Refused> {
+        let answer = answer.ok_or(Denied::CheckPanicked)?;
+        let known = answer.as_ref().ok().cloned();
+        let verdict = answer.and_then(|identity| self.policy.admit(identity));
+        match self.authenticator.conclude(&credential, verdict) {
+            Ok(identity) => {
+                let source = Kept::new(Arc::clone(self), credential);
+                Ok(Access::from_source(identity, as_of.confirmed, as_of.epoch, source))
+            }
+            Err(error) => Err(Refused { denied: error.into(), identity: known }),
+        }
+    }
+
+    /// The request carries the access from now on, and its credential is not for the logs. Returns what
+    /// completes the response.
+    pub(super) fn let_in<B>(&self, request: &mut Request<B>, access: Access) -> Completion {
+        if let Some(authorization) = request.headers_mut().get_mut(AUTHORIZATION) {
+            authorization.set_sensitive(true);
+        }
+        observe::admitted(access::enter(request.extensions_mut(), access));
+        Completion::new(&self.policy.challenge, request)
+    }
+
+    pub(super) fn refuse<T, B>(
+        &self,
+        request: &Request<T>,
+        refused: Refused,
+        respond: &impl Respond<B>,
+    ) -> Response<B> {
+        let refusal = Refusal::new(request, &refused.denied, refused.identity.as_ref());
+        let challenge = &self.policy.challenge;
+        refuse(&refusal, challenge, &challenge.of(request), respond)
     }
 }
 
 /// A credential that was let in, kept to be verified again.
 struct Kept<A: Authenticate> {
     door: Arc<Door<A>>,
-    credential: Mutex<A::Credential>,
+    held: Mutex<Held<A::Credential>>,
+}
+
+/// How a credential is held on to. Its code is its author's: it is cloned and dropped while no lock is
+/// held.
+struct Held<C> {
+    /// As it was presented; gone when it is asked for.
+    presented: Option<C>,
+    shared: Option<Arc<C>>,
 }
 
 impl<A: Authenticate> Kept<A> {
-    fn credential(&self) -> A::Credential {
-        self.credential.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn new(door: Arc<Door<A>>, credential: A::Credential) -> Self {
+        Self { door, held: Mutex::new(Held { presented: Some(credential), shared: None }) }
+    }
+
+    fn credential(&self) -> Arc<A::Credential> {
+        let mut held = self.held();
+        if let Some(presented) = held.presented.take() {
+            held.shared = Some(Arc::new(presented));
+        }
+        Arc::clone(held.shared.as_ref().expect("a credential is held one way or the other"))
+    }
+
+    // A panic elsewhere leaves it whole: nothing in here calls foreign code.
+    fn held(&self) -> MutexGuard<'_, Held<A::Credential>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,13 +244,14 @@ impl<A: Authenticate> Source for Kept<A> {
     }
 
     fn detach(&self) {
-        let detached = self.door.authenticator.detach(&self.credential());
-        *self.credential.lock().unwrap_or_else(PoisonError::into_inner) = detached;
+        let detached = Arc::new(self.door.authenticator.detach(&self.credential()));
+        let replaced = self.held().shared.replace(detached);
+        drop(replaced);
     }
 
     fn detached(&self) -> Arc<dyn Source> {
         let credential = self.door.authenticator.detach(&self.credential());
-        Arc::new(Self { door: Arc::clone(&self.door), credential: Mutex::new(credential) })
+        Arc::new(Self::new(Arc::clone(&self.door), credential))
     }
 
     fn policy(&self) -> &Policy {

@@ -11,8 +11,8 @@ use tower_service::Service;
 
 use super::{ResponseFuture, rules::Rules};
 use crate::{
-    challenge::Challenge,
-    respond::{Respond, refuse},
+    challenge::{Challenge, OfRequest},
+    respond::{Refusal, Respond, refuse},
 };
 
 /// The service of [`AllowedHostsLayer`](super::AllowedHostsLayer).
@@ -39,7 +39,11 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         match self.rules.check(&request) {
             Ok(()) => ResponseFuture::inner(self.inner.call(request)),
-            Err(denied) => ResponseFuture::refused(refuse(&denied, &Challenge::new(), &self.respond)),
+            Err(denied) => {
+                let refusal = Refusal::new(&request, &denied, None);
+                let response = refuse(&refusal, &Challenge::new(), &OfRequest::default(), &self.respond);
+                ResponseFuture::refused(response)
+            }
         }
     }
 }

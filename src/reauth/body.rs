@@ -53,8 +53,6 @@ pin_project! {
         format: Format,
         // Whether a byte order mark may still come.
         mark: Mark,
-        // For last bytes, which may depend on it.
-        content_type: Option<Box<HeaderValue>>,
         // A frame that became ready before access was confirmed.
         waiting: Option<WaitingFrame<D>>,
         last: Last<D>,
@@ -69,8 +67,10 @@ enum WaitingFrame<D> {
 
 /// What is still to be said once the stream is at its end.
 enum Last<D> {
-    /// It is not at its end.
-    NotYet,
+    /// It is not at its end. Last bytes may depend on the type of the content.
+    NotYet {
+        content_type: Option<Box<HeaderValue>>,
+    },
     /// Boxed: a stream that has not ended should not keep room for it.
     Frame(Box<Frame<D>>),
     /// An error in the same turn as earlier data takes that data with it, so one turn passes first.
@@ -96,9 +96,8 @@ impl<B: Body> StreamReauth<B> {
             settings,
             format: Format::of(headers),
             mark: Mark::default(),
-            content_type,
             waiting: None,
-            last: Last::NotYet,
+            last: Last::NotYet { content_type },
         };
         Self { inner: Some(inner), watched: Some(Box::pin(watched)) }
     }
@@ -140,13 +139,14 @@ impl<D: From<Bytes>> WatchedProj<'_, D> {
     /// Access ended: the inner body goes, what waits does not leave, and what is to be said of the end is.
     fn end<B>(&mut self, mut inner: Pin<&mut Option<B>>, reason: EndReason) {
         let waiting = self.waiting.take();
-        *self.last = Last::Abort { reason, turn_passed: false };
+        let last = std::mem::replace(self.last, Last::Abort { reason, turn_passed: false });
+        let content_type = if let Last::NotYet { content_type } = last { content_type } else { None };
         contained(|| inner.set(None));
         contained(|| drop(waiting));
-        if let Some(last) = contained(|| self.last_of(reason)) {
+        if let Some(last) = contained(|| self.last_of(reason, content_type.as_deref())) {
             *self.last = last;
         }
-        contained(|| self.guard.as_mut().report());
+        self.guard.as_mut().report();
     }
 
     /// The inner body came to its own end.
@@ -154,11 +154,12 @@ impl<D: From<Bytes>> WatchedProj<'_, D> {
         *self.last = Last::Nothing;
         self.guard.as_mut().ended(reason);
         contained(|| inner.set(None));
-        contained(|| self.guard.as_mut().report());
+        self.guard.as_mut().report();
     }
 
     /// What is to be said of an end of access.
-    fn last_of(&self, reason: EndReason) -> Last<D> {
+    fn last_of(&self, reason: EndReason, content_type: Option<&HeaderValue>) -> Last<D> {
+        let cut = |is_line_open| CutBody { reason, content_type, is_line_open };
         let abort = Last::Abort { reason, turn_passed: false };
         let Settings { ending, retry, .. } = &**self.settings;
         match (*self.format, ending) {
@@ -170,17 +171,11 @@ impl<D: From<Bytes>> WatchedProj<'_, D> {
                 let retry = self.guard.retry_after().map_or(*retry, |after| after.max(*retry));
                 Last::data(last_event(reason, retry))
             }
-            (Format::Events(_), Ending::LastBytes(last)) => Last::data(last.write(&self.cut(reason, false))),
-            (Format::Other { is_line_open }, Ending::LastBytes(last)) => {
-                Last::data(last.write(&self.cut(reason, is_line_open)))
-            }
+            (Format::Events(_), Ending::LastBytes(last)) => Last::data(last.write(&cut(false))),
+            (Format::Other { is_line_open }, Ending::LastBytes(last)) => Last::data(last.write(&cut(is_line_open))),
             (Format::Events(_) | Format::Other { .. }, Ending::GrpcTrailers) => Last::trailers(grpc_trailers(reason)),
             (Format::Events(_) | Format::Other { .. } | Format::Encoded, _) => Last::Nothing,
         }
-    }
-
-    fn cut(&self, reason: EndReason, is_line_open: bool) -> CutBody<'_> {
-        CutBody { reason, content_type: self.content_type.as_deref(), is_line_open }
     }
 }
 
@@ -262,7 +257,14 @@ where
                     }
                     Ok(Poll::Pending) => None,
                     Ok(Poll::Ready(Some(Ok(frame)))) => {
-                        let Some(frame) = watched.mark.pass(frame.map_data(contiguous)) else { continue };
+                        // Frames are large, and hardly one has to be moved.
+                        let frame = if watched.mark.is_behind() || !is_contiguous(&frame) {
+                            let Some(frame) = watched.mark.pass(frame.map_data(contiguous)) else { continue };
+                            frame
+                        } else {
+                            watched.mark.is_past();
+                            frame
+                        };
                         if !watched.guard.as_mut().admit_frame() {
                             *watched.waiting = WaitingFrame::of(frame);
                             continue;
@@ -297,10 +299,14 @@ where
     }
 }
 
+fn is_contiguous<D: Buf>(frame: &Frame<D>) -> bool {
+    frame.data_ref().is_none_or(|data| data.chunk().len() == data.remaining())
+}
+
 /// Data in one piece, for its last bytes to be looked at. [`Bytes`] always is.
 fn contiguous<D: Buf + From<Bytes>>(mut data: D) -> D {
     let length = data.remaining();
-    if data.chunk().len() == length { data } else { data.copy_to_bytes(length).into() }
+    data.copy_to_bytes(length).into()
 }
 
 impl<D> WaitingFrame<D> {
@@ -343,7 +349,7 @@ impl<D> Last<D> {
         Poll::Ready(match std::mem::replace(self, Self::Nothing) {
             Self::Frame(frame) => Some(Ok(*frame)),
             Self::Abort { reason, .. } => Some(Err(AccessEnded { reason }.into())),
-            Self::NotYet | Self::Nothing => None,
+            Self::NotYet { .. } | Self::Nothing => None,
         })
     }
 }

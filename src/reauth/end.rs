@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
 
-use crate::ended::EndReason;
+use crate::{ended::EndReason, grpc};
 
 /// What a client sees when its access ends.
 ///
@@ -105,15 +105,22 @@ impl fmt::Debug for LastBytes {
 /// The last event. It always has `data`: an event without is dropped by every browser.
 pub(super) fn last_event(reason: EndReason, retry: Duration) -> Bytes {
     let reconnect = reason.is_transient();
-    let retry = if reconnect { format!("retry: {}\n", retry.as_millis()) } else { String::new() };
+    let retry = if reconnect { format!("retry: {}\n", milliseconds(retry)) } else { String::new() };
     format!("event: reauth\n{retry}data: {{\"reason\":\"{}\",\"reconnect\":{reconnect}}}\n\n", reason.as_str()).into()
+}
+
+/// The `retry` of an event stream, rounded up: zero would be a client that comes back at once and for
+/// ever. At most 24 days, for clients wait by a timer that takes a longer time for none at all.
+fn milliseconds(retry: Duration) -> u128 {
+    const MOST: u128 = i32::MAX as u128;
+    retry.as_nanos().div_ceil(1_000_000).min(MOST)
 }
 
 /// The trailers that end a gRPC call.
 pub(super) fn grpc_trailers(reason: EndReason) -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(2);
-    trailers.insert("grpc-status", HeaderValue::from(reason.grpc_status()));
-    trailers.insert("grpc-message", HeaderValue::from_static(reason.as_str()));
+    trailers.insert(grpc::STATUS, HeaderValue::from(reason.grpc_status()));
+    trailers.insert(grpc::MESSAGE, HeaderValue::from_static(reason.as_str()));
     trailers
 }
 

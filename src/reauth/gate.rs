@@ -1,6 +1,7 @@
 //! When to ask again, and what the answer means: time and revisions in, decisions out.
 
 use std::{
+    fmt,
     hash::{BuildHasher, RandomState},
     sync::Arc,
     time::Duration,
@@ -9,6 +10,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::EndReason;
+use crate::ended::Ended;
 use crate::revoke::{CheckRequest, CheckStart};
 
 /// What a stream's gate goes by.
@@ -22,6 +24,29 @@ pub(super) struct Rules {
     pub(super) grace: Duration,
     /// By how much a stream may end before its expiry, at most.
     pub(super) early_close: Duration,
+    pub(super) on_end: OnEnd,
+}
+
+/// What is called when a stream has ended.
+#[derive(Clone, Default)]
+pub(super) struct OnEnd(Option<Arc<dyn Fn(&Ended) + Send + Sync>>);
+
+impl OnEnd {
+    pub(super) fn new(hook: impl Fn(&Ended) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(hook)))
+    }
+
+    pub(super) fn call(&self, ended: &Ended) {
+        if let Some(hook) = &self.0 {
+            hook(ended);
+        }
+    }
+}
+
+impl fmt::Debug for OnEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OnEnd").field(&self.0.is_some()).finish()
+    }
 }
 
 /// As of when access is confirmed.
@@ -49,7 +74,7 @@ pub(super) struct Gate {
     confirmed_revision: Option<u64>,
     expires_at: Option<Instant>,
     /// By how much this stream ends before its expiry.
-    early: Duration,
+    early: Milliseconds,
     next_heartbeat: Option<Instant>,
     awaited: Option<Awaited>,
     /// Boxed: it is rare, and each stream has room for one.
@@ -63,6 +88,22 @@ pub(super) struct Gate {
     begun_by_frame: u64,
     /// A check that this stream did not wait for was answered with a denial.
     denied_elsewhere: bool,
+}
+
+/// A duration of up to 49 days, in a quarter of the space.
+#[derive(Clone, Copy, Debug)]
+struct Milliseconds(u32);
+
+impl From<Duration> for Milliseconds {
+    fn from(duration: Duration) -> Self {
+        Self(duration.as_millis().try_into().unwrap_or(u32::MAX))
+    }
+}
+
+impl From<Milliseconds> for Duration {
+    fn from(Milliseconds(milliseconds): Milliseconds) -> Self {
+        Self::from_millis(milliseconds.into())
+    }
 }
 
 /// A check that is not answered yet.
@@ -122,7 +163,7 @@ impl Gate {
             confirmed_at: baseline.at,
             confirmed_revision: baseline.revision,
             expires_at: None,
-            early: Duration::ZERO,
+            early: Milliseconds(0),
             next_heartbeat,
             awaited: None,
             grace: None,
@@ -143,7 +184,7 @@ impl Gate {
         self.confirmed_revision = baseline.revision;
         // A short-lived credential loses at most half of what is left of it.
         let early = self.rules.early_close.min(FAR).mul_f64(random_unit());
-        self.early = baseline.time_left.map_or(Duration::ZERO, |left| early.min(left / 2));
+        self.early = baseline.time_left.map_or(Milliseconds(0), |left| early.min(left / 2).into());
         self.expires_at = self.expiry(now, baseline.time_left);
         self.awaited = None;
         self.grace = None;
@@ -154,6 +195,10 @@ impl Gate {
         self.begun_by_heartbeat = baseline.begun;
         self.begun_by_frame = baseline.begun;
         self.denied_elsewhere = false;
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// Says what to do at `now`, with the verifier's revision at `revision`.
@@ -362,7 +407,7 @@ impl Gate {
     }
 
     fn expiry(&self, now: Instant, time_left: Option<Duration>) -> Option<Instant> {
-        time_left.map(|left| at(now, left.saturating_sub(self.early)))
+        time_left.map(|left| at(now, left.saturating_sub(self.early.into())))
     }
 
     /// When a awaited must be answered. One that is begun again in the grace has no longer than that.
@@ -456,6 +501,7 @@ mod tests {
             check_timeout: Duration::from_secs(5),
             grace: Duration::ZERO,
             early_close: Duration::ZERO,
+            on_end: OnEnd::default(),
         })
     }
 

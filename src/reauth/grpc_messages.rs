@@ -5,12 +5,13 @@
 pub(super) struct Messages {
     /// The bytes of the prefix so far: 5 when the message itself is read.
     prefix: u8,
-    /// The length, as far as it is read; then what is left of the message.
-    left: u32,
+    /// The length, as far as it is read; then what is left of the message. In bytes, which need no
+    /// alignment: each stream has room for them.
+    left: [u8; 4],
 }
 
 impl Messages {
-    pub(super) const START: Self = Self { prefix: 0, left: 0 };
+    pub(super) const START: Self = Self { prefix: 0, left: [0; 4] };
 
     pub(super) fn is_between_messages(self) -> bool {
         self.prefix == 0
@@ -20,17 +21,18 @@ impl Messages {
     pub(super) fn advance(&mut self, mut bytes: &[u8]) {
         while let [first, rest @ ..] = bytes {
             if self.prefix < 5 {
-                if self.prefix > 0 {
-                    self.left = self.left << 8 | u32::from(*first);
+                if let Some(at) = self.prefix.checked_sub(1) {
+                    self.left[usize::from(at)] = *first;
                 }
                 self.prefix += 1;
                 bytes = rest;
             } else {
-                let here = bytes.len().min(self.left as usize);
-                self.left -= here as u32;
+                let left = u32::from_be_bytes(self.left);
+                let here = bytes.len().min(left as usize);
+                self.left = (left - here as u32).to_be_bytes();
                 bytes = &bytes[here..];
             }
-            if self.prefix == 5 && self.left == 0 {
+            if self.prefix == 5 && self.left == [0; 4] {
                 *self = Self::START;
             }
         }

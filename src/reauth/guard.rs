@@ -24,7 +24,14 @@ use super::{
     gate::{Gate, Next, Rules},
     subscriber::Subscriber,
 };
-use crate::{Access, Denied, access::Effect, observe, revoke::PendingCheck, unwind::contained};
+use crate::{
+    Access, Denied,
+    access::Effect,
+    ended::Ended,
+    observe::{self, OpenStream},
+    revoke::PendingCheck,
+    unwind::contained,
+};
 
 /// How many answers are taken in one poll, for a verifier whose answers move its own revision.
 const MOST_ANSWERS: u32 = 4;
@@ -43,7 +50,8 @@ pin_project! {
         #[pin]
         notified: Option<OwnedNotified>,
         end: End,
-        retry_after: Option<Duration>,
+        // Boxed: it is rare, and each stream has room for one.
+        retry_after: Option<Box<Duration>>,
         // `poll_verdict` broke off, and has to go on.
         is_deferred: bool,
         // The guard of the access of the door further out.
@@ -55,7 +63,7 @@ pin_project! {
             let mut this = this;
             let reason = this.end.when_dropped;
             this.as_mut().ended(reason);
-            contained(|| this.report());
+            this.report();
         }
     }
 }
@@ -77,10 +85,12 @@ enum Step {
     End(EndReason),
 }
 
-/// How the stream ended: by the first reason, and reported once.
+/// How the stream ended: by the first reason.
 struct End {
     reason: Option<EndReason>,
+    /// Whether it was reported, or is not to be.
     is_reported: bool,
+    open: OpenStream,
     /// Whether the access knows of the end.
     is_access_told: bool,
     /// What it ends with when it is dropped while it is open.
@@ -88,13 +98,16 @@ struct End {
 }
 
 impl Guard {
+    /// For a stream that is counted, and whose end is reported.
     pub(super) fn new(access: Access, rules: Arc<Rules>) -> Self {
-        let outer = access.outer().map(|outer| {
-            let mut outer = Self::new(outer.clone(), Arc::clone(&rules));
-            // One stream is reported once.
-            outer.end.is_reported = true;
-            Box::pin(outer)
-        });
+        let mut guard = Self::uncounted(access, rules);
+        (guard.end.open, guard.end.is_reported) = (OpenStream::new(), false);
+        guard
+    }
+
+    /// For what belongs to a stream that is counted already.
+    pub(super) fn uncounted(access: Access, rules: Arc<Rules>) -> Self {
+        let outer = access.outer().map(|outer| Box::pin(Self::uncounted(outer.clone(), Arc::clone(&rules))));
         // The request is over when the stream begins: what is kept must not keep its buffers.
         access.detach();
         let (subscriber, baseline) = Subscriber::new(&access);
@@ -108,7 +121,13 @@ impl Guard {
             subscriber: Some(subscriber),
             pending: None,
             timer: None,
-            end: End { reason: None, is_reported: false, is_access_told: false, when_dropped: EndReason::Disconnected },
+            end: End {
+                reason: None,
+                is_reported: true,
+                open: OpenStream::uncounted(),
+                is_access_told: false,
+                when_dropped: EndReason::Disconnected,
+            },
             retry_after: None,
             is_deferred: false,
             outer,
@@ -210,7 +229,7 @@ impl Guard {
                     Poll::Ready(Some(answer)) => {
                         let effect = subscriber.apply(this.access, this.gate.last_check(), answer);
                         if let Effect::Denied(denied) = &effect {
-                            *this.retry_after = denied.retry_after();
+                            *this.retry_after = denied.retry_after().map(Box::new);
                         }
                         apply(this.gate, subscriber, &effect)
                     }
@@ -346,7 +365,7 @@ impl Guard {
 
     /// When to come back, if a denial said so.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        self.retry_after.or_else(|| self.outer.as_ref()?.retry_after())
+        self.retry_after.as_deref().copied().or_else(|| self.outer.as_ref()?.retry_after())
     }
 
     /// The stream ended: that is final when this returns, whatever a user's code does when it is dropped.
@@ -373,15 +392,16 @@ impl Guard {
         self.project().end.when_dropped = EndReason::Finished;
     }
 
-    /// Leaves the end to another guard to report.
-    pub(super) fn is_not_reported(self: Pin<&mut Self>) {
-        self.project().end.is_reported = true;
-    }
-
     /// Counts and logs the end, once. To be called when nothing is left to be done about it: the recorder
-    /// and the subscriber are a user's own, and may panic.
-    pub(super) fn report(self: Pin<&mut Self>) {
-        self.project().end.report();
+    /// and the subscriber are a user's own. Returns whether none of them panicked.
+    pub(super) fn report(self: Pin<&mut Self>) -> bool {
+        let this = self.project();
+        let Some(reason) = this.end.reason.filter(|_| !this.end.is_reported) else { return true };
+        this.end.is_reported = true;
+        this.end.open = OpenStream::uncounted();
+        let ended = Ended { reason, identity: this.access.identity() };
+        let is_told = contained(|| this.gate.rules().on_end.call(&ended)).is_some();
+        observe::stream_ended(&ended) && is_told
     }
 }
 
@@ -417,14 +437,5 @@ fn apply(gate: &mut Gate, subscriber: &Subscriber, effect: &Effect) -> Result<()
         }
         Effect::Denied(denied) => Err(denied.into()),
         Effect::Panicked => Err(EndReason::CheckPanicked),
-    }
-}
-
-impl End {
-    fn report(&mut self) {
-        let Some(reason) = self.reason else { return };
-        if !std::mem::replace(&mut self.is_reported, true) {
-            observe::stream_ended(reason);
-        }
     }
 }

@@ -10,9 +10,10 @@ use http_body::Body;
 use tower_layer::Layer;
 
 use super::{
-    Ending, GuardedSink, GuardedStream, StreamReauth, StreamReauthService, SupervisedBody, WithUploads, gate::Rules,
+    Ending, GuardedSink, GuardedStream, StreamReauth, StreamReauthService, SupervisedBody, WithUploads,
+    gate::{OnEnd, Rules},
 };
-use crate::{Access, EmptyBody};
+use crate::{Access, ended::Ended, respond::EmptyBody};
 
 /// Wraps responses that stream in [`StreamReauth`], so that they end when access ends.
 ///
@@ -58,6 +59,7 @@ impl StreamReauthLayer {
             check_timeout: Duration::from_secs(5),
             grace: Duration::ZERO,
             early_close: Duration::ZERO,
+            on_end: OnEnd::default(),
         };
         let settings = Settings {
             rules: Arc::new(rules),
@@ -170,6 +172,13 @@ impl<R, U> StreamReauthLayer<R, U> {
     #[must_use]
     pub fn with_missing_access_allowed(self) -> Self {
         self.with(|settings| settings.missing_access_allowed = true)
+    }
+
+    /// Calls `hook` when a stream has ended, for an audit: once for each, after it has let go of all that
+    /// it held.
+    #[must_use]
+    pub fn with_on_end(self, hook: impl Fn(&Ended) + Send + Sync + 'static) -> Self {
+        self.with_rules(|rules| rules.on_end = OnEnd::new(hook))
     }
 
     /// Leaves every response unwatched while `is_enabled` is false, for a layer whose type must not depend

@@ -43,11 +43,18 @@
 //!   response whose resources cannot wait for that.
 //! - A clean end makes a browser's `EventSource` reconnect, with the credential that is no longer
 //!   good. The answer is a 401 that costs next to nothing, and the browser then gives up.
+//! - A browser gives up just as much when that answer is a 503: whatever is no 200 is the end for an
+//!   `EventSource` (WHATWG HTML section 9.2.3). So give a verifier that can be away for a moment a
+//!   [grace](StreamReauthLayer::with_grace) of some minutes: streams that stay open need not come back.
 //!
 //! # gRPC
 //!
 //! [`Ending::GrpcTrailers`] ends a call with `UNAUTHENTICATED`, `PERMISSION_DENIED` or `UNAVAILABLE`,
-//! as its client expects. The three layers go around a tonic server as around any other service.
+//! as its client expects. The three layers go around a tonic server as around any other service, and
+//! refuse a call in the way of gRPC by themselves: see [`respond`](crate::respond).
+//!
+//! For browsers put them *inside* `tonic_web::GrpcWebLayer`, which makes of the trailers a frame that a
+//! browser can read. A CORS layer outside of that exposes `grpc-status` and `grpc-message`.
 //!
 //! # WebSockets
 //!
@@ -146,4 +153,4 @@ pub use self::{
     supervised::SupervisedBody,
     upload::{UploadReauth, WithUploads},
 };
-pub use crate::ended::{AccessEnded, EndReason};
+pub use crate::ended::{AccessEnded, EndReason, Ended};

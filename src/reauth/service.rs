@@ -13,8 +13,8 @@ use tower_service::Service;
 use super::{ResponseFuture, StreamReauth, layer::Settings};
 use crate::{
     access,
-    challenge::Challenge,
-    respond::{EmptyBody, Respond, refuse},
+    challenge::{Challenge, OfRequest},
+    respond::{EmptyBody, Refusal, Respond, refuse},
 };
 
 /// The service of [`StreamReauthLayer`](super::StreamReauthLayer).
@@ -61,7 +61,15 @@ where
         let access = match access::of(&request, "StreamReauthLayer") {
             Ok(access) => Some(access.clone()),
             Err(_) if self.settings.missing_access_allowed => None,
-            Err(denied) => return ResponseFuture::refused(refuse(&denied, &Challenge::new(), &self.respond)),
+            Err(denied) => {
+                let refusal = Refusal::new(&request, &denied, None);
+                return ResponseFuture::refused(refuse(
+                    &refusal,
+                    &Challenge::new(),
+                    &OfRequest::default(),
+                    &self.respond,
+                ));
+            }
         };
         let method = request.method().clone();
         ResponseFuture::inner(self.inner.call(request), access, method, Arc::clone(&self.settings))

@@ -41,6 +41,7 @@ pin_project! {
         inner: Option<S>,
         reason: Option<EndReason>,
         is_closed: bool,
+        leaves_later: bool,
         // Boxed, so that the sink can be moved if the inner one can.
         guard: Pin<Box<Guard>>,
         // An item that was sent and waits until access is confirmed.
@@ -69,6 +70,7 @@ impl<S, T> GuardedSink<S, T> {
             inner: Some(inner),
             reason: None,
             is_closed: false,
+            leaves_later: false,
             guard: Box::pin(Guard::new(access, rules)),
             waiting: None,
             farewell: None,
@@ -126,10 +128,12 @@ impl<S, T> GuardedSink<S, T> {
         };
         contained(|| drop(waiting));
         contained(|| this.both.wake_by_ref());
-        // A log or a recorder that panics takes this half with it; the other one then lets the sink go.
-        this.guard.as_mut().report();
+        // After a panic in a user's code no more of it is run in this poll: the next one lets the sink go.
+        *this.leaves_later = !this.guard.as_mut().report();
         if !leaves {
             *this.farewell = None;
+        }
+        if !leaves && !*this.leaves_later {
             contained(|| this.inner.set(None));
         }
     }
@@ -137,6 +141,9 @@ impl<S, T> GuardedSink<S, T> {
     /// After the end: says goodbye, and lets the inner sink go.
     fn poll_leave(self: Pin<&mut Self>, cx: &mut Context<'_>, read: Option<Leave<S>>) -> Poll<()> {
         let mut this = self.project();
+        if std::mem::take(this.leaves_later) {
+            return Poll::Ready(());
+        }
         if let Some(inner) = this.inner.as_mut().as_pin_mut() {
             if let Some(farewell) = this.farewell {
                 // Whatever fails while saying goodbye, it is over.

@@ -61,7 +61,7 @@ impl<S: Stream> GuardedStream<S> {
         let waiting = this.waiting.take();
         contained(|| this.inner.set(None));
         contained(|| drop(waiting));
-        contained(|| this.guard.as_mut().report());
+        this.guard.as_mut().report();
     }
 }
 

@@ -24,8 +24,8 @@ pub(super) struct Subscriber {
     /// Whose stream this is: what a revocation finds it by.
     holder: Arc<Holder>,
     expires_at: Option<SystemTime>,
-    /// The alerts that were acted on; `None` before the first time.
-    seen_alerts: Option<u64>,
+    /// The alerts that were acted on.
+    seen_alerts: u64,
 }
 
 impl Subscriber {
@@ -38,7 +38,9 @@ impl Subscriber {
         let identity = access.identity();
         let expires_at = identity.expires_at();
         let holder = shared_check.hold(identity);
-        let subscriber = Self { shared_check, credential, holder, expires_at, seen_alerts: None };
+        // One less than there are, so that the first poll looks at what came before.
+        let seen_alerts = shared_check.alerts().wrapping_sub(1);
+        let subscriber = Self { shared_check, credential, holder, expires_at, seen_alerts };
         let baseline = Baseline { at, revision, time_left: subscriber.time_left(), begun: subscriber.begun() };
         (subscriber, baseline)
     }
@@ -50,12 +52,12 @@ impl Subscriber {
 
     /// Whether there are alerts that were not acted on.
     pub(super) fn has_new_alerts(&self) -> bool {
-        self.seen_alerts != Some(self.shared_check.alerts())
+        self.seen_alerts != self.shared_check.alerts()
     }
 
     /// The same; they count as acted on from now on.
     pub(super) fn take_new_alerts(&mut self) -> bool {
-        let alerts = Some(self.shared_check.alerts());
+        let alerts = self.shared_check.alerts();
         std::mem::replace(&mut self.seen_alerts, alerts) != alerts
     }
 

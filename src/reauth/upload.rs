@@ -72,10 +72,8 @@ impl<B: Body> UploadReauth<B> {
     fn new(inner: B, access: Option<Access>, rules: &Arc<Rules>) -> Self {
         let guard = match access {
             Some(access) if !inner.is_end_stream() => {
-                let mut guard = Box::pin(Guard::new(access, Arc::clone(rules)));
                 // The response's stream is what is counted.
-                guard.as_mut().is_not_reported();
-                Some(guard)
+                Some(Box::pin(Guard::uncounted(access, Arc::clone(rules))))
             }
             _ => None,
         };

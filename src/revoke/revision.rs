@@ -13,7 +13,7 @@ use std::{
 
 use super::registry::{Registry, Subscription};
 use crate::{
-    sync::{AtomicU64, Mutex, Notify, Ordering},
+    sync::{AtomicU64, Mutex, MutexGuard, Notify, Ordering},
     verify::TokenDigest,
 };
 
@@ -67,7 +67,7 @@ impl Revision {
     pub fn merged<'a>(others: impl IntoIterator<Item = &'a Self>) -> Self {
         let merged = Self::new();
         for other in others {
-            let mut derived = other.0.derived.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut derived = other.0.derived();
             derived.retain(|derived| derived.strong_count() > 0);
             derived.push(Arc::downgrade(&merged.0));
         }
@@ -178,8 +178,13 @@ impl Inner {
 
     // A derived revision is made after those that it derives from and derives from no other, so this ends.
     fn for_derived(&self, act: impl Fn(&Self)) {
-        let derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-        derived.iter().filter_map(Weak::upgrade).for_each(|derived| act(&derived));
+        // Wakers are an executor's own: they are called while no lock is held.
+        let derived: Vec<_> = self.derived().iter().filter_map(Weak::upgrade).collect();
+        derived.iter().for_each(|derived| act(derived));
+    }
+
+    fn derived(&self) -> MutexGuard<'_, Vec<Weak<Self>>> {
+        self.derived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

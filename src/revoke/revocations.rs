@@ -42,8 +42,9 @@ const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// # Memory
 ///
 /// One entry for each credential id and each subject that was revoked, until
-/// [`forget`](Self::forget) or [`forget_subject`](Self::forget_subject) removes it, or for
-/// [`revoke_until`](Self::revoke_until) the credential's expiry. One date for all that was issued before.
+/// [`forget`](Self::forget) or [`forget_subject`](Self::forget_subject) removes it. Those of
+/// [`revoke_until`](Self::revoke_until) are removed as others come, from a day after the credential's expiry
+/// on. One date for all that was issued before.
 /// It is kept in this process: after a restart what is revoked must be said again, for which
 /// [`revoke_subject_before`](Self::revoke_subject_before) takes the date.
 #[derive(Clone, Default)]
@@ -136,9 +137,8 @@ impl Revocations {
         self.revoke_credential(credential_id, None);
     }
 
-    /// Revokes the credential with this id until it expires by itself: the entry is forgotten after
-    /// `expires_at`, and a layer's leeway. For a credential that was revoked without an end it changes
-    /// nothing.
+    /// Revokes the credential with this id until it expires by itself: at `expires_at`, and for a layer with
+    /// a leeway as much later. For a credential that was revoked without an end it changes nothing.
     pub fn revoke_until(&self, credential_id: &str, expires_at: SystemTime) {
         self.revoke_credential(credential_id, Some(expires_at));
     }

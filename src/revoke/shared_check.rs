@@ -201,6 +201,7 @@ impl SharedCheck {
         });
         let holder = found.unwrap_or_else(|| {
             let new = Arc::new(Holder { identity, revoked: AtomicBool::new(false) });
+            holders.reserve_exact(1);
             holders.push(Arc::downgrade(&new));
             new
         });

@@ -47,3 +47,25 @@ impl<T> From<Vec<T>> for Few<T> {
         if values.len() > 1 { Self::Many(values.into()) } else { values.pop().map_or(Self::None, Self::One) }
     }
 }
+
+impl<T: PartialEq> PartialEq for Few<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl<T: Eq> Eq for Few<T> {}
+
+impl<T: Clone> IntoIterator for Few<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        match self {
+            Self::None => Vec::new(),
+            Self::One(value) => vec![value],
+            Self::Many(values) => values.to_vec(),
+        }
+        .into_iter()
+    }
+}

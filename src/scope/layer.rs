@@ -79,7 +79,7 @@ pub struct RequireScopeLayer<R = EmptyBody> {
 }
 
 impl RequireScopeLayer {
-    /// Requires a [`Scope`](super::Scope), every scope of a [`ScopeSet`], or a [`Requirement`].
+    /// Requires a [`Scope`](super::Scope), every scope of an array or a [`ScopeSet`](super::ScopeSet), or a [`Requirement`].
     #[must_use]
     pub fn new(requirement: impl Into<Requirement>) -> Self {
         Self { requirement: requirement.into(), respond: EmptyBody }

@@ -14,7 +14,7 @@
 //! 3. A declared-scopes header, if one is configured, narrows scopes that are bound to a credential
 //!    and never widens them; only an identity that somebody else vouches for is taken at its word.
 //! 4. [`RequireScopeLayer`] refuses with 403 `insufficient_scope` unless the granted set, read under
-//!    the [`ScopeHierarchy`], has what is required. The challenge names all of it.
+//!    the [`ScopeHierarchy`], has what is required. The challenge names scopes that are enough.
 //! 5. What was decided here is decided again, by the same strategy and for the same requirement, each
 //!    time a stream is rechecked.
 //!

@@ -20,7 +20,8 @@ pub(crate) struct Resolution {
 pub(crate) struct Grant {
     resolution: Arc<Resolution>,
     /// What the request declared, as far as it can matter at a recheck.
-    declared: Option<ScopeSet>,
+    // Boxed: it is rare, and each request has room for one.
+    declared: Option<Box<ScopeSet>>,
     scopes: ScopeSet,
 }
 
@@ -41,14 +42,14 @@ impl Grant {
         let Resolution { resolver, hierarchy, .. } = &**resolution;
         let view = Declared::new(declared.as_ref(), hierarchy);
         let scopes = resolver.resolve(identity, view);
-        let declared = if declared.is_some() { resolver.keep_declared(identity, view) } else { None };
+        let declared = if declared.is_some() { resolver.keep_declared(identity, view).map(Box::new) } else { None };
         Self { resolution: Arc::clone(resolution), declared, scopes }
     }
 
     /// What `identity` has now. Calls the resolver.
     pub(crate) fn renewed(&self, identity: &Identity) -> Self {
         let Resolution { resolver, hierarchy, .. } = &*self.resolution;
-        let scopes = resolver.resolve(identity, Declared::new(self.declared.as_ref(), hierarchy));
+        let scopes = resolver.resolve(identity, Declared::new(self.declared.as_deref(), hierarchy));
         Self { scopes, ..self.clone() }
     }
 

@@ -11,9 +11,9 @@ use tower_service::Service;
 
 use super::{Requirement, Resolution, ResponseFuture};
 use crate::{
-    Denied, access,
+    Access, Denied, access,
     challenge::Challenge,
-    respond::{Respond, refuse},
+    respond::{Refusal, Respond, refuse},
 };
 
 /// The service of [`ScopeResolverLayer`](super::ScopeResolverLayer).
@@ -80,14 +80,13 @@ impl<S, R> ScopeResolver<S, R> {
     where
         R: Respond<ResBody>,
     {
-        let refused = |denied: Denied, challenge: &Challenge| refuse(&denied, challenge, &self.respond);
         match access::of(request, "ScopeResolverLayer") {
             Err(_) if self.missing_access_allowed => Ok(()),
-            Err(denied) => Err(refused(denied, &Challenge::new())),
+            Err(denied) => Err(refused(request, None, &denied, &self.respond)),
             Ok(access) => {
                 let declared = self.resolution.declared(request.headers());
                 let resolved = declared.and_then(|declared| access.resolve(&self.resolution, declared));
-                resolved.map_err(|denied| refused(denied, &access.policy().challenge))
+                resolved.map_err(|denied| refused(request, Some(access), &denied, &self.respond))
             }
         }
     }
@@ -98,14 +97,27 @@ impl<S, R> RequireScope<S, R> {
     where
         R: Respond<ResBody>,
     {
-        let refused = |denied: Denied, challenge: &Challenge| refuse(&denied, challenge, &self.respond);
         match access::of(request, "RequireScopeLayer") {
-            Err(denied) => Err(refused(denied, &Challenge::new())),
-            Ok(access) => {
-                access.require(self.requirement.clone()).map_err(|denied| refused(denied, &access.policy().challenge))
-            }
+            Err(denied) => Err(refused(request, None, &denied, &self.respond)),
+            Ok(access) => access
+                .require(self.requirement.clone())
+                .map_err(|denied| refused(request, Some(access), &denied, &self.respond)),
         }
     }
+}
+
+/// The response to a refusal, with the challenge of the door that the access came from.
+fn refused<ReqBody, ResBody>(
+    request: &Request<ReqBody>,
+    access: Option<&Access>,
+    denied: &Denied,
+    respond: &impl Respond<ResBody>,
+) -> Response<ResBody> {
+    let identity = access.map(Access::identity);
+    let refusal = Refusal::new(request, denied, identity.as_ref());
+    let bare = Challenge::new();
+    let challenge = access.map_or(&bare, |access| &access.policy().challenge);
+    refuse(&refusal, challenge, &challenge.of(request), respond)
 }
 
 impl<S: fmt::Debug, R> fmt::Debug for ScopeResolver<S, R> {

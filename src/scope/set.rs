@@ -142,6 +142,16 @@ impl ScopeSet {
     }
 }
 
+/// The scopes, in byte order, each once.
+impl IntoIterator for ScopeSet {
+    type Item = Scope;
+    type IntoIter = std::vec::IntoIter<Scope>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl PartialEq for ScopeSet {
     fn eq(&self, other: &Self) -> bool {
         self.as_slice() == other.as_slice()

@@ -24,6 +24,7 @@ mod tokens;
 mod verification;
 mod verify_token;
 
+pub(crate) use self::token::KeptToken;
 pub use self::{
     closure::{VerifyAsync, VerifyFn, verify_async, verify_fn},
     error::VerifyError,

@@ -1,20 +1,33 @@
 //! The token that a request presents.
 
-use std::{array, fmt, ops::Range};
+use std::{array, fmt, ops::Range, sync::Arc};
 
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::revoke::{Registry, Subscription};
 
 /// The bearer token of a request (RFC 6750 section 2.1), as it was presented: not yet verified.
 ///
 /// `Debug` never shows the text. Clones are cheap.
 #[derive(Clone)]
-pub struct BearerToken {
-    // The whole header value and where the token stands in it: at the door nothing is copied.
-    header: HeaderValue,
-    range: Range<usize>,
-    // Known once the token is kept for a stream, which is asked about it again and again.
-    digest: Option<TokenDigest>,
+pub struct BearerToken(Text);
+
+#[derive(Clone)]
+enum Text {
+    /// The whole header value and where the token stands in it: at the door nothing is copied.
+    Presented {
+        header: HeaderValue,
+        range: Range<usize>,
+    },
+    Kept(Arc<Subscription<KeptToken>>),
+}
+
+/// A token that was let in, for as long as streams are asked about it: one copy for all of them.
+pub(crate) struct KeptToken {
+    text: Zeroizing<Box<[u8]>>,
+    digest: TokenDigest,
 }
 
 /// The SHA-256 of a token: how tokens are kept, looked up and told apart.
@@ -25,19 +38,26 @@ pub struct BearerToken {
 pub struct TokenDigest([u8; 32]);
 
 impl BearerToken {
+    /// The longest token that is read, in bytes: 16 KiB.
+    pub const MAX_LEN: usize = 16 * 1024;
+
     /// The token that stands at `range` of a header's value: for an
     /// [`Authenticate`](crate::bearer::Authenticate) that reads headers by rules of its own. `None` if the
-    /// range is empty or does not lie within the value.
+    /// range is empty, does not lie within the value or is longer than [`MAX_LEN`](Self::MAX_LEN).
     #[must_use]
     pub fn from_header(header: &HeaderValue, range: Range<usize>) -> Option<Self> {
-        let is_there = header.as_bytes().get(range.clone()).is_some_and(|token| !token.is_empty());
-        is_there.then(|| Self { header: header.clone(), range, digest: None })
+        let token = header.as_bytes().get(range.clone())?;
+        let is_one = !token.is_empty() && token.len() <= Self::MAX_LEN;
+        is_one.then(|| Self(Text::Presented { header: header.clone(), range }))
     }
 
     /// The bytes of the token.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.header.as_bytes()[self.range.clone()]
+        match &self.0 {
+            Text::Presented { header, range } => &header.as_bytes()[range.clone()],
+            Text::Kept(kept) => &kept.text,
+        }
     }
 
     /// The token as text. Always there under [`TokenSyntax::B64Token`](crate::bearer::TokenSyntax::B64Token);
@@ -50,16 +70,24 @@ impl BearerToken {
     /// The SHA-256 of the token.
     #[must_use]
     pub fn digest(&self) -> TokenDigest {
-        self.digest.unwrap_or_else(|| TokenDigest::of(self.as_bytes()))
+        match &self.0 {
+            Text::Presented { .. } => TokenDigest::of(self.as_bytes()),
+            Text::Kept(kept) => kept.digest,
+        }
     }
 
-    /// The same token in memory of its own. A header value that hyper parsed keeps the connection's
-    /// whole read buffer alive, which is too much to hold on to for as long as a response streams.
-    pub(crate) fn detach(&self) -> Self {
-        // A part of a header value is a header value again.
-        let Ok(mut header) = HeaderValue::from_bytes(self.as_bytes()) else { return self.clone() };
-        header.set_sensitive(true);
-        Self { range: 0..header.len(), header, digest: Some(self.digest()) }
+    /// The same token in memory of its own, which is shared by whoever keeps it `among` the same. A
+    /// header value that hyper parsed keeps the connection's whole read buffer alive, which is too much
+    /// to hold on to for as long as a response streams.
+    pub(crate) fn keep(&self, among: &Arc<Registry<KeptToken>>) -> Self {
+        match &self.0 {
+            Text::Kept(_) => self.clone(),
+            Text::Presented { .. } => {
+                let digest = self.digest();
+                let kept = || KeptToken { text: Zeroizing::new(self.as_bytes().into()), digest };
+                Self(Text::Kept(Arc::new(among.subscribe(digest, kept))))
+            }
+        }
     }
 }
 

@@ -187,7 +187,8 @@ pub fn binary() -> &'static Path {
         let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
         let build = Command::new(env!("CARGO"))
             .args(["build", "--locked", "--example", "gateway", "--message-format", "json", "--profile", profile])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            // The features are then those with which the workspace builds it.
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .stderr(Stdio::inherit())
             .output()
             .expect("cargo");

@@ -6,7 +6,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
     BearerAuthLayer,
     bearer::TokenSyntax,
-    verify::{VerifyError, verify_fn},
+    verify::{BearerToken, VerifyError, verify_fn},
 };
 
 use crate::support::{alice, request_with};
@@ -115,6 +115,22 @@ async fn an_opaque_token_is_whatever_a_header_can_hold() {
         assert_eq!(status(only_opaque(token), &header).await, 200, "{token:?}");
         assert_eq!(status(only(token), &header).await, 400, "{token:?}, not opaque");
     }
+}
+
+#[tokio::test]
+async fn a_token_of_more_than_16_kib_is_malformed() {
+    const LIMIT: usize = BearerToken::MAX_LEN;
+    for (length, expected) in [(LIMIT, 200), (LIMIT + 1, 400), (100 * LIMIT, 400)] {
+        let token = "x".repeat(length);
+        assert_eq!(status(only(&token), format!("Bearer {token}")).await, expected, "{length}");
+        assert_eq!(status(only_opaque(&token), format!("Bearer {token}")).await, expected, "{length}");
+        let header = HeaderValue::from_str(&token).expect("a header can hold it");
+        assert_eq!(BearerToken::from_header(&header, 0..length).is_some(), expected == 200, "{length}");
+    }
+    let padded = format!("Bearer {}t0ken", " ".repeat(LIMIT));
+    assert_eq!(status(only("t0ken"), padded).await, 400);
+    // What is no bearer token is none, whatever its length.
+    assert_eq!(status(only("t0ken"), format!("Basic {}", "x".repeat(2 * LIMIT))).await, 401);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     sync::{
-        Arc, LazyLock,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -12,14 +12,16 @@ use std::{
 };
 
 use http::{Request, Response, StatusCode};
-use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
     Access, AuthMethod, BearerAuthLayer, Denied, Identity, RequireScopeLayer, StaticToken, VerifyToken,
-    bearer::{AuthLayer, Authenticate, Head},
+    bearer::{Auth, AuthLayer, Authenticate, Bearer, Head},
     verify::{BearerToken, Verification, VerifyAsync, VerifyError, VerifyFn, verify_async, verify_fn},
 };
 
-use crate::support::{Answer, Oracle, READ, Wall, access, alice, request, request_with};
+use crate::support::{
+    Answer, Oracle, READ, Reader, Seen, Wall, access, alice, event_stream, reauth, request, request_with, script,
+};
 
 /// Answers with the subject of the caller.
 async fn subject(request: Request<()>) -> Result<Response<String>, Infallible> {
@@ -204,7 +206,8 @@ async fn several_requests_wait_for_the_verifier_side_by_side() {
     let oracle = Oracle::without_revision();
     oracle.waits();
     let service = BearerAuthLayer::new(oracle.clone()).layer(Fussy { is_ready: false });
-    let (first, second) = (tokio::spawn(service.clone().oneshot(request())), tokio::spawn(service.oneshot(request())));
+    let first = tokio::spawn(service.clone().oneshot(request_with("Bearer one")));
+    let second = tokio::spawn(service.oneshot(request_with("Bearer two")));
     tokio::task::yield_now().await;
     assert_eq!(oracle.open_questions(), 2);
     oracle.answers(Err(VerifyError::Rejected));
@@ -262,6 +265,28 @@ async fn a_credential_that_expires_while_the_verifier_thinks_is_expired() {
     assert_eq!(answer(layer, request()).await.status(), 401);
 }
 
+#[tokio::test]
+async fn the_service_hands_out_the_one_that_it_wraps() {
+    let mut service = Auth::new(String::from("inner"), Bearer::new(StaticToken::new("t0ken")));
+    service.get_mut().push('!');
+    assert_eq!(service.get_ref(), "inner!");
+    assert_eq!(service.into_inner(), "inner!");
+    assert_eq!(answer(Auth::layer(Bearer::new(StaticToken::new("t0ken"))), request()).await.status(), 200);
+}
+
+#[tokio::test]
+async fn the_header_that_was_read_is_not_for_the_logs_of_the_service() {
+    for oracle in [Oracle::with_revision(), Oracle::without_revision()] {
+        oracle.says_after(Duration::ZERO, Ok(alice()));
+        let service = BearerAuthLayer::new(oracle).layer(service_fn(async |request: Request<()>| {
+            let header = &request.headers()["authorization"];
+            Ok::<_, Infallible>(Response::new(format!("{} {header:?}", header.is_sensitive())))
+        }));
+        let Ok(response) = service.oneshot(request()).await;
+        assert_eq!(response.body(), "true Sensitive");
+    }
+}
+
 /// A caller whom a certificate vouches for: another credential than a bearer token.
 struct Certificate;
 
@@ -276,6 +301,66 @@ impl Authenticate for Certificate {
     fn verify(&self, name: &String) -> Verification {
         Ok(Identity::new(name.as_str(), AuthMethod::TrustedProxy)).into()
     }
+}
+
+/// A credential whose code uses what leads back to where it is kept.
+struct Meddling(Arc<Mutex<Option<Access>>>);
+
+impl Meddling {
+    fn meddle(&self) {
+        let access = self.0.lock().expect("nobody panics").take();
+        if let Some(access) = access {
+            let _ = access.renew(&access);
+        }
+    }
+}
+
+impl Clone for Meddling {
+    fn clone(&self) -> Self {
+        self.meddle();
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Meddling {
+    fn drop(&mut self) {
+        self.meddle();
+    }
+}
+
+struct MeddlingCaller(Arc<Mutex<Option<Access>>>);
+
+impl Authenticate for MeddlingCaller {
+    type Credential = Meddling;
+
+    fn present(&self, _: Head<'_>) -> Result<Meddling, Denied> {
+        Ok(Meddling(Arc::clone(&self.0)))
+    }
+
+    fn verify(&self, _: &Meddling) -> Verification {
+        Ok(alice()).into()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_may_use_what_it_is_kept_by() {
+    let found = Arc::new(Mutex::new(None));
+    let (feed, body) = script();
+    let stream = Mutex::new(Some(body));
+    let keeps = Arc::clone(&found);
+    let stream = Arc::new(stream);
+    let service =
+        ServiceBuilder::new().layer(AuthLayer::from_authenticator(MeddlingCaller(Arc::clone(&found)))).layer(reauth());
+    let service = service.service_fn(move |request: Request<()>| {
+        *keeps.lock().expect("nobody panics") = Some(access(&request).clone());
+        let body = stream.lock().expect("nobody panics").take().expect("it is asked once");
+        ready(Ok::<_, Infallible>(event_stream(body)))
+    });
+    let Ok(response) = service.oneshot(request()).await;
+    let mut stream = Reader::of(response);
+    feed.data("data: 1\n\n");
+    assert_eq!(stream.next().await, Seen::data("data: 1\n\n"));
+    assert!(found.lock().expect("nobody panics").is_none(), "it was used");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body::Body;
 use std::time::Duration;
 use tokio_test::{assert_pending, task};
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_reauth::{
     BearerAuthLayer, RequireScopeLayer, StreamReauthLayer,
     reauth::{EndReason, Ending},
@@ -346,6 +346,8 @@ fn each_reason_has_a_word_of_its_own_and_a_code_for_each_protocol() {
         assert!(!reason.is_transient());
         assert_eq!(reason.close_code(), 1008);
     }
+    assert_eq!([Expired, Revoked, ScopeLost].map(EndReason::grpc_status), [16, 16, 7]);
+    assert_eq!([Finished, Disconnected, Failed].map(EndReason::grpc_status), [0, 1, 13], "not a matter of access");
 }
 
 #[tokio::test(start_paused = true)]
@@ -355,6 +357,8 @@ async fn a_last_event_says_when_the_verifier_said_to_come_back() {
         (VerifyError::unavailable_for(Duration::from_secs(7)), "retry: 7000\n"),
         // Not before what the layer says.
         (VerifyError::unavailable_for(Duration::ZERO), "retry: 1000\n"),
+        (VerifyError::unavailable_for(Duration::from_nanos(7_000_000_001)), "retry: 7001\n"),
+        (VerifyError::locked_out_for(Duration::MAX), "retry: 2147483647\n"),
     ] {
         let oracle = Oracle::with_revision();
         let (_feed, mut stream) = stream(&oracle, Ending::LastEvent, "text/event-stream").await;
@@ -362,5 +366,74 @@ async fn a_last_event_says_when_the_verifier_said_to_come_back() {
         oracle.moves();
         let Seen::Data(last) = stream.next().await else { panic!("a last event") };
         assert!(String::from_utf8_lossy(&last).contains(retry), "{last:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_below_a_millisecond_is_no_retry_at_once() {
+    let oracle = Oracle::with_revision();
+    let (_feed, body) = script();
+    let layer = StreamReauthLayer::new().with_ending(Ending::LastEvent).with_retry(Duration::from_nanos(1));
+    let service = BearerAuthLayer::new(oracle.clone()).layer(layer.layer(handler(event_stream(body))));
+    let Ok(response) = service.oneshot(request()).await;
+    let mut stream = Reader::of(response);
+    oracle.says(Err(VerifyError::unavailable_for(Duration::ZERO)));
+    oracle.moves();
+    let Seen::Data(last) = stream.next().await else { panic!("a last event") };
+    assert!(String::from_utf8_lossy(&last).contains("retry: 1\n"), "{last:?}");
+}
+
+/// A message of gRPC-Web: a flag, a length, the bytes.
+fn message(flag: u8, bytes: &[u8]) -> Bytes {
+    let length = u32::try_from(bytes.len()).expect("a short one").to_be_bytes();
+    [&[flag], &length[..], bytes].concat().into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn grpc_web_ends_with_a_last_message_between_two_messages_and_with_an_abort_in_the_middle_of_one() {
+    let whole = message(0, b"hello");
+    let cases = [
+        (vec![], true),
+        (vec![whole.clone()], true),
+        (vec![whole.clone(), message(0, b"")], true),
+        (vec![whole.slice(..3), whole.slice(3..)], true),
+        (vec![whole.slice(..5), whole.slice(5..)], true),
+        (vec![whole.slice(..1)], false),
+        (vec![whole.slice(..5)], false),
+        (vec![whole.clone(), whole.slice(..9)], false),
+        (vec![[&whole[..], &whole[..7]].concat().into()], false),
+    ];
+    for ending in endings() {
+        for (frames, is_between) in &cases {
+            let oracle = Oracle::with_revision();
+            let (feed, mut stream) = stream(&oracle, ending.clone(), "application/grpc-web+proto").await;
+            for frame in frames {
+                feed.data(frame.clone());
+                assert_eq!(stream.next().await, Seen::Data(frame.clone()));
+            }
+            oracle.says(Err(VerifyError::Rejected));
+            oracle.moves();
+            feed.data("too late");
+            if *is_between {
+                let last = message(0x80, b"grpc-status:16\r\ngrpc-message:revoked\r\n");
+                assert_eq!(stream.rest().await, [Seen::Data(last), Seen::End], "{ending:?}, {frames:?}");
+            } else {
+                assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked), "{ending:?}, {frames:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_chosen_no_cut_of_grpc_looks_like_a_success() {
+    for ending in endings() {
+        let oracle = Oracle::with_revision();
+        let (_feed, mut native) = stream(&oracle, ending.clone(), "application/grpc+proto").await;
+        let (_feed, mut text) = stream(&oracle, ending.clone(), "application/grpc-web-text").await;
+        oracle.says(Err(VerifyError::Rejected));
+        oracle.moves();
+        let Seen::Trailers(trailers) = native.next().await else { panic!("{ending:?}: no trailers") };
+        assert_eq!(trailers["grpc-status"], "16", "{ending:?}");
+        assert_eq!(text.next().await, Seen::Cut(EndReason::Revoked), "{ending:?}");
     }
 }

@@ -9,10 +9,12 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
+use http::Request;
 use tokio::time::{Instant, advance};
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
-    BearerAuthLayer, Identity, ScopeResolverLayer, ScopeSet, StreamReauthLayer, VerifyToken,
+    BearerAuthLayer, Identity, ScopeResolverLayer, ScopeSet, StaticToken, StreamReauthLayer, VerifyToken,
     reauth::EndReason,
     revoke::Revision,
     scope::Declared,
@@ -363,4 +365,46 @@ async fn a_stream_whose_verifier_calms_down_waits_for_news_again() {
     assert!(!polled.is_woken());
     revision.bump();
     assert!(polled.is_woken());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grace_is_counted_from_the_door_and_not_from_the_first_byte() {
+    for (oracle, moves) in [(Oracle::without_revision(), false), (Oracle::with_revision(), true)] {
+        let (feed, body) = script();
+        feed.data("data: secret\n\n");
+        let inner = handler(event_stream(body));
+        let slow = service_fn(move |request: Request<()>| {
+            let inner = inner.clone();
+            async move {
+                tokio::time::sleep(Duration::from_secs(3_600)).await;
+                inner.oneshot(request).await
+            }
+        });
+        let service = ServiceBuilder::new()
+            .layer(BearerAuthLayer::new(oracle.clone()))
+            .layer(reauth().with_grace(60 * SECOND))
+            .service(slow);
+        let opening = tokio::spawn(service.oneshot(request()));
+        advance(SECOND).await;
+        oracle.says(Err(VerifyError::unavailable()));
+        if moves {
+            oracle.moves();
+        }
+        let Ok(response) = opening.await.expect("no panic");
+        assert_eq!(Reader::of(response).next().await, Seen::Cut(EndReason::Unavailable));
+    }
+}
+
+#[test]
+fn outside_of_a_runtime_a_stream_is_checked_when_it_is_polled() {
+    let secret = StaticToken::new("t0ken");
+    let (feed, mut stream) =
+        open(BearerAuthLayer::new(secret.clone()), reauth()).now_or_never().expect("nothing is waited for");
+    feed.data("data: 1\n\n");
+    assert_eq!(stream.now(), Some(Seen::data("data: 1\n\n")));
+    assert_eq!(stream.now(), None);
+    secret.rotate("another");
+    feed.data("data: secret\n\n");
+    assert_eq!(stream.now(), None, "an abort takes two polls");
+    assert_eq!(stream.now(), Some(Seen::Cut(EndReason::Revoked)));
 }

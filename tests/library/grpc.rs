@@ -65,6 +65,17 @@ async fn serve<M>(oracle: &Oracle, messages: impl Fn() -> M + Clone + Send + Syn
 where
     M: Stream<Item = Result<Bytes, Status>> + Send + 'static,
 {
+    serve_with(Ending::GrpcTrailers, oracle, messages).await
+}
+
+async fn serve_with<M>(
+    ending: Ending,
+    oracle: &Oracle,
+    messages: impl Fn() -> M + Clone + Send + Sync + 'static,
+) -> Endpoint
+where
+    M: Stream<Item = Result<Bytes, Status>> + Send + 'static,
+{
     oracle.says(Ok(alice().with_scopes(READ)));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -78,7 +89,7 @@ where
     let server = Server::builder()
         .layer(BearerAuthLayer::new(oracle.clone()))
         .layer(RequireScopeLayer::new(READ))
-        .layer(StreamReauthLayer::new().with_ending(Ending::GrpcTrailers))
+        .layer(StreamReauthLayer::new().with_ending(ending))
         .serve_with_incoming(call, TcpIncoming::from(listener));
     tokio::spawn(server);
     Endpoint::from_shared(format!("http://{address}")).expect("a URI").timeout(Duration::from_secs(5))
@@ -86,18 +97,26 @@ where
 
 /// Calls it with a token.
 async fn call(server: &Endpoint) -> Result<Streaming<Bytes>, Status> {
+    call_with(server, "Bearer t0ken").await
+}
+
+async fn call_with(server: &Endpoint, authorization: &'static str) -> Result<Streaming<Bytes>, Status> {
     let mut client = tonic::client::Grpc::new(server.connect().await.expect("a server"));
     client.ready().await.expect("a connection");
     let mut request = Request::new(Bytes::new());
-    request.metadata_mut().insert("authorization", "Bearer t0ken".parse().expect("ASCII"));
+    request.metadata_mut().insert("authorization", authorization.parse().expect("ASCII"));
     let answer = client.server_streaming(request, PathAndQuery::from_static("/clock.Clock/Watch"), Plain).await?;
     Ok(answer.into_inner())
 }
 
 /// A call that is answered with one message and then silence; what the client sees when that happens.
 async fn after(brings_about: fn(&Oracle)) -> Status {
+    after_with(Ending::GrpcTrailers, brings_about).await
+}
+
+async fn after_with(ending: Ending, brings_about: fn(&Oracle)) -> Status {
     let oracle = Oracle::with_revision();
-    let server = serve(&oracle, || stream::iter([Ok(tick())]).chain(stream::pending())).await;
+    let server = serve_with(ending, &oracle, || stream::iter([Ok(tick())]).chain(stream::pending())).await;
     let mut messages = call(&server).await.expect("the door is open");
     assert_eq!(messages.message().await.expect("access holds"), Some(tick()));
 
@@ -130,8 +149,30 @@ async fn a_call_that_is_repeated_with_a_dead_token_is_unauthenticated_at_the_doo
     let oracle = Oracle::with_revision();
     let server = serve(&oracle, stream::pending).await;
     oracle.says(Err(VerifyError::Rejected));
-    let mut messages = call(&server).await.expect("tonic tells of a refusal with the first message");
-    assert_eq!(messages.message().await.expect_err("the door is shut").code(), Code::Unauthenticated);
+    let status = call(&server).await.expect_err("the door is shut");
+    assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "rejected"));
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_is_told_why_in_the_words_of_grpc() {
+    let wait = Duration::from_secs(7);
+    for (authorization, answer, code, word) in [
+        ("Bearer a b", Ok(alice()), Code::Unauthenticated, "malformed"),
+        ("Basic dXNlcjpwYXNz", Ok(alice()), Code::Unauthenticated, "missing"),
+        ("Bearer t0ken", Err(VerifyError::Expired), Code::Unauthenticated, "expired"),
+        ("Bearer t0ken", Ok(alice()), Code::PermissionDenied, "insufficient_scope"),
+        ("Bearer t0ken", Err(VerifyError::locked_out_for(wait)), Code::Unavailable, "locked_out"),
+        ("Bearer t0ken", Err(VerifyError::unavailable_for(wait)), Code::Unavailable, "unavailable"),
+    ] {
+        let oracle = Oracle::with_revision();
+        let server = serve(&oracle, stream::pending).await;
+        oracle.says(answer);
+        let status = call_with(&server, authorization).await.expect_err("the door is shut");
+        assert_eq!((status.code(), status.message()), (code, word));
+        let is_known = |name| status.metadata().get(name).is_some();
+        assert_eq!(is_known("www-authenticate"), code != Code::Unavailable, "{word}");
+        assert_eq!(is_known("retry-after"), code == Code::Unavailable, "{word}");
+    }
 }
 
 #[tokio::test]
@@ -143,4 +184,13 @@ async fn a_call_that_keeps_its_access_keeps_its_messages_and_its_status() {
     assert_eq!(messages.message().await.expect("a message"), Some(tick()));
     assert_eq!(messages.message().await.expect("a message"), Some(tick()));
     assert_eq!(messages.message().await.expect_err("its status").code(), Code::DataLoss);
+}
+
+#[tokio::test]
+async fn a_call_that_was_cut_is_no_success_whatever_ending_was_chosen() {
+    let last_bytes = Ending::last_bytes(|_| Bytes::from_static(b"bye"));
+    for ending in [Ending::Clean, Ending::LastEvent, last_bytes, Ending::Abort] {
+        let status = after_with(ending.clone(), |oracle| oracle.says(Err(VerifyError::Rejected))).await;
+        assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "revoked"), "{ending:?}");
+    }
 }

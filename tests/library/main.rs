@@ -2,16 +2,19 @@
 //! test, named by a sentence, for each thing that is promised.
 //!
 //! Time is tokio's paused clock, and the wall clock follows it; only what goes over a socket (in `grpc`,
-//! `ndjson`, `sockets`, `supervised` and `websocket`) runs in real time.
+//! `ndjson`, `sockets`, `supervised`, `uploads` and `websocket`) or blocks a thread runs in real time.
 
 mod axum;
 mod bearer_syntax;
+mod bounded_door;
+mod code_of_users;
 mod door;
 mod endings;
 mod expiry;
 mod fail_closed;
 mod grpc;
 mod heartbeat;
+mod layers_add_up;
 mod live_scopes;
 mod ndjson;
 mod no_race_at_the_door;
@@ -34,4 +37,5 @@ mod supervised;
 mod support;
 mod tokens;
 mod transparent;
+mod uploads;
 mod websocket;

@@ -10,20 +10,61 @@ use std::{
     time::Duration,
 };
 
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use tokio::time::advance;
-use tower_reauth::{BearerAuthLayer, StreamReauthLayer, reauth::EndReason, revoke::Revocations, verify::VerifyError};
+use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_reauth::{
+    Access, BearerAuthLayer, Denied, RequireScopeLayer, StreamReauthLayer, observe::describe_metrics,
+    reauth::EndReason, revoke::Revocations, verify::VerifyError,
+};
 
-use crate::support::{Feed, Oracle, Reader, Script, Wall, alice, logging, open, reauth};
+use crate::support::{
+    Feed, Oracle, READ, Reader, Script, WRITE, Wall, alice, behind, handler, logging, open, reauth, request,
+    request_with,
+};
 
-/// Counts by name and reason.
+/// Counts by name and reason, and what is open.
 #[derive(Default)]
-struct Counts(Mutex<BTreeMap<(String, String), Arc<AtomicU64>>>);
+struct Counts {
+    counters: Mutex<BTreeMap<(String, String), Arc<AtomicU64>>>,
+    open: Arc<Level>,
+    helps: Mutex<BTreeMap<String, String>>,
+}
+
+/// A gauge, and all that it has shown.
+#[derive(Default)]
+struct Level(Mutex<Vec<f64>>);
+
+impl Level {
+    fn changes(&self, by: f64) {
+        let mut shown = self.0.lock().expect("no panic");
+        let now = shown.last().copied().unwrap_or_default() + by;
+        shown.push(now);
+    }
+
+    fn shown(&self) -> Vec<f64> {
+        self.0.lock().expect("no panic").clone()
+    }
+}
+
+impl GaugeFn for Level {
+    fn increment(&self, value: f64) {
+        self.changes(value);
+    }
+
+    fn decrement(&self, value: f64) {
+        self.changes(-value);
+    }
+
+    fn set(&self, _: f64) {
+        unreachable!("several streams count in it");
+    }
+}
 
 impl Counts {
     /// What was counted, as `name reason count`.
     fn shown(&self) -> Vec<String> {
-        let counts = self.0.lock().expect("no panic");
+        let counts = self.counters.lock().expect("no panic");
         counts.iter().map(|((name, why), count)| format!("{name} {why} {}", count.load(Ordering::Relaxed))).collect()
     }
 }
@@ -31,20 +72,27 @@ impl Counts {
 impl Recorder for Counts {
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
         let why = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-        let mut counts = self.0.lock().expect("no panic");
+        let mut counts = self.counters.lock().expect("no panic");
         Counter::from_arc(Arc::clone(counts.entry((key.name().to_owned(), why)).or_default()))
     }
 
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        assert_eq!((key.name(), key.labels().count()), ("tower_reauth_streams_open", 0));
+        Gauge::from_arc(Arc::clone(&self.open))
     }
 
     fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
         Histogram::noop()
     }
 
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_counter(&self, name: KeyName, _: Option<Unit>, help: SharedString) {
+        self.helps.lock().expect("no panic").insert(name.as_str().to_owned(), help.to_string());
+    }
+
+    fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
+        self.describe_counter(name, unit, help);
+    }
+
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 }
 
@@ -120,7 +168,9 @@ async fn each_end_is_counted_and_logged_once_with_its_reason() {
         assert_eq!(lines.len(), 1, "{lines:?}");
         let line = lines[0];
         assert!(line.contains(level) && line.contains(word) && line.contains(&reason.to_string()), "{line}");
+        assert!(line.contains(r#"subject="alice" credential_id="laptop""#), "{line}");
         assert!(!line.contains("t0ken"));
+        assert_eq!(counts.open.shown(), [1.0, 0.0]);
     }
 }
 
@@ -152,4 +202,210 @@ async fn an_expiry_is_told_from_a_revocation_of_the_same_moment() {
     oracle.fails(VerifyError::Rejected);
     stream.rest().await;
     assert_eq!(counts.shown(), ["tower_reauth_streams_ended_total reason=expired 1"]);
+}
+
+/// The log line of a request that is refused.
+async fn refused(
+    service: impl Fn(&Oracle) -> RequireScopeLayer,
+    oracle: &Oracle,
+    request: http::Request<()>,
+) -> String {
+    let (counts, log) = (Counts::default(), logging());
+    let _recorded = metrics::set_default_local_recorder(&counts);
+    let service =
+        BearerAuthLayer::new(oracle.clone()).layer(service(oracle).layer(handler(http::Response::new(String::new()))));
+    let Ok(response) = service.oneshot(request).await;
+    let denied: &Denied = response.extensions().get().expect("a reason");
+    let word = denied.as_str();
+    assert_eq!(counts.shown(), [format!("tower_reauth_refused_total reason={word} 1")]);
+    let lines: Vec<String> = log.text().lines().filter(|line| line.contains("refused")).map(str::to_owned).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains(&format!(r#"reason="{word}""#)) && !lines[0].contains("t0ken"), "{lines:?}");
+    lines.into_iter().next().expect("one")
+}
+
+#[tokio::test]
+async fn each_refusal_is_counted_and_logged_once_with_whom_it_met() {
+    let require = |_: &Oracle| RequireScopeLayer::new(READ);
+    let oracle = Oracle::without_revision();
+    let whose = r#"subject="alice" credential_id="laptop""#;
+    let known = || alice().with_credential_id("laptop");
+
+    oracle.says(Ok(known()));
+    assert!(refused(require, &oracle, request()).await.contains(whose), "one who lacks a scope");
+    oracle.says(Ok(known().with_expires_at(std::time::UNIX_EPOCH)));
+    assert!(refused(require, &oracle, request()).await.contains(whose), "one whose credential has expired");
+    oracle.says_after(Duration::ZERO, Ok(known().with_expires_at(std::time::UNIX_EPOCH)));
+    assert!(refused(require, &oracle, request()).await.contains(whose), "the same, waited for");
+
+    oracle.says(Err(VerifyError::Rejected));
+    assert!(!refused(require, &oracle, request()).await.contains("subject"), "a token that is not good names nobody");
+    assert!(!refused(require, &oracle, request_with("Bearer t0ken t0ken")).await.contains("subject"));
+}
+
+#[tokio::test]
+async fn a_handlers_own_refusal_is_counted_once_however_many_doors_it_leaves_by() {
+    let counts = Counts::default();
+    let _recorded = metrics::set_default_local_recorder(&counts);
+    let lacking = Access::new(alice()).require(WRITE).expect_err("it was not granted");
+    let mut by_hand = http::Response::new(String::new());
+    by_hand.extensions_mut().insert(lacking.clone());
+    let by_axum = axum::response::IntoResponse::into_response(lacking).map(|_| String::new());
+    for response in [by_hand, by_axum] {
+        let door = || BearerAuthLayer::new(Oracle::without_revision());
+        let service = ServiceBuilder::new().layer(door()).layer(door()).service(handler(response));
+        let Ok(_) = service.oneshot(request()).await;
+    }
+    assert_eq!(counts.shown(), ["tower_reauth_refused_total reason=insufficient_scope 2"]);
+}
+
+#[tokio::test]
+async fn the_span_of_a_request_says_who_was_let_in() {
+    let log = logging();
+    let span = tracing::info_span!("request", subject = tracing::field::Empty, credential_id = tracing::field::Empty);
+    let oracle = Oracle::without_revision();
+    oracle.says(Ok(alice().with_credential_id("laptop")));
+    tracing::Instrument::instrument(behind(BearerAuthLayer::new(oracle)), span.clone()).await;
+    span.in_scope(|| tracing::info!("handled"));
+    assert_eq!(log.count(r#"request{subject="alice" credential_id="laptop"}"#), 1, "{}", log.text());
+}
+
+#[tokio::test]
+async fn each_metric_is_described() {
+    let counts = Counts::default();
+    let _recorded = metrics::set_default_local_recorder(&counts);
+    describe_metrics();
+    let helps = counts.helps.lock().expect("no panic");
+    let names: Vec<&String> = helps.keys().collect();
+    assert_eq!(names, ["tower_reauth_refused_total", "tower_reauth_streams_ended_total", "tower_reauth_streams_open"]);
+    assert!(helps.values().all(|help| help.ends_with('.')));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_open_is_what_the_gauge_shows() {
+    let counts = Counts::default();
+    let _recorded = metrics::set_default_local_recorder(&counts);
+    let access = behind(BearerAuthLayer::new(Oracle::with_revision())).await;
+    let watch = || reauth().watch_stream(&access, futures_util::stream::pending::<()>());
+    let streams = [watch(), watch(), watch()];
+    assert_eq!(counts.open.shown(), [1.0, 2.0, 3.0]);
+    drop(streams);
+    assert_eq!(counts.open.shown(), [1.0, 2.0, 3.0, 2.0, 1.0, 0.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_recorder_that_heard_of_a_stream_hears_of_its_end_and_no_other() {
+    let (first, second) = (Counts::default(), Counts::default());
+    let access = behind(BearerAuthLayer::new(Oracle::with_revision())).await;
+    let watch = || reauth().watch_stream(&access, futures_util::stream::pending::<()>());
+    let unheard = watch();
+    let heard = metrics::with_local_recorder(&first, watch);
+    metrics::with_local_recorder(&second, || drop((unheard, heard)));
+    assert_eq!((first.open.shown(), second.open.shown()), (vec![1.0, 0.0], vec![]));
+}
+
+/// A recorder that breaks whenever it is asked.
+struct Broken;
+
+impl Recorder for Broken {
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        panic!("a recorder's bug")
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        panic!("a recorder's bug")
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        panic!("a recorder's bug")
+    }
+
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recorder_that_panics_neither_refuses_nor_lets_in_nor_holds_a_stream_open() {
+    let _recorded = metrics::set_default_local_recorder(&Broken);
+    for (reason, brings_about, _) in reasons() {
+        let (stage, mut stream) = stage(reauth()).await;
+        brings_about(&stage);
+        if reason != EndReason::Disconnected {
+            let end = stream.rest().await;
+            assert!(!end.is_empty(), "{reason:?}");
+        }
+    }
+    let oracle = Oracle::without_revision();
+    oracle.says(Err(VerifyError::Rejected));
+    let service = BearerAuthLayer::new(oracle).layer(handler(http::Response::new(String::new())));
+    let Ok(response) = service.oneshot(request()).await;
+    assert_eq!(response.status(), 401);
+}
+
+#[tokio::test]
+async fn a_stack_that_is_put_together_wrongly_says_so_once_where_nothing_is_logged() {
+    const CHILD: &str = "TOWER_REAUTH_TEST_OF_STDERR";
+    if std::env::var_os(CHILD).is_some() {
+        for _ in 0..3 {
+            let Ok(_) = RequireScopeLayer::new(READ)
+                .layer(handler(http::Response::new(String::new())))
+                .oneshot(request())
+                .await;
+            let Ok(_) = reauth().layer(handler(http::Response::new(Script::default()))).oneshot(request()).await;
+        }
+        return;
+    }
+    let name = "observed::a_stack_that_is_put_together_wrongly_says_so_once_where_nothing_is_logged";
+    let own = std::env::current_exe().expect("a test is a program");
+    let child = std::process::Command::new(own).args(["--exact", name, "--nocapture"]).env(CHILD, "1").output();
+    let child = child.expect("it runs");
+    assert!(child.status.success());
+    let said = String::from_utf8(child.stderr).expect("UTF-8");
+    for layer in ["RequireScopeLayer", "StreamReauthLayer"] {
+        let advice = "found no Access in the request: put BearerAuthLayer, or your own source, outside it";
+        assert_eq!(said.matches(&format!("tower-reauth: {layer} {advice}\n")).count(), 1, "{said}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_each_stream_is_reported_once_and_after_it_let_go() {
+    type End = fn(&Oracle, Feed, Reader<Script>) -> Option<Reader<Script>>;
+    let ends: [(EndReason, End); 4] = [
+        (EndReason::Finished, |_, feed, stream| {
+            feed.end();
+            Some(stream)
+        }),
+        (EndReason::Failed, |_, feed, stream| {
+            feed.failure();
+            Some(stream)
+        }),
+        (EndReason::Revoked, |oracle, _, stream| {
+            oracle.says(Err(VerifyError::Rejected));
+            oracle.moves();
+            Some(stream)
+        }),
+        (EndReason::Disconnected, |_, _, stream| {
+            drop(stream);
+            None
+        }),
+    ];
+    for (reason, ends) in ends {
+        let oracle = Oracle::with_revision();
+        let (reported, feed_of) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(None::<Feed>)));
+        let (reports, fed) = (Arc::clone(&reported), Arc::clone(&feed_of));
+        let layer = reauth().with_on_end(move |ended| {
+            let is_dropped = fed.lock().expect("no panic").as_ref().is_some_and(Feed::is_dropped);
+            let subject = ended.identity.subject().to_owned();
+            reports.lock().expect("no panic").push((ended.reason, subject, is_dropped));
+        });
+        let (feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+        *feed_of.lock().expect("no panic") = Some(feed.clone());
+        assert_eq!(stream.now(), None);
+        if let Some(mut stream) = ends(&oracle, feed, stream) {
+            stream.rest().await;
+            stream.rest().await;
+        }
+        assert_eq!(*reported.lock().expect("no panic"), [(reason, "alice".to_owned(), true)]);
+    }
 }

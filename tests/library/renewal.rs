@@ -7,22 +7,27 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, StatusCode};
+use futures_util::{StreamExt, stream};
+use http::{HeaderName, Request, StatusCode};
 use tokio::time::{Instant, advance};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
-    Access, BearerAuthLayer, Denied, RequireScopeLayer, ScopeSet, Tokens,
+    Access, AuthMethod, BearerAuthLayer, Denied, Identity, RequireScopeLayer, ScopeResolverLayer, ScopeSet, Strict,
+    Tokens,
     access::RenewError,
+    bearer::AuthLayer,
+    proxy::{PeerAddr, TrustedNetworks, TrustedProxy},
     reauth::EndReason,
-    verify::{Token, VerifyError, verify_async},
+    verify::{BearerToken, Token, VerifyError, verify_async, verify_fn},
 };
 
 use crate::support::{
-    Feed, Oracle, READ, Reader, Script, Seen, WRITE, Wall, access, alice, assert_took, event_stream, handler, reauth,
-    request_with, script,
+    ADMIN, Feed, Oracle, READ, Reader, Script, Seen, WRITE, Wall, access, alice, assert_took, behind, event_stream,
+    handler, reauth, request_with, script,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
+const X_USER: HeaderName = HeaderName::from_static("x-user");
 
 /// A stream, and the access that its handler was given.
 struct Opened {
@@ -277,4 +282,63 @@ async fn a_revocation_between_the_door_and_the_renewal_is_not_lost() {
     access.renew(&fresh).expect("the stream is what asks");
     feed.data("data: 1\n\n");
     assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_does_not_believe_what_the_client_wrote_at_the_first_door() {
+    const SCOPES: HeaderName = HeaderName::from_static("x-scopes");
+    let resolver = || ScopeResolverLayer::new(Strict::new(READ)).with_declared_header(SCOPES);
+    let granted = async |auth: BearerAuthLayer, request: Request<()>| {
+        let service = ServiceBuilder::new().layer(auth).layer(resolver()).service_fn(async |request: Request<()>| {
+            Ok::<_, Infallible>(http::Response::new(Some(access(&request).clone())))
+        });
+        let Ok(response) = service.oneshot(request).await;
+        response.into_body().expect("it is let in")
+    };
+    // A token of alice's, good for reading; she comes without a proxy and declares what she likes.
+    let tokens = Tokens::new([Token::new("t", "t0ken").with_subject("alice").with_scopes(READ)]);
+    let mut first = request_with("Bearer t0ken");
+    first.headers_mut().insert(SCOPES, "admin,history:read".parse().expect("ASCII"));
+    let stream = granted(BearerAuthLayer::new(tokens.expect("no duplicates")), first).await;
+    assert!(!stream.granted().allows(&ADMIN), "a declaration never widens");
+    // Later through the proxy, which overwrites the header.
+    let proxy = TrustedProxy::new(TrustedNetworks::parse(["10.0.0.1"]).expect("a network"), X_USER);
+    let from = PeerAddr(([10, 0, 0, 1], 1).into());
+    let again = Request::builder().header(X_USER, "alice").header(SCOPES, "history:read").extension(from).body(());
+    let service = ServiceBuilder::new().layer(AuthLayer::from_authenticator(proxy)).layer(resolver()).service_fn(
+        async |request: Request<()>| Ok::<_, Infallible>(http::Response::new(Some(access(&request).clone()))),
+    );
+    let Ok(response) = service.oneshot(again.expect("a request")).await;
+    stream.renew(&response.into_body().expect("the proxy is trusted")).expect("alice as well");
+    assert_eq!(stream.granted().scopes().to_string(), "history:read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_one_issuers_alice_is_not_renewed_by_anothers() {
+    let door = |identity: Identity| BearerAuthLayer::new(verify_fn(move |_: &BearerToken| Ok(identity.clone())));
+    let ours = behind(door(alice())).await;
+    for theirs in [
+        Identity::new("alice", AuthMethod::SharedSecret),
+        Identity::new("alice", AuthMethod::Anonymous),
+        alice().with_issuer("https://another.example"),
+        Identity::new("bob", AuthMethod::Token),
+    ] {
+        let name = format!("{theirs:?}");
+        assert_eq!(ours.renew(&behind(door(theirs)).await), Err(RenewError::OtherSubject), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_of_what_has_ended_is_no_success() {
+    let wall = Wall::new();
+    let oracle = Oracle::with_revision();
+    oracle.says(Ok(alice().with_expires_at(wall.after(60))));
+    let auth = BearerAuthLayer::new(oracle.clone()).with_clock(wall.clock());
+    let access = behind(auth.clone()).await;
+    let mut watched = Box::pin(reauth().watch_stream(&access, stream::repeat(1)));
+    oracle.says(Ok(alice()));
+    let fresh = behind(auth).await;
+    advance(MINUTE).await;
+    assert_eq!(watched.next().await, None);
+    assert_eq!(access.renew(&fresh), Err(RenewError::Ended), "{:?}", watched.end_reason());
 }

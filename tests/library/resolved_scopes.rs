@@ -207,3 +207,32 @@ fn a_scope_set_is_written_and_read_as_rfc_6749_says() {
     assert_eq!("".parse::<ScopeSet>().expect("no scopes"), ScopeSet::empty());
     assert!("a\tb".parse::<ScopeSet>().is_err());
 }
+
+#[tokio::test]
+async fn what_a_client_declares_does_not_make_its_checks_dear() {
+    let most = (0..2_730).map(|n| format!("{n:05}")).collect::<Vec<_>>().join(",");
+    let own: ScopeSet = (0..30).map(|n| format!("own{n}").parse::<Scope>().expect("a scope")).collect();
+    let mut hierarchy = ScopeHierarchy::new();
+    for n in 0..29 {
+        let scope = |n: usize| format!("own{n}").parse().expect("a scope");
+        hierarchy = hierarchy.with_implied(scope(n), scope(n + 1));
+    }
+    let service = ServiceBuilder::new()
+        .layer(strict().with_hierarchy(hierarchy))
+        .service_fn(async |_: Request<()>| Ok::<_, std::convert::Infallible>(Response::new(())));
+    let mut took = Vec::new();
+    for (header, status) in [(None, 200), (None, 200), (Some(most.clone()), 200), (Some(most.repeat(20)), 400)] {
+        let mut request = Request::new(());
+        let identity = Identity::new("alice", AuthMethod::Token).with_scopes(own.clone());
+        request.extensions_mut().insert(Access::new(identity));
+        if let Some(header) = header {
+            request.headers_mut().insert(X_SCOPES, header.parse().expect("ASCII"));
+        }
+        let started = std::time::Instant::now();
+        let Ok(response) = service.clone().oneshot(request).await;
+        took.push(started.elapsed());
+        assert_eq!(response.status(), status);
+    }
+    let limit = took[1] + std::time::Duration::from_millis(50);
+    assert!(took[2] < limit && took[3] < limit, "{took:?}: cold, without the header, with it, with too much of it");
+}

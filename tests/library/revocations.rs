@@ -11,10 +11,10 @@ use tokio::time::advance;
 use tokio_test::{assert_pending, task};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
-    AuthMethod, BearerAuthLayer, Identity, StreamReauth, VerifyToken,
+    AuthMethod, BearerAuthLayer, Denied, Identity, StreamReauth, Tokens, VerifyToken,
     reauth::EndReason,
-    revoke::{Revision, Revocations},
-    verify::{BearerToken, Verification},
+    revoke::{Revision, Revocations, Subject},
+    verify::{BearerToken, Token, Verification, verify_fn},
 };
 
 use crate::support::{
@@ -289,5 +289,109 @@ async fn a_clock_that_is_set_back_gives_nothing_back() {
         again(&house.revocations);
         assert!(house.is_refused("a2/alice/5").await);
         house.wall.set_by(20);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_ends_the_stream_of_the_name_that_it_was_opened_under() {
+    let tokens = Tokens::new([Token::new("laptop", "t0ken").with_subject("alice")]).expect("no duplicates");
+    let revocations = Revocations::new();
+    let auth = BearerAuthLayer::new(tokens.clone()).with_revocations(&revocations);
+    // A client that does not read: its server does not poll the body.
+    let _stalled = open(auth.clone(), reauth()).await;
+    tokens.replace([Token::new("phone", "t0ken").with_subject("alice")]).expect("no duplicates");
+    let (feed, mut stream) = open(auth, reauth()).await;
+    assert_eq!(stream.now(), None);
+    revocations.revoke("phone");
+    feed.data("data: secret\n\n");
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subject_is_revoked_within_its_issuer_and_no_other() {
+    let revocations = Revocations::new();
+    let issuers = [None, Some("https://one.example"), Some("https://two.example")];
+    let doors = issuers.map(|issuer| {
+        let caller = issuer.map_or(alice(), |issuer| alice().with_issuer(issuer));
+        BearerAuthLayer::new(verify_fn(move |_| Ok(caller.clone()))).with_revocations(&revocations)
+    });
+    for (door, revoke) in [
+        (1, Subject::from(("https://one.example", "alice"))),
+        (2, Subject::from(("https://two.example", "alice"))),
+        (0, Subject::from("alice")),
+    ] {
+        let mut streams = Vec::new();
+        for auth in &doors {
+            streams.push(open(auth.clone(), reauth()).await);
+        }
+        revocations.revoke_subject(revoke);
+        for (at, (_, stream)) in streams.iter_mut().enumerate() {
+            let ended = (at == door).then_some(Seen::Cut(EndReason::Revoked));
+            let seen = if at == door { Some(stream.next().await) } else { stream.now() };
+            assert_eq!(seen, ended, "{revoke:?}: the stream of {:?}", issuers[at]);
+        }
+        assert!(revocations.forget_subject(revoke));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_with_an_end_outlasts_the_leeway_and_is_forgotten_after_it() {
+    let wall = Wall::new();
+    let revocations = Revocations::with_clock(wall.clock());
+    let caller = alice().with_credential_id("a1").with_expires_at(wall.after(60));
+    let identity = caller.clone();
+    let open = BearerAuthLayer::new(verify_fn(move |_| Ok(caller.clone())))
+        .with_clock(wall.clock())
+        .with_leeway(Duration::from_secs(30));
+    let shut = open.clone().with_revocations(&revocations);
+    let status = async |layer: &BearerAuthLayer| {
+        let service = ServiceBuilder::new().layer(layer.clone()).service(handler(Response::new(String::new())));
+        let Ok(response) = service.oneshot(request_with("Bearer t0ken")).await;
+        (response.status().as_u16(), response.extensions().get().cloned())
+    };
+    revocations.revoke_until("a1", wall.after(60));
+    assert!(revocations.is_revoked(&identity));
+    assert_eq!(status(&shut).await, (401, Some(Denied::Revoked)));
+
+    advance(Duration::from_secs(75)).await;
+    assert!(!revocations.is_revoked(&identity), "it has expired by itself");
+    assert_eq!(status(&open).await, (200, None), "but for the leeway of this layer");
+    assert_eq!(status(&shut).await, (401, Some(Denied::Revoked)));
+
+    advance(Duration::from_secs(20)).await;
+    assert_eq!(status(&shut).await, (401, Some(Denied::Expired)));
+    let revoke_many = |name, end| (0..400).for_each(|n| revocations.revoke_until(&format!("{name}{n}"), end));
+    revoke_many("b", wall.after(60));
+    advance(Duration::from_secs(25 * 60 * 60)).await;
+    revoke_many("c", wall.after(60));
+    assert!(format!("{revocations:?}").contains("credentials: 400,"), "{revocations:?}");
+}
+
+#[test]
+fn a_revocation_without_an_end_is_not_given_one() {
+    let revocations = Revocations::new();
+    let identity = alice().with_credential_id("a1");
+    revocations.revoke("a1");
+    revocations.revoke_until("a1", SystemTime::UNIX_EPOCH);
+    assert!(revocations.is_revoked(&identity));
+    assert!(revocations.forget("a1") && !revocations.forget("a1"));
+    assert!(!revocations.is_revoked(&identity));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_date_without_a_fraction_is_compared_by_the_second_and_one_with_a_fraction_exactly() {
+    let house = House::new();
+    let (_feed, mut before) = house.open("a1/alice/5").await;
+    advance(Duration::from_millis(5_500)).await;
+    house.revocations.revoke_subject("alice");
+    assert_eq!(before.next().await, Seen::Cut(EndReason::Revoked), "it is open, so it was issued before");
+    assert!(house.is_refused("a2/alice/4").await);
+    assert!(!house.is_refused("a3/alice/5").await, "it may have been issued right after");
+    assert!(!house.is_refused("a4/alice/6").await);
+
+    for (milliseconds, is_revoked) in [(5_000, false), (5_001, true), (5_499, true), (5_500, false), (5_501, false)] {
+        let issued_at = house.wall.started() + Duration::from_millis(milliseconds);
+        let identity = alice().with_issued_at(issued_at);
+        assert_eq!(house.revocations.is_revoked(&identity), is_revoked, "{milliseconds} ms");
     }
 }

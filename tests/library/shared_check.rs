@@ -1,10 +1,22 @@
 //! Promise 11: many streams on one credential cost one check per interval, and each learns the
 //! answer.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
+use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, advance};
-use tower_reauth::{BearerAuthLayer, reauth::EndReason, verify::VerifyError};
+use tower_reauth::{
+    BearerAuthLayer,
+    access::AccessSource,
+    reauth::EndReason,
+    verify::{CredentialKey, TokenDigest, Verification, VerifyError},
+};
 
 use crate::support::{Feed, KEEPALIVE, Oracle, Reader, Script, Seen, alice, assert_took, open, reauth};
 
@@ -240,4 +252,25 @@ async fn a_question_that_another_stream_put_counts_from_when_it_was_put() {
     assert_eq!(idle.now(), Some(Seen::data(KEEPALIVE)), "its heartbeat goes by that answer");
     assert_eq!(idle.next().await, Seen::Cut(EndReason::Revoked));
     assert_took(started, 10 * SECOND + BEAT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_of_a_source_of_ones_own_ask_once_for_each_key() {
+    let source = AccessSource::new();
+    let asked = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
+    let mut streams = Vec::new();
+    for n in 0..40 {
+        let count = Arc::clone(&asked[n % 2]);
+        let key = CredentialKey::new(TokenDigest::of(format!("session {}", n % 2)));
+        let verify = move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            Verification::ready(Ok(alice()))
+        };
+        let access = source.verify(key, verify).await.expect("alice is let in");
+        streams.push(Box::pin(reauth().watch_stream(&access, stream::pending::<()>())));
+    }
+    assert_eq!(asked.each_ref().map(|asked| asked.load(Ordering::SeqCst)), [20, 20], "each at the door");
+    let all = futures_util::future::join_all(streams.iter_mut().map(|stream| stream.next()));
+    assert!(tokio::time::timeout(3 * BEAT + SECOND, all).await.is_err(), "no stream ends");
+    assert_eq!(asked.each_ref().map(|asked| asked.load(Ordering::SeqCst)), [23, 23], "one for each interval");
 }

@@ -13,6 +13,7 @@ use std::{
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt, stream};
 use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready, task};
+use tokio_util::codec::{Framed, LinesCodec};
 use tower_reauth::{
     Access, BearerAuthLayer, Identity, StaticToken, StreamReauthLayer,
     reauth::{AccessEnded, EndReason, GuardedSink, SendError},
@@ -449,4 +450,39 @@ async fn an_answer_that_the_reader_hears_lets_the_writers_item_pass() {
     assert!(guarded.next().now_or_never().is_none());
     assert!(guarded.flush().now_or_never().is_some());
     assert_eq!((socket.sent(), oracle.open_questions()), (vec![1], 0));
+}
+
+#[tokio::test]
+async fn a_half_close_leaves_the_reading_half() {
+    let (server, client) = tokio::io::duplex(1024);
+    let mut client = Framed::new(client, LinesCodec::new());
+    let access = Access::new(alice());
+    let watched = reauth().watch_sink::<_, String>(&access, Framed::new(server, LinesCodec::new()));
+    let (mut writer, mut reader) = watched.split();
+    writer.send("question".to_owned()).await.expect("access holds");
+    writer.close().await.expect("access holds");
+    assert_eq!(client.next().await.expect("a line").expect("no error"), "question");
+    assert!(client.next().await.is_none(), "the server has said all");
+    client.send("answer").await.expect("the server reads");
+    assert_eq!(reader.next().await.map(Result::unwrap), Some("answer".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_farewell_is_said_once_where_there_is_room_and_given_up_after_five_seconds() {
+    for is_full in [false, true] {
+        let oracle = Oracle::with_revision();
+        let (socket, guarded) = socket(&oracle).await;
+        let mut guarded = guarded.with_farewell(|reason| reason.close_code().into());
+        assert_eq!(guarded.send(1).await, Ok(()));
+        socket.is_full(is_full);
+        oracle.says(Err(VerifyError::Rejected));
+        oracle.moves();
+        let started = Instant::now();
+        assert_eq!(refused(guarded.send(2).await), Some(EndReason::Revoked));
+        let took = started.elapsed();
+        assert_eq!(socket.sent(), if is_full { &[1][..] } else { &[1, 1008] });
+        assert!(took <= Duration::from_millis(5_001), "{took:?}");
+        assert_eq!(refused(guarded.send(3).await), Some(EndReason::Revoked));
+        assert!(socket.is_dropped());
+    }
 }

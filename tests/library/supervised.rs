@@ -287,3 +287,18 @@ async fn a_client_that_does_not_read_holds_no_body_whose_access_is_gone() {
         drop(unread);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_woken_by_the_supervisors_end_though_last_bytes_panic() {
+    let revision = Revision::new();
+    let oracle = Oracle::with(revision.clone());
+    let layer = reauth().with_ending(Ending::last_bytes(|_| panic!("a bug in it")));
+    let (feed, mut stream) = open(&BearerAuthLayer::new(oracle.clone()), layer).await;
+    let mut waits = tokio_test::task::spawn(stream.next());
+    assert!(waits.poll().is_pending());
+    oracle.says(Err(VerifyError::unavailable()));
+    revision.bump_quietly();
+    tokio::time::sleep(24 * 60 * MINUTE).await;
+    assert!(feed.is_dropped());
+    assert!(waits.is_woken(), "ended a day ago, and the client still waits");
+}

@@ -1,16 +1,21 @@
 //! Promise 6: while access holds, the bytes of the inner body arrive unchanged, in order, once;
 //! trailers too. A comment stands only between events.
 
-use std::{future::Future, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, future::Future, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use futures_util::{StreamExt, stream};
 use http::Response;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use proptest::prelude::*;
 use tokio::time::advance;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{BearerAuthLayer, StreamReauthLayer};
 
-use crate::support::{Feed, Oracle, Reader, Script, Seen, event_stream, handler, open, reauth, request, script};
+use crate::support::{
+    Feed, KEEPALIVE, Oracle, Reader, Script, Seen, event_stream, handler, open, reauth, request, script,
+};
 
 /// A comment that no script says.
 const COMMENT: &str = ": \u{1f493}\n\n";
@@ -185,5 +190,99 @@ proptest! {
             prop_assert!(comments_at.is_empty());
             Ok(())
         })?;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comment_does_not_make_a_letter_of_the_mark_at_the_head() {
+    for (frames, rest) in [
+        (&["\u{feff}data: hello\n\n".as_bytes()][..], "data: hello\n\n".as_bytes()),
+        (&[b"\xEF\xBB", b"\xBFdata: hello\n\n"], b"data: hello\n\n"),
+        (&[b"\xEF", b"", b"\xBB", b"\xBF", b"data: hello\n\n"], b"data: hello\n\n"),
+        (&[b"\xEF\xBB", b"data: hello\n\n"], b"\xEF\xBBdata: hello\n\n"),
+        (&[b"data: hello\n\n", b"\xEF\xBB\xBF: a letter\n\n"], "data: hello\n\n\u{feff}: a letter\n\n".as_bytes()),
+    ] {
+        let (feed, mut stream) = open(BearerAuthLayer::new(Oracle::with_revision()), reauth()).await;
+        assert_eq!(stream.next().await, Seen::Data(KEEPALIVE));
+        let mut seen = Vec::new();
+        for frame in frames {
+            feed.data(*frame);
+            while let Some(frame) = stream.now() {
+                let Seen::Data(data) = frame else { panic!("{frame:?}") };
+                seen.extend_from_slice(&data);
+            }
+        }
+        assert_eq!(seen, rest, "{frames:?}");
+
+        // Where nothing was written before it, the mark stays.
+        let (feed, mut stream) = open(BearerAuthLayer::new(Oracle::with_revision()), reauth()).await;
+        let mut seen = Vec::new();
+        for frame in frames {
+            feed.data(*frame);
+            while let Some(frame) = stream.now() {
+                let Seen::Data(data) = frame else { panic!("{frame:?}") };
+                seen.extend_from_slice(&data);
+            }
+        }
+        assert_eq!(seen, frames.concat(), "{frames:?}");
+    }
+}
+
+/// Data in several pieces.
+struct Pieces(VecDeque<Bytes>);
+
+impl From<Bytes> for Pieces {
+    fn from(bytes: Bytes) -> Self {
+        Self([bytes].into())
+    }
+}
+
+impl Buf for Pieces {
+    fn remaining(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.0.iter().find(|piece| !piece.is_empty()).map_or(&[], |piece| piece)
+    }
+
+    fn advance(&mut self, mut by: usize) {
+        while let Some(first) = self.0.front_mut() {
+            let here = by.min(first.len());
+            first.advance(here);
+            by -= here;
+            if !first.is_empty() {
+                break;
+            }
+            self.0.pop_front();
+        }
+        assert_eq!(by, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_in_pieces_of_a_type_of_ones_own_is_read_across_them() {
+    for (pieces, is_between) in [
+        (&["data: 1\n", "\n"][..], true),
+        (&["data: 1\n", "\nda"], false),
+        (&["data: 1", "\r\n", "\r\n"], true),
+        (&["", "data: 1\n\n", ""], true),
+        (&["data: 1\n\n", "data: 2"], false),
+    ] {
+        let data = Pieces(pieces.iter().map(|piece| Bytes::from_static(piece.as_bytes())).collect());
+        let frames = stream::iter([Ok::<_, Infallible>(Frame::data(data))]).chain(stream::pending());
+        let service = ServiceBuilder::new()
+            .layer(BearerAuthLayer::new(Oracle::with_revision()))
+            .layer(reauth())
+            .service(handler(event_stream(StreamBody::new(frames))));
+        let Ok(response) = service.oneshot(request()).await;
+        let mut body = response.into_body();
+        let mut next = async || {
+            let frame = tokio::time::timeout(Duration::from_secs(60), body.frame()).await.ok()??;
+            let mut data = frame.expect("access holds").into_data().ok()?;
+            Some(data.copy_to_bytes(data.remaining()))
+        };
+        assert_eq!(next().await, Some(pieces.concat().into()), "{pieces:?}");
+        assert_eq!(next().await, is_between.then_some(KEEPALIVE), "{pieces:?}");
     }
 }

@@ -87,7 +87,7 @@ impl Profile {
 
 /// A path in the folder of recorded data.
 pub fn data(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openclaw").join(path)
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/openclaw")).join(path)
 }
 
 /// The JSON object that a text is.

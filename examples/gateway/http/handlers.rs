@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, ErrorKind},
+    path::Path,
     sync::Arc,
 };
 
@@ -121,9 +122,8 @@ async fn read(
     asked: (RequestedKey, Query),
 ) -> Result<Bytes, Box<Response>> {
     let session = match find(&state, &settings, &asked.0).await {
-        Ok(Some(session)) => session,
-        Ok(None) => return Err(Box::new(reply::session_not_found(asked.0.as_str()))),
-        Err(error) => return Err(Box::new(broken(&error))),
+        Ok(session) => session,
+        Err(response) => return Err(Box::new(response)),
     };
     let transcript = session.transcript.as_deref().map(|path| state.transcripts.at(path));
     let turn = match &transcript {
@@ -148,7 +148,7 @@ async fn read(
                 }
                 Ok(body)
             }
-            Err(error) => Err(Box::new(unreadable(&session, &error))),
+            Err(error) => Err(Box::new(unreadable(&session.key, session.transcript.as_deref(), &error))),
         }
     });
     read.await.unwrap_or_else(|error| Err(Box::new(broken(&error))))
@@ -174,25 +174,30 @@ impl Opening {
 async fn stream(state: Arc<State>, key: RequestedKey, query: Query, opening: Opening) -> Response {
     let settings = state.settings();
     let session = match find(&state, &settings, &key).await {
-        Ok(Some(session)) => session,
-        Ok(None) => return reply::session_not_found(key.as_str()),
-        Err(error) => return broken(&error),
+        Ok(session) => session,
+        Err(response) => return response,
     };
     let max_chars = settings.chat_history_max_chars;
-    let (row, candidates) = (session.row.clone(), session.candidates.clone());
-    let feed = FeedKey { session: session.key.clone(), candidates, query, max_chars };
-    match Box::pin(state.streams.open(feed, row, opening.options)).await {
+    let feed = FeedKey { asked: key, session: session.key.clone(), query, max_chars };
+    let (key, transcript) = (session.key.clone(), session.transcript.clone());
+    match Box::pin(state.streams.open(feed, session, opening.options)).await {
         Ok(events) => {
             let renewable = opening.access.and_then(|access| state.renewals.add(access));
             event_stream(events.with_scope_updates(opening.scope_updates).with_renewable(renewable), opening.version)
         }
-        Err(error) => unreadable(&session, &error),
+        Err(error) => unreadable(&key, transcript.as_deref(), &error),
     }
 }
 
-async fn find(state: &Arc<State>, settings: &Settings, key: &RequestedKey) -> Result<Option<Session>, JoinError> {
-    let (state, settings, key) = (Arc::clone(state), state.store_settings(settings), key.clone());
-    spawn_blocking(move || state.sessions.find(&key, &settings)).await
+/// The session, or the answer in its place.
+async fn find(state: &Arc<State>, settings: &Arc<Settings>, key: &RequestedKey) -> Result<Session, Response> {
+    let (sessions, settings, asked) = (Arc::clone(&state.sessions), Arc::clone(settings), key.clone());
+    match spawn_blocking(move || sessions.find(&asked, &settings)).await {
+        Ok(Ok(Some(session))) => Ok(session),
+        Ok(Ok(None)) => Err(reply::session_not_found(key.as_str())),
+        Ok(Err(error)) => Err(unreadable(key.as_str(), None, &error)),
+        Err(error) => Err(broken(&error)),
+    }
 }
 
 fn event_stream(events: EventBody, version: Version) -> Response {
@@ -242,15 +247,23 @@ pub async fn kill(
         return respond(&denied);
     }
     let killed = spawn_blocking(move || {
-        let settings = state.store_settings(&state.settings());
-        let Some(row) = state.sessions.find_row(&key, &settings) else {
-            return reply::session_not_found(key.as_str());
+        let named = |key: &RequestedKey| state.sessions.canonical(key);
+        let (session, is_stored) = match named(&key) {
+            Ok(found) => found,
+            Err(error) => return unreadable(key.as_str(), None, &error),
         };
-        let own = requester.and_then(|requester| state.sessions.find_row(&requester, &settings));
-        if !is_local && own.as_ref() != Some(&row) && state.streams.are_open(&row) {
+        // What is streamed can be killed, whether its row is there still or not.
+        if !is_stored && !state.streams.are_open(&session) {
+            return reply::session_not_found(key.as_str());
+        }
+        let own = match requester.as_ref().map(named).transpose() {
+            Ok(own) => own.map(|(own, _)| own),
+            Err(error) => return unreadable(key.as_str(), None, &error),
+        };
+        if !is_local && own.as_ref() != Some(&session) && state.streams.are_open(&session) {
             return reply::forbidden("The session is not the requester's own.");
         }
-        let killed = state.streams.kill(&row);
+        let killed = state.streams.kill(&session);
         reply::json(StatusCode::OK, &json!({ "ok": true, "killed": killed }))
     });
     killed.await.unwrap_or_else(|error| broken(&error))
@@ -273,14 +286,14 @@ pub async fn renew(
     }
 }
 
-/// A transcript that is there and cannot be read.
-fn unreadable(session: &Session, error: &io::Error) -> Response {
-    let transcript = session.transcript.as_deref().map(|path| path.display().to_string());
-    tracing::error!(key = session.key, session = session.session.as_str(), transcript, %error, "a transcript cannot be read");
-    match error.kind() {
+/// A session that is there and cannot be read: for now, as far as anybody can tell.
+fn unreadable(key: &str, transcript: Option<&Path>, error: &io::Error) -> Response {
+    let transcript = transcript.map(|path| path.display().to_string());
+    tracing::error!(key, transcript, %error, "a session cannot be read");
+    match (error.kind(), transcript) {
         // To a folder in its place OpenClaw answers so.
-        ErrorKind::IsADirectory => reply::text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
-        _ => reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The transcript cannot be read."),
+        (ErrorKind::IsADirectory, Some(_)) => reply::text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        _ => reply::unavailable("The session cannot be read at the moment."),
     }
 }
 

@@ -47,8 +47,12 @@ pub fn error(status: StatusCode, kind: &str, message: &str) -> Response<Body> {
 
 /// The answer where there is no room for now.
 pub fn busy() -> Response<Body> {
-    let message = "Too much is being sent at the moment. Please try again later.";
-    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+    unavailable("Too much is being sent at the moment. Please try again later.")
+}
+
+/// 503: to be asked again in a second (RFC 9110 section 15.6.4).
+pub fn unavailable(why: &str) -> Response<Body> {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }

@@ -1,28 +1,21 @@
 //! What all requests share.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Config, SessionScope, Settings},
+    config::{Config, Settings},
     files::Watcher,
     live::{Ids, Readers, Renewals, Streams},
     serve::PageBytes,
-    sessions::{
-        pages::PageCache,
-        store::{self, AgentId, Sessions},
-        transcript::Transcripts,
-    },
+    sessions::{lookup::Lookup, pages::PageCache, transcript::Transcripts},
 };
 
 /// The gateway's memory: settings, sessions, transcripts, pages and open streams.
 pub struct State {
-    state_dir: PathBuf,
-    home: Option<PathBuf>,
-    settings: watch::Receiver<Arc<Settings>>,
-    pub sessions: Sessions,
+    pub sessions: Arc<Lookup>,
     pub transcripts: Arc<Transcripts>,
     pub pages: PageCache,
     pub streams: Arc<Streams>,
@@ -44,13 +37,16 @@ impl State {
         watcher: Watcher,
         stop: CancellationToken,
     ) -> Self {
+        let sessions = Arc::new(Lookup::new(config, settings));
         let transcripts = Arc::new(Transcripts::default());
-        let readers = Readers { transcripts: Arc::clone(&transcripts), watcher, ids: Ids::default() };
+        let readers = Readers {
+            sessions: Arc::clone(&sessions),
+            transcripts: Arc::clone(&transcripts),
+            watcher,
+            ids: Ids::default(),
+        };
         Self {
-            state_dir: config.state_dir.clone(),
-            home: config.home.clone(),
-            settings,
-            sessions: Sessions::default(),
+            sessions,
             transcripts,
             pages: PageCache::default(),
             streams: Arc::new(Streams::new(readers, stop)),
@@ -62,20 +58,6 @@ impl State {
 
     /// The settings of now.
     pub fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.settings.borrow())
-    }
-
-    /// What the store has to know of the settings.
-    pub fn store_settings(&self, settings: &Settings) -> store::StoreSettings {
-        let agents = settings.agents.iter();
-        store::StoreSettings {
-            state: self.state_dir.clone(),
-            home: self.home.clone(),
-            store: settings.session.store.clone(),
-            global_scope: settings.session.scope == SessionScope::Global,
-            agents: agents
-                .map(|agent| store::Agent { id: AgentId::normalize(&agent.id), default: agent.default })
-                .collect(),
-        }
+        self.sessions.settings()
     }
 }
