@@ -250,14 +250,16 @@ where
                 }
                 continue;
             } else {
-                match catch_unwind(AssertUnwindSafe(|| inner.poll_frame(cx))) {
+                // Its data are a user's own too.
+                let poll = || inner.poll_frame(cx).map_ok(|frame| frame.map_data(contiguous));
+                match catch_unwind(AssertUnwindSafe(poll)) {
                     Err(panic) => {
                         watched.finish(this.inner.as_mut(), EndReason::Failed);
                         resume_unwind(panic);
                     }
                     Ok(Poll::Pending) => None,
                     Ok(Poll::Ready(Some(Ok(frame)))) => {
-                        let Some(frame) = watched.mark.pass(frame.map_data(contiguous)) else { continue };
+                        let Some(frame) = watched.mark.pass(frame) else { continue };
                         if !watched.guard.as_mut().admit_frame() {
                             *watched.waiting = WaitingFrame::of(frame);
                             continue;
