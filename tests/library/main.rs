@@ -13,6 +13,7 @@ mod expiry;
 mod fail_closed;
 mod grpc;
 mod heartbeat;
+mod hostile;
 mod live_scopes;
 mod ndjson;
 mod no_race_at_the_door;
