@@ -41,6 +41,8 @@ pub enum Act {
     Reject,
     /// Moves the revision for everybody.
     Bump,
+    /// Rotates a secret and replaces a set of tokens, whose verifiers are asked as well.
+    Rotate,
     Renew,
     /// Drops a stream of the same credential, and the victim itself where nobody polls it.
     Drop,
@@ -49,8 +51,18 @@ pub enum Act {
     Read,
 }
 
-pub const ACTS: [Act; 9] =
-    [Act::Panic, Act::Block, Act::Revoke, Act::Reject, Act::Bump, Act::Renew, Act::Drop, Act::Open, Act::Read];
+pub const ACTS: [Act; 10] = [
+    Act::Panic,
+    Act::Block,
+    Act::Revoke,
+    Act::Reject,
+    Act::Bump,
+    Act::Rotate,
+    Act::Renew,
+    Act::Drop,
+    Act::Open,
+    Act::Read,
+];
 
 /// One call of the user's code.
 pub fn call(site: &'static str) {

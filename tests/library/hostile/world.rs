@@ -25,10 +25,10 @@ use http_body::Body;
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use tokio::runtime::Handle;
 use tower_reauth::{
-    Access, AuthMethod, Clock, Identity,
+    Access, AuthMethod, Clock, Identity, StaticToken, Tokens, VerifyToken,
     reauth::{GuardedSink, GuardedStream},
     revoke::{Revision, Revocations},
-    verify::{TokenDigest, VerifyError},
+    verify::{Token, TokenDigest, VerifyError},
 };
 
 use super::user::{Act, Claims, Inner, Item, waker};
@@ -120,7 +120,9 @@ pub enum Seen {
 /// All that there is in one run.
 pub struct World {
     pub revision: Revision,
-    /// What the verifier shows: it moves when the other one does.
+    secret: StaticToken,
+    tokens: Tokens,
+    /// What the verifier shows: it moves when one of the three does.
     pub shown: Revision,
     pub revocations: Revocations,
     clock: Clock,
@@ -128,6 +130,8 @@ pub struct World {
     pub is_down: AtomicBool,
     is_rejected: AtomicBool,
     pub is_revoked: AtomicBool,
+    /// Everything that was open then is gone.
+    pub is_all_revoked: AtomicBool,
     was_gone: AtomicBool,
     pub bodies: Life,
     pub credentials: Life,
@@ -157,16 +161,19 @@ pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl World {
     pub fn new(clock: Clock, victim_lasts: Duration, plan: Option<(Act, usize)>) -> Arc<Self> {
-        let revision = Revision::new();
+        let (revision, secret, tokens) = (Revision::new(), StaticToken::new(VICTIM[0]), Tokens::default());
         Arc::new(Self {
-            shown: Revision::merged([&revision]),
+            shown: Revision::merged([Some(&revision), secret.revision(), tokens.revision()].into_iter().flatten()),
             revision,
+            secret,
+            tokens,
             revocations: Revocations::with_clock(clock.clone()),
             expires_at: clock.now() + victim_lasts,
             clock,
             is_down: AtomicBool::new(false),
             is_rejected: AtomicBool::new(false),
             is_revoked: AtomicBool::new(false),
+            is_all_revoked: AtomicBool::new(false),
             was_gone: AtomicBool::new(false),
             bodies: Arc::default(),
             credentials: Arc::default(),
@@ -232,6 +239,10 @@ impl World {
             Act::Revoke => self.revoke(),
             Act::Reject => self.reject(),
             Act::Bump => self.revision.bump(),
+            Act::Rotate => {
+                self.secret.rotate(OTHERS[0]);
+                self.tokens.replace(VICTIM.map(|token| Token::new(token, token))).expect("no two are one");
+            }
             Act::Renew => {
                 if let [Some(access), Some(fresh)] = &lock(&self.access).clone() {
                     let _ = access.renew(fresh);
@@ -257,6 +268,11 @@ impl World {
             let _runtime = runtime.enter();
             world.reads();
             world.opens();
+            let spare = lock(&world.spares).pop();
+            if let Some(mut spare) = spare {
+                let _ = spare.poll(&mut Context::from_waker(Waker::noop()));
+                lock(&world.spares).push(spare);
+            }
             world.revision.bump();
             world.revision.bump_for([TokenDigest::of("nobody")]);
             world.revocations.revoke("nobody");
@@ -311,7 +327,11 @@ impl World {
 
     /// Whether access of `token` is gone.
     fn is_gone(&self, token: &str) -> bool {
-        VICTIM.contains(&token)
+        let is_victim = VICTIM.contains(&token);
+        if self.is_all_revoked.load(Relaxed) && (is_victim || token == OTHERS[0]) {
+            return true;
+        }
+        is_victim
             && !self.is_down.load(Relaxed)
             && (self.is_revoked.load(Relaxed) || self.is_rejected.load(Relaxed) || self.has_expired())
     }
