@@ -10,6 +10,7 @@ use super::{Access, CredentialInUse, credential::Renewed, terms::Terms};
 use crate::{
     Denied, Identity,
     scope::{Few, Grant},
+    unwind::contained,
 };
 
 impl Access {
@@ -101,7 +102,8 @@ impl Access {
         if let Some(shared_check) = shared_check {
             shared_check.wake();
         }
-        drop(old);
+        // The renewal behind two doors is not done yet.
+        contained(|| drop(old));
         Ok(true)
     }
 }

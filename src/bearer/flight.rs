@@ -30,7 +30,7 @@ use crate::{
     Identity,
     access::Confirmed,
     revoke::{Registry, Subscription},
-    unwind::contained,
+    unwind::{contained, wake_all},
     verify::{CredentialKey, Verification, VerifyError},
 };
 
@@ -216,12 +216,12 @@ impl Flight {
 
     fn rest(&self, verification: Verification) {
         *self.state() = State::Idle(verification);
-        self.progress.notify_waiters();
+        wake_all(&self.progress);
     }
 
     fn finish(&self, answer: Answer) -> Answer {
         *self.state() = State::Done(answer.clone());
-        self.progress.notify_waiters();
+        wake_all(&self.progress);
         answer
     }
 
@@ -265,10 +265,10 @@ impl Waiting {
 
 impl Wake for Progress {
     fn wake(self: Arc<Self>) {
-        self.0.notify_waiters();
+        wake_all(&self.0);
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.0.notify_waiters();
+        wake_all(&self.0);
     }
 }

@@ -167,7 +167,10 @@ impl<A: Authenticate> Door<A> {
                 let source = Kept::new(Arc::clone(self), credential);
                 Ok(Access::from_source(identity, as_of.confirmed, as_of.epoch, source))
             }
-            Err(error) => Err(Refused { denied: error.into(), identity: known }),
+            Err(error) => {
+                contained(|| drop(credential));
+                Err(Refused { denied: error.into(), identity: known })
+            }
         }
     }
 
@@ -246,7 +249,7 @@ impl<A: Authenticate> Source for Kept<A> {
     fn detach(&self) {
         let detached = Arc::new(self.door.authenticator.detach(&self.credential()));
         let replaced = self.held().shared.replace(detached);
-        drop(replaced);
+        contained(|| drop(replaced));
     }
 
     fn detached(&self) -> Arc<dyn Source> {

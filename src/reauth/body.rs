@@ -168,8 +168,10 @@ impl<D: From<Bytes>> WatchedProj<'_, D> {
             (Format::GrpcWeb(_) | Format::GrpcWebText, _) | (_, Ending::Abort) => abort,
             (format, Ending::LastEvent | Ending::LastBytes(_)) if format.is_mid_event() => Last::Nothing,
             (Format::Events(_), Ending::LastEvent) => {
-                let retry = self.guard.retry_after().map_or(*retry, |after| after.max(*retry));
-                Last::data(last_event(reason, self.settings.rules.spread(retry)))
+                let spread = self.settings.rules.spread(*retry);
+                let retry =
+                    self.guard.retry_after().map_or(spread, |after| after.saturating_add(spread - *retry).max(spread));
+                Last::data(last_event(reason, retry))
             }
             (Format::Events(_), Ending::LastBytes(last)) => Last::data(last.write(&cut(false))),
             (Format::Other { is_line_open }, Ending::LastBytes(last)) => Last::data(last.write(&cut(is_line_open))),
@@ -250,7 +252,9 @@ where
                 }
                 continue;
             } else {
-                match catch_unwind(AssertUnwindSafe(|| inner.poll_frame(cx))) {
+                // Its data are a user's own too.
+                let poll = || inner.poll_frame(cx).map_ok(contiguous);
+                match catch_unwind(AssertUnwindSafe(poll)) {
                     Err(panic) => {
                         watched.finish(this.inner.as_mut(), EndReason::Failed);
                         resume_unwind(panic);
@@ -258,8 +262,8 @@ where
                     Ok(Poll::Pending) => None,
                     Ok(Poll::Ready(Some(Ok(frame)))) => {
                         // Frames are large, and hardly one has to be moved.
-                        let frame = if watched.mark.is_behind() || !is_contiguous(&frame) {
-                            let Some(frame) = watched.mark.pass(frame.map_data(contiguous)) else { continue };
+                        let frame = if watched.mark.is_behind() {
+                            let Some(frame) = watched.mark.pass(frame) else { continue };
                             frame
                         } else {
                             watched.mark.is_past();
@@ -299,14 +303,16 @@ where
     }
 }
 
-fn is_contiguous<D: Buf>(frame: &Frame<D>) -> bool {
-    frame.data_ref().is_none_or(|data| data.chunk().len() == data.remaining())
-}
-
-/// Data in one piece, for its last bytes to be looked at. [`Bytes`] always is.
-fn contiguous<D: Buf + From<Bytes>>(mut data: D) -> D {
-    let length = data.remaining();
-    data.copy_to_bytes(length).into()
+/// A frame whose data are in one piece, for their last bytes to be looked at. [`Bytes`] always are, and a
+/// frame is large: it is not moved without need.
+fn contiguous<D: Buf + From<Bytes>>(frame: Frame<D>) -> Frame<D> {
+    if frame.data_ref().is_none_or(|data| data.chunk().len() == data.remaining()) {
+        return frame;
+    }
+    frame.map_data(|mut data| {
+        let length = data.remaining();
+        data.copy_to_bytes(length).into()
+    })
 }
 
 impl<D> WaitingFrame<D> {

@@ -143,7 +143,7 @@ impl Guard {
         if self.is_idle() {
             return Verdict::Open;
         }
-        let mut verdict = contained(|| self.as_mut().check(cx)).unwrap_or(Verdict::Ended(EndReason::CheckPanicked));
+        let mut verdict = contained(|| self.as_mut().check(cx)).unwrap_or_else(|| self.as_mut().panicked());
         if let (Verdict::Open, Some(outer)) = (verdict, self.as_mut().project().outer) {
             verdict = outer.as_mut().poll_verdict(cx);
         }
@@ -151,6 +151,15 @@ impl Guard {
             self.ended(reason);
         }
         verdict
+    }
+
+    /// A user's code panicked while access was checked: that ends access, as a denial does.
+    fn panicked(self: Pin<&mut Self>) -> Verdict {
+        let reason = EndReason::CheckPanicked;
+        let this = self.project();
+        let subscriber = this.subscriber.as_ref();
+        this.end.is_recorded |= subscriber.is_some_and(|subscriber| subscriber.ends(this.access, reason));
+        Verdict::Ended(reason)
     }
 
     /// Checks access where that is due, but for the door further out.
@@ -305,11 +314,12 @@ impl Guard {
         admitted && admitted_by_outer
     }
 
-    fn admit(self: Pin<&mut Self>) -> bool {
+    fn admit(mut self: Pin<&mut Self>) -> bool {
         // A timer stands still while the machine sleeps, so the wall clock is compared.
         let time_left = match contained(|| self.subscriber.as_ref().and_then(Subscriber::time_left)) {
             Some(time_left) => time_left,
             None => {
+                self.as_mut().panicked();
                 self.ended(EndReason::CheckPanicked);
                 return false;
             }
@@ -382,8 +392,8 @@ impl Guard {
         }
         let dropped = (this.pending.take(), this.subscriber.take());
         contained(|| drop(dropped));
-        this.timer.set(None);
-        this.notified.set(None);
+        contained(|| this.timer.set(None));
+        contained(|| this.notified.set(None));
     }
 
     /// What is guarded has come to its own end in one of two directions: when it is dropped, no client

@@ -131,7 +131,7 @@ impl<S, T> GuardedSink<S, T> {
         // After a panic in a user's code no more of it is run in this poll: the next one lets the sink go.
         *this.leaves_later = !this.guard.as_mut().report();
         if !leaves {
-            *this.farewell = None;
+            contained(|| *this.farewell = None);
         }
         if !leaves && !*this.leaves_later {
             contained(|| this.inner.set(None));

@@ -14,6 +14,7 @@ use std::{
 use super::registry::{Registry, Subscription};
 use crate::{
     sync::{AtomicU64, Mutex, MutexGuard, Notify, Ordering},
+    unwind::wake_all,
     verify::TokenDigest,
 };
 
@@ -164,27 +165,27 @@ impl Inner {
 
     fn wake(&self) {
         for topic in self.every.all().into_iter().chain(self.one.all()) {
-            topic.moved.notify_waiters();
+            wake_all(&topic.moved);
         }
         self.for_derived(Self::wake);
     }
 
     fn wake_for(&self, credentials: &[TokenDigest]) {
         for topic in self.every.all().into_iter().chain(self.one.of(credentials)) {
-            topic.moved.notify_waiters();
+            wake_all(&topic.moved);
         }
         self.for_derived(|derived| derived.wake_for(credentials));
     }
 
-    // A derived revision is made after those that it derives from and derives from no other, so this ends.
-    fn for_derived(&self, act: impl Fn(&Self)) {
-        // Wakers are an executor's own: they are called while no lock is held.
-        let derived: Vec<_> = self.derived().iter().filter_map(Weak::upgrade).collect();
-        derived.iter().for_each(|derived| act(derived));
-    }
-
     fn derived(&self) -> MutexGuard<'_, Vec<Weak<Self>>> {
         self.derived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // A derived revision is made after those that it derives from and derives from no other, so this ends.
+    // A task that is woken may use them all, so none is locked by then.
+    fn for_derived(&self, act: impl Fn(&Self)) {
+        let derived = self.derived().clone();
+        derived.iter().filter_map(Weak::upgrade).for_each(|derived| act(&derived));
     }
 }
 

@@ -24,7 +24,7 @@ use super::revision::RevisionWatch;
 use crate::{
     Identity,
     sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Notify, Ordering, OwnedNotified},
-    unwind::contained,
+    unwind::{contained, wake_all},
     verify::{Verification, VerifyError},
 };
 
@@ -181,7 +181,7 @@ impl SharedCheck {
 
     /// Wakes all streams.
     pub(crate) fn wake(&self) {
-        self.notify.notify_waiters();
+        wake_all(&self.notify);
     }
 
     /// What a stream of `identity` is found by when that is revoked, from now on.
@@ -207,22 +207,26 @@ impl SharedCheck {
         });
         // What was looked at may be left to us alone by now, and holds a user's claims.
         drop(holders);
-        drop(known);
+        contained(|| drop(known));
         holder
     }
 
-    /// Ends the streams of those holders that `concerns` picks.
+    /// Ends the streams of those holders that `concerns` picks, and of those of whom it cannot tell.
     pub(crate) fn revoke(&self, concerns: impl Fn(&Identity) -> bool) {
         let holders: Vec<_> = self.holders().iter().filter_map(Weak::upgrade).collect();
-        let concerned = holders.iter().filter(|holder| concerns(&holder.identity));
         let mut any = false;
-        for holder in concerned {
-            holder.revoked.store(true, Ordering::Release);
-            any = true;
+        for holder in &holders {
+            // It reads the clock, which may be a user's own.
+            if contained(|| concerns(&holder.identity)).unwrap_or(true) {
+                holder.revoked.store(true, Ordering::Release);
+                any = true;
+            }
         }
         if any {
             self.alert();
         }
+        // With an identity go its claims.
+        contained(|| drop(holders));
     }
 
     /// A check that will do for `request`; `verify` begins it if there is none.
@@ -331,7 +335,7 @@ impl SharedCheck {
         };
         drop(last);
         if is_awaited {
-            self.progress.notify_waiters();
+            wake_all(&self.progress);
         }
         contained(|| drop(replaced));
     }
@@ -440,11 +444,11 @@ impl Running {
 
 impl Wake for Progress {
     fn wake(self: Arc<Self>) {
-        self.0.notify_waiters();
+        wake_all(&self.0);
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.0.notify_waiters();
+        wake_all(&self.0);
     }
 }
 

@@ -9,20 +9,23 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use http::Request;
 use tokio::time::{Instant, advance};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
-    BearerAuthLayer, Identity, ScopeResolverLayer, ScopeSet, StaticToken, StreamReauthLayer, VerifyToken,
+    BearerAuthLayer, Clock, Denied, Identity, ScopeResolverLayer, ScopeSet, StaticToken, StreamReauthLayer,
+    VerifyToken,
+    access::{AccessSource, RenewError},
     reauth::EndReason,
     revoke::Revision,
     scope::Declared,
-    verify::{BearerToken, Verification, VerifyError},
+    verify::{BearerToken, CredentialKey, TokenDigest, Verification, VerifyError},
 };
 
 use crate::support::{
-    KEEPALIVE, Oracle, Reader, Seen, Wall, alice, assert_took, event_stream, handler, open, reauth, request, script,
+    KEEPALIVE, Oracle, READ, Reader, Seen, Wall, alice, assert_took, event_stream, handler, open, reauth, request,
+    script,
 };
 
 const BEAT: Duration = Duration::from_secs(15);
@@ -407,4 +410,31 @@ fn outside_of_a_runtime_a_stream_is_checked_when_it_is_polled() {
     feed.data("data: secret\n\n");
     assert_eq!(stream.now(), None, "an abort takes two polls");
     assert_eq!(stream.now(), Some(Seen::Cut(EndReason::Revoked)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn access_whose_check_panicked_is_over_for_the_handler_too() {
+    let (wall, panics) = (Wall::new(), Arc::new(AtomicBool::new(false)));
+    let (shown, told) = (wall.clone(), Arc::clone(&panics));
+    let clock = Clock::from_fn(move || {
+        assert!(!told.load(Ordering::Relaxed), "the clock panics, as it was told");
+        shown.now()
+    });
+    let identity = alice().with_scopes(READ).with_expires_at(wall.after(60));
+    let source = AccessSource::new().with_clock(clock);
+    let verify = move || Verification::ready(Ok(identity.clone()));
+    let key = CredentialKey::new(TokenDigest::of("alice"));
+    let access = source.verify(key, verify.clone()).await.expect("alice is let in");
+    let fresh = source.verify(key, verify).await.expect("and again");
+    let mut items = reauth().watch_stream(&access, futures_util::stream::pending::<u32>());
+    assert_eq!(items.next().now_or_never(), None);
+    assert!(access.require(READ).is_ok());
+
+    panics.store(true, Ordering::Relaxed);
+    advance(BEAT).await;
+    assert_eq!(items.next().await, None);
+    panics.store(false, Ordering::Relaxed);
+    assert_eq!(items.end_reason(), Some(EndReason::CheckPanicked));
+    assert_eq!(access.require(READ), Err(Denied::Revoked));
+    assert_eq!(access.renew(&fresh), Err(RenewError::Ended));
 }

@@ -14,6 +14,7 @@ mod expiry;
 mod fail_closed;
 mod grpc;
 mod heartbeat;
+mod hostile;
 mod layers_add_up;
 mod live_scopes;
 mod ndjson;

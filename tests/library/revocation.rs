@@ -1,8 +1,17 @@
 //! Promise 3: when the verifier's revision moves, idle streams ask again at once, and those that
 //! lost access end there and then; the others notice nothing.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
+use http_body::Body as _;
 use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, task};
 use tower::{ServiceBuilder, ServiceExt};
@@ -145,6 +154,33 @@ async fn a_merged_revision_hands_on_whom_a_move_concerns() {
     assert!(!streams[0].1.is_woken());
     inner.bump();
     assert!(streams[0].1.is_woken());
+}
+
+/// A task that moves the revision that wakes it.
+struct Mover {
+    revision: Revision,
+    is_woken: AtomicBool,
+}
+
+impl Wake for Mover {
+    fn wake(self: Arc<Self>) {
+        if !self.is_woken.swap(true, Ordering::Relaxed) {
+            self.revision.bump();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_woken_may_use_the_revision_that_woke_it() {
+    let inner = Revision::new();
+    let oracle = Oracle::with(Revision::merged([&inner]));
+    let (_feed, stream) = open(BearerAuthLayer::new(oracle.clone()), reauth()).await;
+    let mover = Arc::new(Mover { revision: inner.clone(), is_woken: AtomicBool::new(false) });
+    let waker = Waker::from(Arc::clone(&mover));
+    let mut body = stream.into_body();
+    assert!(body.as_mut().poll_frame(&mut Context::from_waker(&waker)).is_pending());
+    inner.bump();
+    assert_eq!((inner.current(), mover.is_woken.load(Ordering::Relaxed)), (2, true));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,16 +2,23 @@
 //! that it concerns and no others.
 
 use std::{
-    sync::Arc,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Wake, Waker},
     time::{Duration, SystemTime},
 };
 
 use http::Response;
-use tokio::time::advance;
+use http_body::Body;
+use tokio::time::{advance, timeout};
 use tokio_test::{assert_pending, task};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
-    AuthMethod, BearerAuthLayer, Denied, Identity, StreamReauth, Tokens, VerifyToken,
+    AuthMethod, BearerAuthLayer, Clock, Denied, Identity, StreamReauth, Tokens, VerifyToken,
     reauth::EndReason,
     revoke::{Revision, Revocations, Subject},
     verify::{BearerToken, Token, Verification, verify_fn},
@@ -393,5 +400,60 @@ async fn a_date_without_a_fraction_is_compared_by_the_second_and_one_with_a_frac
         let issued_at = house.wall.started() + Duration::from_millis(milliseconds);
         let identity = alice().with_issued_at(issued_at);
         assert_eq!(house.revocations.is_revoked(&identity), is_revoked, "{milliseconds} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_remembered_is_in_force_though_the_clock_panics() {
+    let wall = Wall::new();
+    let panics_at = Arc::new(AtomicUsize::new(usize::MAX));
+    let (shown, countdown) = (wall.clone(), Arc::clone(&panics_at));
+    let clock = Clock::from_fn(move || {
+        assert_ne!(countdown.fetch_sub(1, Ordering::Relaxed), 0, "the clock panics, as it was told");
+        shown.now()
+    });
+    for reads_before in [0, 1, 2] {
+        let revocations = Revocations::with_clock(clock.clone());
+        let auth = BearerAuthLayer::new(Signed { wall: wall.clone(), revision: Revision::new() });
+        let auth = auth.with_revocations(&revocations);
+        let (feed, mut stream) = open_with(auth, reauth().without_heartbeat(), "a1/alice").await;
+        assert_eq!(stream.now(), None);
+        panics_at.store(reads_before, Ordering::Relaxed);
+        let _ = catch_unwind(AssertUnwindSafe(|| revocations.revoke_until("a1", wall.after(60))));
+        panics_at.store(usize::MAX, Ordering::Relaxed);
+
+        let is_remembered = revocations.is_revoked(&alice().with_credential_id("a1"));
+        assert_eq!(is_remembered, reads_before > 0);
+        feed.data("data: 1\n\n");
+        let expected = if is_remembered { Seen::Cut(EndReason::Revoked) } else { Seen::data("data: 1\n\n") };
+        assert_eq!(stream.next().await, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_cannot_be_woken_keeps_no_other_stream_open() {
+    let house = House::new();
+    let waker = Waker::from(Arc::new(Broken));
+    let mut streams = Vec::new();
+    for token in ["a1/alice", "a2/alice", "a3/alice", "a4/alice"] {
+        let (feed, stream) = house.open(token).await;
+        let mut body = stream.into_body();
+        assert!(body.as_mut().poll_frame(&mut Context::from_waker(&waker)).is_pending());
+        streams.push((feed, body));
+    }
+    house.revocations.revoke_subject("alice");
+    for (_feed, body) in streams {
+        let mut stream = Reader::of(Response::new(*Pin::into_inner(body)));
+        let seen = timeout(Duration::from_secs(1), stream.next()).await;
+        assert_eq!(seen, Ok(Seen::Cut(EndReason::Revoked)));
+    }
+}
+
+/// A task whose executor panics when it is to wake it.
+struct Broken;
+
+impl Wake for Broken {
+    fn wake(self: Arc<Self>) {
+        panic!("the executor panics, as it was told");
     }
 }
