@@ -28,33 +28,26 @@ pub(crate) mod http;
 pub(crate) mod json;
 #[path = "gateway/live/mod.rs"]
 pub(crate) mod live;
+#[path = "gateway/log.rs"]
+mod log;
 #[path = "gateway/serve/mod.rs"]
 pub(crate) mod serve;
 #[path = "gateway/sessions/mod.rs"]
 pub(crate) mod sessions;
+#[path = "gateway/tasks.rs"]
+pub(crate) mod tasks;
 
-use std::{
-    convert::Infallible,
-    env,
-    error::Error,
-    io::{self, IsTerminal, Write},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{convert::Infallible, error::Error, io, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
 use ::http::{HeaderName, Request};
 use axum::{
     Router,
     body::Body,
     response::Response,
-    routing::{any, get, post},
+    routing::{get, post},
 };
 use clap::Parser;
-use hyper::body::Incoming;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
 use tower_reauth::{
@@ -62,7 +55,6 @@ use tower_reauth::{
     bearer::AuthLayer,
     scope::{ResolveScopes, ScopeHierarchy},
 };
-use tracing_subscriber::EnvFilter;
 
 use self::{
     auth::GatewayAuth,
@@ -72,9 +64,12 @@ use self::{
     http::{
         State,
         handlers::{self, ADMIN, READ, WRITE},
+        hosts::HostsLayer,
         reply,
         target::{self, ResolveTargetLayer, parsed},
     },
+    log::Lines,
+    tasks::Tasks,
 };
 
 /// What a shared secret is granted by the compat rule, and a trusted caller that declares nothing.
@@ -89,22 +84,31 @@ const OPERATOR: [Scope; 6] = [
 
 const DECLARED_SCOPES: HeaderName = HeaderName::from_static("x-openclaw-scopes");
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// How long what is said at the end may take to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
     let flags = Flags::parse();
-    log();
-    match run(flags).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "gateway: {error}");
-            ExitCode::FAILURE
-        }
+    let Ok(log) = log::start() else { return ExitCode::FAILURE };
+    let ended = start(flags);
+    if let Err(error) = &ended {
+        log.say(format!("gateway: {error}\n"));
     }
+    log.flush(LAST_WORDS);
+    if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn start(flags: Flags) -> Result<(), Box<dyn Error>> {
+    let runtime = Runtime::new()?;
+    let ended = runtime.block_on(run(flags));
+    // Nobody waits any more for what still reads a file.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     let stop = CancellationToken::new();
-    stop_at_signal(stop.clone())?;
+    tasks::stop_at_signal(stop.clone())?;
 
     let demo = flags.demo.then(Demo::new).transpose()?;
     let config = match &demo {
@@ -112,27 +116,43 @@ async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
         Some(demo) => Config::new(flags.on(demo.state_dir(), demo.token_file()), Environment::default())?,
     };
 
-    let service = open(&config, stop.clone())?;
+    let mut tasks = Tasks::default();
+    let service = open(&config, &mut tasks, stop.clone())?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| format!("{}: {error}", config.listen))?;
     let address = listener.local_addr()?;
     // The gateway serves whether its output can be written or not.
-    let _ = writeln!(io::stdout(), "listening on http://{address}");
+    let output = Lines::to(io::stdout())?;
+    output.say(format!("listening on http://{address}\n"));
     if let Some(demo) = &demo {
-        let _ = writeln!(io::stdout(), "\n{}", demo.instructions(address));
-        tokio::spawn(demo.talk());
+        output.say(format!("\n{}\n", demo.instructions(address)));
+        let talk = demo.talk();
+        tasks.spawn("the demo", async {
+            let error = talk.await;
+            tracing::error!(%error, "the demo fell silent");
+        });
     }
     tracing::info!(%address, "listening");
 
-    serve::serve(listener, service, config.write_timeout, stop).await;
+    let mut serving = pin!(serve::serve(listener, service, config.limits, stop.clone()));
+    tokio::select! {
+        () = &mut serving => {}
+        name = tasks.first_to_end() => {
+            stop.cancel();
+            serving.await;
+            return Err(format!("{name} ended, and it must not: the gateway stops").into());
+        }
+    }
+    output.flush(LAST_WORDS);
     Ok(())
 }
 
-/// The gateway as a service, until `stop` is cancelled.
+/// The gateway as a service, with the tasks that it needs to run, until `stop` is cancelled.
 pub fn open(
     config: &Config,
+    tasks: &mut Tasks,
     stop: CancellationToken,
 ) -> Result<
-    impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + use<>,
+    impl Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + use<>,
     Box<dyn Error>,
 > {
     let watcher = Watcher::new()?;
@@ -144,10 +164,19 @@ pub fn open(
         watching = ?config.sources.files().collect::<Vec<_>>(),
         "starting"
     );
+    if !config.state_dir.is_dir() {
+        tracing::warn!(
+            state_dir = %config.state_dir.display(),
+            "there is no state folder, and so no session: name the right one with --state-dir or OPENCLAW_STATE_DIR"
+        );
+    }
     let auth = GatewayAuth::new(&live.subscribe().borrow())?;
-    tokio::spawn(auth.clone().follow(live.subscribe()));
-    let state = Arc::new(State::new(config, live.subscribe(), watcher.clone(), stop.clone()));
-    tokio::spawn(async move { stop.run_until_cancelled(live.follow(&watcher)).await });
+    tasks.spawn("what applies new settings", auth.clone().follow(live.subscribe()));
+    let hosts = HostsLayer::new(config.allowed_hosts.clone(), live.subscribe());
+    let state = Arc::new(State::new(config, live.subscribe(), watcher, stop));
+    // A watcher of their own: a file system below a transcript that hangs must not hold up a revocation.
+    let watcher = Watcher::new()?;
+    tasks.spawn("what follows the settings", async move { live.follow(&watcher).await });
 
     let authenticate = AuthLayer::from_authenticator(auth).with_response(auth::respond);
 
@@ -176,10 +205,10 @@ pub fn open(
         .route("/sessions/{key}/history", parsed(target::history_key, history.with_state(Arc::clone(&state))))
         .route("/sessions/{key}/kill", parsed(target::kill_key, kill.with_state(Arc::clone(&state))))
         .route("/streams/{id}/renew", parsed(target::stream_id, renew.with_state(Arc::clone(&state))))
-        .route("/health", any(handlers::live))
-        .route("/healthz", any(handlers::live))
-        .route("/ready", any(handlers::ready))
-        .route("/readyz", any(handlers::ready))
+        .route("/health", get(handlers::live).fallback(handlers::only_get_or_head))
+        .route("/healthz", get(handlers::live).fallback(handlers::only_get_or_head))
+        .route("/ready", get(handlers::ready).fallback(handlers::only_get_or_head))
+        .route("/readyz", get(handlers::ready).fallback(handlers::only_get_or_head))
         .fallback(handlers::not_found);
 
     // In front of the router: it must not see a target before it is resolved, and every answer has these headers.
@@ -187,6 +216,7 @@ pub fn open(
         .map_response(move |response| {
             reply::with_common_headers(response, state.settings().strict_transport_security.as_ref())
         })
+        .layer(hosts)
         .layer(ResolveTargetLayer)
         .service(routes))
 }
@@ -198,32 +228,4 @@ fn resolve_scopes(strategy: impl ResolveScopes) -> ScopeResolverLayer<fn(&Denied
         .with_hierarchy(hierarchy)
         .with_declared_header(DECLARED_SCOPES)
         .with_response(auth::respond)
-}
-
-/// Cancels `stop` at Ctrl-C or SIGTERM. A signal counts from the return of this on.
-fn stop_at_signal(stop: CancellationToken) -> io::Result<()> {
-    let mut interrupted = signal(SignalKind::interrupt())?;
-    let mut terminated = signal(SignalKind::terminate())?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupted.recv() => {}
-            _ = terminated.recv() => {}
-        }
-        tracing::info!("stopping");
-        stop.cancel();
-    });
-    Ok(())
-}
-
-/// Logs to stderr what `RUST_LOG` says, or else what an operator wants to know. In colour on a terminal, unless
-/// `NO_COLOR` says otherwise (no-color.org).
-fn log() {
-    let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && !is_plain)
-        // Where a line cannot be written there is nowhere to say so.
-        .log_internal_errors(false)
-        .init();
 }

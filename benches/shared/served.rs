@@ -133,13 +133,15 @@ pub fn run_if_asked() -> bool {
             let flags =
                 Flags::parse_from(["gateway", "--state-dir", folder, "--token", TOKEN, "--heartbeat", &heartbeat]);
             let config = Config::new(flags, Environment::default()).expect("nothing is missing");
-            let service = example::open(&config, stop.clone()).expect("it opens");
+            let mut tasks = example::tasks::Tasks::default();
+            let service = example::open(&config, &mut tasks, stop.clone()).expect("it opens");
             announce(port);
-            serve::serve(listener, service, Duration::from_secs(30), stop).await;
+            serve::serve(listener, service, config.limits, stop).await;
         } else {
             let service = bare(folder).with_state::<()>(());
             announce(port);
-            serve::serve(listener, service, Duration::from_secs(30), stop).await;
+            let limits = serve::Limits { write_timeout: Duration::from_secs(30), connections: u32::MAX };
+            serve::serve(listener, service, limits, stop).await;
         }
     });
     true

@@ -9,6 +9,7 @@ use std::fs::{self, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,7 +58,8 @@ impl Demo {
             next_token: random_token(),
         };
         fs::create_dir_all(demo.sessions())?;
-        fs::write(demo.token_file(), format!("{}\n", demo.token))?;
+        let mut token_file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(demo.token_file())?;
+        token_file.write_all(format!("{}\n", demo.token).as_bytes())?;
 
         let now = Timestamp::now();
         let row = json!({ "sessionId": "test-session", "updatedAt": now.as_millisecond() });

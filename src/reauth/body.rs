@@ -257,7 +257,14 @@ where
                     }
                     Ok(Poll::Pending) => None,
                     Ok(Poll::Ready(Some(Ok(frame)))) => {
-                        let Some(frame) = watched.mark.pass(frame.map_data(contiguous)) else { continue };
+                        // Frames are large, and hardly one has to be moved.
+                        let frame = if watched.mark.is_behind() || !is_contiguous(&frame) {
+                            let Some(frame) = watched.mark.pass(frame.map_data(contiguous)) else { continue };
+                            frame
+                        } else {
+                            watched.mark.is_past();
+                            frame
+                        };
                         if !watched.guard.as_mut().admit_frame() {
                             *watched.waiting = WaitingFrame::of(frame);
                             continue;
@@ -292,10 +299,14 @@ where
     }
 }
 
+fn is_contiguous<D: Buf>(frame: &Frame<D>) -> bool {
+    frame.data_ref().is_none_or(|data| data.chunk().len() == data.remaining())
+}
+
 /// Data in one piece, for its last bytes to be looked at. [`Bytes`] always is.
 fn contiguous<D: Buf + From<Bytes>>(mut data: D) -> D {
     let length = data.remaining();
-    if data.chunk().len() == length { data } else { data.copy_to_bytes(length).into() }
+    data.copy_to_bytes(length).into()
 }
 
 impl<D> WaitingFrame<D> {

@@ -28,6 +28,16 @@ impl Mark {
         }
     }
 
+    /// Whether a mark that comes next is to be taken out.
+    pub(super) fn is_behind(self) -> bool {
+        matches!(self, Self::Behind(_))
+    }
+
+    /// Something of the inner body passed: a mark that comes next is a letter.
+    pub(super) fn is_past(&mut self) {
+        *self = Self::Settled;
+    }
+
     /// Whether all that was taken out is known to have been a mark.
     pub(super) fn is_settled(self) -> bool {
         !matches!(self, Self::Behind(1..))

@@ -165,3 +165,49 @@ fn a_rotation_back_and_forth_is_heard_each_time() {
         }
     }
 }
+
+fn toml(id: &str, more: &str) -> String {
+    format!("[[token]]\nid = '{id}'\nsecret = 'secret-of-{id}'\nscopes = ['{READ}']\n{more}")
+}
+
+#[test]
+fn a_file_that_is_cut_at_the_end_of_a_line_revives_no_token_and_takes_none_away_at_once() {
+    let whole = toml("b", "") + &toml("a", "expires_at = 2020-01-01T00:00:00Z\n");
+    let state = State::of_messages(1);
+    let file = state.file("tokens.toml", &whole);
+    let house = House::with(state, ["--tokens".as_ref(), file.as_os_str()]);
+    let (mut b, _) = house.stream_by(&secret("b"), "");
+    let is = |b: u16, a: u16| {
+        assert_eq!([("b", b), ("a", a)].map(|(id, _)| house.history_by(&secret(id), "").status), [b, a]);
+    };
+    is(200, 401);
+    for lines in 1..=8 {
+        let cut: String = whole.split_inclusive('\n').take(lines).collect();
+        house.state.file("tokens.toml", &cut);
+        thread::sleep(Duration::from_millis(300));
+        is(200, 401);
+    }
+    house.gateway.has_logged("looks cut short");
+    house.state.file("tokens.toml", &whole);
+    goes_on(&house, &mut b, 2);
+
+    // Another file in its place is as it is meant.
+    house.state.replace(&file, &(toml("b", "") + &toml("a", "")));
+    let start = std::time::Instant::now();
+    while house.history_by(&secret("a"), "").status != 200 {
+        assert!(start.elapsed() < AT_ONCE, "{}", house.gateway.log());
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_last_token_of_a_file_can_be_taken_away_in_place() {
+    let state = State::of_messages(1);
+    let file = state.file("tokens.toml", &(toml("a", "") + &toml("b", "")));
+    let house = House::with(state, ["--tokens".as_ref(), file.as_os_str()]);
+    let (mut b, _) = house.stream_by(&secret("b"), "");
+    house.state.file("tokens.toml", &toml("a", ""));
+    assert_eq!(b.end_within(AT_ONCE), Some(End::Clean));
+    assert_eq!(house.history_by(&secret("b"), "").status, 401);
+    assert_eq!(house.history_by(&secret("a"), "").status, 200);
+}

@@ -128,3 +128,15 @@ fn ctrl_c_ends_the_demo_and_takes_its_folder_along() {
     assert_eq!(gateway.ended_within(AT_ONCE).expect("it ends").code(), Some(0));
     assert!(!folder.exists());
 }
+
+#[test]
+fn a_task_that_ends_unasked_ends_the_process_with_an_error() {
+    let mut gateway = demo();
+    let rotate = Lines::of(&gateway).rotate;
+    let file = rotate.split('\'').nth(1).expect("the file of the token");
+    let folder = std::path::Path::new(file).parent().expect("a folder");
+    std::fs::remove_file(folder.join("agents/main/sessions/test-session.jsonl")).expect("a transcript");
+    assert_eq!(gateway.ended_within(AT_ONCE).expect("it ends").code(), Some(1));
+    assert!(gateway.log().contains("the demo ended, and it must not"), "{}", gateway.log());
+    assert!(!folder.exists());
+}

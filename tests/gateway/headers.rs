@@ -16,6 +16,7 @@ fn the_seeded_session_comes_out_byte_for_byte() {
     assert_eq!(response.header("content-type"), Some("application/json; charset=utf-8"));
     let length = SEEDED_HISTORY.len().to_string();
     assert_eq!(response.header("content-length"), Some(length.as_str()));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
     assert_eq!(response.text(), SEEDED_HISTORY);
 }
 
@@ -27,7 +28,7 @@ fn the_seeded_session_streams_byte_for_byte() {
     assert_eq!(response.status, 200);
     for (name, value) in [
         ("content-type", "text/event-stream; charset=utf-8"),
-        ("cache-control", "no-cache"),
+        ("cache-control", "no-cache, no-transform"),
         ("x-accel-buffering", "no"),
         ("vary", "Accept"),
     ] {
@@ -93,4 +94,24 @@ fn whether_it_is_up_is_told_to_everyone() {
         assert_eq!(response.status, 200, "{path}");
         assert_eq!(response.text(), body, "{path}");
     }
+}
+
+#[test]
+fn whether_it_is_up_can_only_be_read() {
+    let house = House::over(State::seeded());
+    for path in ["/health", "/healthz", "/ready", "/readyz"] {
+        for method in ["PUT", "DELETE", "POST", "PATCH", "OPTIONS"] {
+            let response = house.send(Request::new(method, path));
+            assert_eq!((response.status, response.header("allow")), (405, Some("GET, HEAD")), "{method} {path}");
+        }
+        assert_eq!(house.send(Request::new("HEAD", path)).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn a_refusal_is_not_kept_by_a_cache_either() {
+    let house = House::over(State::seeded());
+    let request = Request::new("GET", "/sessions/nothing/history").header("Authorization", &format!("Bearer {TOKEN}"));
+    let missing = house.send(request);
+    assert_eq!((missing.status, missing.header("cache-control")), (404, Some("no-store")));
 }

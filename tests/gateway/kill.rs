@@ -130,13 +130,25 @@ fn a_kill_needs_a_key_a_post_and_a_credential() {
 fn a_session_is_killed_by_whichever_of_its_keys() {
     let house = house();
     let (mut stream, _) = house.stream("");
-    // The store's row goes by this key too, and is no session any more.
-    house.state.write_store(&json!({ "Agent:Main:TEST-session": { "updatedAt": 1 } }));
-    assert_eq!(house.kill(ADMIN, SESSION).text(), NOTHING_TO_KILL);
-
-    house.state.write_store(&json!({ SESSION: { "updatedAt": 1 } }));
     assert_eq!(house.kill(ADMIN, "test-SESSION").text(), KILLED);
     assert_eq!(stream.end_within(AT_ONCE), Some(End::Clean));
+}
+
+#[test]
+fn a_session_whose_row_was_respelled_or_removed_is_killed() {
+    let house = house();
+    for row in [
+        json!({ "Agent:Main:TEST-session": { "sessionId": "test-session", "updatedAt": 1 } }),
+        json!({ SESSION: { "updatedAt": 1 } }),
+        json!({}),
+    ] {
+        house.state.write_store(&json!({ SESSION: { "sessionId": "test-session", "updatedAt": 1 } }));
+        let (mut stream, _) = house.stream("");
+        house.state.write_store(&row);
+        assert_eq!(house.kill(ADMIN, SESSION).text(), KILLED, "{row}");
+        assert_eq!(stream.end_within(AT_ONCE), Some(End::Clean), "{row}");
+    }
+    assert_eq!(house.kill(ADMIN, SESSION).status, 404);
 }
 
 #[test]

@@ -101,3 +101,41 @@ fn a_module_is_logged_by_the_name_that_its_lines_have() {
     gateway.has_logged("new settings");
     assert!(!gateway.log().contains("listening"), "{}", gateway.log());
 }
+
+#[test]
+fn a_log_in_the_state_folder_does_not_feed_itself() {
+    let state = State::of_messages(1);
+    let log = std::fs::File::create(state.path().join("log")).expect("a log");
+    let gateway = Start::new().arg_state(&state).args(["--token", TOKEN]).env("RUST_LOG", "trace").run_with_log(log);
+    let house = House { state, gateway };
+    let (mut stream, _) = house.stream("");
+    house.state.append(&message(2));
+    assert_eq!(stream.event().data["messageId"], "m2");
+    let size = || std::fs::metadata(house.state.path().join("log")).expect("a log").len();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let before = size();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(before > 0 && size() - before < 100_000, "{} bytes in three seconds", size() - before);
+}
+
+#[test]
+fn a_client_that_is_locked_out_is_in_the_log_once_with_its_address() {
+    let state = State::seeded();
+    state.file("openclaw.json", "{ gateway: { trustedProxies: ['127.0.0.1'] } }");
+    let house = House::with(state, ["--token", TOKEN]);
+    let ask = |token: &str| {
+        let request = crate::house::history("").header("X-Forwarded-For", "203.0.113.9");
+        house.send(request.header("Authorization", &format!("Bearer {token}"))).status
+    };
+    for n in 0..10 {
+        assert_eq!(ask(&format!("s3cret-{n}")), 401);
+    }
+    for _ in 0..3 {
+        assert_eq!(ask(TOKEN), 429);
+    }
+    house.gateway.has_logged("203.0.113.9");
+    let log = house.gateway.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("203.0.113.9")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("WARN") && lines[0].contains("locked out"), "{log}");
+    assert!(!log.contains("s3cret"), "{log}");
+}

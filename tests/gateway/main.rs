@@ -10,6 +10,7 @@ mod client;
 mod bad_input;
 mod changed_transcripts;
 mod client_tokens;
+mod connections;
 mod demo;
 mod headers;
 mod house;

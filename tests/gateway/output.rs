@@ -2,12 +2,17 @@
 
 use std::{
     fs::{self, OpenOptions},
+    io::Write,
+    os::fd::AsFd,
     process::{Command, Stdio},
+    time::Instant,
 };
 
+use serde_json::json;
+
 use crate::{
-    client::PATIENCE,
-    house::{House, TOKEN},
+    client::{End, PATIENCE},
+    house::{AT_ONCE, House, TOKEN},
     process::{Gateway, Start},
     state::State,
 };
@@ -66,6 +71,54 @@ fn a_log_that_cannot_be_written_is_no_error() {
         house.gateway.signal("TERM");
         assert_eq!(house.gateway.ended_within(PATIENCE).expect("the process ends").code(), Some(0));
     }
+}
+
+/// What a process writes to when its reader has stopped reading: a pipe that is full, and stays so for as long as
+/// the reader is held.
+fn full_pipe() -> (Stdio, std::process::Child) {
+    let mut reader = Command::new("sleep").arg("1000").stdin(Stdio::piped()).spawn().expect("a process");
+    let mut writer = reader.stdin.take().expect("a pipe");
+    // Whole pages first, and then what is left.
+    let filled = std::thread::spawn(move || {
+        let duplicate = writer.as_fd().try_clone_to_owned().expect("a descriptor");
+        let _ = writer.write_all(&[b'x'; 64 * 1024]);
+        Stdio::from(duplicate)
+    });
+    (filled.join().expect("a full pipe"), reader)
+}
+
+#[test]
+fn a_log_that_cannot_be_written_holds_up_no_revocation_no_answer_and_no_end() {
+    let (stopped, mut reader) = full_pipe();
+    for log in [closed_pipe(), full_disk(), stopped] {
+        let state = State::of_messages(1);
+        let client = |id: &str| json!({ "id": id, "secret": id, "scopes": ["operator.read"] });
+        let tokens = |ids: &[&str]| json!({ "token": ids.iter().map(|id| client(id)).collect::<Vec<_>>() }).to_string();
+        let file = state.file("tokens.json", &tokens(&["a", "b"]));
+        let start = Start::new().arg_state(&state).args(["--tokens".as_ref(), file.as_os_str()]);
+        let gateway = start.env("RUST_LOG", "debug").run_with_log(log);
+        let mut house = House { state, gateway };
+        let replace = |house: &House, ids: &[&str]| house.state.replace(&file, &tokens(ids));
+        let becomes = |house: &House, id: &str, status: u16| {
+            let start = Instant::now();
+            while house.history_by(id, "").status != status {
+                assert!(start.elapsed() < AT_ONCE, "{id} is not {status}");
+            }
+        };
+        for _ in 0..3 {
+            let (mut a, _) = house.stream_by("a", "");
+            replace(&house, &["b"]);
+            assert_eq!(a.end_within(AT_ONCE), Some(End::Clean));
+            assert_eq!(house.history_by("a", "").status, 401);
+            assert_eq!(house.history_by("b", "").status, 200);
+            replace(&house, &["a", "b"]);
+            becomes(&house, "a", 200);
+        }
+        house.gateway.signal("TERM");
+        assert_eq!(house.gateway.ended_within(PATIENCE).expect("the process ends").code(), Some(0));
+    }
+    reader.kill().expect("a process");
+    reader.wait().expect("an end");
 }
 
 #[test]

@@ -55,6 +55,22 @@ impl Start {
         Self { command, log: tempfile::tempdir().expect("a folder") }
     }
 
+    /// A gateway that a line of shell starts; it knows the binary as `$0`, and the flags as `$@`.
+    pub fn under(script: &str) -> Self {
+        let mut start = Self::new();
+        let mut shell = Command::new("sh");
+        shell.args(["-c".as_ref(), script.as_ref(), start.command.get_program()]);
+        for (name, value) in start.command.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell.stdin(Stdio::null());
+        start.command = shell;
+        start
+    }
+
     pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.command.args(args);
         self
@@ -129,6 +145,11 @@ impl Gateway {
             assert!(start.elapsed() < PATIENCE, "no {text:?} in the log: {}", self.log());
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Its number.
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal: `INT`, `TERM`.

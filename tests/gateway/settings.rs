@@ -1,5 +1,7 @@
 //! `openclaw.json` is followed while the gateway runs.
 
+use std::fs;
+
 use serde_json::json;
 
 use crate::{
@@ -55,4 +57,39 @@ fn a_broken_openclaw_json_changes_nothing() {
     house.state.append(&crate::state::message(2));
     assert_eq!(stream.event().data["messageId"], "m2");
     assert_eq!(house.history_by("old", "").status, 200);
+}
+
+#[test]
+fn an_openclaw_json_that_is_away_for_an_instant_opens_nothing() {
+    let state = State::seeded();
+    write(&state, "strong", 8000);
+    let gateway = Start::new().arg_state(&state).env("OPENCLAW_GATEWAY_AUTH_MODE", "none").run();
+    let mut house = House { state, gateway };
+    house.state.file("openclaw.json", "{ gateway: { auth: { mode: 'token', token: 'strong' } } }");
+    house.gateway.has_logged("new settings");
+    let (mut stream, _) = house.stream_by("strong", "");
+    let (file, away) = (house.state.path().join("openclaw.json"), house.state.path().join("away"));
+    fs::rename(&file, &away).expect("a file");
+    house.gateway.has_logged("the settings stay as they were");
+    assert_eq!(house.history_by("", "").status, 401);
+    fs::rename(&away, &file).expect("a file");
+    house.gateway.has_logged("good again");
+    assert_eq!(house.history_by("", "").status, 401);
+    house.state.append(&crate::state::message(2));
+    assert_eq!(stream.event().data["messageId"], "m2");
+    house.gateway.signal("TERM");
+    assert_eq!(house.gateway.ended_within(AT_ONCE).expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn a_mode_that_would_open_a_gateway_to_others_is_not_taken_from_a_file_either() {
+    let state = State::seeded();
+    write(&state, "strong", 8000);
+    let gateway = Start::new().arg_state(&state).args(["--bind", "0.0.0.0"]).run();
+    let house = House { state, gateway };
+    house.state.file("openclaw.json", "{ gateway: { auth: { mode: 'none' } } }");
+    house.gateway.has_logged("--allow-unauthenticated");
+    let port = house.gateway.address.port();
+    let answer = crate::house::history("").send(([127, 0, 0, 1], port).into()).expect("an answer");
+    assert_eq!(answer.status, 401);
 }

@@ -5,6 +5,7 @@ use std::fs;
 use crate::{
     client::End,
     house::{AT_ONCE, House},
+    process::Start,
     state::{State, message},
 };
 
@@ -97,4 +98,42 @@ fn all_the_streams_of_a_token_end() {
     for stream in &mut streams {
         assert_eq!(stream.end_within(AT_ONCE), Some(End::Clean));
     }
+}
+
+#[test]
+fn a_rotation_that_could_not_be_read_is_not_lost() {
+    let house = house("old");
+    let (mut stream, _) = house.stream_by("old", "");
+    // A name that cannot be looked up stands for a process that has no descriptors: nothing tells when it can.
+    let at = |name: &str| house.state.path().join(name);
+    std::os::unix::fs::symlink(at("loop"), at("loop")).expect("a link");
+    fs::rename(at("loop"), at("token")).expect("a link in its place");
+    house.gateway.has_logged("the settings stay as they were");
+    house.state.append(&message(2));
+    assert_eq!(stream.event().data["messageId"], "m2");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(house.gateway.log().matches("the settings stay as they were").count() <= 2, "{}", house.gateway.log());
+
+    house.state.replace(&at("token"), "new");
+    assert_eq!(stream.end_within(AT_ONCE), Some(End::Clean));
+    assert_eq!(house.history_by("new", "").status, 200);
+    house.gateway.has_logged("good again");
+}
+
+#[test]
+fn descriptors_that_strangers_use_up_do_not_hold_up_a_rotation() {
+    let state = State::of_messages(1);
+    let file = state.file("token", "old");
+    let limited = Start::under("ulimit -n 64; exec \"$0\" \"$@\"");
+    let gateway = limited.arg_state(&state).args(["--token-file".as_ref(), file.as_os_str()]).run();
+    let house = House { state, gateway };
+    let (mut stream, _) = house.stream_by("old", "");
+    let strangers: Vec<_> =
+        (0..100).map(|_| std::net::TcpStream::connect(house.gateway.address).expect("a connection")).collect();
+    house.gateway.has_logged("as many connections are open as may be");
+    house.state.replace(&house.state.path().join("token"), "new");
+    assert_eq!(stream.end_within(AT_ONCE), Some(End::Clean));
+    drop(strangers);
+    assert_eq!(house.history_by("old", "").status, 401);
+    assert_eq!(house.history_by("new", "").status, 200);
 }

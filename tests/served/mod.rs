@@ -12,19 +12,21 @@ pub struct Served {
     pub runtime: Runtime,
     stop: CancellationToken,
     serving: JoinHandle<()>,
+    _tasks: server::tasks::Tasks,
 }
 
 impl Served {
     pub fn open(config: &Config) -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let stop = CancellationToken::new();
+        let mut tasks = server::tasks::Tasks::default();
         let (address, serving) = runtime.block_on(async {
-            let service = server::open(config, stop.clone()).expect("a gateway");
+            let service = server::open(config, &mut tasks, stop.clone()).expect("a gateway");
             let listener = TcpListener::bind(config.listen).await.expect("a port");
             let address = listener.local_addr().expect("an address");
-            (address, tokio::spawn(serve(listener, service, config.write_timeout, stop.clone())))
+            (address, tokio::spawn(serve(listener, service, config.limits, stop.clone())))
         });
-        Self { address, runtime, stop, serving }
+        Self { address, runtime, stop, serving, _tasks: tasks }
     }
 
     /// Ends the gateway as its own `main` does: it must not take long, and must not panic.

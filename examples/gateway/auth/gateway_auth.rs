@@ -167,11 +167,12 @@ mod tests {
             strict_transport_security: None,
             session: Session { store: None, scope: SessionScope::PerSender },
             agents: Vec::new(),
+            advice: Vec::new(),
         }
     }
 
     fn token(secret: &str) -> Settings {
-        settings(Auth::Token(Secret::new(secret)))
+        settings(Auth::Token(Secret::new(secret).ok()))
     }
 
     fn client(id: &str) -> ClientToken {
@@ -194,7 +195,7 @@ mod tests {
             required_headers: Vec::new(),
             allow_users: Vec::new(),
             allow_loopback: true,
-            local_password: Secret::new("pw"),
+            local_password: Secret::new("pw").ok(),
         }
     }
 
@@ -382,7 +383,7 @@ mod tests {
         let mut shared = Stream::open(&auth, STRANGER, &[("authorization", "Bearer s3cret")]).await;
         let mut ci = Stream::open(&auth, STRANGER, &[("authorization", &bearer("token-of-ci"))]).await;
 
-        let rotated = Settings { auth: Auth::Token(Secret::new("another")), ..with_clients(&["ci"]) };
+        let rotated = Settings { auth: Auth::Token(Secret::new("another").ok()), ..with_clients(&["ci"]) };
         assert!(shared.ends_at_once(|| auth.apply(&rotated).unwrap()).await);
         assert!(!ci.ends_at_once(|| ()).await);
     }

@@ -22,6 +22,12 @@ pub fn respond(denied: &Denied) -> Response<Body> {
             "rate_limited",
             "Too many failed authentication attempts. Please try again later.",
         ),
+        Denied::NoHost => reply::malformed_host(),
+        Denied::Misdirected => reply::refusal(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected_request",
+            "The gateway answers for loopback names only, and for those of --allow-host.",
+        ),
         Denied::InsufficientScope { required, .. } => {
             reply::forbidden(&format!("missing scope: {}", required.scopes()))
         }

@@ -23,7 +23,7 @@ struct Shared {
 impl Secrets {
     pub fn new(shared: Option<&Secret>, clients: Tokens) -> Self {
         let shared = shared.map(|secret| Shared {
-            digest: TokenDigest::of(in_a_header(secret.expose())),
+            digest: secret.digest(),
             identity: Identity::new("shared-secret", AuthMethod::SharedSecret),
         });
         Self { shared, clients }
@@ -39,13 +39,6 @@ impl VerifyToken for Secrets {
     }
 }
 
-/// The bytes by which a header carries `text`: OpenClaw reads headers as Latin-1. Text beyond that it
-/// can never match; here it is presented as UTF-8.
-fn in_a_header(text: &str) -> Vec<u8> {
-    let latin1: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
-    latin1.unwrap_or_else(|_| text.as_bytes().to_vec())
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -59,7 +52,7 @@ mod tests {
     }
 
     fn shared(text: &str) -> Secrets {
-        Secrets::new(Secret::new(text).as_ref(), Tokens::default())
+        Secrets::new(Some(&Secret::new(text).unwrap()), Tokens::default())
     }
 
     #[tokio::test]
@@ -77,12 +70,11 @@ mod tests {
         let password = shared("pass wörd-1");
         assert!(ask(&password, b"pass w\xf6rd-1").await.is_ok());
         assert!(ask(&password, "pass wörd-1".as_bytes()).await.is_err());
-        assert!(ask(&shared("日本"), "日本".as_bytes()).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_token_of_a_client_is_good_beside_the_shared_secret_and_without_one() {
-        for secret in [Secret::new("s3cret"), None] {
+        for secret in [Secret::new("s3cret").ok(), None] {
             let clients = Tokens::new([Token::new("ci", "t0ken").with_subject("build server")]).unwrap();
             let secrets = Secrets::new(secret.as_ref(), clients);
             let identity = ask(&secrets, b"t0ken").await.unwrap();

@@ -6,12 +6,19 @@
 //! 3. A mode whose secret is missing is an error that says what to set. Per-client tokens can stand
 //!    in for a shared token.
 //! 4. What would quietly have no effect, or hollow out the mode, is an error: a token beside
-//!    `trusted-proxy`; a watched token file, or per-client tokens, in a mode that does not use them.
+//!    `trusted-proxy`; a watched token file, or per-client tokens, in a mode that does not use them. So is a
+//!    mode that can let nobody in (`trusted-proxy` without a proxy to trust), and one that lets in everybody
+//!    (`none`) where others than this machine can connect.
+//! 5. A secret that is set and opens nothing is worth a word.
+
+use std::net::IpAddr;
 
 use http::HeaderName;
+use tower_reauth::proxy::TrustedNetworks;
 
 use super::document::Node;
 use super::environment::Environment;
+use super::secret::Flaw;
 use super::{ConfigError, Flags, Mode, Secret};
 
 /// What a caller must show. Each variant holds all that its mode needs.
@@ -59,7 +66,10 @@ impl Given {
     }
 
     pub fn by_variables(environment: &Environment) -> Result<Self, ConfigError> {
-        let secret = |name| Ok(environment.text(name)?.and_then(Secret::new));
+        let secret = |name| match environment.text(name)? {
+            None => Ok(None),
+            Some(text) => set(text).map_err(|flaw| ConfigError::variable(name, flaw.to_string())),
+        };
         let mode = match environment.text("OPENCLAW_GATEWAY_AUTH_MODE")? {
             None => None,
             Some(name) => Some(Mode::named(name).ok_or_else(|| {
@@ -87,13 +97,28 @@ impl Given {
         })
     }
 
-    /// What this place leaves open is taken from the `next` one.
-    pub fn or(self, next: Self) -> Self {
-        Self {
-            mode: self.mode.or(next.mode),
-            token: self.token.or(next.token),
-            password: self.password.or(next.password),
+    /// What is said in all of these places, the first one to say something first; and which secrets are
+    /// set aside by that.
+    pub fn by_all(places: [(&str, Self); 4]) -> (Self, Vec<String>) {
+        let mut all = Self::default();
+        let (mut token_from, mut password_from) = ("", "");
+        let mut advice = Vec::new();
+        for (place, given) in places {
+            all.mode = all.mode.or(given.mode);
+            for (kind, known, from, given) in [
+                ("token", &mut all.token, &mut token_from, given.token),
+                ("password", &mut all.password, &mut password_from, given.password),
+            ] {
+                if known.is_none() {
+                    (*known, *from) = (given, place);
+                } else if given.is_some() && *known != given {
+                    advice.push(format!(
+                        "there are two {kind}s: that of {from} is used, and that of {place} opens nothing"
+                    ));
+                }
+            }
         }
+        (all, advice)
     }
 }
 
@@ -108,8 +133,15 @@ impl Auth {
         }
     }
 
-    /// `auth` is `gateway.auth` of openclaw.json.
-    pub fn new(given: Given, auth: &Node<'_>, files: SecretFiles) -> Result<Self, ConfigError> {
+    /// `auth` is `gateway.auth` of openclaw.json, and `exposed` an address that others can reach, if there is
+    /// one where they have to say who they are.
+    pub fn new(
+        given: Given,
+        auth: &Node<'_>,
+        files: SecretFiles,
+        trusted_proxies: &[String],
+        exposed: Option<IpAddr>,
+    ) -> Result<Self, ConfigError> {
         let mode = given.mode.unwrap_or(match given.password {
             Some(_) => Mode::Password,
             None => Mode::Token,
@@ -122,6 +154,23 @@ impl Auth {
         }
         if files.token && mode == Mode::None {
             return Err(unusable("--token-file has no meaning with auth mode none"));
+        }
+        let is_network = |text: &String| TrustedNetworks::parse([text]).is_ok();
+        match (mode, exposed) {
+            (Mode::None, Some(address)) => {
+                return Err(ConfigError::Unusable(format!(
+                    "auth mode none on {address} would let everybody who can connect read every session, and end \
+                     its streams: listen on this machine only (--bind 127.0.0.1), set --auth token or password, or \
+                     say --allow-unauthenticated if that is meant"
+                )));
+            }
+            (Mode::TrustedProxy, _) if !trusted_proxies.iter().any(is_network) => {
+                return Err(unusable(
+                    "auth mode trusted-proxy lets nobody in without a proxy to trust: name its address or network in \
+                     gateway.trustedProxies of openclaw.json",
+                ));
+            }
+            _ => {}
         }
         match mode {
             Mode::None => Ok(Self::None),
@@ -142,6 +191,19 @@ impl Auth {
             )),
             Mode::TrustedProxy => TrustedProxy::new(&auth.at("trustedProxy")?, given.password).map(Self::TrustedProxy),
         }
+    }
+}
+
+impl Given {
+    /// The secrets that `auth` does not ask for.
+    pub fn idle(&self, auth: &Auth) -> Vec<String> {
+        let mode = auth.mode();
+        let idle = |kind: &str| {
+            format!("a {kind} is set and opens nothing, as the auth mode is {mode}: remove one of the two")
+        };
+        let token = self.token.is_some() && !matches!(mode, Mode::Token);
+        let password = self.password.is_some() && !matches!(mode, Mode::Password | Mode::TrustedProxy);
+        token.then(|| idle("token")).into_iter().chain(password.then(|| idle("password"))).collect()
     }
 }
 
@@ -174,13 +236,24 @@ fn secret(node: &Node<'_>, environment: &Environment) -> Result<Option<Secret>, 
     };
     let text = text.trim();
     match text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
-        None => Ok(Secret::new(text)),
+        None => set(text).map_err(|flaw| node.error(flaw.to_string())),
         // Not quoted: it may be a secret that only looks like this.
         Some(name) if !is_variable(name) => Err(node.error("must name a variable between `${` and `}`")),
-        Some(name) => match environment.text(name)?.and_then(Secret::new) {
-            None => Err(node.error(format!("names the variable {name}, which is not set"))),
-            secret => Ok(secret),
-        },
+        Some(name) => {
+            let value = environment.text(name)?.unwrap_or_default();
+            match set(value).map_err(|flaw| ConfigError::variable(name, flaw.to_string()))? {
+                None => Err(node.error(format!("names the variable {name}, which is not set"))),
+                secret => Ok(secret),
+            }
+        }
+    }
+}
+
+/// A secret in a place where a blank one counts as unset.
+fn set(text: &str) -> Result<Option<Secret>, Flaw> {
+    match Secret::new(text) {
+        Err(Flaw::Blank) => Ok(None),
+        secret => secret.map(Some),
     }
 }
 

@@ -25,13 +25,12 @@ impl Document {
         Self { file: file.to_owned(), value: Value::Null }
     }
 
-    /// Reads a JSON5 file.
-    pub fn json5(file: &Path) -> Result<Self, ConfigError> {
-        let text = read(file)?;
-        if depth(&text) > MAX_DEPTH {
+    /// Reads the text of a JSON5 file.
+    pub fn json5(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        if depth(text) > MAX_DEPTH {
             return Err(ConfigError::malformed(file, "the whole of it", "is nested too deeply"));
         }
-        let value = json5::from_str(&text).map_err(|error| {
+        let value = json5::from_str(text).map_err(|error| {
             let place = match error.position() {
                 Some(at) => format!("line {}, column {}", at.line + 1, at.column + 1),
                 None => "the end".to_owned(),
@@ -45,24 +44,30 @@ impl Document {
         Ok(Self { file: file.to_owned(), value })
     }
 
-    /// Reads a JSON file.
-    pub fn json(file: &Path) -> Result<Self, ConfigError> {
-        let value = serde_json::from_str(&read(file)?).map_err(|error| {
+    /// Reads the text of a JSON file.
+    pub fn json(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let value = serde_json::from_str(text).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
             ConfigError::malformed(file, place, "not valid JSON")
         })?;
         Ok(Self { file: file.to_owned(), value })
     }
 
-    /// Reads a TOML file. A TOML date becomes text.
-    pub fn toml(file: &Path) -> Result<Self, ConfigError> {
-        let text = read(file)?;
-        let table = toml::from_str(&text).map_err(|error: toml::de::Error| {
+    /// Reads the text of a TOML file. A TOML date becomes text.
+    pub fn toml(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let table = toml::from_str(text).map_err(|error: toml::de::Error| {
             let before = error.span().and_then(|span| text.get(..span.start));
             let line = before.unwrap_or_default().matches('\n').count() + 1;
             ConfigError::malformed(file, format!("line {line}"), error.message())
         })?;
         Ok(Self { file: file.to_owned(), value: json_of(toml::Value::Table(table)) })
+    }
+
+    /// Whether `gateway.auth` has a token or a password, spelt out.
+    pub fn holds_secrets(&self) -> bool {
+        let auth = self.value.pointer("/gateway/auth");
+        let names_no_variable = |secret: &Value| secret.as_str().is_some_and(|text| !text.trim().starts_with("${"));
+        ["token", "password"].iter().any(|name| auth.and_then(|auth| auth.get(name)).is_some_and(names_no_variable))
     }
 
     /// The whole of it.
@@ -170,10 +175,6 @@ impl<'a> Node<'a> {
     }
 }
 
-fn read(file: &Path) -> Result<String, ConfigError> {
-    super::file::read(file).map_err(|error| ConfigError::unreadable(file, error))
-}
-
 /// How many brackets are open at once at most. Counts those in texts and comments too: it need not
 /// be exact, only cheap, as the JSON5 parser has no limit of its own.
 fn depth(text: &str) -> usize {
@@ -203,23 +204,12 @@ fn json_of(value: toml::Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use tempfile::TempDir;
-
-    use std::fs;
-
     use super::*;
 
-    type Read = fn(&Path) -> Result<Document, ConfigError>;
+    type Parse = fn(&Path, &str) -> Result<Document, ConfigError>;
 
-    /// What `read` makes of a file with this content, the folder's name cut from an error.
-    fn parse(read: Read, content: impl AsRef<[u8]>) -> Result<Document, String> {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("file");
-        fs::write(&file, content).unwrap();
-        read(&file).map_err(|error| {
-            let folder = format!("{}/", folder.path().display());
-            error.to_string().replace(&folder, "")
-        })
+    fn parse(parse: Parse, content: impl AsRef<str>) -> Result<Document, String> {
+        parse(Path::new("file"), content.as_ref()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -242,7 +232,7 @@ mod tests {
     #[test]
     fn broken_syntax_is_an_error_with_its_line() {
         for (read, content, place) in [
-            (Document::json5 as Read, "{\n  a: hunter2\n}", "file: line 2, column"),
+            (Document::json5 as Parse, "{\n  a: hunter2\n}", "file: line 2, column"),
             (Document::json5, "", "file: the end: "),
             (Document::json, "{\n\"a\": hunter2}", "file: line 2, column"),
             (Document::toml, "a = 1\n\nb = hunter2", "file: line 3:"),
@@ -255,16 +245,22 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_utf_8_are_an_error() {
-        for read in [Document::json5 as Read, Document::json, Document::toml] {
-            let error = parse(read, b"\xff").unwrap_err();
-            assert!(error.starts_with("cannot read file: "), "{error}");
+    fn a_secret_that_is_spelt_out_is_told_from_one_that_names_a_variable() {
+        for (auth, expected) in [
+            ("{ token: 's3cret' }", true),
+            ("{ password: 's3cret' }", true),
+            ("{ token: '${NAME}' }", false),
+            ("{ mode: 'none' }", false),
+            ("'s3cret'", false),
+        ] {
+            let document = parse(Document::json5, format!("{{ gateway: {{ auth: {auth} }} }}")).unwrap();
+            assert_eq!(document.holds_secrets(), expected, "{auth}");
         }
     }
 
     #[test]
     fn any_depth_of_nesting_is_an_error_and_no_crash() {
-        for read in [Document::json5 as Read, Document::json, Document::toml] {
+        for read in [Document::json5 as Parse, Document::json, Document::toml] {
             for open in ["[", "{a:", "{\"a\":", "a=[["] {
                 assert!(parse(read, open.repeat(100_000)).is_err());
             }

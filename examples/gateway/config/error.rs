@@ -11,6 +11,8 @@ pub enum ConfigError {
     Unreadable { file: PathBuf, error: io::Error },
     /// A file whose content is not understood: where in it, and what is wrong.
     Malformed { file: PathBuf, place: String, reason: String },
+    /// A file that is being written: it is to be looked at again in a moment.
+    Unfinished,
     /// An environment variable that is not understood.
     Variable { name: String, reason: String },
     /// Settings that cannot go together, or lack something: what to do.
@@ -38,6 +40,7 @@ impl fmt::Display for ConfigError {
                 write!(f, "cannot read {}: {error}", file.display())
             }
             Self::Malformed { file, place, reason } => write!(f, "{}: {place}: {reason}", file.display()),
+            Self::Unfinished => f.write_str("a file is being written"),
             Self::Variable { name, reason } => write!(f, "the variable {name} {reason}"),
             Self::Unusable(advice) => f.write_str(advice),
         }

@@ -2,19 +2,25 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-/// The text of a regular file. Blocks.
+/// The text of a regular file, without a byte order mark, and what else there is to say of it. Blocks.
 ///
 /// A pipe in its place would keep the reader waiting for ever, so it is looked at before it is
 /// opened, and again after that: it may have been another one.
-pub fn read(path: &Path) -> io::Result<String> {
+pub fn read(path: &Path) -> io::Result<(String, Facts)> {
     regular(&fs::metadata(path)?)?;
     let mut file = File::open(path)?;
-    regular(&file.metadata()?)?;
+    let found = file.metadata()?;
+    regular(&found)?;
     let mut text = String::new();
     file.read_to_string(&mut text)?;
-    Ok(text)
+    if let Some(rest) = text.strip_prefix('\u{feff}') {
+        text = rest.to_owned();
+    }
+    Ok((text, Facts::of(&found)))
 }
 
 fn regular(found: &Metadata) -> io::Result<()> {
@@ -24,12 +30,59 @@ fn regular(found: &Metadata) -> io::Result<()> {
     }
 }
 
+/// What a file was when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    device: u64,
+    inode: u64,
+    size: u64,
+    links: u64,
+    mode: u32,
+    modified: Option<SystemTime>,
+}
+
+impl Facts {
+    fn of(found: &Metadata) -> Self {
+        Self {
+            device: found.dev(),
+            inode: found.ino(),
+            size: found.size(),
+            links: found.nlink(),
+            mode: found.mode(),
+            modified: found.modified().ok(),
+        }
+    }
+
+    /// Whether it is the file that was there `before`, written over in place: then it may not be whole yet.
+    pub fn is_rewritten_since(&self, before: &Self) -> bool {
+        (self.device, self.inode) == (before.device, before.inode) && self.modified != before.modified
+    }
+
+    pub fn is_shorter_than(&self, before: &Self) -> bool {
+        self.size < before.size
+    }
+
+    /// Whether nobody has written to it for this long. A time to come, by another clock, says nothing.
+    pub fn rests_for(&self, time: Duration) -> bool {
+        self.modified.and_then(|modified| modified.elapsed().ok()).is_none_or(|age| age >= time)
+    }
+
+    /// Whether no folder has it any more: another file is in its place, where nobody here can see it.
+    pub fn is_removed(&self) -> bool {
+        self.links == 0
+    }
+
+    /// Whether every user of the machine can read it.
+    pub fn is_public(&self) -> bool {
+        self.mode & 0o004 != 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
     use std::sync::mpsc;
     use std::thread;
-    use std::time::Duration;
 
     use super::*;
 
@@ -42,5 +95,32 @@ mod tests {
         thread::spawn(move || done.send(read(&pipe).unwrap_err().kind()));
         assert_eq!(result.recv_timeout(Duration::from_secs(10)), Ok(ErrorKind::InvalidInput));
         assert_eq!(read(folder.path()).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("token");
+        fs::write(&file, "\u{feff}abc").unwrap();
+        assert_eq!(read(&file).unwrap().0, "abc");
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_are_an_error() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("token");
+        fs::write(&file, b"\xff").unwrap();
+        assert_eq!(read(&file).unwrap_err().kind(), ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_file_that_was_removed_has_no_links() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("token");
+        fs::write(&path, "abc").unwrap();
+        assert!(!read(&path).unwrap().1.is_removed());
+        let open = File::open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(Facts::of(&open.metadata().unwrap()).is_removed());
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 use clap::{Parser, ValueEnum};
 use jiff::SignedDuration;
+use tower_reauth::hosts::AllowedHost;
 
 use super::Secret;
 
@@ -20,7 +21,10 @@ use super::Secret;
 /// Serves GET /sessions/{key}/history, as JSON or as an event stream, from the state folder of an
 /// OpenClaw installation. Try it without one: --demo.
 ///
-/// A flag wins over openclaw.json, which wins over the variable. An empty variable counts as unset.
+/// For how callers prove who they are (--auth, --token, --password) a flag wins over gateway.auth in
+/// openclaw.json, and that over the variable; for all else a flag wins over the variable. An empty variable
+/// counts as unset. RUST_LOG says what is logged, to stderr (info if unset), and NO_COLOR that it has no
+/// colours. --demo heeds no other variable.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "gateway", version)]
 pub struct Flags {
@@ -33,6 +37,8 @@ pub struct Flags {
     pub port: Option<u16>,
 
     /// Folder with openclaw.json and agents/ [env: OPENCLAW_STATE_DIR] [default: ~/.openclaw]
+    ///
+    /// OPENCLAW_CONFIG_PATH names another file in place of its openclaw.json.
     #[arg(long, value_name = "FOLDER")]
     pub state_dir: Option<PathBuf>,
 
@@ -40,6 +46,16 @@ pub struct Flags {
     /// known, else token]
     #[arg(long, value_name = "MODE")]
     pub auth: Option<Mode>,
+
+    /// Let --auth none be used on an address that others than this machine can reach: everybody who can connect
+    /// may then read every session, and end its streams
+    #[arg(long)]
+    pub allow_unauthenticated: bool,
+
+    /// A host, such as gateway.example.org, that requests may be for with --auth none on a loopback address,
+    /// besides the loopback names; may be given several times. A web page could call by its own name otherwise
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<AllowedHost>,
 
     /// The shared token. Other users of this machine can see it here: prefer --token-file or the
     /// variable [env: OPENCLAW_GATEWAY_TOKEN]
@@ -51,13 +67,15 @@ pub struct Flags {
     pub password: Option<Secret>,
 
     /// File that holds the shared token. It is watched: writing a new token to it ends the streams
-    /// that were opened with the old one, at once
+    /// that were opened with the old one, at once. In a container mount the folder, not the file: what
+    /// replaces a file that is mounted by itself is not seen inside
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
     /// File of per-client tokens, .toml or .json, each with an id, a secret or its sha256, a
-    /// subject, scopes and expires_at. It is watched: removing or narrowing a token ends its
-    /// streams and no one else's
+    /// subject, scopes and expires_at. It is watched: removing a token, or taking a scope away that its
+    /// streams need, ends its streams and no one else's. Write a new file and rename it over this one: a
+    /// file that is written over in place can be read half written
     #[arg(long, value_name = "FILE")]
     pub tokens: Option<PathBuf>,
 
@@ -65,16 +83,23 @@ pub struct Flags {
     #[arg(long, value_name = "STRATEGY", default_value = "compat")]
     pub history_scopes: HistoryScopes,
 
-    /// How often an idle stream is checked and kept alive, such as 500ms, 15s or 2m
+    /// How often an idle stream is checked and kept alive, such as 500ms, 15s or 2m; from 10ms to 24h
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = heartbeat)]
     pub heartbeat: Duration,
 
-    /// How long a client may take nothing of what it is sent before it is let go, such as 30s
+    /// How long a client may take nothing of what it is sent before it is let go, such as 30s; from 100ms to
+    /// 1h
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = write_timeout)]
     pub write_timeout: Duration,
 
+    /// How many connections may be open at once; more wait. Never more than the process has descriptors for
+    #[arg(long, value_name = "NUMBER", default_value = "16384", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: u32,
+
     /// Run on a scratch folder with a session that grows, and print commands to try
-    #[arg(long, conflicts_with_all = ["state_dir", "auth", "token", "password", "token_file", "tokens"])]
+    #[arg(long, conflicts_with_all = [
+        "state_dir", "auth", "allow_unauthenticated", "token", "password", "token_file", "tokens",
+    ])]
     pub demo: bool,
 }
 
@@ -92,7 +117,7 @@ pub enum Mode {
     Token,
     /// The shared password, or one of the per-client tokens
     Password,
-    /// Nothing: every client that reaches the port may read
+    /// Nothing: every client that reaches the port may read, and end streams
     None,
     /// A user name that a trusted proxy puts into a header; its settings are in openclaw.json
     TrustedProxy,
@@ -120,7 +145,7 @@ pub enum HistoryScopes {
     /// A shared secret has the default scopes, as OpenClaw does it
     #[default]
     Compat,
-    /// A shared secret has no scopes: only per-client tokens and trusted users can read
+    /// A shared secret has no scopes: per-client tokens, trusted users and, with --auth none, everybody can read
     Strict,
 }
 
@@ -137,7 +162,8 @@ fn write_name(value: impl ValueEnum, f: &mut fmt::Formatter<'_>) -> fmt::Result 
 
 fn secret() -> impl TypedValueParser<Value = Secret> {
     // Clap would quote a refused value; a blank one gives nothing away.
-    clap::builder::StringValueParser::new().try_map(|text| Secret::new(&text).ok_or("a secret cannot be blank"))
+    clap::builder::StringValueParser::new()
+        .try_map(|text| Secret::new(&text).map_err(|flaw| format!("the secret {flaw}")))
 }
 
 /// The shortest and longest heartbeat: below, it would only check; above, it would keep nothing
@@ -222,7 +248,7 @@ mod tests {
 
         let both = parse(&["--token", "hunter2", "--token-file", "f"]).unwrap_err();
         assert!(both.contains("--token-file") && !both.contains("hunter"), "{both}");
-        assert!(parse(&["--token", " "]).unwrap_err().contains("cannot be blank"));
+        assert!(parse(&["--token", " "]).unwrap_err().contains("the secret is blank"));
     }
 
     #[test]

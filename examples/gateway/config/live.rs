@@ -5,12 +5,19 @@
 //! 3. A file that cannot be read or understood, or whose settings cannot work together with the
 //!    rest, changes nothing: what it said before goes on, and the log says so. The other
 //!    files go on being followed: a broken openclaw.json does not hold up a token rotation.
+//! 4. Such a file is tried again until it is good, soon and then less often: short of descriptors, say, a
+//!    rotation must not be lost. That is said once for each change, and how often it was tried when it is over.
+//! 5. Every file is also read once in a while whether or not it is known to have changed, so that no revocation
+//!    hangs on being told of changes.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::sources::{Contents, Source, Sources};
 use super::{ConfigError, Settings};
@@ -19,12 +26,35 @@ use crate::files::{Watched, Watcher};
 /// A file is often emptied and then written. Waiting this long spares a log line about the empty
 /// one; a writer that takes longer causes another read.
 const SETTLE: Duration = Duration::from_millis(5);
+/// How long a file that may not be whole yet is left alone.
+const UNFINISHED: Duration = Duration::from_millis(20);
+/// How soon a file that is no good is tried again, at first and after some times.
+const SOONEST: Duration = Duration::from_millis(100);
+const LATEST: Duration = Duration::from_secs(1);
+/// How often a file is read that is not known to have changed.
+const ONCE_IN_A_WHILE: Duration = Duration::from_secs(10);
 
 /// Publishes the settings to its subscribers.
 pub struct LiveSettings {
     sources: Sources,
     contents: Contents,
     settings: watch::Sender<Arc<Settings>>,
+    /// What was said of the settings of now.
+    advice: Vec<String>,
+}
+
+/// A file that is followed.
+struct Followed {
+    source: Source,
+    file: Watched,
+    /// When it is read though nothing was heard of it.
+    due: Instant,
+    /// Whether it has changed since it was last read to its end.
+    is_news: bool,
+    /// How often it could not be used since it last could.
+    failures: u32,
+    /// What was said of that.
+    said: String,
 }
 
 impl LiveSettings {
@@ -32,7 +62,10 @@ impl LiveSettings {
     pub fn open(sources: Sources) -> Result<Self, ConfigError> {
         let contents = Contents::read(&sources)?;
         let settings = Settings::new(&sources, &contents)?;
-        Ok(Self { sources, contents, settings: watch::Sender::new(Arc::new(settings)) })
+        let mut live =
+            Self { sources, contents, settings: watch::Sender::new(Arc::new(settings.clone())), advice: Vec::new() };
+        live.advise(settings.advice);
+        Ok(live)
     }
 
     /// The settings of now and, marked as changed, of later.
@@ -42,62 +75,96 @@ impl LiveSettings {
 
     /// Follows the files until it is dropped. The last settings remain readable after that.
     pub async fn follow(mut self, watcher: &Watcher) {
-        let mut config = Some(watcher.watch(&self.sources.config));
-        let mut token = self.sources.token_file.as_ref().map(|file| watcher.watch(file));
-        let mut tokens = self.sources.tokens.as_ref().map(|file| watcher.watch(file));
-
-        // What changed before the watch began.
-        for source in [Source::Token, Source::ClientTokens, Source::Config] {
-            self.reread(source).await;
-        }
+        // What changed before the watch began is read at once.
+        let due = Instant::now();
+        let follow = |(source, file)| {
+            let file = watcher.watch(file);
+            Followed { source, file, due, is_news: false, failures: 0, said: String::new() }
+        };
+        let mut files: Vec<_> = self.sources.by_source().map(follow).collect();
         loop {
-            let (source, file) = tokio::select! {
-                file = changed(&mut config) => (Source::Config, file),
-                file = changed(&mut token) => (Source::Token, file),
-                file = changed(&mut tokens) => (Source::ClientTokens, file),
-            };
-            tokio::time::sleep(SETTLE).await;
-            file.mark_seen();
-            self.reread(source).await;
+            let next = files.iter_mut().map(|followed| Box::pin(followed.next()));
+            let (is_heard, n, _) = select_all(next).await;
+            let followed = &mut files[n];
+            if is_heard {
+                sleep(SETTLE).await;
+                followed.file.mark_seen();
+                followed.is_news = true;
+            }
+            let result = self.reread(followed.source).await;
+            followed.conclude(result);
         }
     }
 
     /// Reads one file again. A file system that hangs holds up the settings, and no request.
-    async fn reread(&mut self, source: Source) {
+    async fn reread(&mut self, source: Source) -> Result<(), ConfigError> {
         let (sources, contents) = (self.sources.clone(), self.contents.clone());
         let read = spawn_blocking(move || {
             let contents = contents.with(source, &sources)?;
             let settings = Settings::new(&sources, &contents)?;
             Ok::<_, ConfigError>((contents, settings))
         });
-        match read.await {
-            Ok(Ok((contents, settings))) => {
-                self.contents = contents;
-                self.publish(settings);
-            }
-            Ok(Err(error)) => tracing::warn!(%error, "the settings stay as they were"),
-            Err(error) => tracing::warn!(%error, "the settings stay as they were"),
-        }
+        let (contents, settings) = read.await.map_err(|error| ConfigError::Unusable(error.to_string()))??;
+        self.contents = contents;
+        self.publish(settings);
+        Ok(())
     }
 
-    fn publish(&self, settings: Settings) {
+    /// First the deed, then the word.
+    fn publish(&mut self, settings: Settings) {
         let changed = settings.changed_since(&self.settings.borrow());
-        if changed.is_empty() {
-            return;
+        let advice = settings.advice.clone();
+        if !changed.is_empty() {
+            self.settings.send_replace(Arc::new(settings));
+            tracing::info!(changed = changed.join(", "), "new settings");
         }
-        tracing::info!(changed = changed.join(", "), "new settings");
-        self.settings.send_replace(Arc::new(settings));
+        self.advise(advice);
+    }
+
+    /// Says what was not said of the settings before these.
+    fn advise(&mut self, advice: Vec<String>) {
+        for line in advice.iter().filter(|line| !self.advice.contains(line)) {
+            tracing::warn!("{line}");
+        }
+        self.advice = advice;
     }
 }
 
-/// Waits for a change of the file. One that was not given never changes.
-async fn changed(file: &mut Option<Watched>) -> &mut Watched {
-    match file {
-        Some(file) => {
-            file.changed().await;
-            file
+impl Followed {
+    /// Waits until the file is to be read: whether something was heard of it.
+    async fn next(&mut self) -> bool {
+        let due = pin!(sleep_until(self.due));
+        tokio::select! {
+            () = self.file.changed() => true,
+            () = due => false,
         }
-        None => std::future::pending().await,
+    }
+
+    fn conclude(&mut self, result: Result<(), ConfigError>) {
+        if let Err(ConfigError::Unfinished) = result {
+            self.due = Instant::now() + UNFINISHED;
+            return;
+        }
+        let is_news = std::mem::take(&mut self.is_news);
+        let wait = match result {
+            Ok(()) => {
+                if self.failures > 0 {
+                    tracing::info!(source = ?self.source, failures = self.failures, "a file of settings is good again");
+                }
+                (self.failures, self.said) = (0, String::new());
+                ONCE_IN_A_WHILE
+            }
+            Err(error) => {
+                let said = error.to_string();
+                if is_news || said != self.said {
+                    tracing::warn!(%error, "the settings stay as they were");
+                }
+                self.said = said;
+                self.failures = self.failures.saturating_add(1);
+                LATEST.min(SOONEST * (1 << self.failures.clamp(1, 5)) / 2)
+            }
+        };
+        self.due = Instant::now() + wait;
     }
 }
 
@@ -140,6 +207,7 @@ mod tests {
                 tokens: Some(at("tokens.toml")),
                 flags: Given::default(),
                 environment: Environment::default(),
+                exposed: None,
             })
             .unwrap();
             let settings = live.subscribe();
@@ -182,7 +250,7 @@ mod tests {
     }
 
     fn token(text: &str) -> Auth {
-        Auth::Token(Secret::new(text))
+        Auth::Token(Secret::new(text).ok())
     }
 
     /// Collects what this thread logs from now on.
@@ -230,7 +298,7 @@ mod tests {
         let (_guard, lines) = log();
         let mut house = House::new().await;
         house.write("token", "\n");
-        says(&lines, "token: it is empty").await;
+        says(&lines, "token: the whole of it: is empty").await;
         house.remove("token");
         says(&lines, "No such file").await;
         house.nothing_new().await;
@@ -263,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn openclaw_json_is_followed_from_missing_to_there_to_broken_to_gone() {
+    async fn openclaw_json_is_followed_from_missing_to_there_to_broken_and_what_it_said_outlives_it() {
         let (_guard, lines) = log();
         let mut house = House::new().await;
         house.write("openclaw.json", "{ gateway: { webchat: { chatHistoryMaxChars: 48 } } }");
@@ -272,7 +340,64 @@ mod tests {
         says(&lines, "openclaw.json: line 1, ").await;
         house.nothing_new().await;
         house.remove("openclaw.json");
+        says(&lines, "No such file").await;
+        house.nothing_new().await;
+        assert_eq!(house.settings.borrow().chat_history_max_chars, 48);
+        house.write("openclaw.json", "{}");
         assert_eq!(house.new_settings().await.chat_history_max_chars, 8000);
+        says(&lines, "good again").await;
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_tried_again_and_said_once() {
+        let (_guard, lines) = log();
+        let mut house = House::new().await;
+        // Nobody tells of what happens behind the link, and the file is as it was.
+        let at = |name: &str| house.folder.path().join(name);
+        fs::rename(at("token"), at("hidden")).unwrap();
+        std::os::unix::fs::symlink(at("loop"), at("loop")).unwrap();
+        fs::rename(at("loop"), at("token")).unwrap();
+        says(&lines, "the settings stay as they were").await;
+        tokio::time::sleep(4 * SOONEST).await;
+        let said = shown(&lines).matches("the settings stay as they were").count();
+        assert!(said <= 2, "{}", shown(&lines));
+        house.write("hidden", "two");
+        fs::rename(house.folder.path().join("hidden"), house.folder.path().join("token")).unwrap();
+        assert_eq!(house.new_settings().await.auth, token("two"));
+        says(&lines, "good again").await;
+    }
+
+    #[tokio::test]
+    async fn a_file_of_tokens_that_is_cut_is_refused_and_one_that_lost_whole_tokens_is_waited_for() {
+        let (_guard, lines) = log();
+        let mut house = House::new().await;
+        let expired = format!("{}expires_at = 2020-01-01T00:00:00Z\n", client("b", "operator.read"));
+        house.write("tokens.toml", &(client("a", "operator.read") + &expired));
+        assert_eq!(house.new_settings().await.client_tokens.as_ref().unwrap().len(), 2);
+        house.write("tokens.toml", &(client("a", "operator.read") + &client("b", "operator.read")));
+        says(&lines, "looks cut short").await;
+        house.nothing_new().await;
+        house.write("tokens.toml", &client("a", "operator.read"));
+        house.nothing_new().await;
+        assert_eq!(house.new_settings().await.client_tokens.as_ref().unwrap().len(), 1);
+
+        // Another file in its place is whole.
+        house.write("new.toml", &(client("a", "operator.read") + &client("b", "operator.read")));
+        let at = |name: &str| house.folder.path().join(name);
+        fs::rename(at("new.toml"), at("tokens.toml")).unwrap();
+        assert_eq!(house.new_settings().await.client_tokens.as_ref().unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_should_be_done_is_said_once() {
+        let (_guard, lines) = log();
+        let mut house = House::new().await;
+        house.write("tokens.toml", &client("a", "operator.raed"));
+        house.new_settings().await;
+        says(&lines, "operator.raed, which opens nothing").await;
+        house.write("openclaw.json", "{ gateway: { webchat: { chatHistoryMaxChars: 48 } } }");
+        house.new_settings().await;
+        assert_eq!(shown(&lines).matches("operator.raed").count(), 1);
     }
 
     #[tokio::test]
@@ -303,6 +428,7 @@ mod tests {
             tokens: None,
             flags: Given::default(),
             environment: Environment::default(),
+            exposed: None,
         })
         .unwrap();
         let mut settings = live.subscribe();
@@ -325,6 +451,7 @@ mod tests {
                 tokens: Some(at("tokens.toml")),
                 flags: Given::default(),
                 environment: Environment::default(),
+                exposed: None,
             })
             .err()
             .map(|error| error.to_string())

@@ -5,6 +5,8 @@
 //!
 //! A flag wins over the variable of the same meaning. For what `gateway.auth` says, openclaw.json
 //! is in between: flag, then openclaw.json, then variable. An empty variable counts as unset.
+//!
+//! What cannot be meant is an error; what may be, and does nothing, is worth a word ([`Settings::advice`]).
 
 mod auth;
 mod document;
@@ -35,7 +37,10 @@ pub use self::settings::{ControlUi, RateLimit, SessionScope, Settings};
 pub use self::sources::Sources;
 pub use self::tokens::ClientToken;
 
+use tower_reauth::hosts::AllowedHostsLayer;
+
 use self::auth::Given;
+use crate::serve::Limits;
 
 /// What the process was started with.
 #[derive(Clone, Debug)]
@@ -46,8 +51,9 @@ pub struct Config {
     pub home: Option<PathBuf>,
     pub history_scopes: HistoryScopes,
     pub heartbeat: Duration,
-    /// How long a client may take nothing of what it is sent.
-    pub write_timeout: Duration,
+    pub limits: Limits,
+    /// Whom requests may be for where nobody has to say who they are, if that matters.
+    pub allowed_hosts: Option<AllowedHostsLayer>,
     /// Where [`LiveSettings`] come from.
     pub sources: Sources,
 }
@@ -75,19 +81,23 @@ impl Config {
             })?;
         let config = environment.path("OPENCLAW_CONFIG_PATH").unwrap_or_else(|| state_dir.join("openclaw.json"));
         let expand = |file: &PathBuf| environment.expand(file);
+        let is_local = bind.to_canonical().is_loopback();
+        let hosts = || AllowedHostsLayer::new().with_allowed(flags.allow_host.iter().cloned());
         Ok(Self {
             listen: SocketAddr::new(bind, port),
             state_dir,
             home: environment.home(),
             history_scopes: flags.history_scopes,
             heartbeat: flags.heartbeat,
-            write_timeout: flags.write_timeout,
+            limits: Limits { write_timeout: flags.write_timeout, connections: flags.max_connections },
+            allowed_hosts: is_local.then(hosts),
             sources: Sources {
                 config,
                 token_file: flags.token_file.as_ref().map(expand),
                 tokens: flags.tokens.as_ref().map(expand),
                 flags: Given::by_flags(&flags),
                 environment,
+                exposed: (!is_local && !flags.allow_unauthenticated).then_some(bind),
             },
         })
     }

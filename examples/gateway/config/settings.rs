@@ -28,6 +28,8 @@ pub struct Settings {
     pub strict_transport_security: Option<HeaderValue>,
     pub session: Session,
     pub agents: Vec<Agent>,
+    /// What should be done about all this, though it works: sentences without a secret.
+    pub advice: Vec<String>,
 }
 
 /// `gateway.auth.rateLimit`: when a client that keeps failing is locked out.
@@ -81,11 +83,20 @@ impl Settings {
         let history_max = gateway.at("webchat")?.at("chatHistoryMaxChars")?;
         let headers = gateway.at("http")?.at("securityHeaders")?;
 
+        let trusted_proxies = owned(&gateway.at("trustedProxies")?)?;
+
+        let (given, overruled) = given(sources, contents, &auth)?;
+        let idle_given = given.clone();
+        let mode = Auth::new(given, &auth, contents.secrets(), &trusted_proxies, sources.exposed)?;
+        let nobody = (mode == Auth::Token(None) && contents.client_tokens.as_deref().is_some_and(<[_]>::is_empty))
+            .then(|| "nobody can get in: --tokens names no token, and there is no shared one".to_owned());
+        let advice = overruled.into_iter().chain(idle_given.idle(&mode)).chain(nobody).chain(contents.advice(sources));
         Ok(Self {
-            auth: Auth::new(given(sources, contents, &auth)?, &auth, contents.secrets())?,
+            advice: advice.collect(),
+            auth: mode,
             client_tokens: contents.client_tokens.clone(),
             rate_limit: RateLimit::new(&auth.at("rateLimit")?)?,
-            trusted_proxies: owned(&gateway.at("trustedProxies")?)?,
+            trusted_proxies,
             allow_real_ip_fallback: gateway.at("allowRealIpFallback")?.flag()?.unwrap_or(false),
             control_ui: ControlUi::new(&gateway.at("controlUi")?)?,
             chat_history_max_chars: history_max.count()?.map_or(8000, |units| units as usize),
@@ -110,6 +121,7 @@ impl Settings {
             strict_transport_security,
             session,
             agents,
+            advice: _,
         } = self;
         let changes = [
             ("gateway.auth", *auth != before.auth),
@@ -181,12 +193,13 @@ impl Agent {
 }
 
 /// What the places say about authentication, the first one to say something first.
-fn given(sources: &Sources, contents: &Contents, auth: &Node<'_>) -> Result<Given, ConfigError> {
-    let token_file = Given { token: contents.token.clone(), ..Given::default() };
-    Ok(token_file
-        .or(sources.flags.clone())
-        .or(Given::by_file(auth, &sources.environment)?)
-        .or(Given::by_variables(&sources.environment)?))
+fn given(sources: &Sources, contents: &Contents, auth: &Node<'_>) -> Result<(Given, Vec<String>), ConfigError> {
+    Ok(Given::by_all([
+        ("--token-file", Given { token: contents.token.clone(), ..Given::default() }),
+        ("the flags", sources.flags.clone()),
+        ("gateway.auth in openclaw.json", Given::by_file(auth, &sources.environment)?),
+        ("the variables", Given::by_variables(&sources.environment)?),
+    ]))
 }
 
 /// A header's value, or `false` for no header.
@@ -207,10 +220,14 @@ fn owned(list: &Node<'_>) -> Result<Vec<String>, ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+    use std::path::PathBuf;
+
     use http::HeaderName;
 
     use super::super::document::Document;
     use super::super::environment::Environment;
+    use super::super::sources::FileFacts;
     use super::super::{Mode, Secret, TrustedProxy};
     use super::*;
 
@@ -221,6 +238,7 @@ mod tests {
         variables: &'static [(&'static str, &'static str)],
         token_file: Option<&'static str>,
         client_tokens: bool,
+        exposed: Option<IpAddr>,
     }
 
     const NOTHING: Places = Places {
@@ -229,17 +247,17 @@ mod tests {
         variables: &[],
         token_file: None,
         client_tokens: false,
+        exposed: None,
     };
 
     impl Places {
         fn settings(self) -> Result<Settings, String> {
-            let folder = tempfile::TempDir::new().unwrap();
-            let config = folder.path().join("openclaw.json");
-            std::fs::write(&config, self.json5).unwrap();
+            let config = PathBuf::from("openclaw.json");
             let contents = Contents {
-                document: Document::json5(&config).unwrap(),
-                token: self.token_file.and_then(Secret::new),
+                document: Document::json5(&config, self.json5).unwrap(),
+                token: self.token_file.map(secret),
                 client_tokens: self.client_tokens.then(|| Arc::from([])),
+                facts: FileFacts::default(),
             };
             let sources = Sources {
                 config,
@@ -247,6 +265,7 @@ mod tests {
                 tokens: None,
                 flags: self.flags,
                 environment: self.variables.iter().copied().collect::<Environment>(),
+                exposed: self.exposed,
             };
             Settings::new(&sources, &contents).map_err(|error| error.to_string())
         }
@@ -410,7 +429,7 @@ mod tests {
 
     #[test]
     fn a_trusted_proxy_refuses_a_token_beside_it_and_needs_its_user_header() {
-        let json5 = "{ gateway: { auth: { mode: 'trusted-proxy',
+        let json5 = "{ gateway: { trustedProxies: ['10.0.0.1'], auth: { mode: 'trusted-proxy',
             trustedProxy: { userHeader: 'x-user' } } } }";
         assert!(Places { json5, ..NOTHING }.auth().is_ok());
         let variables = &[("OPENCLAW_GATEWAY_TOKEN", "t")];
@@ -421,15 +440,102 @@ mod tests {
         assert!(error.contains("cannot be combined with a token"), "{error}");
 
         for (trusted_proxy, expected) in [
-            ("{ gateway: { auth: { mode: 'trusted-proxy' } } }", "userHeader: is needed"),
+            ("{ gateway: { trustedProxies: ['::1'], auth: { mode: 'trusted-proxy' } } }", "userHeader: is needed"),
             (
-                "{ gateway: { auth: { mode: 'trusted-proxy', trustedProxy: { userHeader: 'a b' } } } }",
+                "{ gateway: { trustedProxies: ['10.0.0.0/8'],
+                  auth: { mode: 'trusted-proxy', trustedProxy: { userHeader: 'a b' } } } }",
                 "userHeader: must be a header's name",
             ),
         ] {
             let error = Places { json5: trusted_proxy, ..NOTHING }.auth().unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn a_trusted_proxy_without_a_proxy_lets_nobody_in_and_is_an_error() {
+        for json5 in [
+            "{ gateway: { auth: { mode: 'trusted-proxy', trustedProxy: { userHeader: 'x-user' } } } }",
+            "{ gateway: { trustedProxies: ['proxy.example'],
+              auth: { mode: 'trusted-proxy', password: 'p', trustedProxy: { userHeader: 'x-user' } } } }",
+        ] {
+            let error = Places { json5, ..NOTHING }.auth().unwrap_err();
+            assert!(error.contains("gateway.trustedProxies"), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_authentication_is_for_this_machine_only() {
+        let exposed = Some(IpAddr::from([0, 0, 0, 0]));
+        let json5 = "{ gateway: { auth: { mode: 'none' } } }";
+        let error = Places { json5, exposed, ..NOTHING }.auth().unwrap_err();
+        for remedy in ["--bind 127.0.0.1", "--auth token", "--allow-unauthenticated"] {
+            assert!(error.contains(remedy), "{error}");
+        }
+        let variables = &[("OPENCLAW_GATEWAY_TOKEN", "t")];
+        assert_eq!(Places { variables, exposed, ..NOTHING }.auth(), token("t"));
+    }
+
+    #[test]
+    fn a_secret_that_no_caller_could_show_is_an_error_and_not_quoted() {
+        for places in [
+            Places { json5: "{ gateway: { auth: { token: 'hunter\u{7}2' } } }", ..NOTHING },
+            Places { json5: "{ gateway: { auth: { password: '狩人' } } }", ..NOTHING },
+            Places { variables: &[("OPENCLAW_GATEWAY_TOKEN", "hunter\n2")], ..NOTHING },
+            Places {
+                json5: "{ gateway: { auth: { token: '${T}' } } }",
+                variables: &[("T", "hunter\u{0}2")],
+                ..NOTHING
+            },
+        ] {
+            let error = places.auth().unwrap_err();
+            assert!(error.contains("no Authorization header can carry") && !error.contains("hunter"), "{error}");
+        }
+        // What ends a line, or marks the beginning of a file, is no part of it.
+        let variables = &[("OPENCLAW_GATEWAY_TOKEN", "\u{feff}t\r\n")];
+        assert_eq!(Places { variables, ..NOTHING }.auth(), token("t"));
+    }
+
+    #[test]
+    fn a_secret_that_opens_nothing_is_worth_a_word() {
+        for (places, expected) in [
+            (
+                Places {
+                    variables: &[("OPENCLAW_GATEWAY_TOKEN", "hunter2"), ("OPENCLAW_GATEWAY_PASSWORD", "p")],
+                    ..NOTHING
+                },
+                "a token is set and opens nothing, as the auth mode is password",
+            ),
+            (
+                Places {
+                    json5: "{ gateway: { auth: { mode: 'token', token: 't', password: 'hunter2' } } }",
+                    ..NOTHING
+                },
+                "a password is set and opens nothing, as the auth mode is token",
+            ),
+            (
+                Places { json5: "{ gateway: { auth: { mode: 'none', token: 'hunter2' } } }", ..NOTHING },
+                "a token is set and opens nothing, as the auth mode is none",
+            ),
+            (
+                Places {
+                    json5: "{ gateway: { auth: { token: 't' } } }",
+                    variables: &[("OPENCLAW_GATEWAY_TOKEN", "hunter2")],
+                    ..NOTHING
+                },
+                "two tokens: that of gateway.auth in openclaw.json is used, and that of the variables opens nothing",
+            ),
+            (Places { client_tokens: true, ..NOTHING }, "nobody can get in"),
+        ] {
+            let advice = places.settings().unwrap().advice.join("\n");
+            assert!(advice.contains(expected) && !advice.contains("hunter"), "{advice}");
+        }
+        let alike = Places {
+            json5: "{ gateway: { auth: { token: 't' } } }",
+            variables: &[("OPENCLAW_GATEWAY_TOKEN", "t")],
+            ..NOTHING
+        };
+        assert!(alike.settings().unwrap().advice.is_empty());
     }
 
     #[test]

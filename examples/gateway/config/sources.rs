@@ -1,13 +1,22 @@
 //! Where the settings come from, and what the files among these places said last.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::auth::{Given, SecretFiles};
 use super::document::Document;
 use super::environment::Environment;
-use super::{ClientToken, ConfigError, Secret};
+use super::file::{self, Facts};
+use super::tokens::{self, ClientToken, Cut};
+use super::{ConfigError, Secret};
+
+/// How long a file that is written over in place has to rest before it is taken for whole.
+const QUIET: Duration = Duration::from_millis(50);
+/// The same where it lost what it ended with, as a file does whose writer has not come to that yet.
+const QUIET_WHEN_SHORTENED: Duration = Duration::from_secs(2);
 
 /// The places. Fixed for as long as the process runs.
 #[derive(Clone, Debug)]
@@ -20,17 +29,31 @@ pub struct Sources {
     pub tokens: Option<PathBuf>,
     pub flags: Given,
     pub environment: Environment,
+    /// An address that others than this machine can reach, if the gateway listens on one and was not told
+    /// that they need not say who they are.
+    pub exposed: Option<IpAddr>,
 }
 
 impl Sources {
     /// The files, all of which are watched.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        [Some(&self.config), self.token_file.as_ref(), self.tokens.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+        self.by_source().map(|(_, file)| file)
+    }
+
+    /// The same, each with what it is. Secrets come first: nothing else should hold up a rotation.
+    pub fn by_source(&self) -> impl Iterator<Item = (Source, &Path)> {
+        [
+            (Source::Token, self.token_file.as_ref()),
+            (Source::ClientTokens, self.tokens.as_ref()),
+            (Source::Config, Some(&self.config)),
+        ]
+        .into_iter()
+        .filter_map(|(source, file)| Some((source, file?.as_path())))
     }
 }
 
 /// One of the files.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     Config,
     Token,
@@ -43,49 +66,116 @@ pub struct Contents {
     pub document: Document,
     pub token: Option<Secret>,
     pub client_tokens: Option<Arc<[ClientToken]>>,
+    pub facts: FileFacts,
+}
+
+/// What the files were when they were read. `None`: not there, or not asked for.
+#[derive(Clone, Debug, Default)]
+pub struct FileFacts {
+    pub config: Option<Facts>,
+    pub token: Option<Facts>,
+    pub client_tokens: Option<Facts>,
 }
 
 impl Contents {
-    /// Reads every file; one that is broken is an error.
+    /// Reads every file; one that is broken is an error, and one that is missing unless it is openclaw.json.
     pub fn read(sources: &Sources) -> Result<Self, ConfigError> {
-        Ok(Self {
-            document: read_config(&sources.config)?,
-            token: sources.token_file.as_deref().map(read_token).transpose()?,
-            client_tokens: sources.tokens.as_deref().map(read_client_tokens).transpose()?,
-        })
+        let empty = Self {
+            document: Document::empty(&sources.config),
+            token: None,
+            client_tokens: None,
+            facts: FileFacts::default(),
+        };
+        sources.by_source().try_fold(empty, |contents, (source, _)| contents.with(source, sources))
     }
 
     /// The contents with one file read again.
+    ///
+    /// A file that was there and is missing is one that cannot be read: it may be about to come back, and what
+    /// it said must not be undone by that. One that may not be whole yet is
+    /// [`Unfinished`](ConfigError::Unfinished).
     pub fn with(mut self, source: Source, sources: &Sources) -> Result<Self, ConfigError> {
-        match source {
-            Source::Config => self.document = read_config(&sources.config)?,
-            Source::Token => self.token = sources.token_file.as_deref().map(read_token).transpose()?,
-            Source::ClientTokens => {
-                self.client_tokens = sources.tokens.as_deref().map(read_client_tokens).transpose()?;
+        match (source, &sources.token_file, &sources.tokens) {
+            (Source::Config, _, _) => match read(&sources.config, self.facts.config.as_ref()) {
+                Err(ConfigError::Unreadable { error, .. })
+                    if error.kind() == io::ErrorKind::NotFound && self.facts.config.is_none() => {}
+                found => {
+                    let (text, facts) = found?;
+                    self.document = Document::json5(&sources.config, &text)?;
+                    self.facts.config = Some(facts);
+                }
+            },
+            (Source::Token, Some(file), _) => {
+                let (text, facts) = read(file, self.facts.token.as_ref())?;
+                self.token = Some(Secret::of_file(file, &text)?);
+                self.facts.token = Some(facts);
             }
+            (Source::ClientTokens, _, Some(file)) => {
+                let (text, facts) = read(file, self.facts.client_tokens.as_ref())?;
+                let tokens = ClientToken::parse_all(file, &text)?;
+                match self.cut(&facts, &tokens) {
+                    Some(Cut::WithinAToken) => {
+                        let reason = "looks cut short: its last token says less than it did. Write the whole of it, \
+                                      best to a new file that is then renamed over this one";
+                        return Err(ConfigError::malformed(file, "the end", reason));
+                    }
+                    Some(Cut::BetweenTokens) if !facts.rests_for(QUIET_WHEN_SHORTENED) => {
+                        return Err(ConfigError::Unfinished);
+                    }
+                    _ => {}
+                }
+                self.client_tokens = Some(tokens.into());
+                self.facts.client_tokens = Some(facts);
+            }
+            (Source::Token, None, _) | (Source::ClientTokens, _, None) => {}
         }
         Ok(self)
+    }
+
+    /// How the file of tokens was cut, if that is what happened to it.
+    fn cut(&self, facts: &Facts, tokens: &[ClientToken]) -> Option<Cut> {
+        let before = self.facts.client_tokens.as_ref()?;
+        let is_shortened = facts.is_rewritten_since(before) && facts.is_shorter_than(before);
+        is_shortened.then(|| Cut::between(self.client_tokens.as_deref()?, tokens)).flatten()
     }
 
     pub fn secrets(&self) -> SecretFiles {
         SecretFiles { token: self.token.is_some(), client_tokens: self.client_tokens.is_some() }
     }
-}
 
-/// A missing openclaw.json is one without settings.
-fn read_config(file: &Path) -> Result<Document, ConfigError> {
-    match Document::json5(file) {
-        Err(ConfigError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-            Ok(Document::empty(file))
+    /// What should be done about the files, though they can be read.
+    pub fn advice(&self, sources: &Sources) -> Vec<String> {
+        let mut advice = Vec::new();
+        for (source, file) in sources.by_source() {
+            let (facts, holds_secrets) = match source {
+                Source::Config => (&self.facts.config, self.document.holds_secrets()),
+                Source::Token => (&self.facts.token, true),
+                Source::ClientTokens => (&self.facts.client_tokens, true),
+            };
+            let Some(facts) = facts else { continue };
+            let file = file.display();
+            if facts.is_removed() {
+                advice.push(format!(
+                    "{file} was removed or replaced where it was mounted from, and what came in its place cannot be \
+                     seen here: mount the folder, not the file"
+                ));
+            }
+            if holds_secrets && facts.is_public() {
+                advice.push(format!("{file} holds secrets, and every user of this machine can read it: chmod 600"));
+            }
         }
-        read => read,
+        if let Some(tokens) = &self.client_tokens {
+            advice.extend(tokens::advice(tokens));
+        }
+        advice
     }
 }
 
-fn read_token(file: &Path) -> Result<Secret, ConfigError> {
-    Secret::read(file).map_err(|error| ConfigError::unreadable(file, error))
-}
-
-fn read_client_tokens(file: &Path) -> Result<Arc<[ClientToken]>, ConfigError> {
-    ClientToken::read_all(file).map(Arc::from)
+/// Reads a file, unless it is being written at the moment.
+fn read(file: &Path, before: Option<&Facts>) -> Result<(String, Facts), ConfigError> {
+    let (text, facts) = file::read(file).map_err(|error| ConfigError::unreadable(file, error))?;
+    match before {
+        Some(before) if facts.is_rewritten_since(before) && !facts.rests_for(QUIET) => Err(ConfigError::Unfinished),
+        _ => Ok((text, facts)),
+    }
 }

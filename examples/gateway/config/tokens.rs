@@ -3,7 +3,7 @@
 //! ```toml
 //! [[token]]
 //! id = "ci"                             # names it in logs; unique
-//! sha256 = "9f86d081884c7d65…"          # of the token, in hex; or `secret`, the token itself
+//! sha256 = "9f86d081884c7d65…"          # of the token, as sha256sum has it; or `secret`, the token itself
 //! subject = "build server"              # whose it is; the id if left out
 //! scopes = ["operator.read"]            # none if left out
 //! expires_at = 2027-01-01T00:00:00Z     # RFC 3339; never if left out
@@ -11,7 +11,12 @@
 //!
 //! In JSON it is `{"token": [{"id": …}]}`. Every mistake is an error, an unknown field included: a
 //! misspelt `expires_at` must not mean "never". A file without the list is one too, for it may be
-//! just being written; `token = []` takes every token away. An expired token is no mistake.
+//! just being written; `token = []` takes every token away. An expired token is no mistake, nor a scope
+//! that no route asks for, but both are worth a [word](advice).
+//!
+//! A file that is written over in place is read while it is written, and one that is [cut](Cut) at the end of
+//! a line is good TOML: without its last line a token would not expire. A new file that is renamed over the
+//! old one is always whole.
 
 use std::array;
 use std::collections::HashMap;
@@ -35,11 +40,11 @@ pub struct ClientToken {
 }
 
 impl ClientToken {
-    /// Reads the whole file; one broken entry breaks it.
-    pub fn read_all(file: &Path) -> Result<Vec<Self>, ConfigError> {
+    /// Reads the text of the whole file; one broken entry breaks it.
+    pub fn parse_all(file: &Path, text: &str) -> Result<Vec<Self>, ConfigError> {
         let document = match file.extension().and_then(|extension| extension.to_str()) {
-            Some("toml") => Document::toml(file)?,
-            Some("json") => Document::json(file)?,
+            Some("toml") => Document::toml(file, text)?,
+            Some("json") => Document::json(file, text)?,
             _ => {
                 let reason = "must end in .toml or .json";
                 return Err(ConfigError::malformed(file, "the file's name", reason));
@@ -79,8 +84,7 @@ impl ClientToken {
         let digest = match (entry.at("sha256")?.text()?, entry.at("secret")?.text()?) {
             (Some(hex), None) => from_hex(hex).ok_or_else(|| named("needs 64 hex digits as sha256"))?,
             (None, Some(secret)) => {
-                let secret = Secret::new(secret).ok_or_else(|| named("has a blank secret"))?;
-                TokenDigest::of(secret.expose())
+                Secret::new(secret).map_err(|flaw| named(&format!("has a secret that {flaw}")))?.digest()
             }
             (Some(_), Some(_)) => return Err(named("has both sha256 and secret")),
             (None, None) => return Err(named("needs sha256 or secret")),
@@ -105,8 +109,67 @@ impl ClientToken {
     }
 }
 
+/// How a list of tokens is the beginning of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Its last token is there, and says less than it did.
+    WithinAToken,
+    /// What is there is as it was.
+    BetweenTokens,
+}
+
+impl Cut {
+    /// How `before` was cut to `after`, if it was.
+    pub fn between(before: &[ClientToken], after: &[ClientToken]) -> Option<Self> {
+        let (last, whole) = after.split_last()?;
+        let was = before.get(whole.len())?;
+        if *whole != before[..whole.len()] {
+            return None;
+        }
+        if last == was {
+            return (after.len() < before.len()).then_some(Self::BetweenTokens);
+        }
+        let says_less = last.id == was.id
+            && last.digest == was.digest
+            && (last.subject == was.subject || last.subject == last.id)
+            && (last.scopes == was.scopes || last.scopes.is_empty())
+            && (last.expires_at == was.expires_at || last.expires_at.is_none());
+        says_less.then_some(Self::WithinAToken)
+    }
+}
+
+/// The scopes that the gateway's routes ask for, and the others of OpenClaw.
+const KNOWN_SCOPES: [&str; 6] = [
+    "operator.admin",
+    "operator.read",
+    "operator.write",
+    "operator.approvals",
+    "operator.pairing",
+    "operator.talk.secrets",
+];
+
+/// What is probably not meant as it is written.
+pub fn advice(tokens: &[ClientToken]) -> impl Iterator<Item = String> {
+    let now = SystemTime::now();
+    tokens.iter().flat_map(move |token| {
+        let id = &token.id;
+        let is_expired = token.expires_at.is_some_and(|at| at <= now);
+        let expired = is_expired.then(|| format!("--tokens: {id:?} has expired and opens nothing"));
+        let unknown = token.scopes.iter().filter(|scope| !KNOWN_SCOPES.contains(&scope.as_str()));
+        let unknown = unknown.map(move |scope| {
+            format!(
+                "--tokens: {id:?} has the scope {scope}, which opens nothing: there are {}",
+                KNOWN_SCOPES.join(", ")
+            )
+        });
+        expired.into_iter().chain(unknown)
+    })
+}
+
+/// The digest that 64 hex digits are. What `sha256sum` writes after them is left out.
 fn from_hex(text: &str) -> Option<TokenDigest> {
     let digit = |digit: u8| char::from(digit).to_digit(16)?.try_into().ok();
+    let text = text.split_ascii_whitespace().next()?;
     let digits: Option<Vec<u8>> = text.bytes().map(digit).collect();
     let digits: [u8; 64] = digits?.try_into().ok()?;
     Some(TokenDigest::from_bytes(array::from_fn(|n| digits[2 * n] << 4 | digits[2 * n + 1])))
@@ -114,20 +177,14 @@ fn from_hex(text: &str) -> Option<TokenDigest> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use jiff::SignedDuration;
-    use tempfile::TempDir;
 
     use super::*;
 
     const SHA256_OF_TEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
     fn read(name: &str, content: &str) -> Result<Vec<ClientToken>, String> {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join(name);
-        fs::write(&file, content).unwrap();
-        ClientToken::read_all(&file).map_err(|error| error.to_string())
+        ClientToken::parse_all(Path::new(name), content).map_err(|error| error.to_string())
     }
 
     fn toml(content: &str) -> Result<Vec<ClientToken>, String> {
@@ -197,7 +254,7 @@ mod tests {
                 format!("id = 'a'\nsha256 = '{}'", "+f".repeat(32)),
                 r#"token[0]: needs 64 hex digits as sha256 (id "a")"#,
             ),
-            ("id = 'a'\nsecret = ' '".to_owned(), r#"token[0]: has a blank secret (id "a")"#),
+            ("id = 'a'\nsecret = ' '".to_owned(), r#"token[0]: has a secret that is blank (id "a")"#),
             (
                 "id = 'a'\nsecret = 'hunter2'\nexpires = 2027-01-01T00:00:00Z".to_owned(),
                 "token[0]: has the unknown field `expires`",
@@ -232,6 +289,44 @@ mod tests {
         }
         assert!(read("tokens.json", "[]").unwrap_err().contains("must be an object"));
         assert!(read("tokens", "").unwrap_err().contains("must end in .toml or .json"));
+    }
+
+    #[test]
+    fn the_output_of_sha256sum_is_a_digest() {
+        let tokens = toml(&format!("[[token]]\nid = 'a'\nsha256 = '{SHA256_OF_TEST}  -'")).unwrap();
+        assert_eq!(tokens[0].digest, TokenDigest::of("test"));
+    }
+
+    #[test]
+    fn a_list_that_lost_its_end_is_told_from_one_that_was_changed() {
+        let whole = "[[token]]\nid = 'b'\nsecret = 'b'\nscopes = ['operator.read']\n\
+                     [[token]]\nid = 'a'\nsecret = 'a'\nsubject = 'me'\nscopes = ['operator.read']\n\
+                     expires_at = 2020-01-01T00:00:00Z\n";
+        let before = toml(whole).unwrap();
+        let cut = |lines: usize| {
+            let text: String = whole.split_inclusive('\n').take(lines).collect();
+            Cut::between(&before, &toml(&text).unwrap())
+        };
+        for lines in [9, 8, 7] {
+            assert_eq!(cut(lines), Some(Cut::WithinAToken), "{lines}");
+        }
+        assert_eq!(cut(4), Some(Cut::BetweenTokens));
+        for changed in [whole, "token = []", &whole.replace("'b'", "'c'"), &whole.replace("2020", "2021")] {
+            assert_eq!(Cut::between(&before, &toml(changed).unwrap()), None, "{changed}");
+        }
+        assert_eq!(Cut::between(&before, &before[1..]), None);
+    }
+
+    #[test]
+    fn what_opens_nothing_is_worth_a_word() {
+        let tokens = toml(
+            "[[token]]\nid = 'a'\nsecret = 'a'\nscopes = ['operator.read', 'operator.raed']\n\
+             [[token]]\nid = 'b'\nsecret = 'b'\nexpires_at = 2020-01-01T00:00:00Z\n",
+        );
+        let advice: Vec<_> = advice(&tokens.unwrap()).collect();
+        assert!(advice[0].contains("\"a\" has the scope operator.raed"), "{advice:?}");
+        assert!(advice[1].contains("\"b\" has expired"), "{advice:?}");
+        assert_eq!(advice.len(), 2);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //!
 //! - [`watch`]: a [`Watcher`] gives a [`Watched`] handle, which wakes within milliseconds of a write. Settings
 //!   and live streams follow their files by it.
+//! - [`disk`]: opening and reading, with every error told from nothing being there.
 //! - [`stamp`]: a [`Stamp`] is what `stat` says of a path. Cached pages and stores compare stamps to see
 //!   whether they are still right.
 
+pub mod disk;
 mod stamp;
 mod watch;
 

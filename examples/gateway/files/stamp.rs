@@ -7,15 +7,18 @@
 //! 2. That holds for a *settled* stamp only. The clock of a file system ticks every few
 //!    milliseconds, and of two changes within one tick the second leaves no trace. So a stamp that
 //!    was taken within a tick of the change it shows proves nothing, then or later.
-//! 3. A path that leads nowhere is proof as well: that of what is not there.
+//! 3. A path that leads nowhere is proof as well: that of what is not there. One that cannot be looked at
+//!    proves nothing.
 
 use std::{
-    fs,
-    io::{self, ErrorKind},
+    fs::Metadata,
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use super::disk;
 
 /// The clock of a file system, with room to spare: the kernel's own ticks at least 100 times a second.
 const TICK: Duration = Duration::from_millis(50);
@@ -26,24 +29,34 @@ const COARSE_TICK: Duration = Duration::from_millis(2050);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stamp {
     Missing,
-    Unreadable(ErrorKind),
     Found { device: u64, inode: u64, size: u64, modified: (i64, i64), changed: (i64, i64) },
 }
 
 impl Stamp {
     /// The stamp of what the path leads to, links followed.
-    pub fn of(path: &Path) -> Self {
-        match fs::metadata(path) {
-            Ok(file) => Self::Found {
-                device: file.dev(),
-                inode: file.ino(),
-                size: file.size(),
-                modified: (file.mtime(), file.mtime_nsec()),
-                changed: (file.ctime(), file.ctime_nsec()),
-            },
-            Err(error) if is_missing(&error) => Self::Missing,
-            Err(error) => Self::Unreadable(error.kind()),
+    pub fn of(path: &Path) -> io::Result<Self> {
+        match disk::stat(path) {
+            Ok(file) => Ok(Self::from(&file)),
+            Err(error) if disk::is_missing(&error) => Ok(Self::Missing),
+            Err(error) => Err(error),
         }
+    }
+
+    /// How long the file is, in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Missing => 0,
+            Self::Found { size, .. } => *size,
+        }
+    }
+
+    /// Whether both are of one file, whatever has become of it in between.
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        let file = |stamp: &Self| match stamp {
+            Self::Missing => None,
+            Self::Found { device, inode, .. } => Some((*device, *inode)),
+        };
+        file(self).is_some() && file(self) == file(other)
     }
 
     /// Whether every later change gives another stamp, if this one was taken at `then` or later.
@@ -56,8 +69,16 @@ impl Stamp {
     }
 }
 
-fn is_missing(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+impl From<&Metadata> for Stamp {
+    fn from(file: &Metadata) -> Self {
+        Self::Found {
+            device: file.dev(),
+            inode: file.ino(),
+            size: file.size(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
+    }
 }
 
 /// Stamps of all that something was made from.
@@ -71,14 +92,19 @@ pub struct Stamps {
 
 impl Stamps {
     /// Takes the stamp of a path, and keeps it.
-    pub fn take(&mut self, path: &Path) -> Stamp {
-        let stamp = Stamp::of(path);
+    pub fn take(&mut self, path: &Path) -> io::Result<Stamp> {
+        let stamp = Stamp::of(path).inspect_err(|_| self.is_conclusive = false)?;
         self.is_conclusive &= stamp.is_settled(self.since);
         match self.stamps.iter().find(|(taken, _)| taken == path) {
             Some((_, before)) => self.is_conclusive &= *before == stamp,
             None => self.stamps.push((path.to_owned(), stamp.clone())),
         }
-        stamp
+        Ok(stamp)
+    }
+
+    /// The paths that count.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.stamps.iter().map(|(path, _)| path.as_path())
     }
 
     /// Something counts that no stamp tells.
@@ -93,7 +119,7 @@ impl Stamps {
 
     /// Whether everything is as it was.
     pub fn is_unchanged(&self) -> bool {
-        self.is_conclusive && self.stamps.iter().all(|(path, stamp)| Stamp::of(path) == *stamp)
+        self.is_conclusive && self.stamps.iter().all(|(path, stamp)| Stamp::of(path).is_ok_and(|now| now == *stamp))
     }
 }
 
@@ -106,13 +132,13 @@ impl Default for Stamps {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::PermissionsExt, thread};
+    use std::{fs, os::unix::fs::PermissionsExt, thread};
 
     use super::*;
 
     fn stamps(path: &Path) -> Stamps {
         let mut stamps = Stamps::default();
-        stamps.take(path);
+        stamps.take(path).unwrap();
         stamps
     }
 
@@ -194,7 +220,7 @@ mod tests {
         let (_directory, path) = settled("one");
         let mut stamps = stamps(&path);
         fs::remove_file(&path).unwrap();
-        stamps.take(&path);
+        stamps.take(&path).unwrap();
         assert!(!stamps.is_conclusive());
     }
 }

@@ -2,11 +2,12 @@
 
 use std::{
     io::{self, ErrorKind},
+    path::Path,
     sync::Arc,
 };
 
 use ::http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
+    HeaderMap, HeaderName, HeaderValue, StatusCode, Version,
     header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE},
 };
 use axum::{
@@ -25,6 +26,7 @@ use crate::{
     auth::{is_local_direct, respond},
     config::Settings,
     live::{EventBody, FeedKey, ScopeUpdates, StreamId, StreamOptions},
+    serve::PageBytes,
     sessions::{
         history::{self, Query},
         now, pages,
@@ -52,11 +54,15 @@ pub async fn not_found() -> Response {
 }
 
 pub async fn only_get() -> Response {
-    reply::only(&Method::GET)
+    reply::only("GET")
+}
+
+pub async fn only_get_or_head() -> Response {
+    reply::only("GET, HEAD")
 }
 
 pub async fn only_post() -> Response {
-    reply::only(&Method::POST)
+    reply::only("POST")
 }
 
 /// What an open stream is renewed by.
@@ -77,53 +83,75 @@ pub fn history(
 ) -> impl Future<Output = Response> + Send {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let opening = wants_events(request.headers()).then(|| Box::new(Opening::of(&request)));
+    let room = request.extensions().get::<PageBytes>().cloned();
     async move {
         let mut response = match opening {
             Some(opening) => Box::pin(stream(state, key, query, *opening)).await,
-            None => page(state, key, query).await,
+            None => page(state, key, query, room).await,
         };
-        reply::vary_by_accept(response.headers_mut());
+        let headers = response.headers_mut();
+        reply::vary_by_accept(headers);
+        // No `Authorization` tells a shared cache that this is for one caller, where a proxy says who that is.
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         response
     }
 }
 
-async fn page(state: Arc<State>, key: RequestedKey, query: Query) -> Response {
+/// `room` is that of the connection.
+async fn page(state: Arc<State>, key: RequestedKey, query: Query, room: Option<PageBytes>) -> Response {
     let settings = state.settings();
     let asked = (key, query);
-    if let Some(body) = state.pages.find(&asked, &settings).await {
-        return reply::with_type(StatusCode::OK, reply::JSON, body);
-    }
-    Box::pin(read(state, settings, asked)).await
+    let body = match state.pages.find(&asked, &settings).await {
+        Some(body) => body,
+        None => match Box::pin(read(state, settings, asked)).await {
+            Ok(body) => body,
+            Err(refusal) => return *refusal,
+        },
+    };
+    let held = match room {
+        Some(room) => room.hold(body),
+        None => Some(body),
+    };
+    held.map_or_else(reply::busy, |body| reply::with_type(StatusCode::OK, reply::JSON, body))
 }
 
 /// Reads a page that is not remembered.
-async fn read(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, Query)) -> Response {
+async fn read(
+    state: Arc<State>,
+    settings: Arc<Settings>,
+    asked: (RequestedKey, Query),
+) -> Result<Bytes, Box<Response>> {
     let session = match find(&state, &settings, &asked.0).await {
-        Ok(Some(session)) => session,
-        Ok(None) => return reply::session_not_found(asked.0.as_str()),
-        Err(error) => return broken(&error),
+        Ok(session) => session,
+        Err(response) => return Err(Box::new(response)),
     };
     let transcript = session.transcript.as_deref().map(|path| state.transcripts.at(path));
     let turn = match &transcript {
         Some(transcript) => transcript.turn().await,
         None => None,
     };
+    // Others that waited for the same turn may have made it meanwhile.
+    if let Some(body) = state.pages.find(&asked, &settings).await {
+        return Ok(body);
+    }
+    let room = Arc::clone(&state.making).acquire_owned().await;
     let read = spawn_blocking(move || {
         // For as long as this reads, whether or not the client still waits.
-        let _turn = turn;
+        let _turn = (turn, room);
         let now = now();
         match history::read(transcript.as_deref(), asked.1, settings.chat_history_max_chars, now) {
             Ok(page) => {
-                let body = Bytes::from(page.body(&session.key));
+                let body =
+                    state.page_bytes.hold(page.body(&session.key).into()).ok_or_else(|| Box::new(reply::busy()))?;
                 if !page.tells(now) {
                     state.pages.keep(asked, pages::CachedPage { body: body.clone(), settings, stamps: session.stamps });
                 }
-                reply::with_type(StatusCode::OK, reply::JSON, body)
+                Ok(body)
             }
-            Err(error) => unreadable(&session, &error),
+            Err(error) => Err(Box::new(unreadable(&session.key, session.transcript.as_deref(), &error))),
         }
     });
-    read.await.unwrap_or_else(|error| broken(&error))
+    read.await.unwrap_or_else(|error| Err(Box::new(broken(&error))))
 }
 
 /// What a request for a stream says besides what it is of.
@@ -146,25 +174,30 @@ impl Opening {
 async fn stream(state: Arc<State>, key: RequestedKey, query: Query, opening: Opening) -> Response {
     let settings = state.settings();
     let session = match find(&state, &settings, &key).await {
-        Ok(Some(session)) => session,
-        Ok(None) => return reply::session_not_found(key.as_str()),
-        Err(error) => return broken(&error),
+        Ok(session) => session,
+        Err(response) => return response,
     };
     let max_chars = settings.chat_history_max_chars;
-    let (row, candidates) = (session.row.clone(), session.candidates.clone());
-    let feed = FeedKey { session: session.key.clone(), candidates, query, max_chars };
-    match Box::pin(state.streams.open(feed, row, opening.options)).await {
+    let feed = FeedKey { asked: key, session: session.key.clone(), query, max_chars };
+    let (key, transcript) = (session.key.clone(), session.transcript.clone());
+    match Box::pin(state.streams.open(feed, session, opening.options)).await {
         Ok(events) => {
             let renewable = opening.access.and_then(|access| state.renewals.add(access));
             event_stream(events.with_scope_updates(opening.scope_updates).with_renewable(renewable), opening.version)
         }
-        Err(error) => unreadable(&session, &error),
+        Err(error) => unreadable(&key, transcript.as_deref(), &error),
     }
 }
 
-async fn find(state: &Arc<State>, settings: &Settings, key: &RequestedKey) -> Result<Option<Session>, JoinError> {
-    let (state, settings, key) = (Arc::clone(state), state.store_settings(settings), key.clone());
-    spawn_blocking(move || state.sessions.find(&key, &settings)).await
+/// The session, or the answer in its place.
+async fn find(state: &Arc<State>, settings: &Arc<Settings>, key: &RequestedKey) -> Result<Session, Response> {
+    let (sessions, settings, asked) = (Arc::clone(&state.sessions), Arc::clone(settings), key.clone());
+    match spawn_blocking(move || sessions.find(&asked, &settings)).await {
+        Ok(Ok(Some(session))) => Ok(session),
+        Ok(Ok(None)) => Err(reply::session_not_found(key.as_str())),
+        Ok(Err(error)) => Err(unreadable(key.as_str(), None, &error)),
+        Err(error) => Err(broken(&error)),
+    }
 }
 
 fn event_stream(events: EventBody, version: Version) -> Response {
@@ -172,8 +205,8 @@ fn event_stream(events: EventBody, version: Version) -> Response {
     let mut response = Response::new(Body::new(events));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, EVENT_STREAM);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // A proxy that buffers would hold events back.
+    // A proxy that compresses, or buffers, would hold events back.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
         headers.insert(STREAM_ID, id);
@@ -214,15 +247,23 @@ pub async fn kill(
         return respond(&denied);
     }
     let killed = spawn_blocking(move || {
-        let settings = state.store_settings(&state.settings());
-        let Some(row) = state.sessions.find_row(&key, &settings) else {
-            return reply::session_not_found(key.as_str());
+        let named = |key: &RequestedKey| state.sessions.canonical(key);
+        let (session, is_stored) = match named(&key) {
+            Ok(found) => found,
+            Err(error) => return unreadable(key.as_str(), None, &error),
         };
-        let own = requester.and_then(|requester| state.sessions.find_row(&requester, &settings));
-        if !is_local && own.as_ref() != Some(&row) && state.streams.are_open(&row) {
+        // What is streamed can be killed, whether its row is there still or not.
+        if !is_stored && !state.streams.are_open(&session) {
+            return reply::session_not_found(key.as_str());
+        }
+        let own = match requester.as_ref().map(named).transpose() {
+            Ok(own) => own.map(|(own, _)| own),
+            Err(error) => return unreadable(key.as_str(), None, &error),
+        };
+        if !is_local && own.as_ref() != Some(&session) && state.streams.are_open(&session) {
             return reply::forbidden("The session is not the requester's own.");
         }
-        let killed = state.streams.kill(&row);
+        let killed = state.streams.kill(&session);
         reply::json(StatusCode::OK, &json!({ "ok": true, "killed": killed }))
     });
     killed.await.unwrap_or_else(|error| broken(&error))
@@ -245,14 +286,14 @@ pub async fn renew(
     }
 }
 
-/// A transcript that is there and cannot be read.
-fn unreadable(session: &Session, error: &io::Error) -> Response {
-    let transcript = session.transcript.as_deref().map(|path| path.display().to_string());
-    tracing::error!(key = session.key, session = session.session.as_str(), transcript, %error, "a transcript cannot be read");
-    match error.kind() {
+/// A session that is there and cannot be read: for now, as far as anybody can tell.
+fn unreadable(key: &str, transcript: Option<&Path>, error: &io::Error) -> Response {
+    let transcript = transcript.map(|path| path.display().to_string());
+    tracing::error!(key, transcript, %error, "a session cannot be read");
+    match (error.kind(), transcript) {
         // To a folder in its place OpenClaw answers so.
-        ErrorKind::IsADirectory => reply::text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
-        _ => reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The transcript cannot be read."),
+        (ErrorKind::IsADirectory, Some(_)) => reply::text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        _ => reply::unavailable("The session cannot be read at the moment."),
     }
 }
 

@@ -1,15 +1,17 @@
 //! Requests and answers: what is around the layers of `gateway.rs`.
 //!
-//! A request comes by `target`, which makes its target a path that the router knows and parses what the path
+//! A request comes by `hosts`, which may ask whom it is for, and `target`, which makes its target a path that the router knows and parses what the path
 //! names; then through the layers of its route to one of the `handlers`, which find all that they need in
 //! [`State`] and answer with a [`reply`].
 //!
+//! - `hosts`: whom requests may be for where nobody has to say who they are
 //! - `target`: OpenClaw's reading of URLs, as a layer in front of the router and one around a route
 //! - `handlers`: what the routes do
 //! - `state`: what all requests share
 //! - `reply`: the answers that are not a history, in OpenClaw's words
 
 pub mod handlers;
+pub mod hosts;
 pub mod reply;
 mod state;
 pub mod target;

@@ -2,8 +2,10 @@
 
 use axum::body::Body;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS},
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{
+        ALLOW, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
+    },
 };
 use serde_json::{Value, json};
 
@@ -43,6 +45,22 @@ pub fn error(status: StatusCode, kind: &str, message: &str) -> Response<Body> {
     json(status, &json!({ "ok": false, "error": { "type": kind, "message": message } }))
 }
 
+/// The answer where there is no room for now.
+pub fn busy() -> Response<Body> {
+    unavailable("Too much is being sent at the moment. Please try again later.")
+}
+
+/// 503: to be asked again in a second (RFC 9110 section 15.6.4).
+pub fn unavailable(why: &str) -> Response<Body> {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+pub fn malformed_host() -> Response<Body> {
+    refusal(StatusCode::BAD_REQUEST, "invalid_request_error", "a request names one host")
+}
+
 /// The answer to a caller who is known and may not do this.
 pub fn forbidden(why: &str) -> Response<Body> {
     error(StatusCode::FORBIDDEN, "forbidden", why)
@@ -56,12 +74,10 @@ pub fn not_found() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "Not Found")
 }
 
-/// 405 with the one method that is allowed (RFC 9110 section 15.5.6).
-pub fn only(method: &Method) -> Response<Body> {
+/// 405 with the methods that are allowed (RFC 9110 section 15.5.6).
+pub fn only(methods: &'static str) -> Response<Body> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
-    if let Ok(allowed) = HeaderValue::from_str(method.as_str()) {
-        response.headers_mut().insert(ALLOW, allowed);
-    }
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response
 }
 

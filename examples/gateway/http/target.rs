@@ -1,6 +1,7 @@
 //! What the targets of requests are to OpenClaw, for a router that knows paths only.
 //!
-//! [`ResolveTargetLayer`] stands in front of the router:
+//! [`ResolveTargetLayer`] stands in front of the router. A request that does not name one host, by `Host` or in
+//! HTTP/2 by `:authority`, is refused there (RFC 9112 section 3.2). Then:
 //!
 //! 1. The target is resolved as a URL against `http://localhost`, as a browser does it (WHATWG URL), and only
 //!    the path of the result counts: dot segments are gone, a host is ignored. Over HTTP/1.1 a host in the
@@ -21,7 +22,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use ::http::{Uri, Version, uri::PathAndQuery};
+use ::http::{
+    HeaderValue, Uri, Version,
+    header::HOST,
+    uri::{Authority, PathAndQuery},
+};
 use axum::{
     extract::Request,
     response::Response,
@@ -70,12 +75,34 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if !names_one_host(&request) {
+            return Box::pin(ready(Ok(reply::malformed_host())));
+        }
         match resolve(request.uri(), request.version()) {
             Resolved::AsItIs => {}
             Resolved::To(target) => *request.uri_mut() = target,
             Resolved::Unreadable => return Box::pin(ready(Ok(reply::unauthorized()))),
         }
         Box::pin(self.inner.call(request))
+    }
+}
+
+/// Whether there is one host that the request is for. HTTP/1.0 need not name one, and an empty name is one.
+fn names_one_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    let is_host = |host: &HeaderValue| {
+        let host = host.as_bytes();
+        host.is_empty() || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
+    };
+    match (first, second) {
+        (Some(host), None) => is_host(host),
+        (None, None) => match request.version() {
+            Version::HTTP_09 | Version::HTTP_10 => true,
+            Version::HTTP_11 => false,
+            _ => request.uri().authority().is_some(),
+        },
+        _ => false,
     }
 }
 
@@ -254,7 +281,8 @@ mod tests {
             .route("/healthz", any("live"))
             .route("/ready", any("ready"))
             .fallback(async || reply::not_found());
-        let request = Request::builder().uri(target).version(version).body(Body::empty()).unwrap();
+        let request = Request::builder().uri(target).version(version).header("host", "localhost");
+        let request = request.body(Body::empty()).unwrap();
         let response = ResolveTargetLayer.layer(routes).oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -315,6 +343,33 @@ mod tests {
         ] {
             assert_eq!(target_over(Version::HTTP_2, target).await, expected, "{target}");
         }
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        let names_one = |version, uri, hosts: &[&str]| {
+            let request = Request::builder().version(version).uri(uri);
+            let request = hosts.iter().fold(request, |request, host| request.header("host", *host));
+            names_one_host(&request.body(()).unwrap())
+        };
+        for (hosts, expected) in [
+            (&["localhost:80"][..], true),
+            (&["[::1]:80"], true),
+            (&[""], true),
+            (&[], false),
+            (&["a", "a"], false),
+            (&["a", "b"], false),
+            (&["a b"], false),
+            (&["user@a"], false),
+            (&["a/b"], false),
+        ] {
+            assert_eq!(names_one(Version::HTTP_11, "/", hosts), expected, "{hosts:?}");
+        }
+        assert!(!names_one(Version::HTTP_11, "http://a/", &[]));
+        assert!(names_one(Version::HTTP_10, "/", &[]));
+        assert!(!names_one(Version::HTTP_10, "/", &["a", "b"]));
+        assert!(names_one(Version::HTTP_2, "http://a/", &[]));
+        assert!(!names_one(Version::HTTP_2, "/", &[]));
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ impl<'a> Object<'a> {
 
     /// An object out of entries in the order of the text; of equal keys the last value wins, in
     /// the place of the first.
-    pub(super) fn from_entries(entries: Vec<(Text<'a>, Value<'a>)>) -> Self {
+    pub fn from_entries(entries: Vec<(Text<'a>, Value<'a>)>) -> Self {
         if !has_duplicates(&entries) {
             return Self(entries);
         }

@@ -37,6 +37,44 @@ pub fn object<'a>(text: &'a [u8], mut member: impl FnMut(&'a [u8], &'a [u8])) ->
     (cursor.at == text.len()).then_some(())
 }
 
+/// Where the object begins that `text` ends with, told by its brackets alone: read backwards from a closing one,
+/// what stands in a string is known. O(text).
+pub fn start_of_last_object(text: &[u8]) -> Option<usize> {
+    if text.last() != Some(&b'}') {
+        return None;
+    }
+    let mut depth = 0_usize;
+    let mut at = text.len();
+    while let Some(before) = at.checked_sub(1) {
+        at = before;
+        match text[at] {
+            b'}' | b']' => depth += 1,
+            b'{' | b'[' => {
+                depth -= 1;
+                if depth == 0 {
+                    return (text[at] == b'{').then_some(at);
+                }
+            }
+            b'"' => at = start_of_string(&text[..at])?,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Where the string begins whose end stands behind this text: at the last quote that is not escaped.
+fn start_of_string(text: &[u8]) -> Option<usize> {
+    let mut end = text.len();
+    loop {
+        let quote = memchr::memrchr(b'"', &text[..end])?;
+        let escapes = text[..quote].iter().rev().take_while(|byte| **byte == b'\\').count();
+        if escapes % 2 == 0 {
+            return Some(quote);
+        }
+        end = quote;
+    }
+}
+
 struct Cursor<'a> {
     text: &'a [u8],
     at: usize,

@@ -8,35 +8,57 @@ use std::{
 };
 
 use tokio::{
-    sync::{Mutex, OwnedMutexGuard, broadcast},
+    sync::{Mutex, broadcast},
     task::{AbortHandle, spawn_blocking},
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
-    event::Event,
-    feed_state::{FeedState, Update},
+    event::{Event, WeakEvent},
+    feed_state::{FeedState, First, Update},
     resume::{Ids, Start},
 };
 use crate::{
     files::{Watched, Watcher},
-    sessions::history::Query,
-    sessions::transcript::Transcripts,
+    sessions::{
+        history::{Page, Query},
+        lookup::Lookup,
+        now,
+        store::{RequestedKey, Session},
+        transcript::{Position, Transcripts, View},
+    },
 };
 
-/// How many messages a stream may be behind before it gets the whole history in their place.
+/// How many looks a stream may be behind before it gets the whole history in place of what they found.
 pub(super) const BACKLOG: usize = 64;
 
-/// When a transcript that could not be read is updated at again.
+/// How many messages, and how many bytes of events, one look may find before the streams get the whole history in
+/// their place.
+pub(super) const LOOK: usize = 1024;
+pub(super) const LOOK_BYTES: usize = 256 * 1024;
+
+/// When what could not be read is tried again: after the first time, and at most.
 const RETRY: Duration = Duration::from_secs(1);
+const RETRY_AT_MOST: Duration = Duration::from_secs(16);
+
+/// The longest `history` event that is kept for the next stream that joins; a longer one is kept for as long as
+/// some stream sends it.
+const KEPT_HISTORY: usize = 256 * 1024;
+
+/// How long a feed does not look after it sent a whole history: at least, and at most.
+const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE_AT_MOST: Duration = Duration::from_secs(2);
+
+/// How often at most a feed asks where its transcript is: a store is written all the time.
+const LOOKUPS: Duration = Duration::from_millis(500);
 
 /// What a feed shows. Streams with equal keys share one feed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FeedKey {
+    /// The key that was asked for. Two of one session may find different rows.
+    pub asked: RequestedKey,
     /// The canonical key of the session.
     pub session: String,
-    /// Where its transcript may be, the best place first.
-    pub candidates: Vec<PathBuf>,
     pub query: Query,
     /// The longest text that is state, in UTF-16 units.
     pub max_chars: usize,
@@ -45,6 +67,7 @@ pub struct FeedKey {
 /// What feeds work with.
 #[derive(Clone)]
 pub struct Readers {
+    pub sessions: Arc<Lookup>,
     pub transcripts: Arc<Transcripts>,
     pub watcher: Watcher,
     pub ids: Ids,
@@ -52,55 +75,72 @@ pub struct Readers {
 
 /// Follows one transcript until it is dropped.
 pub struct Feed {
-    transcripts: Arc<Transcripts>,
-    // Waited for without a thread: many streams may join while a long transcript is read.
+    key: FeedKey,
+    readers: Readers,
+    // Both are waited for without a thread. Nothing long is done under this one.
     state: Arc<Mutex<FeedState>>,
-    events: broadcast::Sender<Event>,
+    /// The last `history` that was written. Who wants one waits for who writes one, and takes the same.
+    last: Arc<Mutex<LastHistory>>,
+    sent: broadcast::Sender<Sent>,
     following: AbortHandle,
+}
+
+/// What is sent to all streams.
+#[derive(Clone)]
+pub enum Sent {
+    /// What one look has found.
+    Events(Arc<[Event]>),
+    /// Whoever comes to this joins anew.
+    Anew,
 }
 
 /// What a stream gets: the history so far or what it missed of it, and what comes after exactly that.
 pub struct Subscription {
     pub first: Vec<Event>,
-    pub events: broadcast::Receiver<Event>,
+    pub sent: broadcast::Receiver<Sent>,
 }
 
 impl Feed {
-    /// Starts to follow. Reads nothing until a stream joins. Blocks a little, within a runtime.
-    pub fn start(key: FeedKey, readers: Readers) -> Arc<Self> {
+    /// Starts to follow the session, which was just found. Reads nothing until a stream joins. Blocks a little,
+    /// within a runtime.
+    pub fn start(key: FeedKey, session: &Session, readers: Readers) -> Self {
         // Watched first and read after: a change in between then wakes.
-        let watched = key.candidates.iter().map(|path| readers.watcher.watch(path)).collect();
+        let watched = Places::watch(session, &readers.watcher);
         // Of pages only the last one counts.
         let backlog = if key.query == Query::default() { BACKLOG } else { 1 };
-        Arc::new_cyclic(|feed| Self {
-            transcripts: readers.transcripts,
-            state: Arc::new(Mutex::new(FeedState::new(key, readers.ids))),
-            events: broadcast::Sender::new(backlog),
-            following: tokio::spawn(follow(Weak::clone(feed), watched)).abort_handle(),
-        })
+        let state = FeedState::new(key.clone(), readers.ids.clone(), session.candidates.clone());
+        let state = Arc::new(Mutex::new(state));
+        let sent = broadcast::Sender::new(backlog);
+        let last = Arc::default();
+        let follower = Follower {
+            key: key.clone(),
+            readers: readers.clone(),
+            state: Arc::downgrade(&state),
+            last: Arc::clone(&last),
+            sent: sent.clone(),
+        };
+        let following = tokio::spawn(follower.follow(watched)).abort_handle();
+        Self { key, readers, state, last, sent, following }
     }
 
     /// Joins a stream to the feed.
-    pub async fn join(self: &Arc<Self>, start: Start) -> io::Result<Subscription> {
-        let state = Arc::clone(&self.state).lock_owned().await;
-        let feed = Arc::clone(self);
+    pub async fn join(&self, start: Start) -> io::Result<Subscription> {
+        let mut last = Arc::clone(&self.last).lock_owned().await;
+        let mut state = Arc::clone(&self.state).lock_owned().await;
+        let (key, readers, sent) = (self.key.clone(), self.readers.clone(), self.sent.clone());
         let joined = spawn_blocking(move || {
-            let mut state = state;
-            let first = feed.update(&mut state, Some(&start))?;
+            let first = update(&mut state, &readers, &sent, Some(&start))?.first;
             // Under the same lock: no event is between the two.
-            Ok(Subscription { first, events: feed.events.subscribe() })
+            let sent = sent.subscribe();
+            drop(state);
+            let first = match first {
+                First::Nothing => Vec::new(),
+                First::Events(events) => events,
+                First::History(view) => vec![last.history(view.as_ref(), &key, &readers.ids)?],
+            };
+            Ok(Subscription { first, sent })
         });
         joined.await?
-    }
-
-    /// Sends what has happened since the last update.
-    fn update(&self, state: &mut OwnedMutexGuard<FeedState>, joining: Option<&Start>) -> io::Result<Vec<Event>> {
-        let Update { events, first } = state.update(&self.transcripts, joining)?;
-        for event in events {
-            // An error says that nobody listens, which is nobody's loss.
-            let _ = self.events.send(event);
-        }
-        Ok(first)
     }
 }
 
@@ -110,25 +150,176 @@ impl Drop for Feed {
     }
 }
 
-async fn follow(feed: Weak<Feed>, mut watched: Vec<Watched>) {
-    loop {
-        any_changed(&mut watched).await;
-        while let Some(Err(error)) = update_open(&feed).await {
-            tracing::warn!(%error, "a transcript cannot be read, its streams wait");
-            sleep(RETRY).await;
+/// Sends what has happened since the last update.
+fn update(
+    state: &mut FeedState,
+    readers: &Readers,
+    sent: &broadcast::Sender<Sent>,
+    joining: Option<&Start>,
+) -> io::Result<Update> {
+    let mut update = state.update(&readers.transcripts, joining)?;
+    let events = std::mem::take(&mut update.events);
+    let news = match update.anew {
+        true => Some(Sent::Anew),
+        false => (!events.is_empty()).then(|| Sent::Events(events.into())),
+    };
+    // An error says that nobody listens, which is nobody's loss.
+    news.map(|news| sent.send(news));
+    Ok(update)
+}
+
+/// The last `history` event, as of when, and how long it took to write.
+#[derive(Default)]
+pub(super) struct LastHistory {
+    event: Option<(Option<Position>, Kept)>,
+    took: Duration,
+}
+
+enum Kept {
+    Whole(Event),
+    WhileItIsSent(WeakEvent),
+}
+
+impl LastHistory {
+    pub(super) fn history(&mut self, view: Option<&View>, key: &FeedKey, ids: &Ids) -> io::Result<Event> {
+        let position = view.map(View::position);
+        let began = Instant::now();
+        let known = self.event.as_ref().filter(|(at, _)| *at == position);
+        let known = known.and_then(|(_, kept)| match kept {
+            Kept::Whole(event) => Some(event.clone()),
+            Kept::WhileItIsSent(event) => event.upgrade(),
+        });
+        if let Some(known) = known {
+            return Ok(known);
         }
-        if feed.strong_count() == 0 {
-            return;
-        }
+        let page = view.map_or_else(|| Ok(Page::default()), |view| Page::of(view, key.query, key.max_chars, now()))?;
+        let (history, weak) =
+            Event::shared(&ids.write(key, position), "history", |data| page.write(&key.session, data));
+        let is_short = history.len() <= KEPT_HISTORY;
+        let kept = if is_short { Kept::Whole(history.clone()) } else { Kept::WhileItIsSent(weak) };
+        self.event = Some((position, kept));
+        self.took = began.elapsed();
+        Ok(history)
     }
 }
 
-/// Brings the streams that are open up to date. `None` when there are none any more.
-async fn update_open(feed: &Weak<Feed>) -> Option<io::Result<()>> {
-    let feed = feed.upgrade()?;
-    let mut state = Arc::clone(&feed.state).lock_owned().await;
-    let updated = spawn_blocking(move || feed.update(&mut state, None)).await;
-    Some(updated.unwrap_or_else(|panicked| Err(panicked.into())).map(drop))
+/// What is watched for a feed.
+struct Places {
+    candidates: Vec<PathBuf>,
+    transcripts: Vec<Watched>,
+    stores: Vec<Watched>,
+}
+
+impl Places {
+    fn watch(session: &Session, watcher: &Watcher) -> Self {
+        let watch = |paths: &[PathBuf]| paths.iter().map(|path| watcher.watch(path)).collect();
+        let candidates = session.candidates.clone();
+        Self { transcripts: watch(&candidates), stores: watch(&session.stores), candidates }
+    }
+}
+
+/// Brings the streams of a feed up to date when something changes.
+struct Follower {
+    key: FeedKey,
+    readers: Readers,
+    state: Weak<Mutex<FeedState>>,
+    last: Arc<Mutex<LastHistory>>,
+    sent: broadcast::Sender<Sent>,
+}
+
+/// What has to be looked at, and when.
+#[derive(Clone, Copy)]
+struct Due {
+    row: Option<Instant>,
+    transcript: Option<Instant>,
+}
+
+impl Follower {
+    async fn follow(self, mut places: Places) {
+        // The row may have changed before it was watched.
+        let mut due = Due { row: Some(Instant::now()), transcript: None };
+        let mut looked_up = Instant::now();
+        let mut wait = None;
+        loop {
+            let next = due.row.into_iter().chain(due.transcript).min();
+            tokio::select! {
+                () = any_changed(&mut places.transcripts) => due.transcript = Some(Instant::now()),
+                () = any_changed(&mut places.stores) => {
+                    due.row.get_or_insert(looked_up + LOOKUPS);
+                    continue;
+                }
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+            }
+            let now = Instant::now();
+            let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+            let (row, transcript) = (is_due(due.row), is_due(due.transcript));
+            let watched = places.candidates.clone();
+            let again = match self.catch_up(row.then_some(watched), transcript).await {
+                None => return,
+                Some(Ok(CaughtUp { moved, anew })) => {
+                    if wait.take().is_some() {
+                        tracing::info!(key = self.key.session, "a session can be read again");
+                    }
+                    places = moved.unwrap_or(places);
+                    if anew {
+                        self.pause().await;
+                    }
+                    None
+                }
+                Some(Err(error)) => {
+                    if wait.is_none() {
+                        tracing::warn!(key = self.key.session, %error, "a session cannot be read, its streams wait");
+                    }
+                    let longer = wait.map_or(RETRY, |wait: Duration| (2 * wait).min(RETRY_AT_MOST));
+                    wait = Some(longer);
+                    Some(now + longer)
+                }
+            };
+            if row {
+                looked_up = now;
+                due.row = again;
+            }
+            if transcript {
+                due.transcript = again;
+            }
+        }
+    }
+
+    /// Lets a burst go on, so that the next look is for more of it: a history costs the history, and a stream
+    /// that is sent one after the other cannot keep up.
+    async fn pause(&self) {
+        sleep(PAUSE).await;
+        let took = self.last.lock().await.took;
+        sleep((4 * took).min(PAUSE_AT_MOST)).await;
+    }
+
+    /// `watched` is where the transcript was looked for, if the row is to be looked up again. `None` when there are
+    /// no streams any more.
+    async fn catch_up(&self, watched: Option<Vec<PathBuf>>, transcript: bool) -> Option<io::Result<CaughtUp>> {
+        let mut state = self.state.upgrade()?.lock_owned().await;
+        let (key, readers, sent) = (self.key.clone(), self.readers.clone(), self.sent.clone());
+        let caught_up = spawn_blocking(move || {
+            let mut moved = None;
+            if let Some(watched) = watched {
+                // A row that is gone is no other transcript: what was shown goes on.
+                let found = readers.sessions.find(&key.asked, &readers.sessions.settings())?;
+                if let Some(session) = found.filter(|session| session.candidates != watched) {
+                    moved = Some(Places::watch(&session, &readers.watcher));
+                    state.move_to(session.candidates);
+                }
+            }
+            let anew = (transcript || moved.is_some()) && update(&mut state, &readers, &sent, None)?.anew;
+            Ok(CaughtUp { moved, anew })
+        });
+        Some(caught_up.await.unwrap_or_else(|panicked| Err(panicked.into())))
+    }
+}
+
+struct CaughtUp {
+    /// The session has another transcript.
+    moved: Option<Places>,
+    /// All of the history was sent.
+    anew: bool,
 }
 
 async fn any_changed(watched: &mut [Watched]) {

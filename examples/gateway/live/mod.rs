@@ -1,7 +1,7 @@
 //! Live history: what is appended to a transcript reaches the streams that show it.
 //!
-//! From an appended line to an event: [`Watcher`](crate::files::Watcher) wakes `feed::follow`, which calls
-//! `Feed::update`; [`FeedState::update`](feed_state::FeedState::update) reads what was added
+//! From an appended line to an event: [`Watcher`](crate::files::Watcher) wakes the feed's
+//! `Follower`; [`FeedState::update`](feed_state::FeedState::update) reads what was added
 //! ([`View::since`](crate::sessions::transcript::View::since)), [`Tail::append`](tail::Tail::append) projects it,
 //! the feed broadcasts the [`Event`](event::Event), and each [`EventBody`] writes its bytes.
 //!
@@ -23,7 +23,8 @@
 //! 5. The last stream to go takes the feed with it.
 //! 6. Streams end when their session is killed or the gateway stops. Ending them when access ends is
 //!    not done here, but by the layer around the route.
-//! 7. The client of an open stream can renew its credential ([`renewal`]), and is told of its scopes if
+//! 7. A feed follows its session: when the row names another transcript, that is shown.
+//! 8. The client of an open stream can renew its credential ([`renewal`]), and is told of its scopes if
 //!    it asks ([`scopes`]).
 
 mod event;

@@ -3,9 +3,9 @@
 //! 1. OpenClaw writes no ids, so only those get them who ask: by a parameter `resume`, whatever its
 //!    value, or by a `Last-Event-ID`.
 //! 2. An id says how far into which life of a transcript its event leads, and is sealed for what the
-//!    stream shows: the session, the places of its transcript, the page and the text limit.
+//!    stream shows: the session, the page and the text limit.
 //! 3. A stream goes on after an id if this process sealed it for the same, and since then nothing has
-//!    happened to the transcript but messages added at its end, no more than a stream may be behind.
+//!    happened to the transcript but messages added at its end, no more than one look may find.
 //!    What was added is read again from the transcript, so the feed may have ended meanwhile.
 //! 4. Any other stream begins with the whole `history`.
 //!
@@ -76,12 +76,12 @@ impl Ids {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sessions::history::Query;
+    use crate::sessions::{history::Query, store::RequestedKey};
 
     fn key(session: &str, query: &str) -> FeedKey {
         FeedKey {
+            asked: RequestedKey::parse(session).unwrap(),
             session: session.to_owned(),
-            candidates: vec!["/t.jsonl".into()],
             query: Query::parse(query),
             max_chars: 8000,
         }

@@ -32,6 +32,6 @@ impl ScopeUpdates {
         let scopes: Vec<_> = granted.scopes().iter().map(Scope::as_str).collect();
         let data = json!({ "scopes": scopes }).to_string();
         self.last = Some(granted.scopes().clone());
-        Some(Event::new("", "scopes", data.as_bytes()).without_id())
+        Some(Event::new("", "scopes", |json| json.extend_from_slice(data.as_bytes())).without_id())
     }
 }

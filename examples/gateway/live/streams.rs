@@ -5,9 +5,11 @@ use std::{
     convert::Infallible,
     hash::Hash,
     io,
+    ops::Deref,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, ready},
+    time::Duration,
     vec,
 };
 
@@ -17,34 +19,32 @@ use http_body::{Body, Frame};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
     task::spawn_blocking,
+    time::sleep,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     Feed, FeedKey, Readers, Renewable, ScopeUpdates, StreamId, StreamOptions,
     event::{Event, RETRY},
-    feed::Subscription,
+    feed::{Sent, Subscription},
     resume::Start,
 };
-use crate::sessions::store::RowId;
+use crate::sessions::store::Session;
 
 /// The most bytes that are handed on at once. Access is asked for again in between, so that a long
 /// history does not go on after the end of it. (Who gets half an event drops it.)
 const PIECE: usize = 64 * 1024;
 
+/// How long a stream waits that could not be brought up to date.
+const WAIT: Duration = Duration::from_secs(1);
+
 /// Every open stream of the gateway, and the feeds that they share.
 pub struct Streams {
     readers: Readers,
     stop: CancellationToken,
-    open: Mutex<Open>,
-}
-
-/// What is open. An entry whose last holder is gone is taken out when the next one is added.
-#[derive(Default)]
-struct Open {
-    feeds: HashMap<FeedKey, Weak<Feed>>,
-    /// By row, and not by key: one session has many keys.
-    sessions: HashMap<RowId, Weak<OpenSession>>,
+    feeds: Arc<Shared<FeedKey, Feed>>,
+    /// By canonical key: whichever keys and rows the streams of a session were found by, it is one.
+    sessions: Arc<Shared<String, OpenSession>>,
 }
 
 /// A session that is being streamed, for as long as it is.
@@ -55,18 +55,29 @@ struct OpenSession {
 impl Streams {
     /// Streams of what `readers` read, until `stop` is cancelled.
     pub fn new(readers: Readers, stop: CancellationToken) -> Self {
-        Self { readers, stop, open: Mutex::default() }
+        Self { readers, stop, feeds: Arc::default(), sessions: Arc::default() }
     }
 
-    /// Opens a stream. It begins with what the feed knows now, or with what it knows more than the
+    /// Opens a stream of this session. It begins with what the feed knows now, or with what it knows more than the
     /// client.
-    pub async fn open(self: &Arc<Self>, key: FeedKey, row: RowId, options: StreamOptions) -> io::Result<EventBody> {
-        let session = self.session(row);
+    pub async fn open(&self, key: FeedKey, found: Session, options: StreamOptions) -> io::Result<EventBody> {
+        let killed = || OpenSession { killed: self.stop.child_token() };
+        let session = self.sessions.get_or_insert(key.session.clone(), killed);
         let ended = Box::pin(session.killed.clone().cancelled_owned());
-        let streams = Arc::clone(self);
-        let feed = spawn_blocking(move || streams.feed(&key)).await?;
-        let Subscription { first, events } = feed.join(options.start).await?;
-        let reading = Reading { feed, _session: session, first: first.into_iter(), events };
+        let feed = match self.feeds.get(&key) {
+            Some(feed) => feed,
+            None => {
+                let (feeds, readers) = (Arc::clone(&self.feeds), self.readers.clone());
+                // Not under the lock: to start one blocks.
+                let started = spawn_blocking(move || {
+                    let feed = Feed::start(key.clone(), &found, readers);
+                    feeds.get_or_insert(key, || feed)
+                });
+                started.await?
+            }
+        };
+        let Subscription { first, sent } = feed.join(options.start).await?;
+        let reading = Reading { feed, _session: session, first: first.into_iter(), sent };
         let events = stream::unfold(reading, async |mut reading| Some((reading.next().await?, reading)));
         let bytes = if options.ids { Event::with_id } else { Event::without_id };
         let bytes = events.map(move |event| bytes(&event));
@@ -75,58 +86,93 @@ impl Streams {
         Ok(EventBody { events, piece_by_piece: Bytes::new(), ended, renewable: None, scope_updates: None })
     }
 
-    /// Whether there are streams of the session.
-    pub fn are_open(&self, row: &RowId) -> bool {
-        self.entries().sessions.get(row).is_some_and(|session| session.strong_count() > 0)
+    /// Whether there are streams of the session with this canonical key.
+    pub fn are_open(&self, session: &str) -> bool {
+        self.sessions.get(session).is_some()
     }
 
-    /// Ends the streams of a session: whether there were any.
-    pub fn kill(&self, row: &RowId) -> bool {
-        let session = self.entries().sessions.remove(row).and_then(|session| session.upgrade());
+    /// Ends the streams of the session with this canonical key: whether there were any.
+    pub fn kill(&self, session: &str) -> bool {
+        let session = self.sessions.remove(session);
         session.inspect(|session| session.killed.cancel()).is_some()
     }
+}
 
-    /// The feed with this key, if a stream still holds it, or a new one.
-    fn feed(&self, key: &FeedKey) -> Arc<Feed> {
-        if let Some(feed) = live_entry(&self.entries().feeds, key) {
-            return feed;
+/// Values by key, each for as long as somebody holds it.
+struct Shared<K: Eq + Hash, V>(Mutex<HashMap<K, Weak<Held<K, V>>>>);
+
+/// A value that is held. The last holder takes it out.
+struct Held<K: Eq + Hash, V> {
+    value: V,
+    key: K,
+    shared: Arc<Shared<K, V>>,
+}
+
+impl<K: Clone + Eq + Hash, V> Shared<K, V> {
+    fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<Arc<Held<K, V>>>
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        self.entries().get(key).and_then(Weak::upgrade)
+    }
+
+    /// The value that somebody holds, or else a new one. `new` does next to nothing.
+    fn get_or_insert(self: &Arc<Self>, key: K, new: impl FnOnce() -> V) -> Arc<Held<K, V>> {
+        let mut entries = self.entries();
+        if let Some(held) = entries.get(&key).and_then(Weak::upgrade) {
+            return held;
         }
-        // Not under the lock: to start one blocks.
-        let started = Feed::start(key.clone(), self.readers.clone());
-        entry_or_insert(&mut self.entries().feeds, key.clone(), started)
+        let held = Arc::new(Held { value: new(), key: key.clone(), shared: Arc::clone(self) });
+        entries.insert(key, Arc::downgrade(&held));
+        held
     }
 
-    fn session(&self, row: RowId) -> Arc<OpenSession> {
-        let session = Arc::new(OpenSession { killed: self.stop.child_token() });
-        entry_or_insert(&mut self.entries().sessions, row, session)
-    }
-
-    fn entries(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes the value out, so that the next to ask for it gets another one.
+    fn remove<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<Arc<Held<K, V>>>
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        self.entries().remove(key).and_then(|held| held.upgrade())
     }
 }
 
-fn live_entry<K: Eq + Hash, V>(entries: &HashMap<K, Weak<V>>, key: &K) -> Option<Arc<V>> {
-    entries.get(key).and_then(Weak::upgrade)
+impl<K: Eq + Hash, V> Shared<K, V> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<K, Weak<Held<K, V>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// The entry with this key, if somebody still holds it, or else the new one.
-fn entry_or_insert<K: Eq + Hash, V>(entries: &mut HashMap<K, Weak<V>>, key: K, new: Arc<V>) -> Arc<V> {
-    if let Some(entry) = live_entry(entries, &key) {
-        return entry;
+impl<K: Eq + Hash, V> Default for Shared<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
     }
-    entries.retain(|_, entry| entry.strong_count() > 0);
-    entries.insert(key, Arc::downgrade(&new));
-    new
+}
+
+impl<K: Eq + Hash, V> Deref for Held<K, V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        &self.value
+    }
+}
+
+impl<K: Eq + Hash, V> Drop for Held<K, V> {
+    fn drop(&mut self) {
+        let mut entries = self.shared.entries();
+        // It may have another one in its place by now.
+        if entries.get(&self.key).is_some_and(|held| held.strong_count() == 0) {
+            entries.remove(&self.key);
+        }
+    }
 }
 
 /// What one stream reads.
 struct Reading {
-    feed: Arc<Feed>,
+    feed: Arc<Held<FeedKey, Feed>>,
     /// Open for as long as it is read.
-    _session: Arc<OpenSession>,
+    _session: Arc<Held<String, OpenSession>>,
     first: vec::IntoIter<Event>,
-    events: broadcast::Receiver<Event>,
+    sent: broadcast::Receiver<Sent>,
 }
 
 impl Reading {
@@ -135,16 +181,30 @@ impl Reading {
             if let Some(event) = self.first.next() {
                 return Some(event);
             }
-            match self.events.recv().await {
-                Ok(event) => return Some(event),
+            match self.sent.recv().await {
+                Ok(Sent::Events(events)) => match &*events {
+                    [event] => return Some(event.clone()),
+                    events => self.first = Vec::from(events).into_iter(),
+                },
                 Err(RecvError::Closed) => return None,
-                Err(RecvError::Lagged(_)) => {
-                    // Boxed: it is seldom, and each stream would keep room for it.
-                    let caught_up = Box::pin(self.feed.join(Start::History)).await.ok()?;
-                    self.first = caught_up.first.into_iter();
-                    self.events = caught_up.events;
-                }
+                // Boxed: it is seldom, and each stream would keep room for it.
+                Ok(Sent::Anew) | Err(RecvError::Lagged(_)) => Box::pin(self.begin_anew()).await,
             }
+        }
+    }
+
+    async fn begin_anew(&mut self) {
+        loop {
+            match self.feed.join(Start::History).await {
+                Ok(Subscription { first, sent }) => {
+                    self.first = first.into_iter();
+                    self.sent = sent;
+                    return;
+                }
+                // The feed says so when it finds it out.
+                Err(error) => tracing::debug!(%error, "a stream waits for its history"),
+            }
+            sleep(WAIT).await;
         }
     }
 }

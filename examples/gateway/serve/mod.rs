@@ -1,23 +1,35 @@
 //! Connections: accepted, served, and let finish at the end.
 //!
-//! A client that does not read cannot hold a stream for ever. By `write_timeout`:
+//! A client that does not read cannot hold what it is sent for ever. By [`Limits::write_timeout`]:
 //!
 //! 1. A connection whose socket takes nothing for so long is closed, and with it all it carries.
 //! 2. An HTTP/2 connection whose client is silent for so long is pinged, and closed when so long again
 //!    no answer comes.
 //! 3. An HTTP/2 stream whose client reads the socket but takes nothing more of this stream for so long
-//!    is let go ([`stalled`]).
+//!    is let go ([`stalled`]); and the connection with it, if nothing was taken of any other either.
 //!
-//! A client that takes something now and then, however little, is waited for. One that opens a
-//! connection and says nothing is not; one that says the beginning of HTTP/2's preface and no more is, for
-//! no timer runs before the protocol is known.
+//! A client that takes something now and then, however little, is waited for. One that asks nothing is not:
+//!
+//! 4. Until it is known which protocol a client speaks, and over HTTP/1 until the head of a request is there, it
+//!    has [`HEAD_TIMEOUT`].
+//! 5. An HTTP/2 connection without a request for [`IDLE`] is closed.
+//! 6. No more than [`Limits::connections`] are open, nor more than there are descriptors for: the rest of them
+//!    are needed to read files. The next client waits until one is closed.
+//!
+//! No route reads the body of a request. It is [read over](drain) within bounds, so that an answer is not lost
+//! to a client that writes first and reads then. A client that closes its half of the socket after a request
+//! is answered all the same; whether one that follows a stream is still there is [asked](gone) by writing.
 
+mod connection;
+mod drain;
+mod gone;
+mod hello;
 mod stalled;
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use http::{Request, Response, Version};
+use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -25,6 +37,8 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
     time::timeout,
 };
 use tokio_io_timeout::TimeoutWriter;
@@ -32,94 +46,205 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, util::ServiceExt};
 use tower_reauth::proxy::PeerAddr;
 
-/// How long a client may take to say the first word, and then to send the head of a request.
+pub use self::connection::PageBytes;
+use self::{connection::Connection, hello::Client};
+
+/// How long a client may take to say which protocol it speaks, and then to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an HTTP/2 connection may be open without a request.
+const IDLE: Duration = Duration::from_secs(120);
 /// How long connections may take to finish once the gateway stops.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How many descriptors are left for what is no connection: files that are read, and watched folders.
+const RESERVED: u64 = 256;
+
+/// What clients may take of time and room.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a client may take nothing of what it is sent.
+    pub write_timeout: Duration,
+    /// How many connections may be open at once.
+    pub connections: u32,
+}
 
 /// Serves until `stop` is cancelled, then lets open requests finish.
-pub async fn serve<S>(listener: TcpListener, service: S, write_timeout: Duration, stop: CancellationToken)
+pub async fn serve<S>(listener: TcpListener, service: S, limits: Limits, stop: CancellationToken)
 where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
+    let write_timeout = limits.write_timeout;
     let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(true);
     http.http2().timer(TokioTimer::new()).keep_alive_interval(write_timeout).keep_alive_timeout(write_timeout);
     let (http, open) = (Arc::new(http), GracefulShutdown::new());
+    let mut accepting = Accepting::new(listener, limits.connections);
+    let mut connections = JoinSet::new();
 
-    while let Some(accepted) = stop.run_until_cancelled(accept(&listener)).await {
-        let Some((socket, peer)) = accepted else { continue };
-        let service = service.clone();
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
-            let version = request.version();
-            let answer = service.clone().oneshot(request);
-            async move {
-                let response = answer.await?;
-                let shares_its_socket = version == Version::HTTP_2;
-                Ok::<_, S::Error>(if shares_its_socket { stalled::let_go(response, write_timeout) } else { response })
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a connection was lost");
+                }
+                continue;
             }
-        });
+            accepted = accepting.next() => accepted,
+        };
+        let (socket, peer, room) = match accepted {
+            Ok(accepted) => accepted,
+            Err(wait) => {
+                stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+                continue;
+            }
+        };
         let (http, open, stop) = (Arc::clone(&http), open.watcher(), stop.clone());
-        tokio::spawn(async move {
+        let service = service.clone();
+        connections.spawn(async move {
+            let _room = room;
             // The protocol's own timers begin when it is known which protocol it is.
-            let mut first = [0];
-            let first_word = stop.run_until_cancelled(timeout(HEAD_TIMEOUT, socket.peek(&mut first)));
-            let Some(Ok(Ok(1..))) = first_word.await else { return };
+            let said = stop.run_until_cancelled(timeout(HEAD_TIMEOUT, hello::read(socket))).await;
+            let Some(Ok(Ok(socket))) = said else { return };
+            let connection = Arc::new(Connection::new(socket.speaks_http_2(), write_timeout));
+            let client = socket.client();
+            let service = service_fn({
+                let connection = Arc::clone(&connection);
+                move |request: Request<Incoming>| {
+                    let service = service.clone();
+                    answer(service, request, peer, Arc::clone(&connection), client.clone())
+                }
+            });
             let mut socket = TimeoutWriter::new(socket);
             socket.set_timeout(Some(write_timeout));
-            let connection = http.serve_connection(TokioIo::new(Box::pin(socket)), service).into_owned();
-            if let Err(error) = Box::pin(open.watch(connection)).await {
-                tracing::debug!(error, "connection failed");
+            let served = http.serve_connection(TokioIo::new(Box::pin(socket)), service).into_owned();
+            let served = Box::pin(open.watch(served));
+            tokio::select! {
+                result = served => if let Err(error) = result {
+                    tracing::debug!(error, "connection failed");
+                },
+                () = connection.is_done_for() => tracing::debug!("connection closed: its client takes or asks nothing"),
             }
         });
     }
 
-    drop(listener);
+    drop(accepting);
     if timeout(DRAIN, open.shutdown()).await.is_err() {
         tracing::warn!("some connections did not finish in time");
     }
 }
 
-async fn accept(listener: &TcpListener) -> Option<(TcpStream, PeerAddr)> {
-    match listener.accept().await {
-        Ok((socket, peer)) => {
-            // An event is small and must not wait for the next one.
-            if let Err(error) = socket.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY could not be set");
+/// Answers a request without waiting for its body.
+fn answer<S>(
+    service: S,
+    request: Request<Incoming>,
+    peer: PeerAddr,
+    connection: Arc<Connection>,
+    client: Client,
+) -> impl Future<Output = Result<Response<Body>, Infallible>>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let asking = connection.ask();
+    let (mut head, body) = request.into_parts();
+    drain::read_over(body, &head.headers);
+    head.extensions.insert(peer);
+    head.extensions.insert(connection.pages());
+    let answer = service.oneshot(Request::from_parts(head, Body::empty()));
+    async move {
+        let response = answer.await?;
+        Ok(match asking {
+            Some(asking) => stalled::let_go(response, asking),
+            None => gone::ask(response, client),
+        })
+    }
+}
+
+struct Accepting {
+    listener: TcpListener,
+    room: Arc<Semaphore>,
+    /// Whether the last try failed, or had to wait: so that it is said once.
+    is_short: bool,
+}
+
+impl Accepting {
+    fn new(listener: TcpListener, connections: u32) -> Self {
+        let connections = usize::try_from(connections).unwrap_or(usize::MAX).min(descriptors());
+        Self { listener, room: Arc::new(Semaphore::new(connections)), is_short: false }
+    }
+
+    /// The next connection, and its place among those that are open; or how long to wait for better times.
+    async fn next(&mut self) -> Result<(TcpStream, PeerAddr, OwnedSemaphorePermit), Duration> {
+        let room = match Arc::clone(&self.room).try_acquire_owned() {
+            Ok(room) => room,
+            Err(_) => {
+                self.say("as many connections are open as may be: the next one waits");
+                // It is never closed.
+                Arc::clone(&self.room).acquire_owned().await.map_err(|_| Duration::MAX)?
             }
-            Some((socket, PeerAddr(peer)))
+        };
+        match self.listener.accept().await {
+            Ok((socket, peer)) => {
+                self.is_short &= self.room.available_permits() == 0;
+                // An event is small and must not wait for the next one.
+                if let Err(error) = socket.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY could not be set");
+                }
+                Ok((socket, PeerAddr(peer), room))
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Err(Duration::ZERO),
+            Err(error) => {
+                // Out of file descriptors, most likely: others must finish before the next can come.
+                self.say(&format!("no connection could be accepted: {error}"));
+                Err(Duration::from_millis(100))
+            }
         }
-        Err(error) => {
-            // Out of file descriptors, most likely: others must finish before the next can come.
-            if error.kind() != io::ErrorKind::ConnectionAborted {
-                tracing::warn!(%error, "no connection could be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            None
+    }
+
+    fn say(&mut self, what: &str) {
+        if !std::mem::replace(&mut self.is_short, true) {
+            tracing::warn!("{what}");
         }
     }
 }
 
+/// How many descriptors there are for connections: what the process may have, but for some.
+fn descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let left = limit.map_or(u64::MAX, |limit| limit - RESERVED.min(limit / 2));
+    usize::try_from(left).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS)
+}
+
 #[cfg(test)]
 mod tests {
-    use tokio::{io::AsyncReadExt, time::Instant};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        task::JoinHandle,
+        time::Instant,
+    };
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_says_nothing_is_not_waited_for() {
+    /// What answers every request with nothing.
+    async fn serving(connections: u32) -> (std::net::SocketAddr, CancellationToken, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let service = tower::service_fn(async |_: Request<Incoming>| Ok(Response::new(Body::empty())));
+        let service = tower::service_fn(async |_: Request<Body>| Ok(Response::new(Body::empty())));
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve(listener, service, Duration::from_secs(1), stop.clone()));
+        let limits = Limits { write_timeout: Duration::from_secs(1), connections };
+        (address, stop.clone(), tokio::spawn(serve(listener, service, limits, stop)))
+    }
 
-        let mut silent = TcpStream::connect(address).await.unwrap();
-        let started = Instant::now();
-        assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
-        assert_eq!(started.elapsed().as_secs(), HEAD_TIMEOUT.as_secs());
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_say_which_protocol_it_speaks_is_not_waited_for() {
+        let (address, stop, serving) = serving(10).await;
+        for said in ["", "P", "PRI * HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(said.as_bytes()).await.unwrap();
+            let started = Instant::now();
+            assert_eq!(client.read(&mut [0]).await.unwrap_or_default(), 0);
+            assert_eq!(started.elapsed().as_secs(), HEAD_TIMEOUT.as_secs(), "{said:?}");
+        }
 
         // Nor when the gateway stops.
         let mut silent = TcpStream::connect(address).await.unwrap();
@@ -129,5 +254,22 @@ mod tests {
         serving.await.unwrap();
         assert!(stopped.elapsed() < Duration::from_secs(1));
         assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_more_than_there_is_room_for_waits_until_one_is_closed() {
+        let (address, ..) = serving(2).await;
+        let ask = async |client: &mut TcpStream| {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            timeout(Duration::from_millis(200), client.read(&mut [0; 1024])).await.is_ok()
+        };
+        let mut clients = Vec::new();
+        for is_answered in [true, true, false] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            assert_eq!(ask(&mut client).await, is_answered);
+            clients.push(client);
+        }
+        drop(clients.remove(0));
+        assert!(timeout(Duration::from_secs(10), clients[1].read(&mut [0; 1024])).await.unwrap().unwrap() > 0);
     }
 }

@@ -4,16 +4,18 @@
 //! and as the connection is well no deadline on the socket notices: all that the body holds would be
 //! held for as long as the client likes. So the body is let go from outside.
 //!
-//! 1. A stream stands still from when its body gave a frame until it is asked for the next one.
+//! 1. A stream stands still from when its body is there, or gave a frame, until it is asked for the next one.
 //! 2. When that takes as long as the deadline, the body is dropped. To ask it later is an error, which
-//!    resets the stream. Of others on the connection nothing is taken.
-//! 3. A response whose length is known passes untouched: it holds nothing but bytes.
+//!    resets the stream. Of others on the connection nothing is taken; where nothing was taken of them either,
+//!    the [connection](super::connection) is closed.
+//! 3. A frame is given in pieces, each a copy: the connection holds the last piece that was given, and it must
+//!    not hold the page with it.
 
 use std::{
     io::ErrorKind,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -26,11 +28,16 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::connection::Asking;
+
+/// The largest piece: as much as a frame of HTTP/2 carries by default.
+const PIECE: usize = 16 * 1024;
+
 /// The response, its body let go when its client takes nothing for so long.
-pub fn let_go(response: Response<Body>, deadline: Duration) -> Response<Body> {
-    response.map(|body| match http_body::Body::size_hint(&body).exact() {
-        Some(_) => body,
-        None => Body::new(Guarded::new(body, deadline)),
+pub fn let_go(response: Response<Body>, asking: Asking) -> Response<Body> {
+    response.map(|body| match http_body::Body::is_end_stream(&body) {
+        true => body,
+        false => Body::new(Guarded::new(body, asking)),
     })
 }
 
@@ -39,39 +46,70 @@ struct Guarded {
     watching: AbortHandle,
 }
 
-struct Stream(Mutex<Progress>);
+struct Stream {
+    progress: Mutex<Progress>,
+    asking: Asking,
+}
 
 struct Progress {
     /// `None` once it was let go.
     body: Option<Body>,
-    /// When it gave a frame, unless it was asked for the next one since.
-    gave: Option<Instant>,
+    /// What is left of the frame that is given.
+    rest: Bytes,
+    /// Since when nothing was taken, if something is there to be.
+    stands: Option<Instant>,
+    /// Whether the first piece was given.
+    has_begun: bool,
 }
 
 impl Guarded {
-    fn new(body: Body, deadline: Duration) -> Self {
-        let stream = Arc::new(Stream(Mutex::new(Progress { body: Some(body), gave: None })));
+    fn new(body: Body, asking: Asking) -> Self {
+        let deadline = asking.deadline();
+        let progress =
+            Progress { body: Some(body), rest: Bytes::new(), stands: Some(Instant::now()), has_begun: false };
+        let stream = Arc::new(Stream { progress: Mutex::new(progress), asking });
         let watching = tokio::spawn(watch(Arc::downgrade(&stream), deadline)).abort_handle();
         Self { stream, watching }
     }
 }
 
+impl Progress {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(Some(Err(axum::Error::new(std::io::Error::from(ErrorKind::TimedOut)))));
+        };
+        if self.rest.is_empty() {
+            match ready!(http_body::Body::poll_frame(Pin::new(body), cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                end => return Poll::Ready(end),
+            }
+        }
+        let length = self.rest.len().min(PIECE);
+        let piece = Bytes::copy_from_slice(&self.rest.split_to(length));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+}
+
 impl Stream {
     fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets the body go if the deadline is over, and says when to look again if it is not.
     fn look(&self, deadline: Duration) -> Option<Duration> {
         let mut progress = self.progress();
-        let stood = progress.gave.map_or(Duration::ZERO, |since| since.elapsed());
+        let stood = progress.stands.map_or(Duration::ZERO, |since| since.elapsed());
         if stood < deadline {
             return Some(deadline - stood);
         }
-        let body = progress.body.take();
+        let held = (progress.body.take(), std::mem::take(&mut progress.rest));
         drop(progress);
         // Not under the lock: much can hang on a body.
-        drop(body);
+        drop(held);
+        self.asking.stalls();
         None
     }
 }
@@ -91,20 +129,30 @@ impl http_body::Body for Guarded {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let mut progress = self.stream.progress();
-        let Some(body) = &mut progress.body else {
-            return Poll::Ready(Some(Err(axum::Error::new(std::io::Error::from(ErrorKind::TimedOut)))));
-        };
-        let frame = Pin::new(body).poll_frame(cx);
-        progress.gave = frame.is_ready().then(Instant::now);
-        frame
+        // It is asked for the next piece once the last one is on its way.
+        if progress.has_begun && progress.stands.is_some() {
+            self.stream.asking.takes();
+        }
+        let piece = progress.poll_piece(cx);
+        progress.stands = piece.is_ready().then(Instant::now);
+        progress.has_begun |= piece.is_ready();
+        piece
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.progress().body.as_ref().is_some_and(http_body::Body::is_end_stream)
+        let progress = self.stream.progress();
+        progress.rest.is_empty() && progress.body.as_ref().is_some_and(http_body::Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.stream.progress().body.as_ref().map_or_else(SizeHint::new, http_body::Body::size_hint)
+        let progress = self.stream.progress();
+        let Some(body) = &progress.body else { return SizeHint::new() };
+        let (mut hint, rest) = (http_body::Body::size_hint(body), progress.rest.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint.set_lower(hint.lower().saturating_add(rest));
+        hint
     }
 }
 
@@ -121,7 +169,10 @@ mod tests {
     use futures_util::stream;
     use http_body_util::BodyExt;
 
-    use super::*;
+    use super::{
+        super::connection::{Connection, PageBytes},
+        *,
+    };
 
     const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -133,7 +184,12 @@ mod tests {
             let _ = &held;
             Ok::<_, Infallible>("frame")
         });
-        (let_go(Response::new(Body::from_stream(frames)), DEADLINE).into_body(), weak)
+        (guarded(Body::from_stream(frames)), weak)
+    }
+
+    fn guarded(body: Body) -> Body {
+        let asking = Arc::new(Connection::new(true, DEADLINE)).ask().unwrap();
+        let_go(Response::new(body), asking).into_body()
     }
 
     #[tokio::test(start_paused = true)]
@@ -161,7 +217,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_waits_for_more_is_not_stalled() {
         let waiting = stream::pending::<Result<Bytes, Infallible>>();
-        let mut body = let_go(Response::new(Body::from_stream(waiting)), DEADLINE).into_body();
+        let mut body = guarded(Body::from_stream(waiting));
         let waited = tokio::time::timeout(10 * DEADLINE, body.frame()).await;
         assert!(waited.is_err());
     }
@@ -176,9 +232,37 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_length_passes_untouched() {
+    fn what_is_empty_passes_untouched() {
         // Without a runtime, so nothing can be watching.
-        let body = let_go(Response::new(Body::from("page")), DEADLINE).into_body();
-        assert_eq!(http_body::Body::size_hint(&body).exact(), Some(4));
+        assert!(http_body::Body::is_end_stream(&guarded(Body::empty())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_nobody_begins_to_take_is_let_go() {
+        let mut body = guarded(Body::from(vec![0; 3 * PIECE]));
+        sleep(DEADLINE + Duration::from_millis(2)).await;
+        assert!(body.frame().await.unwrap().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_piece_that_a_connection_holds_holds_no_page() {
+        let room = PageBytes::new(1024);
+        let page = room.hold(Bytes::from(vec![0; 1024 * 1024])).unwrap();
+        let mut body = guarded(Body::from(page));
+        let held = body.frame().await.unwrap().unwrap();
+        sleep(DEADLINE + Duration::from_millis(2)).await;
+        assert!(room.hold(Bytes::from(vec![0; 1024 * 1024])).is_some());
+        drop(held);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_is_given_in_pieces_and_its_length_stays_true() {
+        let mut body = guarded(Body::from(vec![0; 2 * PIECE + 1]));
+        for (piece, left) in [(PIECE, PIECE + 1), (PIECE, 1), (1, 0)] {
+            assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), piece);
+            assert_eq!(http_body::Body::size_hint(&body).exact(), Some(left as u64));
+            assert_eq!(http_body::Body::is_end_stream(&body), left == 0);
+        }
+        assert!(body.frame().await.is_none());
     }
 }

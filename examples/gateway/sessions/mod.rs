@@ -5,6 +5,7 @@
 //! [`View`](transcript::View) is the transcript at one moment; [`history::read`] cuts a page out of it, by
 //! way of [`projection::page`]; [`PageCache`](pages::PageCache) keeps it for the next request.
 //!
+//! - `lookup`: the store's sessions under the settings of the moment
 //! - `store`: from a requested key to a row of `sessions.json` and the place of the transcript
 //! - `transcript`: from a file of lines to messages, by an index that grows with the file
 //! - `projection`: from messages to those that a viewer sees
@@ -13,11 +14,14 @@
 //!
 //! Another store of sessions implements what [`Sessions`](store::Sessions) has: `find`, from a
 //! [`RequestedKey`](store::RequestedKey) to a [`Session`](store::Session) with the places of its transcript and
-//! the [`Stamps`](crate::files::Stamps) that prove the answer right later, and `find_row`, to the
-//! [`RowId`](store::RowId) by which streams are killed. [`State`](crate::http::State) holds it. What reads
+//! the [`Stamps`](crate::files::Stamps) that prove the answer right later, and `canonical`, to the key by which
+//! the streams of a session are known. [`Lookup`](lookup::Lookup) holds it. What reads
 //! the transcript from there on does not know which store named it.
 
+#[cfg(test)]
+mod faults;
 pub mod history;
+pub mod lookup;
 pub mod pages;
 pub mod projection;
 pub mod store;

@@ -247,7 +247,7 @@ mod tests {
         let gateway = Gateway::new();
         wait();
         let mut stamps = Stamps::default();
-        stamps.take(&gateway.path("at/one.jsonl"));
+        stamps.take(&gateway.path("at/one.jsonl")).unwrap();
         let kept = Entry::new(CachedPage { body: Bytes::new(), settings: gateway.state.settings(), stamps });
         let ask = || {
             let mut asking = tokio_test::task::spawn(kept.is_valid());

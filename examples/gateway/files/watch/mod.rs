@@ -137,7 +137,7 @@ impl Shared {
         };
         let files = shared.lock().files();
         for file in files {
-            let now = Stamp::of(&file);
+            let now = Stamp::of(&file).ok();
             shared.lock().checked(&file, now);
         }
         true

@@ -25,7 +25,8 @@ pub struct Registry {
 struct File {
     handles: usize,
     changes: watch::Sender<()>,
-    stamp: Stamp,
+    /// `None`: it could not be looked at.
+    stamp: Option<Stamp>,
     points: BTreeSet<Point>,
 }
 
@@ -49,7 +50,7 @@ impl Registry {
             return known.changes.subscribe();
         }
         let (changes, receiver) = watch::channel(());
-        let new = File { handles: 1, changes, stamp: Stamp::of(file), points: BTreeSet::new() };
+        let new = File { handles: 1, changes, stamp: Stamp::of(file).ok(), points: BTreeSet::new() };
         self.files.insert(file.to_owned(), new);
         self.follow(file);
         receiver
@@ -106,7 +107,7 @@ impl Registry {
     }
 
     /// The poll found this stamp at `file`.
-    pub fn checked(&mut self, file: &Path, now: Stamp) {
+    pub fn checked(&mut self, file: &Path, now: Option<Stamp>) {
         let Some(known) = self.files.get(file) else {
             return;
         };
@@ -137,7 +138,7 @@ impl Registry {
 
     fn signal(&mut self, file: &Path) {
         if let Some(known) = self.files.get_mut(file) {
-            known.stamp = Stamp::of(file);
+            known.stamp = Stamp::of(file).ok();
             known.changes.send_replace(());
         }
     }

@@ -9,7 +9,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::json;
+use crate::{files::disk::fault, json, live::feed::LastHistory, sessions::store::RequestedKey};
 
 /// What happens to a transcript.
 #[derive(Clone, Copy, Debug)]
@@ -32,9 +32,20 @@ enum Happens {
     Replaced,
     /// No file.
     Removed,
+    /// A line that stands before the one that it comes after, in one write.
+    ChildFirst,
+    /// More messages in one write than are kept.
+    Burst,
+    /// The last record is gone.
+    CutShort,
+    /// The texts are others, in the same file and as long.
+    WrittenOver,
 }
 
-use Happens::{Branched, Compacted, Noted, Removed, Replaced, Said, SaidTwice, Silent, SilentBetween};
+use Happens::{
+    Branched, Burst, ChildFirst, Compacted, CutShort, Noted, Removed, Replaced, Said, SaidTwice, Silent, SilentBetween,
+    WrittenOver,
+};
 
 struct Disk {
     folder: tempfile::TempDir,
@@ -57,12 +68,25 @@ impl Disk {
     }
 
     fn key(&self, query: &str) -> FeedKey {
-        let (session, candidates) = ("agent:main:s".to_owned(), vec![self.path()]);
-        FeedKey { session, candidates, query: Query::parse(query), max_chars: 8000 }
+        let session = "agent:main:s".to_owned();
+        FeedKey { asked: RequestedKey::parse("s").unwrap(), session, query: Query::parse(query), max_chars: 8000 }
     }
 
     fn feed(&self, query: &str) -> FeedState {
-        FeedState::new(self.key(query), self.ids.clone())
+        self.feed_of(self.key(query), self.ids.clone())
+    }
+
+    fn feed_of(&self, key: FeedKey, ids: Ids) -> FeedState {
+        FeedState::new(key, ids, vec![self.path()])
+    }
+
+    /// What a stream that joins now begins with.
+    fn joined(&self, feed: &mut FeedState, start: &Start) -> Vec<Event> {
+        match feed.update(&self.transcripts, Some(start)).unwrap().first {
+            First::Nothing => panic!("it joined"),
+            First::Events(events) => events,
+            First::History(view) => vec![LastHistory::default().history(view.as_ref(), &feed.key, &feed.ids).unwrap()],
+        }
     }
 
     fn record(&mut self, role: &str, text: &str) -> String {
@@ -91,6 +115,23 @@ impl Disk {
             Noted => "{\"type\":\"note\"}\n".to_owned(),
             SaidTwice => self.said() + &self.said(),
             SilentBetween => self.said() + &self.silent() + &self.said(),
+            ChildFirst => {
+                let (parent, child) = (self.said(), self.said());
+                child + &parent
+            }
+            Burst => (0..KEPT + 3).map(|_| self.said()).collect(),
+            CutShort => {
+                let text = fs::read_to_string(self.path()).unwrap_or_default();
+                let end = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
+                self.last = [self.last[1], None];
+                return fs::write(self.path(), &text[..end]).unwrap();
+            }
+            WrittenOver => {
+                let text = fs::read_to_string(self.path()).unwrap_or_default();
+                let other = text.replace("text", "tixt");
+                let other = if other == text { text.replace("tixt", "text") } else { other };
+                return fs::write(self.path(), other).unwrap();
+            }
             Compacted => "{\"type\":\"compaction\",\"id\":\"c\"}\n".to_owned(),
             Branched => {
                 self.last = [self.last[1], None];
@@ -153,11 +194,14 @@ fn cut_everywhere(query: &str, changes: &[Happens]) {
     let mut disk = Disk::new();
     let mut feed = disk.feed(query);
     let mut steady = Client::default();
-    steady.sees(&feed.update(&disk.transcripts, Some(&Start::History)).unwrap().first);
+    steady.sees(&disk.joined(&mut feed, &Start::History));
     let mut cut = vec![steady.clone()];
     for what in changes {
         disk.happens(*what);
-        let Update { events, .. } = feed.update(&disk.transcripts, None).unwrap();
+        let Update { mut events, anew, .. } = feed.update(&disk.transcripts, None).unwrap();
+        if anew {
+            events.extend(disk.joined(&mut feed, &Start::History));
+        }
         // A client can be cut between any two events.
         for event in events {
             steady.sees(&[event]);
@@ -168,7 +212,7 @@ fn cut_everywhere(query: &str, changes: &[Happens]) {
             for feed in [&mut feed, &mut disk.feed(query)] {
                 let mut client = client.clone();
                 let start = Start::After(client.id.clone());
-                let first = feed.update(&disk.transcripts, Some(&start)).unwrap().first;
+                let first = disk.joined(feed, &start);
                 client.sees(&first);
                 assert_eq!(client.messages, steady.messages, "after {what:?} of {changes:?}, {start:?}: {first:?}");
             }
@@ -196,6 +240,11 @@ fn a_cut_client_goes_on_without_gap_or_repeat_wherever_it_was_cut() {
         Removed,
         Said,
         Said,
+        ChildFirst,
+        WrittenOver,
+        CutShort,
+        Burst,
+        Said,
     ];
     for query in ["", "limit=2", "cursor=3", "limit=1&cursor=4"] {
         cut_everywhere(query, &changes);
@@ -205,10 +254,45 @@ fn a_cut_client_goes_on_without_gap_or_repeat_wherever_it_was_cut() {
 proptest! {
     #[test]
     fn so_it_is_whatever_happens(changes in prop::collection::vec(
-        prop::sample::select(vec![Said, Silent, Noted, SaidTwice, SilentBetween, Compacted, Branched, Replaced, Removed]),
+        prop::sample::select(vec![
+            Said, Silent, Noted, SaidTwice, SilentBetween, Compacted, Branched, Replaced, Removed, ChildFirst, CutShort,
+            WrittenOver,
+        ]),
         1..12,
     )) {
         cut_everywhere("", &changes);
+    }
+}
+
+/// A client that follows shows what one does that joins, whichever call fails.
+#[test]
+fn nothing_is_lost_or_repeated_whichever_call_fails() {
+    for error in fault::ERRORS {
+        for what in [SaidTwice, Replaced, Removed, WrittenOver, Burst] {
+            for calls in 0.. {
+                let mut disk = Disk::new();
+                disk.happens(Said);
+                let mut feed = disk.feed("");
+                let mut client = Client::default();
+                client.sees(&disk.joined(&mut feed, &Start::History));
+                disk.happens(what);
+                let (updated, has_failed) = fault::after(calls, error, || feed.update(&disk.transcripts, None));
+                let again = feed.update(&disk.transcripts, None).unwrap();
+                for Update { mut events, anew, .. } in updated.into_iter().chain([again]) {
+                    if anew {
+                        events.extend(disk.joined(&mut feed, &Start::History));
+                    }
+                    client.sees(&events);
+                }
+                let mut fresh = Client::default();
+                fresh.sees(&disk.joined(&mut disk.feed(""), &Start::History));
+                assert_eq!(client.messages, fresh.messages, "{what:?}, after {calls} calls {}", error());
+                if !has_failed {
+                    assert!(calls > 0, "calls are counted");
+                    break;
+                }
+            }
+        }
     }
 }
 
@@ -217,10 +301,10 @@ fn what_was_missed_comes_as_messages_and_not_as_the_history() {
     let mut disk = Disk::new();
     disk.happens(Said);
     let mut client = Client::default();
-    client.sees(&disk.feed("").update(&disk.transcripts, Some(&Start::History)).unwrap().first);
+    client.sees(&disk.joined(&mut disk.feed(""), &Start::History));
     let mut missed = |disk: &mut Disk, what: &[Happens]| {
         what.iter().for_each(|what| disk.happens(*what));
-        let first = disk.feed("").update(&disk.transcripts, Some(&Start::After(client.id.clone()))).unwrap().first;
+        let first = disk.joined(&mut disk.feed(""), &Start::After(client.id.clone()));
         let names = first.iter().map(|event| event.without_id()[7..14].to_vec());
         let names: Vec<_> = names.map(|name| String::from_utf8(name).unwrap()).collect();
         client.sees(&first);
@@ -229,8 +313,8 @@ fn what_was_missed_comes_as_messages_and_not_as_the_history() {
     assert_eq!(missed(&mut disk, &[]), [""; 0]);
     assert_eq!(missed(&mut disk, &[Silent, Noted]), [""; 0]);
     assert_eq!(missed(&mut disk, &[Said, SilentBetween]), ["message"; 3]);
-    assert_eq!(missed(&mut disk, &[Said; BACKLOG]), ["message"; BACKLOG]);
-    assert_eq!(missed(&mut disk, &[Said; BACKLOG + 1]), ["history"]);
+    assert_eq!(missed(&mut disk, &[Said; LOOK]), ["message"; LOOK]);
+    assert_eq!(missed(&mut disk, &[Said; LOOK + 1]), ["history"]);
     assert_eq!(missed(&mut disk, &[Replaced]), ["history"]);
     assert_eq!(missed(&mut disk, &[Removed]), ["history"]);
     assert_eq!(missed(&mut disk, &[]), [""; 0]);
@@ -241,17 +325,17 @@ fn an_id_of_another_session_or_process_gets_the_whole_history() {
     let mut disk = Disk::new();
     disk.happens(Said);
     let mut client = Client::default();
-    client.sees(&disk.feed("").update(&disk.transcripts, Some(&Start::History)).unwrap().first);
+    client.sees(&disk.joined(&mut disk.feed(""), &Start::History));
     let start = Start::After(client.id);
     // The same transcript, so that nothing but the seal tells them apart.
     let another_session = FeedKey { session: "agent:main:another".to_owned(), ..disk.key("") };
     let another_process = Ids::default();
     for mut feed in [
-        FeedState::new(another_session, disk.ids.clone()),
-        FeedState::new(disk.key(""), another_process),
+        disk.feed_of(another_session, disk.ids.clone()),
+        disk.feed_of(disk.key(""), another_process),
         disk.feed("limit=1"),
     ] {
-        let first = feed.update(&disk.transcripts, Some(&start)).unwrap().first;
+        let first = disk.joined(&mut feed, &start);
         assert_eq!(first.len(), 1);
         assert!(first[0].without_id().starts_with(b"event: history\n"));
     }

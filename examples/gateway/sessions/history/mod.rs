@@ -11,6 +11,6 @@ mod page;
 mod query;
 
 pub use self::{
-    page::{Page, read},
+    page::{Page, read, reads_as_empty},
     query::{Cursor, Query},
 };

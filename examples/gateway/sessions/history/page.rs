@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 
 use super::{Cursor, Query};
 use crate::{
+    files::disk::is_missing,
     json::{Object, Text, Value},
     sessions::projection,
     sessions::transcript::{Selection, Transcript, View},
@@ -22,22 +23,21 @@ pub struct Page {
 /// Reads a page of a transcript. Text is cut after `max_chars` UTF-16 units; `now` is in
 /// milliseconds since 1970. Blocks.
 ///
-/// A transcript that is not there is empty. One that cannot be read is empty to a read of the full
-/// history, and an error to a read of the tail.
+/// A transcript that is not there is empty, and so is a folder in its place to a read of the full history, as
+/// OpenClaw has it. One that cannot be read is an error.
 pub fn read(transcript: Option<&Transcript>, query: Query, max_chars: usize, now: f64) -> io::Result<Page> {
     let Some(transcript) = transcript else {
         return Ok(Page::default());
     };
-    match transcript.view() {
-        Ok(view) => Page::of(&view, query, max_chars, now),
-        Err(error) if is_missing(&error) => Ok(Page::default()),
-        Err(error) if query.tail().is_none() => {
-            let path = transcript.path().display();
-            tracing::warn!(%path, %error, "transcript taken as empty");
-            Ok(Page::default())
-        }
-        Err(error) => Err(error),
+    match transcript.look(|view| Page::of(&view, query, max_chars, now)) {
+        Err(error) if reads_as_empty(&error, query) => Ok(Page::default()),
+        page => page,
     }
+}
+
+/// Whether a transcript that is read for this and gives this error is an empty one.
+pub fn reads_as_empty(error: &io::Error, query: Query) -> bool {
+    is_missing(error) || error.kind() == ErrorKind::IsADirectory && query.tail().is_none()
 }
 
 impl Page {
@@ -87,11 +87,18 @@ impl Page {
 
     /// The page as JSON, for the session of this key.
     pub fn body(&self, key: &str) -> Vec<u8> {
-        let mut body = b"{\"sessionKey\":".to_vec();
-        Text::from(key).write(&mut body);
+        let mut body = Vec::new();
+        self.write(key, &mut body);
+        body
+    }
+
+    /// The same, at the end of what is there.
+    pub fn write(&self, key: &str, body: &mut Vec<u8>) {
+        body.extend_from_slice(b"{\"sessionKey\":");
+        Text::from(key).write(body);
         body.extend_from_slice(b",\"items\":");
         let start = body.len();
-        self.write_messages(&mut body);
+        self.write_messages(body);
         let messages = start..body.len();
         body.extend_from_slice(b",\"messages\":");
         body.extend_from_within(messages);
@@ -100,7 +107,6 @@ impl Page {
             body.extend_from_slice(format!(",\"nextCursor\":\"{seq}\"").as_bytes());
         }
         body.push(b'}');
-        body
     }
 
     fn write_messages(&self, json: &mut Vec<u8>) {
@@ -113,10 +119,6 @@ impl Page {
         }
         json.push(b']');
     }
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]

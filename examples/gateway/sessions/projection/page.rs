@@ -9,6 +9,9 @@
 //!   after the window may belong to a message of the page;
 //! - to the left, until the page is full and one more message is found before it (which is what
 //!   `has_more` says), and as long as one of the page may belong to a message before the window.
+//!
+//! Each window is at least twice as long as the one before it, so all of them together cost no more than twice the
+//! last: O(messages that have a say).
 
 use std::ops::Range;
 
@@ -93,7 +96,8 @@ fn page_through<'a, E>(
             continue;
         }
         if let Some(position) = shown[start..end].iter().find_map(awaits) {
-            window.right = position + 1 - middle.min(position);
+            // Twice as far at least, or a run of supplements would be read once for each of them.
+            window.right = (position + 1 - middle.min(position)).max(window.right.saturating_mul(2));
             continue;
         }
         let messages = shown.drain(start..end).map(|shown| shown.message).collect();
@@ -226,6 +230,22 @@ mod tests {
             let query = query(Some(cursor), Some(10));
             assert_eq!(paged(&transcript, query).0, page_of_everything(&transcript, query), "{cursor}");
         }
+    }
+
+    #[test]
+    fn a_run_of_supplements_is_read_a_few_times_and_not_once_for_each() {
+        let mut transcript = vec![
+            awkward::numbered(r#"{"role":"user","content":"hi"}"#, 0),
+            awkward::numbered(r#"{"role":"assistant","content":"Hello"}"#, 1),
+            awkward::numbered(r#"{"role":"user","content":"and"}"#, 2),
+        ];
+        let supplement =
+            r#"{"role":"assistant","content":[{"type":"audio"}],"openclawTtsSupplement":{"spokenText":"Hello"}}"#;
+        transcript.extend((3..2_000).map(|at| awkward::numbered(supplement, at)));
+        let query = query(Some(3), Some(1));
+        let (page, read) = paged(&transcript, query);
+        assert_eq!(page, page_of_everything(&transcript, query));
+        assert!(read < 4 * transcript.len(), "{read} messages read");
     }
 
     #[test]

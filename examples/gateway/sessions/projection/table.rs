@@ -20,11 +20,15 @@ pub fn texts(rule: impl Fn(&[u8]) -> Cow<'_, [u8]>, cases: &[(&str, &str)]) {
 /// looks for; one that starts over at each of them takes minutes.
 #[track_caller]
 pub fn is_linear(rule: impl Fn(&[u8]) -> Cow<'_, [u8]>, texts: &[String]) {
-    for text in texts {
+    let time = |text: &str| {
         let start = Instant::now();
         rule(text.as_bytes());
-        let (taken, of) = (start.elapsed(), text.get(..40));
-        assert!(taken < Duration::from_secs(5), "{taken:?} for {of:?}...");
+        start.elapsed()
+    };
+    for text in texts {
+        // Once more where the machine was busy.
+        let is_quick = (0..3).any(|_| time(text) < Duration::from_secs(5));
+        assert!(is_quick, "{:?}...", text.get(..40));
     }
 }
 

@@ -14,11 +14,12 @@
 
 use std::{
     ffi::OsStr,
+    io,
     path::{Component, Path, PathBuf},
 };
 
 use super::{AgentId, SessionId, StoreSettings, rows::is_uuid};
-use crate::files::Stamps;
+use crate::files::{Stamps, disk};
 
 /// The paths at which the transcript may be, the best first.
 pub(super) fn candidates(
@@ -27,9 +28,12 @@ pub(super) fn candidates(
     file: Option<&str>,
     settings: &StoreSettings,
     stamps: &mut Stamps,
-) -> Vec<PathBuf> {
+) -> io::Result<Vec<PathBuf>> {
     let by_id = |directory: &Path| session.file_name().map(|name| directory.join(name));
-    let by_file = file.and_then(|file| inside(directory, file, settings, stamps).or(by_id(directory)));
+    let by_file = match file {
+        None => None,
+        Some(file) => inside(directory, file, settings, stamps)?.or(by_id(directory)),
+    };
     let stale = file.is_some_and(|file| is_stale(file, session));
     let (fresh, last_resort) = if stale { (None, by_file) } else { (by_file, None) };
     let mut paths = Vec::with_capacity(4);
@@ -37,7 +41,7 @@ pub(super) fn candidates(
     for path in [fresh, by_id(directory), last_resort, legacy] {
         paths.extend(path.filter(|path| !paths.contains(path)));
     }
-    paths
+    Ok(paths)
 }
 
 /// Whether the file is named after a session, and not after this one.
@@ -72,28 +76,32 @@ fn is_time(text: &str) -> bool {
 }
 
 /// The path that a `sessionFile` stands for, if that is inside.
-fn inside(directory: &Path, file: &str, settings: &StoreSettings, stamps: &mut Stamps) -> Option<PathBuf> {
+fn inside(directory: &Path, file: &str, settings: &StoreSettings, stamps: &mut Stamps) -> io::Result<Option<PathBuf>> {
     // As it is written: it leads elsewhere when a link on the way does.
-    stamps.take(&directory.join(file));
-    let directory = resolved(directory);
+    stamps.take(&directory.join(file))?;
+    let directory = resolved(directory)?;
     if !Path::new(file).is_absolute() {
         let path = plain(&directory.join(file));
         let inside = !file.starts_with("..") && path.starts_with(&directory);
-        return inside.then_some(path);
+        return Ok(inside.then_some(path));
     }
-    let path = resolved(Path::new(file));
+    let path = resolved(Path::new(file))?;
     let is_inside = |directory: &Path| path.starts_with(directory) && path != directory;
     if is_inside(&directory) {
-        return Some(path);
+        return Ok(Some(path));
     }
     // Links on the way to other directories have a say.
     stamps.set_inconclusive();
-    let (agent, rest) = agent_and_rest(&path)?;
-    let sibling = sibling(&directory, &agent);
-    let usual = settings.usual_transcripts(&agent);
-    let known = [sibling, Some(usual)].into_iter().flatten();
-    let directly = rest.components().count() == 1;
-    (directly || known.into_iter().any(|known| is_inside(&resolved(&known)))).then_some(path)
+    let Some((agent, rest)) = agent_and_rest(&path) else { return Ok(None) };
+    if rest.components().count() == 1 {
+        return Ok(Some(path));
+    }
+    for known in [sibling(&directory, &agent), Some(settings.usual_transcripts(&agent))].into_iter().flatten() {
+        if is_inside(&resolved(&known)?) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 /// Of `…/agents/<agent>/sessions/<rest>`, the agent and the rest.
@@ -116,8 +124,11 @@ fn sibling(directory: &Path, agent: &AgentId) -> Option<PathBuf> {
 }
 
 /// The path with symbolic links resolved, or as it is written if it leads nowhere.
-fn resolved(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| plain(path))
+fn resolved(path: &Path) -> io::Result<PathBuf> {
+    match disk::canonicalize(path) {
+        Err(error) if disk::is_missing(&error) => Ok(plain(path)),
+        resolved => resolved,
+    }
 }
 
 /// The path without `.` and `..`, as text alone tells it.
@@ -180,6 +191,7 @@ mod tests {
             let directory = self.settings.state.join("agents/a/sessions");
             let id = session(id);
             candidates(&directory, &id, file, &self.settings, &mut Stamps::default())
+                .unwrap()
                 .iter()
                 .map(|path| path.strip_prefix(self.root()).unwrap())
                 .map(|path| path.to_str().unwrap().to_owned())
@@ -199,7 +211,7 @@ mod tests {
 
     fn session(id: &str) -> SessionId {
         let rows = format!("{{\"k\":{{\"sessionId\":\"{id}\",\"sessionFile\":\"f\"}}}}");
-        let rows = super::super::rows::Rows::parse(rows.as_bytes()).unwrap();
+        let rows = super::super::rows::Rows::parse(rows.into_bytes()).unwrap();
         rows.alike("k")[0].session.clone().unwrap()
     }
 

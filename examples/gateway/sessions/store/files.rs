@@ -1,21 +1,25 @@
 //! [`StoreFiles`]: `sessions.json` files, each read once and again only when it has changed.
 
 use std::{
-    fs,
     io::{self, ErrorKind},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
 use lru::LruCache;
 
 use super::rows::Rows;
-use crate::files::{Stamp, Stamps};
+use crate::files::{Stamp, Stamps, disk};
 
 /// How many stores are remembered; an agent has one, seldom two.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
+/// How often a store that is being written is looked at again, and how long after.
+const LOOKS: usize = 6;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The stores that were looked at last.
 ///
@@ -23,27 +27,25 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 pub(super) struct StoreFiles(Mutex<LruCache<PathBuf, Arc<Mutex<StoreFile>>>>);
 
 impl StoreFiles {
-    /// The rows that the store at `path` has now, whose stamp is taken: none if it cannot be read.
-    pub(super) fn rows(&self, path: &Path, stamps: &mut Stamps) -> Arc<Rows> {
-        let now = SystemTime::now();
-        let stamp = stamps.take(path);
+    /// The rows that the store at `path` has now, whose stamp is taken. A store that is no JSON has none.
+    pub(super) fn rows(&self, path: &Path, stamps: &mut Stamps) -> io::Result<Arc<Rows>> {
+        let asked = Instant::now();
+        let stamp = stamps.take(path)?;
         if stamp == Stamp::Missing {
             // Not remembered: a request can name any agent, and most do not exist.
-            return Arc::default();
+            return Ok(Arc::default());
         }
         let file = {
             let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             files.get_or_insert_mut(path.to_owned(), Arc::default).clone()
         };
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-        if file.stamp.as_ref() != Some(&stamp) {
-            let rows = read(path).unwrap_or_else(|error| {
-                tracing::warn!(path = %path.display(), %error, "session store taken as empty");
-                Rows::default()
-            });
-            *file = StoreFile { stamp: Some(stamp).filter(|stamp| stamp.is_settled(now)), rows: Arc::new(rows) };
+        // Of all who ask while a store is read, and it may be many, the next one reads it for the others.
+        let is_newer = file.began.is_some_and(|began| began >= asked);
+        if !is_newer && file.stamp.as_ref() != Some(&stamp) {
+            *file = StoreFile::read(path)?;
         }
-        Arc::clone(&file.rows)
+        Ok(Arc::clone(&file.rows))
     }
 }
 
@@ -56,26 +58,65 @@ impl Default for StoreFiles {
 /// A store as it was when its stamp was taken, or newer.
 #[derive(Default)]
 struct StoreFile {
+    /// When this was begun to be read.
+    began: Option<Instant>,
     /// `None` if the stamp could not show the next change.
     stamp: Option<Stamp>,
     rows: Arc<Rows>,
 }
 
-fn read(path: &Path) -> io::Result<Rows> {
-    // A pipe in this place would keep the reader waiting for ever.
-    if !fs::metadata(path)?.is_file() {
-        return Err(ErrorKind::InvalidInput.into());
+impl StoreFile {
+    /// Reads a store. One that changes while it is read, or is no JSON and was written a moment ago, is in the
+    /// middle of being written: it is looked at again.
+    fn read(path: &Path) -> io::Result<Self> {
+        for look in 0..LOOKS {
+            if look > 0 {
+                thread::sleep(PAUSE);
+            }
+            let (began, now) = (Instant::now(), SystemTime::now());
+            let (json, stamp) = match read(path) {
+                Ok(Some(read)) => read,
+                Ok(None) => continue,
+                Err(error) if disk::is_missing(&error) => return Ok(Self::default()),
+                Err(error) => return Err(error),
+            };
+            let is_settled = stamp.is_settled(now);
+            let rows = match Rows::parse(json) {
+                Some(rows) => rows,
+                None if !is_settled => continue,
+                None => {
+                    tracing::warn!(path = %path.display(), "session store is no JSON object: taken as empty");
+                    Rows::default()
+                }
+            };
+            let stamp = is_settled.then_some(stamp);
+            return Ok(Self { began: Some(began), stamp, rows: Arc::new(rows) });
+        }
+        Err(io::Error::new(ErrorKind::ResourceBusy, "the session store is being written"))
     }
-    Rows::parse(&fs::read(path)?).ok_or_else(|| ErrorKind::InvalidData.into())
+}
+
+/// What is in the file, and its stamp. `None` if it changed meanwhile.
+fn read(path: &Path) -> io::Result<Option<(Vec<u8>, Stamp)>> {
+    let file = disk::File::open(path)?;
+    let stamp = file.stamp()?;
+    let mut json = vec![0; usize::try_from(stamp.size()).map_err(|_| ErrorKind::FileTooLarge)?];
+    match file.read_exact_at(&mut json, 0) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        result => result?,
+    }
+    Ok((file.stamp()? == stamp).then_some((json, stamp)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn times(files: &StoreFiles, path: &Path) -> Vec<f64> {
-        let rows = files.rows(path, &mut Stamps::default());
-        let alike = rows.alike("k").iter();
+        let rows = files.rows(path, &mut Stamps::default()).unwrap();
+        let alike = rows.alike("k").into_iter();
         alike.map(|row| row.updated_at).collect()
     }
 
@@ -92,7 +133,7 @@ mod tests {
         fs::write(&path, r#"{"k":{"updatedAt":3}}"#).unwrap();
         assert_eq!(times(&files, &path), [3.0]);
         std::thread::sleep(std::time::Duration::from_millis(100));
-        let rows = || files.rows(&path, &mut Stamps::default());
+        let rows = || files.rows(&path, &mut Stamps::default()).unwrap();
         assert!(Arc::ptr_eq(&rows(), &rows()));
 
         // The same size and perhaps the same time, but another file.
@@ -106,13 +147,28 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_empty() {
+    fn what_is_no_json_is_empty_and_what_cannot_be_read_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let files = StoreFiles::default();
         let garbage = directory.path().join("garbage.json");
         fs::write(&garbage, "{oops").unwrap();
-        for path in [garbage.clone(), directory.path().to_owned(), garbage.join("x")] {
-            assert!(times(&files, &path).is_empty(), "{}", path.display());
-        }
+        assert!(times(&files, &garbage).is_empty());
+        assert!(times(&files, &garbage.join("x")).is_empty());
+        let folder = files.rows(directory.path(), &mut Stamps::default()).unwrap_err();
+        assert_eq!(folder.kind(), ErrorKind::IsADirectory);
+    }
+
+    #[test]
+    fn a_store_that_is_written_in_place_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sessions.json");
+        fs::write(&path, r#"{"k":{"upda"#).unwrap();
+        let whole = path.clone();
+        let writer = thread::spawn(move || {
+            thread::sleep(PAUSE);
+            fs::write(whole, r#"{"k":{"updatedAt":1}}"#).unwrap();
+        });
+        assert_eq!(times(&StoreFiles::default(), &path), [1.0]);
+        writer.join().unwrap();
     }
 }

@@ -11,7 +11,8 @@
 //! 4. The row names a transcript in one of up to four places; the first that exists is the one
 //!    ([`candidates`]).
 //!
-//! Nothing here writes. A store that is missing or cannot be read is an empty one.
+//! Nothing here writes. A store that is missing is an empty one, and so is one that is no JSON; one that cannot
+//! be read is an error.
 
 mod agent;
 mod candidates;
@@ -25,6 +26,6 @@ pub use self::{
     agent::AgentId,
     key::RequestedKey,
     rows::SessionId,
-    select::{RowId, Session, Sessions},
+    select::{Session, Sessions},
     settings::{Agent, StoreSettings},
 };

@@ -8,38 +8,59 @@
 //! - A `sessionId` that cannot be a file name, or that names a checkpoint, is taken away, unless the
 //!   row says itself where its transcript is.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    ops::Range,
+};
 
 use crate::{json, json::skim};
 
-/// The rows of a store, to be found by key in whatever case and with space around it.
+/// The rows of a store, to be found by key in whatever case and with space around it. A row is parsed when it is
+/// found: a store may have very many.
 #[derive(Debug, Default)]
-pub(super) struct Rows(HashMap<String, Vec<Row>>);
+pub(super) struct Rows {
+    json: Vec<u8>,
+    /// By folded key, in the order of the file: where a row stands in the JSON, its key and the rest.
+    places: HashMap<String, Vec<[Range<usize>; 2]>>,
+}
 
 impl Rows {
-    /// Reads a `sessions.json`. `None` if it is not an object.
-    pub(super) fn parse(json: &[u8]) -> Option<Self> {
-        let mut rows = Self::default();
-        skim::object(json, |key, row| rows.set(&string(key), row))?;
-        Some(rows)
+    /// Reads a `sessions.json`. `None` if it is not an object. O(bytes).
+    pub(super) fn parse(json: Vec<u8>) -> Option<Self> {
+        let mut places: HashMap<String, Vec<[Range<usize>; 2]>> = HashMap::new();
+        let place = |part: &[u8]| {
+            let start = part.as_ptr() as usize - json.as_ptr() as usize;
+            start..start + part.len()
+        };
+        skim::object(&json, |key, row| {
+            places.entry(folded(&string(key))).or_default().push([place(key), place(row)]);
+        })?;
+        Some(Self { json, places })
     }
 
     /// The rows whose keys differ from this one in case and in space around them only, in the
-    /// order of the file.
-    pub(super) fn alike(&self, key: &str) -> &[Row] {
-        self.0.get(&folded(key)).map_or(&[], Vec::as_slice)
-    }
-
-    /// Of equal keys the last row counts, in the place of the first.
-    fn set(&mut self, key: &str, row: &[u8]) {
-        let alike = self.0.entry(folded(key)).or_default();
-        let place = alike.iter().position(|row| row.key == key);
-        match (place, Row::parse(key, row)) {
-            (Some(place), Some(row)) => alike[place] = row,
-            (Some(place), None) => drop(alike.remove(place)),
-            (None, Some(row)) => alike.push(row),
-            (None, None) => {}
+    /// order of the file. Of equal keys the last row counts, in the place of the first. O(such rows).
+    pub(super) fn alike(&self, key: &str) -> Vec<Row> {
+        let places = self.places.get(&folded(key)).map_or(&[][..], Vec::as_slice);
+        let mut rows: Vec<Option<Row>> = Vec::with_capacity(places.len());
+        let mut known: HashMap<String, usize> = HashMap::with_capacity(places.len());
+        for [key, row] in places {
+            let key = string(&self.json[key.clone()]);
+            let row = Row::parse(&key, &self.json[row.clone()]);
+            match known.entry(key) {
+                Entry::Occupied(mut known) if rows[*known.get()].is_none() => {
+                    // What was taken out comes back at the end.
+                    *known.get_mut() = rows.len();
+                    rows.push(row);
+                }
+                Entry::Occupied(known) => rows[*known.get()] = row,
+                Entry::Vacant(new) => {
+                    new.insert(rows.len());
+                    rows.push(row);
+                }
+            }
         }
+        rows.into_iter().flatten().collect()
     }
 }
 
@@ -198,16 +219,17 @@ mod tests {
     fn rows_are_found_in_any_case_and_the_last_of_equal_keys_counts() {
         let rows = Rows::parse(
             br#"{"A:b":{"updatedAt":1}," a:B ":{"updatedAt":2},"gone":{},"gone":null,
-                 "A:b":{"updatedAt":3}}"#,
+                 "A:b":{"updatedAt":3}}"#
+                .to_vec(),
         )
         .unwrap();
         let times = |key| {
-            let alike = rows.alike(key).iter();
+            let alike = rows.alike(key).into_iter();
             alike.map(|row| row.updated_at).collect::<Vec<_>>()
         };
         assert_eq!(times("a:b"), [3.0, 2.0]);
         assert!(times("gone").is_empty());
-        assert!(Rows::parse(b"[]").is_none());
-        assert!(Rows::parse(b"\xEF\xBB\xBF{}").is_none());
+        assert!(Rows::parse(b"[]".to_vec()).is_none());
+        assert!(Rows::parse(b"\xEF\xBB\xBF{}".to_vec()).is_none());
     }
 }

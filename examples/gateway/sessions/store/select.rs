@@ -5,10 +5,13 @@
 //! `unknown` are looked for under the first two alone.) Of the rows found the freshest wins, of
 //! equally fresh ones the first. A row without a session id wins as any other, and is no session.
 
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::{
-    AgentId, RequestedKey, SessionId, StoreSettings,
+    RequestedKey, StoreSettings,
     candidates::candidates,
     files::StoreFiles,
     key::{CanonicalKey, main_key},
@@ -24,52 +27,61 @@ pub struct Sessions {
 
 impl Sessions {
     /// The session that goes by this key. Reads the disk.
-    pub fn find(&self, key: &RequestedKey, settings: &StoreSettings) -> Option<Session> {
+    pub fn find(&self, key: &RequestedKey, settings: &StoreSettings) -> io::Result<Option<Session>> {
         let mut stamps = Stamps::default();
-        let found = self.row(key, settings, &mut stamps)?;
-        let id = found.row_id();
-        let Found { key, store, row } = found;
-        let session = row.session?;
-        let directory = store.parent()?;
-        let candidates = candidates(directory, &session, row.file.as_deref(), settings, &mut stamps);
-        let is_there = |path: &&PathBuf| matches!(stamps.take(path), Stamp::Found { .. });
-        let transcript = candidates.iter().find(is_there).cloned();
-        Some(Session { key: key.key, row: id, transcript, session, candidates, stamps })
-    }
-
-    /// The row that goes by this key, if only an empty one. Reads the disk.
-    pub fn find_row(&self, key: &RequestedKey, settings: &StoreSettings) -> Option<RowId> {
-        self.row(key, settings, &mut Stamps::default()).map(|found| found.row_id())
-    }
-
-    fn row(&self, key: &RequestedKey, settings: &StoreSettings, stamps: &mut Stamps) -> Option<Found> {
-        self.row_of_removed_main(key, settings, stamps).or_else(|| {
-            let canonical = key.canonical(settings);
-            let mut stores = vec![settings.store_of(&canonical.agent)];
-            if settings.stores_are_discovered() {
-                stores.extend(settings.discovered_stores(&canonical.agent, stamps));
+        let Some(Found { key, store, row }) = self.row(key, settings, &mut stamps)? else { return Ok(None) };
+        let stores = stamps.paths().map(Path::to_owned).collect();
+        let (Some(session), Some(directory)) = (row.session, store.parent()) else { return Ok(None) };
+        let candidates = candidates(directory, &session, row.file.as_deref(), settings, &mut stamps)?;
+        let mut transcript = None;
+        for path in &candidates {
+            if stamps.take(path)? != Stamp::Missing {
+                transcript = Some(path.clone());
+                break;
             }
-            let names = [canonical.key.as_str(), key.as_str()];
-            self.freshest(stores, &names, canonical.is_shared(), stamps).map(|(store, row)| Found {
-                key: canonical,
-                store,
-                row,
-            })
+        }
+        Ok(Some(Session { key: key.key, transcript, candidates, stores, stamps }))
+    }
+
+    /// The canonical key of the session that goes by this key, and whether a store has a row for it, if only an
+    /// empty one. Reads the disk.
+    pub fn canonical(&self, key: &RequestedKey, settings: &StoreSettings) -> io::Result<(String, bool)> {
+        Ok(match self.row(key, settings, &mut Stamps::default())? {
+            Some(found) => (found.key.key, true),
+            None => (key.canonical(settings).key, false),
         })
+    }
+
+    fn row(&self, key: &RequestedKey, settings: &StoreSettings, stamps: &mut Stamps) -> io::Result<Option<Found>> {
+        if let Some(found) = self.row_of_removed_main(key, settings, stamps)? {
+            return Ok(Some(found));
+        }
+        let canonical = key.canonical(settings);
+        let mut stores = vec![settings.store_of(&canonical.agent)];
+        if settings.stores_are_discovered() {
+            stores.extend(settings.discovered_stores(&canonical.agent, stamps)?);
+        }
+        let names = [canonical.key.as_str(), key.as_str()];
+        let found = self.freshest(stores, &names, canonical.is_shared(), stamps)?;
+        Ok(found.map(|(store, row)| Found { key: canonical, store, row }))
     }
 
     /// `main` may be configured no more and still have a store. What is in it can be read, and a
     /// key that is not in it finds its main session, unless that is gone too.
-    fn row_of_removed_main(&self, key: &RequestedKey, settings: &StoreSettings, stamps: &mut Stamps) -> Option<Found> {
-        let agent = key.agent().filter(AgentId::is_main)?;
-        if !settings.main_is_removed() {
-            return None;
-        }
+    fn row_of_removed_main(
+        &self,
+        key: &RequestedKey,
+        settings: &StoreSettings,
+        stamps: &mut Stamps,
+    ) -> io::Result<Option<Found>> {
+        let Some(agent) = key.agent().filter(|agent| agent.is_main() && settings.main_is_removed()) else {
+            return Ok(None);
+        };
         let canonical = key.canonical_of_removed_main(settings);
         let main = main_key(&agent);
         let names = [canonical.key.as_str(), key.as_str(), &main];
-        let (store, row) = self.freshest(settings.discovered_stores(&agent, stamps), &names, false, stamps)?;
-        Some(Found { key: canonical, store, row })
+        let found = self.freshest(settings.discovered_stores(&agent, stamps)?, &names, false, stamps)?;
+        Ok(found.map(|(store, row)| Found { key: canonical, store, row }))
     }
 
     /// The freshest row under these names. Of stores with equally fresh rows the last one wins.
@@ -79,18 +91,18 @@ impl Sessions {
         names: &[&str],
         exactly: bool,
         stamps: &mut Stamps,
-    ) -> Option<(PathBuf, Row)> {
+    ) -> io::Result<Option<(PathBuf, Row)>> {
         let mut best: Option<(PathBuf, Row)> = None;
         for store in stores {
-            let rows = self.stores.rows(&store, stamps);
+            let rows = self.stores.rows(&store, stamps)?;
             let Some(row) = freshest(&rows, names, exactly) else {
                 continue;
             };
             if best.as_ref().is_none_or(|(_, best)| row.updated_at >= best.updated_at) {
-                best = Some((store, row.clone()));
+                best = Some((store, row));
             }
         }
-        best
+        Ok(best)
     }
 }
 
@@ -99,21 +111,14 @@ impl Sessions {
 pub struct Session {
     /// The canonical key.
     pub key: String,
-    pub row: RowId,
-    pub session: SessionId,
     /// Where the transcript may be, the best place first.
     pub candidates: Vec<PathBuf>,
+    /// The files and folders in which its row was looked for.
+    pub stores: Vec<PathBuf>,
     /// The first candidate that exists.
     pub transcript: Option<PathBuf>,
     /// While this is unchanged the key finds the same session, and its transcript has the same content.
     pub stamps: Stamps,
-}
-
-/// Which row of which store: the same for all the keys that find it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RowId {
-    store: PathBuf,
-    key: String,
 }
 
 struct Found {
@@ -122,24 +127,12 @@ struct Found {
     row: Row,
 }
 
-impl Found {
-    fn row_id(&self) -> RowId {
-        RowId { store: self.store.clone(), key: self.row.key.clone() }
-    }
-}
-
-fn freshest<'a>(rows: &'a Rows, names: &[&str], exactly: bool) -> Option<&'a Row> {
+fn freshest(rows: &Rows, names: &[&str], exactly: bool) -> Option<Row> {
+    let alike: Vec<Vec<Row>> = names.iter().map(|name| rows.alike(name)).collect();
     // All that a name finds is alike, the row of exactly that name included.
-    let exact = names.iter().filter_map(|name| {
-        let mut alike = rows.alike(name).iter();
-        alike.find(|row| row.key == *name)
-    });
-    let alike = names.iter().flat_map(|name| rows.alike(name));
-    exact.chain(alike.filter(|_| !exactly)).reduce(
-        |best, row| {
-            if row.updated_at > best.updated_at { row } else { best }
-        },
-    )
+    let exact = names.iter().zip(&alike).filter_map(|(name, alike)| alike.iter().find(|row| row.key == *name));
+    let all = alike.iter().flatten().filter(|_| !exactly);
+    exact.chain(all).reduce(|best, row| if row.updated_at > best.updated_at { row } else { best }).cloned()
 }
 
 #[cfg(test)]
@@ -147,7 +140,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::sessions::store::Agent;
+    use crate::sessions::store::{Agent, AgentId};
 
     struct State {
         _temp: tempfile::TempDir,
@@ -176,8 +169,9 @@ mod tests {
         /// The canonical key and the session's id.
         fn find(&self, key: &str) -> Option<(String, String)> {
             let key = RequestedKey::parse(key).unwrap();
-            let found = self.sessions.find(&key, &self.settings)?;
-            Some((found.key, found.session.as_str().to_owned()))
+            let found = self.sessions.find(&key, &self.settings).unwrap()?;
+            let id = found.candidates[0].file_stem()?.to_str()?.to_owned();
+            Some((found.key, id))
         }
 
         #[track_caller]
@@ -212,7 +206,7 @@ mod tests {
             ("missing", None),
         ]);
         let none = RequestedKey::parse("none").unwrap();
-        assert!(state.sessions.find_row(&none, &state.settings).is_some());
+        assert_eq!(state.sessions.canonical(&none, &state.settings).unwrap(), ("agent:main:none".to_owned(), true));
     }
 
     #[test]
@@ -293,7 +287,7 @@ mod tests {
         ]);
         let transcript = |key| {
             let key = RequestedKey::parse(key).unwrap();
-            let session = state.sessions.find(&key, &state.settings).unwrap();
+            let session = state.sessions.find(&key, &state.settings).unwrap().unwrap();
             session.transcript.map(|path| path.file_name().unwrap().to_owned())
         };
         assert_eq!(transcript("a").unwrap(), "sid.jsonl");

@@ -1,9 +1,9 @@
 //! What the store needs to know of the configuration.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use super::AgentId;
-use crate::files::Stamps;
+use crate::files::{Stamps, disk};
 
 /// The configured agents and where state is kept.
 #[derive(Clone, Debug)]
@@ -58,18 +58,16 @@ impl StoreSettings {
     }
 
     /// The stores of an agent that lie in the state directory, whose stamp is taken.
-    pub fn discovered_stores(&self, agent: &AgentId, stamps: &mut Stamps) -> Vec<PathBuf> {
+    pub fn discovered_stores(&self, agent: &AgentId, stamps: &mut Stamps) -> io::Result<Vec<PathBuf>> {
         let root = self.agents_root();
-        stamps.take(&root);
-        let entries = match root.read_dir() {
+        stamps.take(&root)?;
+        let entries = match disk::entries(&root) {
             Ok(entries) => entries,
-            Err(error) => {
-                tracing::debug!(path = %root.display(), %error, "no stores discovered");
-                return Vec::new();
-            }
+            Err(error) if disk::is_missing(&error) => Vec::new(),
+            Err(error) => return Err(error),
         };
         let mut stores: Vec<PathBuf> = entries
-            .filter_map(Result::ok)
+            .into_iter()
             .filter(|entry| {
                 let name = entry.file_name();
                 name.to_str().is_some_and(|name| names_agent(name, agent))
@@ -77,7 +75,7 @@ impl StoreSettings {
             .map(|entry| entry.path().join(USUAL_STORE))
             .collect();
         stores.sort();
-        stores
+        Ok(stores)
     }
 
     fn template(&self) -> Option<&str> {

@@ -10,7 +10,7 @@ use lru::LruCache;
 
 use super::Transcript;
 
-/// How many transcripts are remembered. An index takes some 32 bytes for each line.
+/// How many transcripts are remembered. An index takes some 36 bytes for each line.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// Transcripts by path, shared by all who look at them.

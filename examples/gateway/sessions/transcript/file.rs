@@ -1,19 +1,20 @@
 //! [`Transcript`]: a transcript's file and its index, and [`View`]: both at one moment.
 
 use std::{
-    fs::{self, File},
-    io,
+    io::{self, ErrorKind},
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::sessions::projection::SupplementKey;
+use crate::{files::disk::File, sessions::projection::SupplementKey};
 
 use super::{
-    indexed::{Indexed, regular},
+    indexed::{Indexed, Skipped},
     messages::{Pick, RawMessages},
     position::{Change, Position},
     tail::tail,
@@ -33,6 +34,10 @@ pub type Turn = OwnedSemaphorePermit;
 /// How many may look at one transcript at a time.
 const TURNS: usize = 8;
 
+/// How often a transcript that is being written over is looked at again, and how long after.
+const LOOKS: usize = 8;
+const PAUSE: Duration = Duration::from_millis(10);
+
 impl Transcript {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), indexed: Mutex::default(), turns: Arc::new(Semaphore::new(TURNS)) }
@@ -49,18 +54,50 @@ impl Transcript {
         Arc::clone(&self.turns).acquire_owned().await.ok()
     }
 
+    /// Looks at the transcript as it is now, and once more, a few times, if it was written over meanwhile: then
+    /// what was known of it is known no more.
+    pub fn look<T>(&self, mut look: impl FnMut(View) -> io::Result<T>) -> io::Result<T> {
+        for again in 0..LOOKS {
+            if again > 0 {
+                thread::sleep(PAUSE);
+            }
+            let position = match self.view() {
+                Ok(view) => {
+                    let position = view.position();
+                    match look(view) {
+                        Err(error) if error.kind() == ErrorKind::UnexpectedEof => position,
+                        result => return result,
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => continue,
+                Err(error) => return Err(error),
+            };
+            let mut indexed = self.indexed();
+            if indexed.index.position().generation == position.generation {
+                *indexed = Arc::default();
+            }
+        }
+        Err(io::Error::new(ErrorKind::ResourceBusy, "the transcript is being written over"))
+    }
+
     /// The transcript as it is now. Reads what the file has more than the last time; all who want
     /// to see the transcript wait for that.
     pub fn view(&self) -> io::Result<View> {
-        let mut indexed = self.indexed.lock().unwrap_or_else(PoisonError::into_inner);
-        // Opening a pipe would not come back, so it is looked at first.
-        regular(&fs::metadata(&self.path)?)?;
+        let mut indexed = self.indexed();
         let file = File::open(&self.path)?;
         if !indexed.is_current(&file)? {
             // Copies the index if somebody still has a view of it, which is seldom.
-            Arc::make_mut(&mut indexed).catch_up(&file)?;
+            let skipped = Arc::make_mut(&mut indexed).catch_up(&file)?;
+            if let Skipped { lines, first: Some(offset) } = skipped {
+                let path = self.path.display();
+                tracing::warn!(%path, lines, offset, "lines that are no records are not shown, the first at this offset");
+            }
         }
         Ok(View { indexed: Arc::clone(&indexed), file })
+    }
+
+    fn indexed(&self) -> MutexGuard<'_, Arc<Indexed>> {
+        self.indexed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,22 +131,23 @@ impl View {
         })
     }
 
-    /// Where the transcript ends at this moment.
+    /// How far the history has got at this moment.
     pub fn position(&self) -> Position {
-        Position { generation: self.indexed.generation, lines: self.indexed.index.lines().len() }
+        self.indexed.index.position()
     }
 
-    /// Where it ended when this message, counted from 0, was its last one.
-    pub fn position_after(&self, message: usize) -> Option<Position> {
-        let line = *self.indexed.index.history().get(message)?;
-        Some(Position { lines: line as usize + 1, ..self.position() })
+    /// How far it had got when it had so many messages.
+    pub fn position_after(&self, length: usize) -> Position {
+        Position { length, ..self.position() }
     }
 
     /// What has happened to the history since then.
     pub fn since(&self, then: Position) -> Change {
-        let added =
-            (then.generation == self.indexed.generation).then(|| self.indexed.index.added_since(then.lines)).flatten();
-        added.map_or(Change::Rewritten, Change::Appended)
+        let now = self.position();
+        match then.generation == now.generation && then.length <= now.length {
+            true => Change::Appended(then.length..now.length),
+            false => Change::Rewritten,
+        }
     }
 }
 
@@ -165,8 +203,8 @@ impl Selection<'_> {
 #[cfg(test)]
 mod tests {
     use std::{
-        fs::OpenOptions,
-        io::{ErrorKind, Write},
+        fs::{self, OpenOptions},
+        io::Write,
         time::{Duration, SystemTime},
     };
 
@@ -381,7 +419,7 @@ mod tests {
         assert_eq!(kind(&directory.path().join("gone")), ErrorKind::NotFound);
         let socket = directory.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        assert_eq!(kind(&socket), ErrorKind::InvalidInput);
+        assert_eq!(kind(&socket), ErrorKind::Unsupported);
     }
 
     #[test]
@@ -409,13 +447,61 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_were_written_over_unseen_are_left_out() {
+    fn lines_that_were_written_over_unseen_are_an_error_and_the_next_look_sees_what_they_are() {
         let disk = Disk::new(linear("a") + &linear("b"));
-        let view = disk.view();
-        disk.overwrite("x".repeat(2 * linear("a").len()));
-        assert!(texts(&view.history(), 0..2).is_empty());
-        disk.overwrite("");
-        assert!(view.history().read(0..2).is_err());
+        let start = disk.position();
+        let mut seen = Vec::new();
+        let mut look = |disk: &Disk, and_then: &dyn Fn()| {
+            seen.clear();
+            disk.transcript.look(|view| {
+                seen.push(view.total());
+                and_then();
+                view.history().read(0..view.total()).map(drop)
+            })
+        };
+        look(&disk, &|| disk.overwrite(linear("c") + &linear("d"))).unwrap();
+        assert_eq!(disk.texts(), ["\"c\"", "\"d\""]);
+        assert_eq!(disk.since(start), Change::Rewritten);
+        // One that is written over at each look cannot be read.
+        let turn = std::cell::Cell::new(0);
+        let error = look(&disk, &|| disk.overwrite(linear(["x", "y"][turn.replace(1 - turn.get())]))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+        assert_eq!(seen.len(), LOOKS);
+    }
+
+    #[test]
+    fn the_middle_that_is_rewritten_before_an_append_is_seen_by_whoever_reads_it() {
+        let filler = linear(&"f".repeat(600));
+        let disk = Disk::new(filler.clone() + &linear("a") + &linear("bb") + &filler);
+        disk.view();
+        disk.overwrite(filler.clone() + &linear("aa") + &linear("b") + &filler + &linear("c"));
+        let texts = disk.transcript.look(|view| view.history().read(0..view.total())).unwrap();
+        assert_eq!(texts.values(0.0).len(), 5);
+        assert_eq!(disk.texts()[1..3], ["\"aa\"", "\"b\""]);
+    }
+
+    #[test]
+    fn a_touch_is_no_change() {
+        let disk = Disk::new(linear("a"));
+        let start = disk.position();
+        let file = OpenOptions::new().write(true).open(disk.transcript.path()).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(1)).unwrap();
+        assert_eq!(disk.since(start), Change::Appended(1..1));
+        disk.overwrite(linear("b"));
+        assert_eq!(disk.since(start), Change::Rewritten);
+    }
+
+    #[test]
+    fn whole_records_behind_a_torn_one_or_nuls_are_shown() {
+        let torn = "{\"id\":\"x\",\"message\":{\"role\":\"us";
+        let disk = Disk::new(linear("a") + torn + &linear("b") + &"\0".repeat(300) + &linear("c") + "junk\n");
+        assert_eq!(disk.texts(), ["\"a\"", "\"b\"", "\"c\""]);
+        let start = disk.position();
+        disk.append(torn);
+        disk.append("\0\0");
+        assert_eq!(disk.since(start), Change::Appended(3..3));
+        disk.append(linear("d"));
+        assert_eq!(disk.since(start), Change::Appended(3..4));
     }
 
     fn content() -> impl Strategy<Value = Vec<u8>> {

@@ -9,15 +9,17 @@
 //! - of records with one id the last one is found;
 //! - meeting a record twice means that there is no history at all.
 //!
+//! What only adds at the end of the history leaves its [`Generation`]; anything else, and a compaction, begins
+//! another one.
+//!
 //! A record that continues from the leaf is added in constant time. Anything else makes the way be
 //! walked anew, once, when the index is next [settled](Index::settle).
-
-use std::ops::Range;
 
 use hashbrown::HashTable;
 
 use super::{
     packed::Lines,
+    position::{Generation, Position},
     scan::{Facts, Flags, Id},
 };
 
@@ -28,8 +30,9 @@ pub(super) struct Line {
     pub(super) facts: Facts,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Index {
+    generation: Generation,
     lines: Lines,
     ids: Ids,
     /// The numbers of the lines that are history, in its order.
@@ -41,10 +44,27 @@ pub(super) struct Index {
     looped: bool,
     /// The way has to be walked anew.
     unsettled: bool,
-    /// How many lines there were when the history was last complete.
+    /// How long the history was when it was last complete.
     settled: usize,
-    /// Lines from this one on have only added to the history.
-    intact_from: usize,
+    /// More has happened to it since than that messages were added at its end.
+    rewritten: bool,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            generation: Generation::next(),
+            lines: Lines::default(),
+            ids: Ids::default(),
+            history: Vec::new(),
+            leaf: None,
+            end: Id::NONE,
+            looped: false,
+            unsettled: false,
+            settled: 0,
+            rewritten: false,
+        }
+    }
 }
 
 impl Index {
@@ -53,9 +73,7 @@ impl Index {
         let number = self.lines.len() as u32;
         let Facts { id, parent, flags, .. } = line.facts;
         self.lines.push(line);
-        if flags.has(Flags::COMPACTION) {
-            self.intact_from = self.lines.len();
-        }
+        self.rewritten |= flags.has(Flags::COMPACTION);
         let known = id != Id::NONE && self.ids.set(id, number, &self.lines).is_some();
         let continues = match self.leaf {
             // All records are history until the first linked one.
@@ -85,19 +103,24 @@ impl Index {
 
     /// The way is that of the last line alone, which comes after `end`.
     fn restart(&mut self, end: Id) {
-        if !self.history.is_empty() {
-            self.history.clear();
-            self.intact_from = self.lines.len();
-        }
+        self.rewritten |= self.settled > 0;
+        self.history.clear();
         self.end = end;
     }
 
     /// Walks the way anew if that is due. Has to be called before anything is asked.
     pub(super) fn settle(&mut self) {
-        let settled = std::mem::replace(&mut self.settled, self.lines.len());
-        if !std::mem::take(&mut self.unsettled) {
-            return;
+        if std::mem::take(&mut self.unsettled) {
+            self.walk();
         }
+        self.settled = self.history.len();
+        if std::mem::take(&mut self.rewritten) {
+            self.generation = Generation::next();
+        }
+    }
+
+    /// O(the records on the way).
+    fn walk(&mut self) {
         let before = std::mem::take(&mut self.history);
         let mut next = self.leaf.unwrap_or(Id::NONE);
         let mut steps = 0;
@@ -118,10 +141,7 @@ impl Index {
         }
         self.history.reverse();
         self.end = next;
-        let added = self.history.strip_prefix(&*before);
-        if !added.is_some_and(|added| added.iter().all(|line| *line as usize >= settled)) {
-            self.intact_from = self.lines.len();
-        }
+        self.rewritten |= !self.history.starts_with(&before[..self.settled.min(before.len())]);
     }
 
     /// All lines, in the order of the file.
@@ -134,13 +154,9 @@ impl Index {
         &self.history
     }
 
-    /// Where in the history the lines from `number` on are, if they have only added to it.
-    pub(super) fn added_since(&self, number: usize) -> Option<Range<usize>> {
-        (number >= self.intact_from).then(|| {
-            let old = self.history.iter().rev();
-            let new = old.take_while(|line| **line as usize >= number).count();
-            self.history.len() - new..self.history.len()
-        })
+    /// How far the history has got.
+    pub(super) fn position(&self) -> Position {
+        Position { generation: self.generation, length: self.history.len() }
     }
 
     /// Gives back what was reserved for lines that did not come.
@@ -245,30 +261,31 @@ mod tests {
     #[test]
     fn what_only_adds_is_told_from_what_changes() {
         let mut index = index(&[&record("a", Some("-")), &record("b", Some("a"))]);
+        let start = index.position();
         index.push(line(&record("c", Some("b"))));
         index.push(line(r#"{"id":"label","parentId":"c"}"#));
         index.push(line("junk"));
         index.settle();
-        assert_eq!(index.added_since(2), Some(2..3));
-        assert_eq!(index.added_since(5), Some(3..3));
+        assert_eq!(index.position(), Position { length: 3, ..start });
 
         index.push(line(&record("d", Some("a"))));
         index.settle();
-        assert_eq!(index.added_since(5), None);
-        assert_eq!(index.added_since(6), Some(2..2));
+        let branched = index.position();
+        assert!(branched.generation != start.generation);
 
         index.push(line(r#"{"type":"compaction","id":"e","parentId":"d"}"#));
         index.settle();
-        assert_eq!(index.added_since(6), None);
+        assert!(index.position().generation != branched.generation);
         assert_eq!(index.history(), [0, 5, 6]);
     }
 
     #[test]
     fn the_first_link_adds_if_there_was_nothing_before_it() {
         let mut index = index(&[r#"{"type":"session","id":"s"}"#]);
+        let start = index.position();
         index.push(line(&record("a", Some("-"))));
         index.settle();
-        assert_eq!(index.added_since(1), Some(0..1));
+        assert_eq!(index.position(), Position { length: 1, ..start });
     }
 
     /// The rule as it is stated, walked for the whole file.
@@ -293,17 +310,30 @@ mod tests {
     }
 
     #[test]
-    fn an_old_record_that_joins_the_history_late_is_a_change() {
+    fn an_old_record_may_be_added_to_the_history_late() {
         // The side record is passed over at first and is the parent of the new leaf later.
         let mut index = index(&[&record("a", Some("-")), &record("side", Some("a")), &record("b", Some("a"))]);
         assert_eq!(index.history(), [0, 2]);
         index.push(line(r#"{"id":"back","parentId":"a"}"#));
         index.settle();
         assert_eq!(index.history(), [0]);
+        let before = index.position();
         index.push(line(&record("c", Some("side"))));
         index.settle();
         assert_eq!(index.history(), [0, 1, 4]);
-        assert_eq!(index.added_since(4), None);
+        assert_eq!(index.position(), Position { length: 3, ..before });
+    }
+
+    #[test]
+    fn a_child_may_stand_before_its_parent() {
+        let mut index = index(&[&record("a", Some("-"))]);
+        let start = index.position();
+        for (id, parent) in [("c", "b"), ("b", "a"), ("d", "c")] {
+            index.push(line(&record(id, Some(parent))));
+        }
+        index.settle();
+        assert_eq!(index.history(), [0, 2, 1, 3]);
+        assert_eq!(index.position(), Position { length: 4, ..start });
     }
 
     proptest! {
@@ -318,7 +348,7 @@ mod tests {
         ) {
             let mut index = Index::default();
             let mut told = Vec::new();
-            let mut seen = 0;
+            let mut seen = index.position();
             for (id, parent, counted, settle) in records {
                 let message = if counted { ",\"message\":1" } else { "" };
                 let json = match parent {
@@ -332,15 +362,14 @@ mod tests {
                 index.settle();
                 prop_assert_eq!(index.history(), stated(&index.lines().iter().collect::<Vec<_>>()));
                 // Whoever follows what was added has the history.
-                match index.added_since(seen) {
-                    Some(added) => {
-                        prop_assert_eq!(added.start, told.len());
-                        told.extend(&index.history()[added]);
-                    }
-                    None => told = index.history().to_vec(),
+                let now = index.position();
+                if now.generation == seen.generation {
+                    told.extend(&index.history()[seen.length..]);
+                } else {
+                    told = index.history().to_vec();
                 }
                 prop_assert_eq!(&told, index.history());
-                seen = index.lines().len();
+                seen = now;
             }
         }
     }

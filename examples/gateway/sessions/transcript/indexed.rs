@@ -4,82 +4,107 @@
 //! file only grows; the file is taken for another one, and indexed anew, when
 //!
 //! - it is on another device or has another inode,
-//! - it is shorter, or as long as before and yet modified,
-//! - what stood at its beginning or its end stands there no more.
+//! - it is shorter,
+//! - what stood at its beginning or its end stands there no more,
+//! - it is as long as before and was touched, and its lines are not those that are indexed,
+//! - a line that was read for a page is not the one that was indexed ([`Transcript::look`]).
 //!
-//! Compared are the bytes that the index was made of: another process may write meanwhile.
-//!
-//! Each time begins a new [`Generation`].
+//! Compared are the bytes that the index was made of: another process may write meanwhile. A touch alone is no
+//! change: a writer's append touches the file before it makes it longer, and another may change who may read it.
 //!
 //! The last line may be in the middle of being written. It is a line already if it is a record; then
 //! only the line's end may follow. If it is none it is looked at again when there is more.
+//!
+//! [`Transcript::look`]: super::Transcript::look
 
-use std::{
-    fs::{File, Metadata},
-    io::{self, ErrorKind},
-    mem,
-    os::unix::fs::{FileExt, MetadataExt},
-    sync::atomic::{AtomicU64, Ordering},
+use std::{io, mem, time::SystemTime};
+
+use crate::{
+    files::{Stamp, disk::File},
+    json,
+    sessions::projection::SupplementKey,
 };
-
-use crate::{json, sessions::projection::SupplementKey};
 
 use super::{
     index::{Index, Line},
     lines::{self, FileLine},
-    scan::{Flags, scan},
+    scan::{Facts, Flags, behind_a_torn_one, scan},
 };
+
+/// Up to how many bytes a file that was indexed within a tick of its last change is looked through once more: it
+/// may have changed again and have the same stamp. In a longer one the lines that are read tell.
+const VERIFIED: u64 = 256 * 1024;
 
 /// How many bytes at each end of what is indexed are compared.
 const COMPARED: usize = 512;
 
-/// One life of a transcript's content: lines were only ever added to it.
-///
-/// No two are equal in one run of the program, whichever transcripts they are of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Generation(pub(super) u64);
-
-impl Generation {
-    fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
 #[derive(Clone, Debug)]
 pub(super) struct Indexed {
-    pub(super) generation: Generation,
     pub(super) index: Index,
     /// The lines with messages that are the spoken form of an earlier one, and what they speak.
     spoken: Vec<(u32, SupplementKey)>,
     /// The file when it was indexed.
     stamp: Option<Stamp>,
+    /// Whether every later change gives another stamp.
+    is_settled: bool,
     last: LastLine,
     edges: Edges,
+    skipped: Skipped,
+}
+
+/// Lines that show nothing, because they are no records.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Skipped {
+    pub(super) lines: usize,
+    /// Where the first of them is, in bytes.
+    pub(super) first: Option<u64>,
+}
+
+impl Skipped {
+    fn add(&mut self, lines: usize, offset: u64) {
+        self.lines += lines;
+        self.first.get_or_insert(offset);
+    }
 }
 
 impl Indexed {
     /// Whether the file is still as it was when it was indexed.
     pub(super) fn is_current(&self, file: &File) -> io::Result<bool> {
-        Ok(self.stamp == Some(Stamp::of(file)?))
+        let is_proof = self.is_settled || self.size() > VERIFIED;
+        Ok(is_proof && self.stamp == Some(file.stamp()?))
     }
 
-    /// Indexes what the file has more than before, or all of it if it is another one.
-    pub(super) fn catch_up(&mut self, file: &File) -> io::Result<()> {
-        let now = Stamp::of(file)?;
-        if !self.is_continued(file, &now)? {
-            *self = Self::default();
+    /// Indexes what the file has more than before, or all of it if it is another one. Says what was skipped.
+    pub(super) fn catch_up(&mut self, file: &File) -> io::Result<Skipped> {
+        let since = SystemTime::now();
+        let now = file.stamp()?;
+        let is_settled = now.is_settled(since);
+        match self.what_became_of(file, &now)? {
+            Fate::Grew => {}
+            Fate::Touched => {
+                // O(file), as seldom as somebody touches it without making it longer.
+                let mut anew = Self::default();
+                anew.read(file, now.clone())?;
+                if anew.index.lines() == self.index.lines() && anew.last == self.last {
+                    (self.stamp, self.is_settled) = (Some(now), is_settled);
+                    return Ok(Skipped::default());
+                }
+                *self = Self { is_settled, ..anew };
+                return Ok(mem::take(&mut self.skipped));
+            }
+            Fate::Replaced => *self = Self::default(),
         }
-        let result = self.read(file, now);
-        if result.is_err() {
+        if let Err(error) = self.read(file, now) {
             *self = Self::default();
+            return Err(error);
         }
-        result
+        self.is_settled = is_settled;
+        Ok(mem::take(&mut self.skipped))
     }
 
     /// How much of the file is indexed, in bytes.
     pub(super) fn size(&self) -> u64 {
-        self.stamp.as_ref().map_or(0, |stamp| stamp.size)
+        self.stamp.as_ref().map_or(0, Stamp::size)
     }
 
     /// The last line, if it is being written and is no record yet.
@@ -91,7 +116,7 @@ impl Indexed {
     }
 
     /// The messages from this one on, counted in the history, that are the spoken form of an earlier
-    /// one, and what they speak.
+    /// one, and what they speak. O(history).
     pub(super) fn spoken_from(&self, first: usize) -> Vec<(usize, SupplementKey)> {
         if self.spoken.is_empty() {
             return Vec::new();
@@ -106,30 +131,42 @@ impl Indexed {
         with_key.collect()
     }
 
-    fn is_continued(&self, file: &File, now: &Stamp) -> io::Result<bool> {
-        let Some(before) = &self.stamp else {
-            return Ok(true);
-        };
-        if !before.is_same_file(now) || now.size <= before.size {
-            return Ok(false);
+    fn what_became_of(&self, file: &File, now: &Stamp) -> io::Result<Fate> {
+        let Some(before) = &self.stamp else { return Ok(Fate::Grew) };
+        if !before.is_same_file(now) || now.size() < before.size() {
+            return Ok(Fate::Replaced);
         }
-        let mut next = vec![0; 2.min((now.size - before.size) as usize)];
-        file.read_exact_at(&mut next, before.size)?;
+        if now.size() == before.size() {
+            return Ok(Fate::Touched);
+        }
+        let mut next = vec![0; 2.min((now.size() - before.size()) as usize)];
+        file.read_exact_at(&mut next, before.size())?;
         let ends = matches!(self.last, LastLine::Unended);
-        Ok(self.edges.are_in(file)? && (!ends || next.starts_with(b"\n") || next == b"\r\n"))
+        let goes_on = self.edges.are_in(file)? && (!ends || next.starts_with(b"\n") || next == b"\r\n");
+        Ok(if goes_on { Fate::Grew } else { Fate::Replaced })
     }
 
+    /// O(what is read).
     fn read(&mut self, file: &File, now: Stamp) -> io::Result<()> {
+        let size = self.size();
         let from = match self.last {
             LastLine::Ended(end) => end,
-            LastLine::Unended => self.size(),
+            LastLine::Unended | LastLine::TooLong => size,
             LastLine::Torn(line) => line.offset,
         };
         let is_first = self.stamp.is_none();
-        self.last = LastLine::Ended(now.size);
+        let in_long_line = matches!(self.last, LastLine::TooLong);
+        self.last = LastLine::Ended(now.size());
         let mut edges = mem::take(&mut self.edges);
-        lines::for_each(file, from, now.size, |offset, bytes| edges.add(offset, bytes), |line| self.add(line))?;
+        let see = |offset, bytes: &[u8]| edges.add(offset, bytes);
+        let rest = lines::for_each(file, from, now.size(), in_long_line, see, |line| self.add(line))?;
         self.edges = edges;
+        if rest.skipped > 0 {
+            self.skipped.add(rest.skipped, from);
+        }
+        if rest.in_long_line {
+            self.last = LastLine::TooLong;
+        }
         self.index.settle();
         if is_first {
             self.index.shrink();
@@ -139,26 +176,35 @@ impl Indexed {
     }
 
     fn add(&mut self, line: FileLine<'_>) {
-        let facts = scan(line.text);
-        let known = facts.map(|facts| Line { offset: line.offset, facts });
-        match known {
-            Some(known) if line.is_complete => self.push(known, line.text),
-            Some(known) if known.facts.flags.has(Flags::RECORD) => {
-                self.push(known, line.text);
-                self.last = LastLine::Unended;
-            }
-            Some(known) => self.last = LastLine::Torn(known),
+        match scan(line.text) {
             None if line.is_complete => {}
             None => self.last = LastLine::Ended(line.offset),
+            Some(facts) if facts.flags.has(Flags::RECORD) => {
+                self.push(line.offset, facts, line.text);
+                if !line.is_complete {
+                    self.last = LastLine::Unended;
+                }
+            }
+            Some(facts) if line.is_complete => {
+                self.skipped.add(1, line.offset);
+                let whole = behind_a_torn_one(line.text);
+                if whole.is_empty() {
+                    self.push(line.offset, facts, line.text);
+                }
+                for (start, facts) in whole {
+                    self.push(line.offset + start as u64, facts, &line.text[start..][..facts.length as usize]);
+                }
+            }
+            Some(facts) => self.last = LastLine::Torn(Line { offset: line.offset, facts }),
         }
     }
 
-    fn push(&mut self, line: Line, text: &[u8]) {
-        if line.facts.flags.has(Flags::SPOKEN) {
+    fn push(&mut self, offset: u64, facts: Facts, text: &[u8]) {
+        if facts.flags.has(Flags::SPOKEN) {
             let number = self.index.lines().len() as u32;
             self.spoken.extend(spoken(text).map(|key| (number, key)));
         }
-        self.index.push(line);
+        self.index.push(Line { offset, facts });
     }
 }
 
@@ -171,18 +217,27 @@ fn spoken(record: &[u8]) -> Option<SupplementKey> {
 impl Default for Indexed {
     fn default() -> Self {
         Self {
-            generation: Generation::next(),
             index: Index::default(),
             spoken: Vec::new(),
             stamp: None,
+            is_settled: false,
             last: LastLine::Ended(0),
             edges: Edges::default(),
+            skipped: Skipped::default(),
         }
     }
 }
 
+/// What became of a file since it was indexed.
+enum Fate {
+    Grew,
+    /// It is as long as before.
+    Touched,
+    Replaced,
+}
+
 /// How far the last line has got.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum LastLine {
     /// It has its end, and from this offset on there is nothing but space.
     Ended(u64),
@@ -190,6 +245,8 @@ enum LastLine {
     Unended,
     /// It is no record, and not in the index yet.
     Torn(Line),
+    /// It is too long to be read, and has no end yet.
+    TooLong,
 }
 
 /// The first and the last bytes of what is indexed, as they were when it was.
@@ -224,44 +281,6 @@ impl Edges {
             Ok(found == bytes)
         };
         Ok(is_at(&self.head, 0)? && is_at(&self.tail, self.end - self.tail.len() as u64)?)
-    }
-}
-
-/// What is compared to see whether the lines may have changed. Not the time of change: who may read a
-/// file says nothing of its lines.
-#[derive(Clone, Debug, PartialEq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-}
-
-impl Stamp {
-    fn of(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        regular(&metadata)?;
-        Ok(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        })
-    }
-
-    fn is_same_file(&self, other: &Self) -> bool {
-        (self.device, self.inode) == (other.device, other.inode)
-    }
-}
-
-/// Refuses what is no file to read lines from.
-pub(super) fn regular(metadata: &Metadata) -> io::Result<()> {
-    if metadata.is_file() {
-        Ok(())
-    } else if metadata.is_dir() {
-        Err(ErrorKind::IsADirectory.into())
-    } else {
-        Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"))
     }
 }
 

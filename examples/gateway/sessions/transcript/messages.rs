@@ -1,13 +1,21 @@
 //! [`RawMessages`]: messages as they stand in the transcript, read from it and not yet parsed.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt};
+use std::{io, ops::Range};
 
 use super::{
+    budget::Share,
     index::Line,
     message::message,
+    scan::check,
     stand_in::{self, stand_in},
 };
-use crate::json::{self, Value};
+use crate::{
+    files::disk::File,
+    json::{self, Object, Value, skim},
+};
+
+/// A line longer than this is parsed only where it is shown from.
+const LONG: usize = 64 * 1024;
 
 /// Lines that are no farther apart than this are read as one.
 const GAP: u64 = 4096;
@@ -21,6 +29,15 @@ pub(super) enum Pick {
 }
 
 impl Pick {
+    /// By what its bytes are known.
+    fn check(self) -> Option<u32> {
+        match self {
+            Self::Record(line) => Some(line.facts.check),
+            // Of a line that is stood in for only the beginning is read.
+            Self::StandIn(_) => None,
+        }
+    }
+
     /// Where the bytes are that it takes.
     fn bytes(self) -> Range<u64> {
         let (line, length) = match self {
@@ -39,6 +56,7 @@ pub struct RawMessages {
     bytes: Vec<u8>,
     lines: Vec<RawLine>,
     first_seq: usize,
+    _share: Option<Share>,
 }
 
 #[derive(Debug)]
@@ -48,12 +66,21 @@ struct RawLine {
 }
 
 impl RawMessages {
-    /// Reads these lines, the first of which has this number.
-    pub(super) fn read(file: &File, first_seq: usize, picks: impl IntoIterator<Item = Pick>) -> io::Result<Self> {
-        let mut messages = Self { first_seq, ..Self::default() };
+    /// Reads these lines, the first of which has this number. A line that is not as it was indexed is an error, as
+    /// if the file had ended before it: it was written over.
+    pub(super) fn read(
+        file: &File,
+        first_seq: usize,
+        picks: impl IntoIterator<Item = Pick, IntoIter: Clone>,
+    ) -> io::Result<Self> {
+        let picks = picks.into_iter();
+        let bytes = picks.clone().map(|pick| pick.bytes()).map(|bytes| bytes.end - bytes.start).sum();
+        let mut messages = Self { first_seq, _share: Some(Share::take(bytes)), ..Self::default() };
         let mut run = Run::default();
+        let mut checks = Vec::new();
         for pick in picks {
             let bytes = pick.bytes();
+            checks.push(pick.check());
             if !run.takes(&bytes) {
                 run.read(file, &mut messages.bytes)?;
                 run = Run::starting(bytes.start, messages.bytes.len());
@@ -65,6 +92,11 @@ impl RawMessages {
                 .push(RawLine { bytes: at(bytes.start)..at(bytes.end), is_stand_in: matches!(pick, Pick::StandIn(_)) });
         }
         run.read(file, &mut messages.bytes)?;
+        for (line, check_of_line) in messages.lines.iter().zip(checks) {
+            if check_of_line.is_some_and(|known| check(&messages.bytes[line.bytes.clone()]) != known) {
+                return Err(super::written_over());
+            }
+        }
         Ok(messages)
     }
 
@@ -74,19 +106,50 @@ impl RawMessages {
         let lines = self.lines.iter().enumerate();
         let values = lines.filter_map(|(at, line)| {
             let text = &self.bytes[line.bytes.clone()];
-            let record = if line.is_stand_in {
-                stand_in(text)
-            } else {
-                match json::parse(text) {
-                    Ok(Value::Object(record)) => record,
-                    // The file was written over since it was indexed.
-                    _ => return None,
-                }
-            };
+            let record = if line.is_stand_in { stand_in(text) } else { record(text)? };
             message(record, self.first_seq + at, now)
         });
         values.collect()
     }
+}
+
+/// Reads a record. Of a long one only what a message is made of: what nobody sees may take many times its length
+/// as values.
+fn record(text: &[u8]) -> Option<Object<'_>> {
+    if text.len() <= LONG {
+        let Ok(Value::Object(record)) = json::parse(text) else { return None };
+        return Some(record);
+    }
+    members(
+        text,
+        |key| ["id", "timestamp", "type", "message"].contains(&key),
+        |key, value| match key {
+            "message" if value.first() == Some(&b'{') => Some(members(value, |key| key != "details", parsed)?.into()),
+            _ => parsed(key, value),
+        },
+    )
+}
+
+/// Of an object the members with these keys.
+fn members<'a>(
+    text: &'a [u8],
+    wanted: impl Fn(&str) -> bool,
+    read: impl Fn(&str, &'a [u8]) -> Option<Value<'a>>,
+) -> Option<Object<'a>> {
+    let mut found = Vec::new();
+    skim::object(text, |key, value| {
+        let Ok(Value::String(key)) = json::parse(key) else { return };
+        if key.as_str().is_none_or(&wanted) {
+            if let Some(value) = read(key.as_str().unwrap_or_default(), value) {
+                found.push((key, value));
+            }
+        }
+    })?;
+    Some(Object::from_entries(found))
+}
+
+fn parsed<'a>(_: &str, value: &'a [u8]) -> Option<Value<'a>> {
+    json::parse(value).ok()
 }
 
 /// Bytes of the file that are read at once, and where they come to lie.
@@ -119,7 +182,8 @@ mod tests {
 
     #[test]
     fn lines_are_read_from_wherever_they_are() {
-        let mut file = tempfile::tempfile().unwrap();
+        let mut named = tempfile::NamedTempFile::new().unwrap();
+        let file = File::open(named.path()).unwrap();
         let mut picks = Vec::new();
         let mut offset = 0;
         for n in 0..4 {
@@ -129,7 +193,7 @@ mod tests {
             // The first two are close together, the others far away.
             let space = if n == 0 { 7 } else { 2 * GAP as usize };
             let written = text + &" ".repeat(space);
-            file.write_all(written.as_bytes()).unwrap();
+            named.write_all(written.as_bytes()).unwrap();
             offset += written.len() as u64;
         }
         for order in [vec![0, 1, 2, 3], vec![3, 1, 0], vec![1, 0], vec![2], vec![]] {

@@ -12,6 +12,7 @@
 //!
 //! Everything here blocks, on files and on locks.
 
+mod budget;
 mod cache;
 mod date;
 mod file;
@@ -26,8 +27,16 @@ mod scan;
 mod stand_in;
 mod tail;
 
+use std::io::{self, ErrorKind};
+
 pub use self::{
     cache::Transcripts,
     file::{Selection, Transcript, View},
     position::{Change, Position},
 };
+
+/// The file is not as it was indexed, or not as long: somebody writes it while it is read. [`Transcript::look`]
+/// looks again.
+fn written_over() -> io::Error {
+    io::Error::new(ErrorKind::UnexpectedEof, "the transcript was written over while it was read")
+}

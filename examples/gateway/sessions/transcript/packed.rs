@@ -1,4 +1,4 @@
-//! [`Lines`]: what is known of a transcript's lines, in 20 bytes each.
+//! [`Lines`]: what is known of a transcript's lines, in 24 bytes each.
 //!
 //! A transcript may have millions of lines, and what is known of them stays in memory. A line is
 //! packed by these rules:
@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Lines by their number, counted from 0.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Lines {
     packed: Vec<Packed>,
     /// The parents that a bit cannot tell, in the order of the lines.
@@ -21,13 +21,14 @@ pub(super) struct Lines {
 }
 
 /// Without the gap that alignment to eight bytes would leave.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(Rust, packed(4))]
 struct Packed {
     /// The offset, then what is known of the parent, then the flags.
     place: u64,
     id: Id,
     length: u32,
+    check: u32,
 }
 
 impl Packed {
@@ -46,7 +47,7 @@ impl Lines {
 
     /// The line with this number, which has to be less than [`len`](Self::len).
     pub(super) fn at(&self, number: usize) -> Line {
-        let Packed { place, id, length } = self.packed[number];
+        let Packed { place, id, length, check } = self.packed[number];
         let parent = if place & Packed::PREVIOUS != 0 {
             self.id_before(number)
         } else if place & Packed::BESIDE != 0 {
@@ -56,7 +57,7 @@ impl Lines {
             Id::NONE
         };
         let flags = Flags::from_bits((place & Packed::FLAGS) as u8);
-        Line { offset: place >> Packed::OFFSET, facts: Facts { id, parent, length, flags } }
+        Line { offset: place >> Packed::OFFSET, facts: Facts { id, parent, length, check, flags } }
     }
 
     pub(super) fn id(&self, number: u32) -> Id {
@@ -68,7 +69,7 @@ impl Lines {
     }
 
     pub(super) fn push(&mut self, line: Line) {
-        let Facts { id, parent, length, flags } = line.facts;
+        let Facts { id, parent, length, check, flags } = line.facts;
         let number = self.len();
         let told = if parent == Id::NONE {
             0
@@ -79,7 +80,7 @@ impl Lines {
             Packed::BESIDE
         };
         let place = line.offset << Packed::OFFSET | told | u64::from(flags.bits());
-        self.packed.push(Packed { place, id, length });
+        self.packed.push(Packed { place, id, length, check });
     }
 
     /// Gives back what was reserved for lines that did not come.
@@ -98,8 +99,8 @@ mod tests {
     use super::{super::scan::scan, *};
 
     #[test]
-    fn a_line_takes_20_bytes() {
-        assert_eq!(size_of::<Packed>(), 20);
+    fn a_line_takes_24_bytes() {
+        assert_eq!(size_of::<Packed>(), 24);
     }
 
     #[test]

@@ -1,21 +1,34 @@
-//! [`Position`]: where a transcript ended at some moment, and what has happened to it since.
+//! [`Position`]: how far a history had got at some moment, and what has happened to it since.
 
 use std::{
     fmt::{self, Display},
     num::ParseIntError,
     ops::Range,
     str::FromStr,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::indexed::Generation;
+/// One life of a history: messages were only ever added at its end.
+///
+/// No two are equal in one run of the program, whichever transcripts they are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Generation(u64);
 
-/// Where a transcript ended at some moment.
+impl Generation {
+    pub(super) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// How far a history had got: so many messages of this life of it. Not lines of the file: a line may stand before
+/// the one that it comes after.
 ///
 /// As text it is two numbers, which mean something to the process that wrote them and to no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     pub(super) generation: Generation,
-    pub(super) lines: usize,
+    pub(super) length: usize,
 }
 
 /// What has happened to a history.
@@ -29,7 +42,7 @@ pub enum Change {
 
 impl Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.generation.0, self.lines)
+        write!(f, "{}.{}", self.generation.0, self.length)
     }
 }
 
@@ -37,8 +50,8 @@ impl FromStr for Position {
     type Err = ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, ParseIntError> {
-        let (generation, lines) = text.split_once('.').unwrap_or_default();
-        Ok(Self { generation: Generation(generation.parse()?), lines: lines.parse()? })
+        let (generation, length) = text.split_once('.').unwrap_or_default();
+        Ok(Self { generation: Generation(generation.parse()?), length: length.parse()? })
     }
 }
 
@@ -48,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_position_is_read_as_it_was_written() {
-        let position = Position { generation: Generation(7), lines: 12 };
+        let position = Position { generation: Generation(7), length: 12 };
         assert_eq!(position.to_string(), "7.12");
         assert_eq!("7.12".parse(), Ok(position));
         for other in ["", ".", "7", "7.", ".12", "7.12.", "7.-1", "x.1", "99999999999999999999.1"] {

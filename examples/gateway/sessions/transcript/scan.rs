@@ -29,6 +29,8 @@ pub(super) struct Facts {
     pub(super) parent: Id,
     /// In bytes.
     pub(super) length: u32,
+    /// A [`check`] of its bytes.
+    pub(super) check: u32,
     pub(super) flags: Flags,
 }
 
@@ -54,14 +56,22 @@ pub(super) fn scan(line: &[u8]) -> Option<Facts> {
     .is_some();
     // No line is longer than the reader lets it be.
     let length = line.len() as u32;
+    let check = check(line);
     let oversized = Flags::OVERSIZED.only_if(is_oversized(line));
     if !is_record {
-        return (!wtf8::is_blank(line)).then_some(Facts { id: Id::NONE, parent: Id::NONE, length, flags: oversized });
+        return (!wtf8::is_blank(line)).then_some(Facts {
+            id: Id::NONE,
+            parent: Id::NONE,
+            length,
+            check,
+            flags: oversized,
+        });
     }
     Some(Facts {
         id,
         parent: parent.unwrap_or(Id::NONE),
         length,
+        check,
         flags: Flags::RECORD
             | oversized
             | Flags::COUNTED.only_if(has_message || is_compaction)
@@ -69,6 +79,40 @@ pub(super) fn scan(line: &[u8]) -> Option<Facts> {
             | Flags::LINKED.only_if(parent.is_some() && id != Id::NONE && !is_session)
             | Flags::SPOKEN.only_if(has_message && has_supplement_marker(line)),
     })
+}
+
+/// What tells a line from the one that was written over it: 32 bits of a keyed hash.
+pub(super) fn check(line: &[u8]) -> u32 {
+    static KEYS: LazyLock<foldhash::fast::RandomState> = LazyLock::new(Default::default);
+    let hash = KEYS.hash_one(line);
+    (hash ^ hash >> 32) as u32
+}
+
+/// The whole records that a line which is none ends with, with their places in it: behind one whose writer was
+/// cut off before its end, and after which the next one was written. Each is at the end of what is left of the
+/// line, and between them there may be space and NULs. Behind anything but a torn record they are left where
+/// OpenClaw leaves them, unseen. O(line): each byte is looked at a few times.
+pub(super) fn behind_a_torn_one(line: &[u8]) -> Vec<(usize, Facts)> {
+    let mut found = Vec::new();
+    let mut rest = line;
+    loop {
+        let end = rest.iter().rposition(|byte| !matches!(byte, b' ' | b'\t' | 0)).map_or(0, |last| last + 1);
+        rest = &rest[..end];
+        let Some(start) = skim::start_of_last_object(rest) else { break };
+        match scan(&rest[start..]) {
+            Some(facts) if facts.flags.has(Flags::COUNTED) || facts.flags.has(Flags::RECORD | Flags::LINKED) => {
+                found.push((start, facts));
+            }
+            _ => break,
+        }
+        rest = &rest[..start];
+    }
+    let is_torn = |rest: &[u8]| scan(rest).is_some_and(|facts| !facts.flags.has(Flags::RECORD));
+    if !rest.is_empty() && !is_torn(rest) {
+        return Vec::new();
+    }
+    found.reverse();
+    found
 }
 
 /// An id as the index keeps it: 64 bits of a keyed hash.
@@ -252,6 +296,38 @@ mod tests {
         assert_ne!(facts(r#"{"id":"b"}"#).id, parent(r#"{"parentId":" b"}"#));
         assert_eq!(parent(r#"{"parentId":"\t"}"#), Id::NONE);
         assert_eq!(scan(b"{\"id\":\"\xFF\"}").unwrap().id, facts("{\"id\":\"\u{fffd}\"}").id);
+    }
+
+    #[test]
+    fn whole_records_are_found_behind_a_torn_one() {
+        let (a, b) = (r#"{"id":"a","message":{"content":"}{\\\" \\\\"}}"#, r#"{"id":"b","parentId":null}"#);
+        for (torn, between) in [
+            (r#"{"id":"x","message":{"role":"us"#, ""),
+            (r#"{"id":"x","message":"#, " "),
+            (r#"{"id":"x","list":[1,"#, "\0\0"),
+            (r#"{"id":"x\"#, ""),
+            ("\0\0\0", "\0"),
+            ("", ""),
+        ] {
+            let line = format!("{torn}{a}{between}{b}\0");
+            let found = behind_a_torn_one(line.as_bytes());
+            let expected = [(torn.len(), facts(a)), (torn.len() + a.len() + between.len(), facts(b))];
+            assert_eq!(found, expected, "{line}");
+        }
+        for line in [
+            r#"{"id":"a" "message":{}}"#,
+            r#"{"message":{"role":"user"}"#,
+            "}",
+            "]}",
+            "\"}",
+            "",
+            "\0",
+            "{}x",
+            "{\"message\":1}\r{\"message\":1}",
+            "\u{feff}{\"message\":1}",
+        ] {
+            assert_eq!(behind_a_torn_one(line.as_bytes()), [], "{line}");
+        }
     }
 
     #[test]

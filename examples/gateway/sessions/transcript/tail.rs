@@ -9,7 +9,7 @@
 //! 4. The last message has the number that it has in the full history, if the window is right about
 //!    the rest.
 
-use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt};
+use std::{collections::HashMap, io};
 
 use super::{
     index::Line,
@@ -18,7 +18,7 @@ use super::{
     scan::{Facts, Flags, Id},
     stand_in::{self, stand_in},
 };
-use crate::json::Value;
+use crate::{files::disk::File, json::Value};
 
 /// The window, in bytes.
 const WINDOW: u64 = 8 * 1024 * 1024;

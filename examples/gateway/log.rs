@@ -1,0 +1,217 @@
+//! The log, and what is printed: lines that neither block nor panic, whatever becomes of the file they go to.
+//!
+//! 1. A line is handed to a thread that does nothing but write. Who logs never waits for a full disk, a full
+//!    pipe or a terminal that was stopped.
+//! 2. What cannot be written, and what finds [`ROOM`] used up, is dropped and counted. The count is written
+//!    before the next line that can be.
+//! 3. A panic is a line of the log like any other.
+
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+    panic,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use tracing_subscriber::EnvFilter;
+
+/// How many bytes may wait to be written.
+const ROOM: usize = 4 * 1024 * 1024;
+
+/// Crates that watch files say something of each event, and that line, in a log in a watched folder, is the
+/// next event.
+const WATCHERS: [&str; 4] = ["notify=warn", "notify_types=warn", "inotify=warn", "mio=warn"];
+
+/// Logs to stderr from now on what `RUST_LOG` says, or else what an operator wants to know. In colour on a
+/// terminal, unless `NO_COLOR` says otherwise (no-color.org).
+pub fn start() -> io::Result<Lines> {
+    let lines = Lines::to(io::stderr())?;
+    let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let asked = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let writer = lines.clone();
+    tracing_subscriber::fmt()
+        .with_env_filter(WATCHERS.into_iter().filter_map(|cap| cap.parse().ok()).fold(asked, EnvFilter::add_directive))
+        .with_writer(move || writer.clone())
+        .with_ansi(io::stderr().is_terminal() && !is_plain)
+        .log_internal_errors(false)
+        .init();
+    panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    Ok(lines)
+}
+
+/// Writes from a thread of its own. Clones write to the same file, in order.
+#[derive(Clone)]
+pub struct Lines {
+    queue: Sender<Entry>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    /// Bytes that wait.
+    waiting: AtomicUsize,
+    /// Lines that were dropped since the last time that could be said.
+    lost: AtomicU64,
+}
+
+enum Entry {
+    Line(Vec<u8>),
+    /// Answered when all before it is written.
+    Flush(Sender<()>),
+}
+
+impl Lines {
+    pub fn to(file: impl Write + Send + 'static) -> io::Result<Self> {
+        let (queue, entries) = channel();
+        let counts = Arc::new(Counts::default());
+        let writer = Writer { file, counts: Arc::clone(&counts) };
+        thread::Builder::new().name("lines".to_owned()).spawn(move || writer.run(&entries))?;
+        Ok(Self { queue, counts })
+    }
+
+    /// Hands over a line, with the break at its end.
+    pub fn say(&self, line: impl Into<Vec<u8>>) {
+        let line = line.into();
+        let length = line.len();
+        let fits = self.counts.waiting.fetch_add(length, Relaxed) + length <= ROOM;
+        if !fits || self.queue.send(Entry::Line(line)).is_err() {
+            self.counts.waiting.fetch_sub(length, Relaxed);
+            self.counts.lost.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Waits until all that was said is written, or for this long.
+    pub fn flush(&self, at_most: Duration) {
+        let (done, written) = channel();
+        if self.queue.send(Entry::Flush(done)).is_ok() {
+            // Else it cannot be written, and nobody could be told.
+            let _ = written.recv_timeout(at_most);
+        }
+    }
+}
+
+/// As the subscriber has it: one call for each event.
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.say(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Writer<W> {
+    file: W,
+    counts: Arc<Counts>,
+}
+
+impl<W: Write> Writer<W> {
+    fn run(mut self, entries: &Receiver<Entry>) {
+        for entry in entries {
+            match entry {
+                Entry::Line(line) => {
+                    self.write(&line);
+                    self.counts.waiting.fetch_sub(line.len(), Relaxed);
+                }
+                Entry::Flush(done) => _ = done.send(()),
+            }
+        }
+    }
+
+    fn write(&mut self, line: &[u8]) {
+        let lost = self.counts.lost.swap(0, Relaxed);
+        let notice = match lost {
+            0 => Ok(()),
+            // A line may have been written in part.
+            _ => self.file.write_all(format!("\n{lost} lines before this one could not be written\n").as_bytes()),
+        };
+        if notice.and_then(|()| self.file.write_all(line)).and_then(|()| self.file.flush()).is_err() {
+            self.counts.lost.fetch_add(lost + 1, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        mpsc::{SyncSender, sync_channel},
+    };
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    /// A file that is told, write by write, whether it is full.
+    struct File {
+        written: Arc<Mutex<Vec<u8>>>,
+        is_full: Receiver<bool>,
+    }
+
+    impl Write for File {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.is_full.recv() {
+                Ok(true) => Err(io::ErrorKind::StorageFull.into()),
+                _ => self.written.lock().unwrap().write(bytes),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Given {
+        lines: Lines,
+        written: Arc<Mutex<Vec<u8>>>,
+        is_full: SyncSender<bool>,
+    }
+
+    fn given() -> Given {
+        let (is_full, told) = sync_channel(0);
+        let written = Arc::default();
+        let file = File { written: Arc::clone(&written), is_full: told };
+        Given { lines: Lines::to(file).unwrap(), written, is_full }
+    }
+
+    impl Given {
+        fn shown(&self) -> String {
+            String::from_utf8(self.written.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted_and_the_count_is_written_later() {
+        let given = given();
+        // The second fails by the notice before it, and the third is written after its own.
+        for (line, writes) in [("one\n", &[true][..]), ("two\n", &[true]), ("three\n", &[false, false])] {
+            given.lines.say(line);
+            writes.iter().for_each(|is_full| given.is_full.send(*is_full).unwrap());
+        }
+        given.lines.flush(SOON);
+        assert_eq!(given.shown(), "\n2 lines before this one could not be written\nthree\n");
+    }
+
+    #[test]
+    fn who_says_something_never_waits_and_what_waits_is_bounded() {
+        let given = given();
+        let line = vec![b'x'; 1024];
+        for _ in 0..3 * ROOM / line.len() {
+            given.lines.say(line.clone());
+        }
+        assert!(given.lines.counts.waiting.load(Relaxed) <= ROOM);
+        let lost = given.lines.counts.lost.load(Relaxed);
+        assert!(lost >= (2 * ROOM / line.len()) as u64, "{lost}");
+        // Nor is it waited for at the end.
+        given.lines.flush(Duration::from_millis(10));
+        assert_eq!(given.shown(), "");
+    }
+}

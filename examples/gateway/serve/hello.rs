@@ -1,0 +1,112 @@
+//! The first bytes of a connection: read until it is known which protocol they begin.
+
+use std::{
+    io,
+    ops::Range,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+/// What an HTTP/2 client says first (RFC 9113 section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Reads until the client has said either all of HTTP/2's preface or something else.
+pub async fn read(mut socket: TcpStream) -> io::Result<Socket> {
+    let mut said = [0; PREFACE.len()];
+    let mut length = 0;
+    while length < PREFACE.len() && said[..length] == PREFACE[..length] {
+        match socket.read(&mut said[length..]).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            more => length += more,
+        }
+    }
+    let (read, write) = socket.into_split();
+    Ok(Socket { said: said.into(), unread: 0..length, client: Client(Arc::new(Mutex::new(read))), write })
+}
+
+/// A socket of which something has been read, to be read again.
+pub struct Socket {
+    said: Box<[u8]>,
+    unread: Range<usize>,
+    client: Client,
+    write: OwnedWriteHalf,
+}
+
+/// What comes from the client of a connection, to be read by one and looked at by others.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Mutex<OwnedReadHalf>>);
+
+impl Socket {
+    pub fn speaks_http_2(&self) -> bool {
+        *self.said == *PREFACE
+    }
+
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+}
+
+impl Client {
+    fn half(&self) -> MutexGuard<'_, OwnedReadHalf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ready when the client has said its last word: it may have gone, or may still listen. An error if it is
+    /// known to have gone. To be polled by the task that reads.
+    pub fn poll_half_closed(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut next = [0];
+        match ready!(self.half().poll_peek(cx, &mut ReadBuf::new(&mut next))) {
+            Ok(0) => Poll::Ready(Ok(())),
+            // The next request, which is read when this one is answered.
+            Ok(_) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() {
+            return Pin::new(&mut *self.client.half()).poll_read(cx, buffer);
+        }
+        let length = self.unread.len().min(buffer.remaining());
+        buffer.put_slice(&self.said[self.unread.start..][..length]);
+        self.unread.start += length;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.write).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.write).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.write).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.write).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.write.is_write_vectored()
+    }
+}

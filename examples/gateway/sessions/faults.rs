@@ -1,0 +1,76 @@
+//! Every call on the file system that a page takes, made to fail, one at a time.
+
+use std::{fs, io, os::unix::fs::symlink};
+
+use super::{
+    history::{self, Query},
+    store::{RequestedKey, Sessions, StoreSettings},
+    transcript::Transcripts,
+};
+use crate::files::disk::fault;
+
+struct World {
+    _folder: tempfile::TempDir,
+    settings: StoreSettings,
+    sessions: Sessions,
+    transcripts: Transcripts,
+}
+
+impl World {
+    /// Two stores of one agent, and a transcript that an absolute path leads to by way of a link.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().canonicalize().unwrap();
+        let sessions = state.join("agents/main/sessions");
+        fs::create_dir_all(state.join("other/main")).unwrap();
+        fs::create_dir_all(&sessions).unwrap();
+        symlink(&sessions, state.join("link")).unwrap();
+        let file = state.join("link/one.jsonl");
+        let row = format!("{{\"sessionId\":\"id\",\"sessionFile\":{file:?},\"updatedAt\":2}}");
+        fs::write(sessions.join("sessions.json"), format!("{{\"agent:main:k\":{row}}}")).unwrap();
+        let older = "{\"agent:main:k\":{\"sessionId\":\"older\",\"updatedAt\":1}}";
+        fs::write(state.join("other/main/sessions.json"), older).unwrap();
+        for (name, count) in [("one.jsonl", 60), ("id.jsonl", 1), ("older.jsonl", 2)] {
+            let line = |n| format!("{{\"id\":\"{name}-{n}\",\"message\":{{\"role\":\"user\",\"content\":\"{n}\"}}}}\n");
+            fs::write(sessions.join(name), (0..count).map(line).collect::<String>()).unwrap();
+        }
+        let store = state.join("other/{agentId}/sessions.json").to_str().map(Into::into);
+        let settings = StoreSettings { state, home: None, store, global_scope: false, agents: Vec::new() };
+        Self { _folder: folder, settings, sessions: Sessions::default(), transcripts: Transcripts::default() }
+    }
+
+    fn page(&self, query: &str) -> io::Result<Option<String>> {
+        let key = RequestedKey::parse("k").unwrap();
+        let Some(session) = self.sessions.find(&key, &self.settings)? else { return Ok(None) };
+        let transcript = session.transcript.map(|path| self.transcripts.at(&path));
+        let page = history::read(transcript.as_deref(), Query::parse(query), 8000, 0.0)?;
+        Ok(String::from_utf8(page.body(&session.key)).ok())
+    }
+}
+
+#[test]
+fn a_page_is_right_or_an_error_whichever_call_fails_and_right_at_once_after() {
+    for query in ["", "limit=2", "cursor=3", "limit=1&cursor=50"] {
+        let right = World::new().page(query).unwrap().unwrap();
+        assert!(right.contains("one.jsonl-"), "{right}");
+        for error in fault::ERRORS {
+            for calls in 0.. {
+                let world = World::new();
+                let (page, has_failed) = fault::after(calls, error, || world.page(query));
+                if let Ok(page) = page {
+                    assert_eq!(page.as_ref(), Some(&right), "{query}, after {calls} calls {}", error());
+                }
+                assert_eq!(
+                    world.page(query).unwrap().as_ref(),
+                    Some(&right),
+                    "{query}, after {calls} calls {}",
+                    error()
+                );
+                if !has_failed {
+                    assert!(calls > 10, "calls are counted");
+                    break;
+                }
+            }
+        }
+    }
+}
