@@ -44,7 +44,7 @@ pub(super) struct Settings {
     pub(super) comment: Bytes,
     pub(super) retry: Duration,
     pub(super) missing_access_allowed: bool,
-    is_enabled: bool,
+    pub(super) is_enabled: bool,
     filter: Option<Arc<Filter>>,
 }
 
@@ -188,8 +188,8 @@ impl<R, U> StreamReauthLayer<R, U> {
         self.with_rules(|rules| rules.on_end = OnEnd::new(hook))
     }
 
-    /// Leaves every response unwatched while `is_enabled` is false, for a layer whose type must not depend
-    /// on a setting. Default: true.
+    /// Leaves every response and every upload unwatched while `is_enabled` is false, for a layer whose type
+    /// must not depend on a setting. Default: true.
     #[must_use]
     pub fn with_enabled(self, is_enabled: bool) -> Self {
         self.with(|settings| settings.is_enabled = is_enabled)
