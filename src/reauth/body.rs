@@ -169,7 +169,7 @@ impl<D: From<Bytes>> WatchedProj<'_, D> {
             (format, Ending::LastEvent | Ending::LastBytes(_)) if format.is_mid_event() => Last::Nothing,
             (Format::Events(_), Ending::LastEvent) => {
                 let retry = self.guard.retry_after().map_or(*retry, |after| after.max(*retry));
-                Last::data(last_event(reason, retry))
+                Last::data(last_event(reason, self.settings.rules.spread(retry)))
             }
             (Format::Events(_), Ending::LastBytes(last)) => Last::data(last.write(&cut(false))),
             (Format::Other { is_line_open }, Ending::LastBytes(last)) => Last::data(last.write(&cut(is_line_open))),

@@ -418,6 +418,13 @@ impl Gate {
 }
 
 impl Rules {
+    /// `retry`, or up to five times as long, so that clients which are cut together do not come back
+    /// together; as it is where heartbeats have no jitter either.
+    pub(super) fn spread(&self, retry: Duration) -> Duration {
+        let more = if self.jitter > 0.0 { 4.0 * random_unit() } else { 0.0 };
+        retry.saturating_add(retry.min(FAR).mul_f64(more))
+    }
+
     fn next_heartbeat(&self, now: Instant) -> Option<Instant> {
         let early = self.jitter * random_unit();
         self.heartbeat.map(|interval| at(now, interval.min(FAR).mul_f64(1.0 - early)))

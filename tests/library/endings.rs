@@ -13,7 +13,9 @@ use tower_reauth::{
     verify::VerifyError,
 };
 
-use crate::support::{Feed, Oracle, READ, Reader, Script, Seen, Wall, alice, event_stream, handler, request, script};
+use crate::support::{
+    Feed, Oracle, READ, Reader, Script, Seen, Wall, alice, event_stream, handler, open, reauth, request, script,
+};
 
 /// What brings an end about.
 type Cause = fn(&Oracle);
@@ -436,4 +438,23 @@ async fn whatever_is_chosen_no_cut_of_grpc_looks_like_a_success() {
         assert_eq!(trailers["grpc-status"], "16", "{ending:?}");
         assert_eq!(text.next().await, Seen::Cut(EndReason::Revoked), "{ending:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_are_cut_together_are_told_different_times_to_come_back() {
+    let mut told = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let oracle = Oracle::with_revision();
+        let layer = reauth().with_jitter(0.2).with_ending(Ending::LastEvent).with_retry(Duration::from_secs(1));
+        let (_feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;
+        assert_eq!(stream.now(), None);
+        oracle.says(Err(VerifyError::unavailable()));
+        oracle.moves();
+        let Seen::Data(last) = stream.next().await else { panic!("a last event") };
+        let last = String::from_utf8(last.to_vec()).expect("UTF-8");
+        let retry = last.lines().find_map(|line| line.strip_prefix("retry: ")).expect("a time");
+        told.insert(retry.parse::<u64>().expect("milliseconds"));
+    }
+    assert!(told.iter().all(|retry| (1_000..=5_000).contains(retry)), "{told:?}");
+    assert!(told.len() > 25, "{told:?}");
 }
