@@ -153,7 +153,7 @@ impl<R, U> StreamReauthLayer<R, U> {
     /// if the denial said so, where it should come back at all. In milliseconds, rounded up; more than 24
     /// days count as 24 days, the longest that a browser waits. Default: 1 s.
     ///
-    /// Each client is told up to five times as long, at random, so that those which are cut together do
+    /// Each client gets up to five times as long, at random, so that those which are cut together do
     /// not come back together; the very time where [`with_jitter`](Self::with_jitter) is zero.
     #[must_use]
     pub fn with_retry(self, retry: Duration) -> Self {

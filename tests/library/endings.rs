@@ -52,7 +52,7 @@ async fn stream_with(
     let service = ServiceBuilder::new()
         .layer(BearerAuthLayer::new(oracle.clone()))
         .layer(RequireScopeLayer::new(READ))
-        .layer(StreamReauthLayer::new().with_ending(ending))
+        .layer(StreamReauthLayer::new().with_jitter(0.0).with_ending(ending))
         .service(handler(response));
     let Ok(response) = service.oneshot(request()).await;
     (feed, Reader::of(response))
