@@ -7,11 +7,11 @@
 //!
 //! | name | kind | label | help |
 //! | --- | --- | --- | --- |
-//! | `tower_reauth_refused_total` | counter | `reason`: the nine words of [`Denied::as_str`] | Requests that were refused, by reason. |
-//! | `tower_reauth_streams_ended_total` | counter | `reason`: the ten words of [`EndReason::as_str`] | Streams that ended, by reason. |
+//! | `tower_reauth_refused_total` | counter | `reason`: a word of [`Denied::as_str`] | Requests that were refused, by reason. |
+//! | `tower_reauth_streams_ended_total` | counter | `reason`: a word of [`EndReason::as_str`] | Streams that ended, by reason. |
 //! | `tower_reauth_streams_open` | gauge | none | Streams that are open and watched. |
 //!
-//! No label has a value that a client chooses, so there are at most twenty series.
+//! No label has a value that a client chooses: there are no more series than words, and the gauge.
 //!
 //! # Events and spans
 //!

@@ -30,6 +30,8 @@ use crate::{
 pin_project! {
     /// The response future of [`Auth`](super::Auth): of `P`, which waits for the verifier, and `F`, the
     /// inner service's.
+    ///
+    /// Not to be polled again once it was ready: it may panic.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<P, F, B> {
         #[pin]

@@ -11,6 +11,8 @@ use pin_project_lite::pin_project;
 
 pin_project! {
     /// The response future of [`AllowedHosts`](super::AllowedHosts).
+    ///
+    /// Not to be polled again once it was ready: it may panic.
     pub struct ResponseFuture<F, B> {
         #[pin]
         state: State<F, B>,

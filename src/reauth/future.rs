@@ -16,6 +16,8 @@ use crate::Access;
 
 pin_project! {
     /// The response future of [`StreamReauthService`](super::StreamReauthService).
+    ///
+    /// Not to be polled again once it was ready: it may panic.
     pub struct ResponseFuture<F, B: Body> {
         #[pin]
         state: State<F, B>,

@@ -44,7 +44,7 @@ pub(super) struct Settings {
     pub(super) comment: Bytes,
     pub(super) retry: Duration,
     pub(super) missing_access_allowed: bool,
-    is_enabled: bool,
+    pub(super) is_enabled: bool,
     filter: Option<Arc<Filter>>,
 }
 
@@ -153,7 +153,7 @@ impl<R, U> StreamReauthLayer<R, U> {
     /// if the denial said so, where it should come back at all. In milliseconds, rounded up; more than 24
     /// days count as 24 days, the longest that a browser waits. Default: 1 s.
     ///
-    /// Each client is told up to five times as long, at random, so that those which are cut together do
+    /// Each client gets up to five times as long, at random, so that those which are cut together do
     /// not come back together; the very time where [`with_jitter`](Self::with_jitter) is zero.
     #[must_use]
     pub fn with_retry(self, retry: Duration) -> Self {
@@ -191,8 +191,8 @@ impl<R, U> StreamReauthLayer<R, U> {
         self.with_rules(|rules| rules.on_end = OnEnd::new(hook))
     }
 
-    /// Leaves every response unwatched while `is_enabled` is false, for a layer whose type must not depend
-    /// on a setting. Default: true.
+    /// Leaves every response and every upload unwatched while `is_enabled` is false, for a layer whose type
+    /// must not depend on a setting. Default: true.
     #[must_use]
     pub fn with_enabled(self, is_enabled: bool) -> Self {
         self.with(|settings| settings.is_enabled = is_enabled)

@@ -42,6 +42,13 @@
 //! However it ends, the inner body is dropped there and then, and the ending says what the client sees. An
 //! idle stream is woken for all of this as [`revoke`](crate::revoke) says.
 //!
+//! # How late a revocation is
+//!
+//! No frame passes after it. An idle stream ends at once where a revision moves or
+//! [`Revocations`](crate::revoke::Revocations) have it. Where the verifier says nothing of itself, the
+//! revocation is late by a heartbeat and the time limit of a check at most: 20 s by default, and by a grace
+//! where one was chosen and the verifier is silent.
+//!
 //! # What streams share
 //!
 //! Streams that were opened with one credential, through the doors of one layer, share their checks: each

@@ -62,7 +62,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> S::Future {
         let (parts, body) = request.into_parts();
-        let access = parts.extensions.get::<Access>().cloned();
+        let access = parts.extensions.get::<Access>().filter(|_| self.settings.is_enabled).cloned();
         let body = UploadReauth::new(body, access, &self.settings.rules);
         self.inner.call(Request::from_parts(parts, body))
     }

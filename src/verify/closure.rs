@@ -25,7 +25,7 @@ where
     VerifyFn(verify)
 }
 
-/// Makes a verifier of an asynchronous closure, which is cloned for each question.
+/// Makes a verifier of an asynchronous closure, which is cloned for each check.
 ///
 /// What it asks is captured by the closure and cheap to clone, as behind an [`Arc`](std::sync::Arc):
 ///

@@ -178,7 +178,7 @@ async fn whatever_panics_at_the_door_the_request_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fifty_requests_at_once_put_one_question() {
+async fn fifty_requests_at_once_begin_one_check() {
     for oracle in [Oracle::without_revision(), Oracle::with_revision()] {
         let layer = BearerAuthLayer::new(oracle.clone());
         for round in 1..=3 {
@@ -191,7 +191,7 @@ async fn fifty_requests_at_once_put_one_question() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_with_other_tokens_and_doors_of_other_layers_put_questions_of_their_own() {
+async fn requests_with_other_tokens_and_doors_of_other_layers_begin_checks_of_their_own() {
     let oracle = Oracle::without_revision();
     oracle.waits();
     let layer = BearerAuthLayer::new(oracle.clone());

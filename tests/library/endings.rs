@@ -137,7 +137,7 @@ fn last_line() -> Ending {
 }
 
 #[tokio::test(start_paused = true)]
-async fn last_bytes_are_told_the_reason() {
+async fn last_bytes_are_given_the_reason() {
     for (reason, brings_about) in reasons() {
         let oracle = Oracle::with_revision();
         let (feed, mut stream) = stream(&oracle, last_line(), LINES).await;

@@ -309,7 +309,7 @@ async fn after_the_machine_slept_no_frame_passes_that_the_wall_clock_forbids() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_learns_of_an_expiry_that_another_stream_of_its_access_heard_of() {
+async fn a_stream_learns_of_an_expiry_that_another_stream_of_its_access_learned_of() {
     let wall = Wall::new();
     let oracle = Oracle::without_revision();
     let access = behind(expiring(&wall, &oracle, wall.after(60))).await;

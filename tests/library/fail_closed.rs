@@ -69,7 +69,7 @@ async fn an_answer_that_does_not_come_in_time_ends_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_comes_in_time_is_heard() {
+async fn an_answer_that_comes_in_time_counts() {
     let oracle = Oracle::with_revision();
     let layer = reauth().with_check_timeout(2 * SECOND);
     let (_feed, mut stream) = open(BearerAuthLayer::new(oracle.clone()), layer).await;

@@ -154,7 +154,7 @@ async fn a_call_that_is_repeated_with_a_dead_token_is_unauthenticated_at_the_doo
 }
 
 #[tokio::test]
-async fn a_call_that_is_refused_is_told_why_in_the_words_of_grpc() {
+async fn a_call_that_is_refused_is_answered_in_the_words_of_grpc() {
     let wait = Duration::from_secs(7);
     for (authorization, answer, code, word) in [
         ("Bearer a b", Ok(alice()), Code::Unauthenticated, "malformed"),

@@ -294,13 +294,13 @@ async fn what_is_open_is_what_the_gauge_shows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_recorder_that_heard_of_a_stream_hears_of_its_end_and_no_other() {
+async fn the_recorder_that_counted_a_stream_counts_its_end_and_no_other() {
     let (first, second) = (Counts::default(), Counts::default());
     let access = behind(BearerAuthLayer::new(Oracle::with_revision())).await;
     let watch = || reauth().watch_stream(&access, futures_util::stream::pending::<()>());
-    let unheard = watch();
-    let heard = metrics::with_local_recorder(&first, watch);
-    metrics::with_local_recorder(&second, || drop((unheard, heard)));
+    let uncounted = watch();
+    let counted = metrics::with_local_recorder(&first, watch);
+    metrics::with_local_recorder(&second, || drop((uncounted, counted)));
     assert_eq!((first.open.shown(), second.open.shown()), (vec![1.0, 0.0], vec![]));
 }
 

@@ -167,7 +167,7 @@ async fn of_two_renewals_at_once_the_newer_wins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn age_is_told_by_expiry_and_then_by_issue() {
+async fn age_goes_by_expiry_and_then_by_issue() {
     let wall = Wall::new();
     let at = |seconds: Option<u64>| seconds.map(|seconds| wall.after(seconds));
     // Expiry and issue, from old to new.
@@ -240,7 +240,7 @@ async fn scopes_are_those_of_the_fresh_credential() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_about_the_old_credential_is_not_heard_after_a_renewal() {
+async fn an_answer_about_the_old_credential_changes_nothing_after_a_renewal() {
     let oracle = Oracle::without_revision();
     oracle.says(Ok(alice().with_scopes(READ)));
     let auth = BearerAuthLayer::new(oracle.clone());
@@ -257,7 +257,7 @@ async fn an_answer_about_the_old_credential_is_not_heard_after_a_renewal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_question_is_put_about_the_fresh_credential() {
+async fn the_check_is_of_the_fresh_credential() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&asked);
     let auth = BearerAuthLayer::new(verify_async(move |token| {

@@ -16,8 +16,8 @@ use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, task};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
-    BearerAuthLayer, RequireScopeLayer, StaticToken, StreamReauth, Tokens,
-    reauth::EndReason,
+    BearerAuthLayer, RequireScopeLayer, StaticToken, StreamReauth, StreamReauthLayer, Tokens,
+    reauth::{EndReason, Ending},
     revoke::Revision,
     verify::{Token, TokenDigest, VerifyError},
 };
@@ -248,5 +248,31 @@ async fn a_thousand_idle_streams_of_one_secret_end_in_one_turn() {
     secret.rotate("another");
     for stream in streams {
         assert_eq!(stream.await.expect("no panic"), (Seen::Cut(EndReason::Revoked), rotated));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_is_late_by_a_heartbeat_and_the_time_limit_of_a_check_at_most() {
+    for refuses in [Oracle::waits as fn(&Oracle), |oracle| oracle.says(Err(VerifyError::Rejected))] {
+        let oracle = Oracle::without_revision();
+        let auth = BearerAuthLayer::new(oracle.clone());
+        let mut streams = Vec::new();
+        for n in 0..100 {
+            // Each stream with a step of its own.
+            advance(Duration::from_millis(n)).await;
+            let (feed, mut stream) = open(auth.clone(), StreamReauthLayer::new().with_ending(Ending::Abort)).await;
+            assert_eq!(stream.now(), None);
+            streams.push(tokio::spawn(async move {
+                let _feed = feed;
+                while let Seen::Data(_) = stream.next().await {}
+                Instant::now()
+            }));
+        }
+        refuses(&oracle);
+        let revoked = Instant::now();
+        for stream in streams {
+            let late = stream.await.expect("no panic") - revoked;
+            assert!(late <= Duration::from_millis(20_001), "{late:?}");
+        }
     }
 }

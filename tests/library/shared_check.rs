@@ -104,7 +104,7 @@ async fn a_moved_revision_is_asked_about_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frame_is_passed_only_on_a_question_that_was_put_after_it_was_ready() {
+async fn a_frame_is_passed_only_on_a_check_that_began_after_it_was_ready() {
     let oracle = Oracle::without_revision();
     let mut streams = streams(&oracle, 2).await;
     oracle.waits();
@@ -164,7 +164,7 @@ async fn a_question_that_nobody_waits_for_any_more_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_denial_that_one_stream_hears_ends_the_others_at_once() {
+async fn a_denial_that_one_stream_gets_ends_the_others_at_once() {
     for error in [VerifyError::Rejected, VerifyError::Expired, VerifyError::locked_out_for(SECOND)] {
         let oracle = Oracle::without_revision();
         let mut streams = streams(&oracle, 10).await;
@@ -235,7 +235,7 @@ async fn another_credential_is_another_question() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_that_another_stream_put_counts_from_when_it_was_put() {
+async fn a_check_that_another_stream_began_counts_from_when_it_began() {
     let oracle = Oracle::without_revision();
     let auth = BearerAuthLayer::new(oracle.clone());
     let (_idle_feed, mut idle) = open(auth.clone(), reauth()).await;

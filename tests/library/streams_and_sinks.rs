@@ -180,7 +180,7 @@ async fn an_idle_stream_ends_at_its_expiry_and_drops_what_it_watched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_stream_hears_of_every_reason_at_once() {
+async fn an_idle_stream_ends_for_every_reason_at_once() {
     let ends: [(EndReason, fn(&Oracle)); 4] = [
         (EndReason::Revoked, |oracle| oracle.says(Err(VerifyError::Rejected))),
         (EndReason::Unavailable, |oracle| oracle.says(Err(VerifyError::unavailable()))),
@@ -351,7 +351,7 @@ async fn a_socket_that_is_lent_says_goodbye_when_its_access_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_halves_hear_of_an_end_whichever_of_them_waited_last() {
+async fn both_halves_learn_of_an_end_whichever_of_them_waited_last() {
     for writer_waits_last in [false, true] {
         let oracle = Oracle::with_revision();
         let (socket, guarded) = socket(&oracle).await;
@@ -373,7 +373,7 @@ async fn both_halves_hear_of_an_end_whichever_of_them_waited_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_half_that_waits_hears_of_an_end_that_the_other_half_finds() {
+async fn a_half_that_waits_learns_of_an_end_that_the_other_half_finds() {
     let wall = Wall::new();
     let oracle = Oracle::with_revision();
     oracle.says(Ok(alice().with_expires_at(wall.after(60))));
@@ -440,7 +440,7 @@ async fn a_sink_that_was_closed_has_finished() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_the_reader_hears_lets_the_writers_item_pass() {
+async fn an_answer_that_the_reader_gets_lets_the_writers_item_pass() {
     let oracle = Oracle::without_revision();
     let (socket, mut guarded) = socket(&oracle).await;
     oracle.waits();

@@ -1,5 +1,5 @@
-//! A held stream lets go of its inner body when access ends, whether or not anybody polls it (trap 6),
-//! and is in all else the stream that it holds.
+//! A supervised body lets go of its inner body when access ends, whether or not anybody polls it (trap 6),
+//! and is in all else the stream that it supervises.
 //!
 //! Over sockets in real time: a client that does not read, so that the server does not poll.
 
@@ -33,7 +33,7 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Opens a stream that its handler holds, with these rules.
+/// Opens a stream that its handler supervises, with these rules.
 async fn open(auth: &BearerAuthLayer, reauth: StreamReauthLayer) -> (Feed, BodyReader<SupervisedBody<Script>>) {
     let (feed, body) = script();
     let Ok(response) = auth.layer(holding(reauth, body)).oneshot(request()).await;
@@ -41,7 +41,7 @@ async fn open(auth: &BearerAuthLayer, reauth: StreamReauthLayer) -> (Feed, BodyR
     (feed, BodyReader::of(response))
 }
 
-/// A handler of one request, which it answers with an event stream that it holds.
+/// A handler of one request, which it answers with an event stream that it supervises.
 fn holding<B>(
     reauth: StreamReauthLayer,
     body: Script,
@@ -153,7 +153,7 @@ async fn a_stream_that_is_read_has_its_grace_whoever_looks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_held_stream_costs_no_question_more_and_writes_its_comments_once() {
+async fn a_supervised_stream_costs_no_check_more_and_writes_its_comments_once() {
     let oracle = Oracle::without_revision();
     let (_feed, mut stream) = open(&BearerAuthLayer::new(oracle.clone()), reauth()).await;
     let asked = oracle.asked();
@@ -181,11 +181,11 @@ async fn who_waits_for_a_frame_is_woken_by_the_frame_and_by_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_frame_is_woken_by_an_end_that_only_the_lookout_found() {
+async fn who_waits_for_a_frame_is_woken_by_an_end_that_only_the_supervisor_found() {
     let revision = Revision::new();
     let oracle = Oracle::with(revision.clone());
     let (feed, mut stream) = open(&BearerAuthLayer::new(oracle.clone()), reauth()).await;
-    // The lookout has not begun yet, and nobody is woken.
+    // The supervisor has not begun yet, and nobody is woken.
     let mut waits = tokio_test::task::spawn(stream.next());
     assert!(waits.poll().is_pending());
     oracle.says(Err(VerifyError::unavailable()));
@@ -198,7 +198,7 @@ async fn who_waits_for_a_frame_is_woken_by_an_end_that_only_the_lookout_found() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_the_lookout_hears_lets_a_frame_pass() {
+async fn an_answer_that_the_supervisor_gets_lets_a_frame_pass() {
     let oracle = Oracle::without_revision();
     let (feed, mut stream) = open(&BearerAuthLayer::new(oracle.clone()), reauth()).await;
     others().await;
@@ -243,7 +243,7 @@ async fn a_response_whose_length_is_known_is_not_cut_short() {
     assert_eq!(held.collect().await.expect("no error").to_bytes(), "whole");
 }
 
-/// The body and the lookout come to the end at the same moment, on two threads.
+/// The body and the supervisor come to the end at the same moment, on two threads.
 #[test]
 fn a_stream_that_said_its_end_says_nothing_more() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

@@ -98,7 +98,7 @@ fn a_secret_that_was_rotated_out_stays_out() {
 }
 
 #[test]
-fn of_two_writers_the_last_one_stays_and_whoever_asked_before_is_told() {
+fn of_two_writers_the_last_one_stays_and_one_who_asked_before_sees_a_move() {
     let tokens = Tokens::default();
     let revision = tokens.revision().expect("it has one");
     let writers = AtomicUsize::new(2);

@@ -140,6 +140,27 @@ async fn without_access_an_upload_passes_unwatched_where_that_was_chosen() {
     assert_eq!(response.into_body().collect().await.expect("no error").to_bytes(), "all of it");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_is_not_enabled_watches_no_upload_either() {
+    let secret = StaticToken::new("t0ken");
+    let (upload, body) = script();
+    let layer = StreamReauthLayer::new().with_uploads().with_enabled(false);
+    let service = BearerAuthLayer::new(secret.clone()).layer(layer.layer(service_fn(
+        async |request: Request<UploadReauth<Script>>| {
+            let read = request.into_body().collect().await.map(|read| read.to_bytes());
+            Ok::<_, Infallible>(Response::new(read.map_or_else(|error| error.to_string(), |_| "read".to_owned())))
+        },
+    )));
+    let request = Request::builder().header("authorization", "Bearer t0ken").body(body).expect("a request");
+    let mut answer = task::spawn(service.oneshot(request));
+    assert!(answer.poll().is_pending());
+    secret.rotate("another");
+    upload.data("all of it");
+    upload.end();
+    let Ok(response) = answer.await;
+    assert_eq!(response.into_body().collect().await.expect("no error").to_bytes(), "read");
+}
+
 /// A server that says of one upload how its reading ended, and a client that goes on sending.
 async fn cut_over_a_socket(version: Version) -> EndReason {
     let secret = StaticToken::new("t0ken");
