@@ -1,6 +1,7 @@
 //! The scenarios: one for each promise that a user's code could break.
 
 use std::{
+    cell::Cell,
     convert::Infallible,
     future::ready,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -202,7 +203,7 @@ fn opener(scenario: &'static Scenario, world: &Arc<World>) -> impl Fn(&'static s
         let mut response = service.call(request);
         let mut answered = Poll::Pending;
         for _ in 0..8 {
-            let waker = waker();
+            let waker = waker(&world.is_woken);
             if answered.is_pending() {
                 answered = response.poll_unpin(&mut Context::from_waker(&waker));
             }
@@ -310,6 +311,8 @@ struct Run {
     scenario: &'static Scenario,
     world: Arc<World>,
     victim: Option<Feed>,
+    /// Whether the victim waits for something.
+    waits: Cell<bool>,
 }
 
 pub async fn run(scenario: &'static Scenario, plan: Option<(Act, usize)>) -> Arc<World> {
@@ -329,7 +332,7 @@ pub async fn run(scenario: &'static Scenario, plan: Option<(Act, usize)>) -> Arc
     lock(&world.spares).push(spare.0);
     drop(spare.1);
 
-    let mut run = Run { scenario, world: Arc::clone(&world), victim: None };
+    let mut run = Run { scenario, world: Arc::clone(&world), victim: None, waits: Cell::new(false) };
     let opened = run.contained(|| open(VICTIM[0])).flatten();
     if let Some((stream, feed)) = opened {
         *lock(&world.victim) = Some(stream);
@@ -436,7 +439,9 @@ impl Run {
             self.world.note_gone();
             let mut victim = lock(&self.world.victim);
             let Some(stream) = victim.as_mut() else { return true };
-            match self.contained(|| stream.poll_hostile()) {
+            let polled = self.contained(|| stream.poll_hostile(&self.world.is_woken));
+            self.waits.set(matches!(polled, Some(Poll::Pending)));
+            match polled {
                 Some(Poll::Ready(Seen::Over)) => return true,
                 Some(Poll::Ready(Seen::Item(STALE))) => self.world.fails("the victim passes a stale item".into()),
                 _ => {}
@@ -453,7 +458,7 @@ impl Run {
 
     /// Time goes by. Of what happens then a supervisor's part is the hostile user's turn; tokio's timer wakes
     /// tasks without minding what their wakers do, so these rest.
-    async fn waits(&self, time: Duration) {
+    async fn passes(&self, time: Duration) {
         self.world.wakers_rest.store(true, Relaxed);
         self.world.arm(true);
         advance(time).await;
@@ -473,7 +478,7 @@ impl Run {
             }
             Step::Beat => {
                 self.polls();
-                self.waits(Duration::from_secs(15)).await;
+                self.passes(Duration::from_secs(15)).await;
                 self.polls();
             }
             Step::Renew => {
@@ -489,7 +494,7 @@ impl Run {
                 self.contained(|| world.revision.bump());
                 self.polls();
                 self.frame();
-                self.waits(Duration::from_secs(20)).await;
+                self.passes(Duration::from_secs(20)).await;
                 self.polls();
                 world.is_down.store(false, Relaxed);
                 self.contained(|| world.revision.bump());
@@ -506,6 +511,9 @@ impl Run {
 
     async fn takes_away(&mut self) {
         let world = &self.world;
+        self.polls();
+        let is_told = self.scenario.has_revision || !matches!(self.scenario.away, Away::Verifier);
+        let waited = self.waits.get() && lock(&world.victim).is_some() && is_told;
         match self.scenario.away {
             // What panicked before it was remembered is said again; what is remembered is in force.
             Away::Credentials => {
@@ -532,7 +540,11 @@ impl Run {
                 world.is_all_revoked.store(true, Relaxed);
             }
             Away::Verifier => drop(self.contained(|| world.reject())),
-            Away::Expiry => self.waits(Duration::from_secs(61)).await,
+            Away::Expiry => self.passes(Duration::from_secs(61)).await,
+        }
+        self.passes(Duration::from_millis(1)).await;
+        if waited && lock(&world.victim).is_some() && !world.is_woken.load(Relaxed) {
+            world.fails("the victim is not woken".into());
         }
     }
 
@@ -544,7 +556,7 @@ impl Run {
                 break;
             }
             self.frame();
-            self.waits(Duration::from_secs(1)).await;
+            self.passes(Duration::from_secs(1)).await;
         }
         if !self.polls() {
             self.world.fails("the victim goes on".into());

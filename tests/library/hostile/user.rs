@@ -5,7 +5,10 @@ use std::{
     future::Future,
     panic::panic_any,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed},
+    },
     task::{Context, Poll, Wake, Waker},
     time::SystemTime,
 };
@@ -332,15 +335,16 @@ impl Drop for Inner {
     }
 }
 
-struct Alarm;
+struct Alarm(Arc<AtomicBool>);
 
-/// A waker, each of which is a task's own.
-pub fn waker() -> Waker {
-    Waker::from(Arc::new(Alarm))
+/// A waker, each of which is a task's own; it says here that it was called.
+pub fn waker(is_woken: &Arc<AtomicBool>) -> Waker {
+    Waker::from(Arc::new(Alarm(Arc::clone(is_woken))))
 }
 
 impl Wake for Alarm {
     fn wake(self: Arc<Self>) {
+        self.0.store(true, Relaxed);
         call("Waker::wake");
     }
 }
@@ -395,7 +399,7 @@ impl Recorder for Meter {
 
     fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
         call("Recorder::register_gauge");
-        Gauge::from_arc(Arc::new(Self))
+        World::current().map_or_else(Gauge::noop, |world| Gauge::from_arc(Arc::new(Open(Arc::clone(&world.open)))))
     }
 
     fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
@@ -411,12 +415,17 @@ impl CounterFn for Meter {
     fn absolute(&self, _: u64) {}
 }
 
-impl GaugeFn for Meter {
+/// The streams that are open.
+struct Open(Arc<AtomicIsize>);
+
+impl GaugeFn for Open {
     fn increment(&self, _: f64) {
         call("Gauge::increment");
+        self.0.fetch_add(1, Relaxed);
     }
 
     fn decrement(&self, _: f64) {
+        self.0.fetch_sub(1, Relaxed);
         call("Gauge::decrement");
     }
 

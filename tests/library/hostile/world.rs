@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering::Relaxed},
         mpsc,
     },
     task::{Context, Poll, Waker},
@@ -19,13 +19,13 @@ use std::{
 use bytes::Bytes;
 use futures_util::{
     Sink, Stream as _,
-    stream::{SplitSink, SplitStream},
+    stream::{self, SplitSink, SplitStream},
 };
 use http_body::Body;
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use tokio::runtime::Handle;
 use tower_reauth::{
-    Access, AuthMethod, Clock, Identity, StaticToken, Tokens, VerifyToken,
+    Access, AuthMethod, Clock, Identity, StaticToken, StreamReauthLayer, Tokens, VerifyToken,
     reauth::{GuardedSink, GuardedStream},
     revoke::{Revision, Revocations},
     verify::{Token, TokenDigest, VerifyError},
@@ -133,6 +133,10 @@ pub struct World {
     /// Everything that was open then is gone.
     pub is_all_revoked: AtomicBool,
     was_gone: AtomicBool,
+    /// The streams that are counted as open.
+    pub open: Arc<AtomicIsize>,
+    /// Whether the victim was woken since it was polled.
+    pub is_woken: Arc<AtomicBool>,
     pub bodies: Life,
     pub credentials: Life,
     claims: Life,
@@ -175,6 +179,8 @@ impl World {
             is_revoked: AtomicBool::new(false),
             is_all_revoked: AtomicBool::new(false),
             was_gone: AtomicBool::new(false),
+            open: Arc::default(),
+            is_woken: Arc::default(),
             bodies: Arc::default(),
             credentials: Arc::default(),
             claims: Arc::default(),
@@ -291,6 +297,7 @@ impl World {
         let accesses = lock(&self.access).clone();
         for access in accesses.iter().flatten() {
             black_box((access.granted(), access.identity(), access.require(READ).is_ok(), access.required()));
+            drop(StreamReauthLayer::new().watch_stream(access, stream::pending::<()>()));
             black_box(format!("{access:?} {:?} {:?}", self.revocations, self.revision));
         }
     }
@@ -372,6 +379,10 @@ impl World {
         drop(lock(&self.opener).take());
         drop(std::mem::take(&mut *lock(&self.access)));
         let held = [("bodies", &self.bodies), ("credentials", &self.credentials), ("claims", &self.claims)];
+        let open = self.open.load(Relaxed);
+        if open != 0 {
+            self.fails(format!("{open} streams are counted as open"));
+        }
         let held = held.iter().filter(|(_, life)| Arc::strong_count(life) > 1);
         held.map(|(what, life)| format!("{} {what} are left", Arc::strong_count(life) - 1)).collect()
     }
@@ -457,8 +468,9 @@ impl Stream {
     }
 
     /// Polled by a task that is of the user's making.
-    pub fn poll_hostile(&mut self) -> Poll<Seen> {
-        let waker = waker();
+    pub fn poll_hostile(&mut self, is_woken: &Arc<AtomicBool>) -> Poll<Seen> {
+        is_woken.store(false, Relaxed);
+        let waker = waker(is_woken);
         self.poll(&mut Context::from_waker(&waker))
     }
 }
