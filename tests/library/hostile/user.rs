@@ -26,6 +26,7 @@ use tower_reauth::{
     scope::{Declared, ResolveScopes},
     verify::{BearerToken, CredentialKey, TokenDigest, Verification, VerifyError},
 };
+use tracing::subscriber::Interest;
 
 use super::world::{Boxed, Feed, Life, VICTIM, World};
 
@@ -358,6 +359,11 @@ impl Drop for Alarm {
 pub struct Subscriber;
 
 impl tracing::Subscriber for Subscriber {
+    // Asked each time, whatever the subscribers of other tests have said.
+    fn register_callsite(&self, _: &'static tracing::Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
         let is_ours = metadata.target().starts_with("tower_reauth");
         if is_ours {
