@@ -54,7 +54,7 @@ fn watch() {
     thread::spawn(|| {
         loop {
             thread::sleep(Duration::from_millis(200));
-            if let Some((name, _)) = lock(&RUNNING).as_ref().filter(|(_, since)| since.elapsed().as_secs() > 20) {
+            if let Some((name, _)) = lock(&RUNNING).as_ref().filter(|(_, since)| since.elapsed().as_secs() > 60) {
                 eprintln!("the run hangs: {name}");
                 std::process::abort();
             }

@@ -286,7 +286,7 @@ impl World {
             drop(world);
             let _ = done.send(());
         });
-        if wait.recv_timeout(Duration::from_secs(3)).is_ok() {
+        if wait.recv_timeout(Duration::from_secs(30)).is_ok() {
             other.join().expect("nothing panics there");
         } else {
             self.fails(format!("whoever comes while {site} blocks is held up"));
