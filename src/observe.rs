@@ -8,7 +8,7 @@
 //! | name | kind | label | help |
 //! | --- | --- | --- | --- |
 //! | `tower_reauth_refused_total` | counter | `reason`: a word of [`Denied::as_str`] | Requests that were refused, by reason. |
-//! | `tower_reauth_streams_ended_total` | counter | `reason`: a word of [`EndReason::as_str`] | Streams that ended, by reason. |
+//! | `tower_reauth_streams_ended_total` | counter | `reason`: a word of [`EndReason::as_str`](crate::reauth::EndReason::as_str) | Streams that ended, by reason. |
 //! | `tower_reauth_streams_open` | gauge | none | Streams that are open and watched. |
 //!
 //! No label has a value that a client chooses: there are no more series than words, and the gauge.
@@ -47,11 +47,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{
-    Access, Denied, Identity,
-    ended::{EndReason, Ended},
-    unwind::contained,
-};
+use crate::{Access, Denied, Identity, ended::Ended, unwind::contained};
 
 /// Counts by reason. Those that are named have a key that was made when the program was compiled; for
 /// any other one is made, which is an allocation.
@@ -230,6 +226,8 @@ fn count_end(ended: &Ended) {
 fn log_end(ended: &Ended) {
     #[cfg(feature = "tracing")]
     {
+        use crate::ended::EndReason;
+
         let level = match ended.reason {
             EndReason::CheckPanicked => tracing::Level::ERROR,
             EndReason::Unavailable | EndReason::TimedOut => tracing::Level::WARN,
