@@ -407,7 +407,7 @@ impl Gate {
     }
 
     fn expiry(&self, now: Instant, time_left: Option<Duration>) -> Option<Instant> {
-        time_left.map(|left| at(now, left.saturating_sub(self.early.into())))
+        time_left.map(|left| at(now, left.saturating_sub(self.early.into()).min(LOOK_AT_THE_WALL)))
     }
 
     /// When a awaited must be answered. One that is begun again in the grace has no longer than that.
@@ -430,6 +430,10 @@ impl Rules {
         self.heartbeat.map(|interval| at(now, interval.min(FAR).mul_f64(1.0 - early)))
     }
 }
+
+/// How long a stream with an expiry goes without a look at the wall clock: a timer stands still while the
+/// machine sleeps, and a clock may be set right.
+const LOOK_AT_THE_WALL: Duration = Duration::from_secs(60);
 
 /// Timers need not reach further: the wall clock is read again when one fires.
 const FAR: Duration = Duration::from_secs(30 * 24 * 60 * 60);

@@ -250,6 +250,10 @@ impl<R, U> StreamReauthLayer<R, U> {
         self.watch(access, method, response).map(SupervisedBody::new)
     }
 
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.settings.rules)
+    }
+
     fn with_rules(self, change: impl FnOnce(&mut Rules)) -> Self {
         self.with(|settings| change(Arc::make_mut(&mut settings.rules)))
     }

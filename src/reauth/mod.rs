@@ -190,6 +190,7 @@ mod sse;
 mod stream;
 mod subscriber;
 mod supervised;
+mod until_ended;
 mod upload;
 mod wakers;
 
@@ -202,6 +203,7 @@ pub use self::{
     sink::{GuardedSink, SendError},
     stream::GuardedStream,
     supervised::SupervisedBody,
+    until_ended::UntilEnded,
     upload::{UploadReauth, WithUploads},
 };
 pub use crate::ended::{AccessEnded, EndReason, Ended};

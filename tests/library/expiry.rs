@@ -14,11 +14,11 @@ use tokio::{
     time::{Instant, advance, sleep},
 };
 use tower::{ServiceBuilder, ServiceExt};
-use tower_reauth::{BearerAuthLayer, reauth::EndReason, verify::VerifyError};
+use tower_reauth::{BearerAuthLayer, StaticToken, reauth::EndReason, verify::VerifyError};
 
 use crate::support::{
-    Feed, Oracle, Reader, Script, Seen, Torrent, Wall, alice, assert_took, behind, event_stream, handler, open, reauth,
-    request, script,
+    Feed, Oracle, READ, Reader, Script, Seen, Torrent, Wall, alice, assert_took, behind, event_stream, handler, open,
+    others, reauth, request, script,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -320,4 +320,34 @@ async fn a_stream_learns_of_an_expiry_that_another_stream_of_its_access_learned_
     assert_eq!(busy.next().await, Some(1));
     advance(Duration::from_secs(61)).await;
     assert_eq!((idle.next().now_or_never(), idle.end_reason()), (None, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_slept_past_an_expiry_ends_the_stream_within_a_minute_of_its_waking() {
+    let wall = Wall::new();
+    let oracle = Oracle::with_revision();
+    oracle.says(Ok(alice().with_expires_at(wall.after(3_600))));
+    let auth = BearerAuthLayer::new(oracle.clone()).with_clock(wall.clock());
+    let (_feed, mut stream) = open(auth, reauth().without_heartbeat()).await;
+    assert_eq!(stream.now(), None);
+    // The wall clock goes on, and no timer does.
+    wall.set_by(7_200);
+    let woke = Instant::now();
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::Expired));
+    assert!(woke.elapsed() <= Duration::from_secs(60), "{:?}", woke.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_in_the_background_learns_that_its_access_has_ended() {
+    let secret = StaticToken::new("t0ken");
+    let access = behind(BearerAuthLayer::new(secret.clone())).await;
+    let work = tokio::spawn({
+        let access = access.clone();
+        async move { access.ended().await }
+    });
+    others().await;
+    assert!(!work.is_finished());
+    secret.rotate("another");
+    assert_eq!(work.await.expect("no panic"), EndReason::Revoked);
+    assert!(access.require(READ).is_err());
 }
