@@ -23,6 +23,23 @@ pub struct AllowedHosts<S, R> {
     pub(super) respond: R,
 }
 
+impl<S, R> AllowedHosts<S, R> {
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
 impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for AllowedHosts<S, R>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,

@@ -26,17 +26,17 @@ pub struct StreamReauthService<S, R = EmptyBody> {
 }
 
 impl<S, R> StreamReauthService<S, R> {
-    /// The service that is wrapped.
+    /// The inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service that is wrapped.
+    /// The inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The service that is wrapped.
+    /// The inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }

@@ -33,6 +33,40 @@ pub struct RequireScope<S, R> {
     pub(super) respond: R,
 }
 
+impl<S, R> ScopeResolver<S, R> {
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, R> RequireScope<S, R> {
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
 impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for ScopeResolver<S, R>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
