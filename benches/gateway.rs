@@ -309,8 +309,7 @@ fn fan_out(client: &Runtime, scale: &Scale) {
         let bare = Served::start(Role::Bare, sample.folder());
         let ask = Ask::get(gateway.address, "/sessions/agent:main:s/history", EVENT_STREAM);
         let limit = Ask::get(bare.address, "/events", EVENT_STREAM);
-        let event = [b"event: message\ndata: ".as_slice(), &b"x".repeat(1_300), b"\n\n"].concat();
-        let publish = Ask::post(bare.address, "/publish", &event.repeat(BURST));
+        let publish = Ask::post(bare.address, &format!("/publish/{BURST}"), b"");
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         let mut appended = 5;
         client.block_on(async {

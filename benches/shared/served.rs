@@ -35,7 +35,6 @@ use bytes::Bytes;
 use clap::Parser;
 use futures_util::stream;
 use http::{StatusCode, header::CONTENT_TYPE};
-use memchr::memmem;
 use tokio::{net::TcpListener, sync::broadcast};
 use tokio_util::sync::CancellationToken;
 
@@ -179,17 +178,17 @@ fn bare(folder: &Path) -> Router {
         });
         ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(events))
     };
-    let publish = async move |events: Bytes| {
-        let ends = memmem::find_iter(&events, b"\n\n").map(|end| end + 2);
-        ends.fold(0, |start, end| {
+    // Made here: what serves hands no request's body on.
+    let event = Bytes::from([b"event: message\ndata: ".as_slice(), &b"x".repeat(1_300), b"\n\n"].concat());
+    let publish = async move |extract::Path(times): extract::Path<usize>| {
+        for _ in 0..times {
             // An error says that nobody listens.
-            let _ = sender.send(events.slice(start..end));
-            end
-        });
+            let _ = sender.send(event.clone());
+        }
     };
     Router::new()
         .route("/bodies/{name}", get(body))
         .route("/idle", get(idle))
         .route("/events", get(events))
-        .route("/publish", post(publish))
+        .route("/publish/{times}", post(publish))
 }

@@ -98,6 +98,11 @@ impl Response {
         values.next().is_none().then_some(value)
     }
 
+    /// Every line of a header.
+    pub fn lines(&self, wanted: &str) -> Vec<&str> {
+        self.headers.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value.as_str()).collect()
+    }
+
     /// The whole body.
     pub fn bytes(mut self) -> Vec<u8> {
         assert_eq!(self.end_within(PATIENCE), Some(End::Clean), "the body did not end: {self:?}");

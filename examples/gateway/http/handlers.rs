@@ -206,7 +206,9 @@ fn event_stream(events: EventBody, version: Version) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, EVENT_STREAM);
     // A proxy that compresses, or buffers, would hold events back.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    // In a line of its own: OpenClaw's line stays as it is.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-transform"));
+    headers.append(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
         headers.insert(STREAM_ID, id);
