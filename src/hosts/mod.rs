@@ -61,20 +61,19 @@
 //! ```
 
 // - `allowed`: a host that is served; `rules`: which ones are, and how a request is judged by them.
+// - `layer`, `service`: the layer. Its future is that of the scope layers.
 // - `layer`, `service`, `future`: the layer.
 //
 // A request is judged in `AllowedHosts::call` by the rules alone, and goes on or becomes a response by
 // `respond::refuse`.
 
 mod allowed;
-mod future;
 mod layer;
 mod rules;
 mod service;
 
 pub use self::{
     allowed::{AllowedHost, InvalidHost},
-    future::ResponseFuture,
     layer::AllowedHostsLayer,
     service::AllowedHosts,
 };

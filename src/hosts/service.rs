@@ -9,10 +9,11 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{ResponseFuture, rules::Rules};
+use super::rules::Rules;
 use crate::{
     challenge::{Challenge, OfRequest},
     respond::{Refusal, Respond, refuse},
+    scope::ResponseFuture,
 };
 
 /// The service of [`AllowedHostsLayer`](super::AllowedHostsLayer).

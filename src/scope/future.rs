@@ -10,7 +10,8 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The response future of the scope layers.
+    /// The response future of the layers that refuse at once or not at all: those of this room, and the one
+    /// of allowed hosts.
     ///
     /// Not to be polled again once it was ready: it may panic.
     pub struct ResponseFuture<F, B> {
@@ -28,11 +29,11 @@ pin_project! {
 }
 
 impl<F, B> ResponseFuture<F, B> {
-    pub(super) fn inner(future: F) -> Self {
+    pub(crate) fn inner(future: F) -> Self {
         Self { state: State::Inner { future } }
     }
 
-    pub(super) fn refused(response: Response<B>) -> Self {
+    pub(crate) fn refused(response: Response<B>) -> Self {
         Self { state: State::Refused { response: Some(response) } }
     }
 }
