@@ -62,7 +62,6 @@
 
 // - `allowed`: a host that is served; `rules`: which ones are, and how a request is judged by them.
 // - `layer`, `service`: the layer. Its future is that of the scope layers.
-// - `layer`, `service`, `future`: the layer.
 //
 // A request is judged in `AllowedHosts::call` by the rules alone, and goes on or becomes a response by
 // `respond::refuse`.
