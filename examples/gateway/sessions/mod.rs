@@ -8,6 +8,7 @@
 //! - `lookup`: the store's sessions under the settings of the moment
 //! - `store`: from a requested key to a row of `sessions.json` and the place of the transcript
 //! - `transcript`: from a file of lines to messages, by an index that grows with the file
+//! - `record`: from a record, whichever store it is in, to its message
 //! - `projection`: from messages to those that a viewer sees
 //! - `history`: pages, and how a query asks for one
 //! - `pages`: pages that were sent before
@@ -18,12 +19,14 @@
 //! the streams of a session are known. [`Lookup`](lookup::Lookup) holds it. What reads
 //! the transcript from there on does not know which store named it.
 
+mod date;
 #[cfg(test)]
 mod faults;
 pub mod history;
 pub mod lookup;
 pub mod pages;
 pub mod projection;
+pub mod record;
 pub mod store;
 pub mod transcript;
 

@@ -5,13 +5,13 @@ use std::{io, ops::Range};
 use super::{
     budget::Share,
     index::Line,
-    message::message,
     scan::check,
     stand_in::{self, stand_in},
 };
 use crate::{
     files::disk::File,
     json::{self, Object, Value, skim},
+    sessions::record::Record,
 };
 
 /// A line longer than this is parsed only where it is shown from.
@@ -107,7 +107,7 @@ impl RawMessages {
         let values = lines.filter_map(|(at, line)| {
             let text = &self.bytes[line.bytes.clone()];
             let record = if line.is_stand_in { stand_in(text) } else { record(text)? };
-            message(record, self.first_seq + at, now)
+            Record { json: record, seq: self.first_seq + at, position: None }.message(now)
         });
         values.collect()
     }

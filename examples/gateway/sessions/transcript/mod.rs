@@ -14,12 +14,10 @@
 
 mod budget;
 mod cache;
-mod date;
 mod file;
 mod index;
 mod indexed;
 mod lines;
-mod message;
 mod messages;
 mod packed;
 mod position;
