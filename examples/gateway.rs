@@ -161,6 +161,7 @@ pub fn open(
         state_dir = %config.state_dir.display(),
         auth = %live.subscribe().borrow().auth.mode(),
         history_scopes = %config.history_scopes,
+        sqlite = sessions::sqlite::version(),
         watching = ?config.sources.files().collect::<Vec<_>>(),
         "starting"
     );

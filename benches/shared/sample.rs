@@ -81,7 +81,7 @@ impl Sample {
 /// One line: text of a length that goes up and down with the number, with a line break here and there.
 fn message(number: usize) -> String {
     const TEXT: &str = "The quick brown fox jumps over a lazy dog, and the stream ends when access ends.\\n";
-    let role = if number % 2 == 0 { "user" } else { "assistant" };
+    let role = if number.is_multiple_of(2) { "user" } else { "assistant" };
     let text = TEXT.repeat(6 + number * 7 % 18);
     let parent = number.checked_sub(1).map_or("null".to_owned(), |parent| format!("\"m{parent:08}\""));
     format!(

@@ -91,7 +91,7 @@ impl State {
 
 /// The line of a message: `m7` says `message 7`.
 pub fn message(number: usize) -> String {
-    let role = if number % 2 == 0 { "assistant" } else { "user" };
+    let role = if number.is_multiple_of(2) { "assistant" } else { "user" };
     let message = json!({ "role": role, "content": format!("message {number}") });
     format!("{}\n", json!({ "id": format!("m{number}"), "message": message }))
 }

@@ -20,7 +20,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use crate::{
     json::{Object, Value, parse},
     sessions::history::{self, Query},
-    sessions::transcript::Transcript,
+    sessions::transcript::{Place, Transcript},
 };
 
 /// Some time, so that a compaction without one reads the same each time.
@@ -65,7 +65,7 @@ fn check(content: &[u8], cut: usize, max_chars: usize) {
     let path = folder.path().join("transcript.jsonl");
     let (begin, rest) = content.split_at(cut);
     fs::write(&path, begin).expect("a transcript");
-    let transcript = Transcript::new(&path);
+    let transcript = Transcript::new(Place::File(path.clone()));
     page(&transcript, "", max_chars);
     OpenOptions::new().append(true).open(&path).and_then(|mut file| file.write_all(rest)).expect("an append");
 
@@ -102,7 +102,7 @@ fn numbers_are_dense(transcript: &Transcript) -> usize {
 }
 
 fn grown_as_at_once(path: &Path, whole: &Page, max_chars: usize) {
-    assert_eq!(&page(&Transcript::new(path), "", max_chars), whole);
+    assert_eq!(&page(&Transcript::new(Place::File(path.to_owned())), "", max_chars), whole);
 }
 
 fn pages_are_parts(transcript: &Transcript, whole: &[Object<'static>], limit: usize, max_chars: usize) {

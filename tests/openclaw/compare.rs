@@ -126,11 +126,11 @@ pub fn value(expected: &Value<'_>, got: &Value<'_>) -> Result<(), String> {
 /// A recorded body with its list of items written out.
 fn unpacked(body: &Value<'static>) -> Value<'static> {
     let mut body = body.clone();
-    if let Value::Object(fields) = &mut body {
-        if fields.text("items").is_some_and(|items| *items == "<messages>") {
-            let messages = fields.get("messages").cloned().unwrap_or_default();
-            fields.insert("items", messages);
-        }
+    if let Value::Object(fields) = &mut body
+        && fields.text("items").is_some_and(|items| *items == "<messages>")
+    {
+        let messages = fields.get("messages").cloned().unwrap_or_default();
+        fields.insert("items", messages);
     }
     body
 }

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, ErrorKind},
-    path::Path,
     sync::Arc,
 };
 
@@ -30,7 +29,9 @@ use crate::{
     sessions::{
         history::{self, Query},
         now, pages,
+        sqlite::UnknownSchema,
         store::{RequestedKey, Session},
+        transcript::Place,
     },
 };
 
@@ -125,7 +126,7 @@ async fn read(
         Ok(session) => session,
         Err(response) => return Err(Box::new(response)),
     };
-    let transcript = session.transcript.as_deref().map(|path| state.transcripts.at(path));
+    let transcript = session.transcript.as_ref().map(|place| state.transcripts.at(place));
     let turn = match &transcript {
         Some(transcript) => transcript.turn().await,
         None => None,
@@ -144,11 +145,11 @@ async fn read(
                 let body =
                     state.page_bytes.hold(page.body(&session.key).into()).ok_or_else(|| Box::new(reply::busy()))?;
                 if !page.tells(now) {
-                    state.pages.keep(asked, pages::CachedPage { body: body.clone(), settings, stamps: session.stamps });
+                    state.pages.keep(asked, pages::CachedPage { body: body.clone(), settings, proof: session.proof });
                 }
                 Ok(body)
             }
-            Err(error) => Err(Box::new(unreadable(&session.key, session.transcript.as_deref(), &error))),
+            Err(error) => Err(Box::new(unreadable(&session.key, session.transcript.as_ref(), &error))),
         }
     });
     read.await.unwrap_or_else(|error| Err(Box::new(broken(&error))))
@@ -185,7 +186,7 @@ async fn stream(state: Arc<State>, key: RequestedKey, query: Query, opening: Ope
             let renewable = opening.access.and_then(|access| state.renewals.add(access));
             event_stream(events.with_scope_updates(opening.scope_updates).with_renewable(renewable), opening.version)
         }
-        Err(error) => unreadable(&key, transcript.as_deref(), &error),
+        Err(error) => unreadable(&key, transcript.as_ref(), &error),
     }
 }
 
@@ -289,8 +290,12 @@ pub async fn renew(
 }
 
 /// A session that is there and cannot be read: for now, as far as anybody can tell.
-fn unreadable(key: &str, transcript: Option<&Path>, error: &io::Error) -> Response {
-    let transcript = transcript.map(|path| path.display().to_string());
+fn unreadable(key: &str, transcript: Option<&Place>, error: &io::Error) -> Response {
+    if let Some(schema) = UnknownSchema::of(error) {
+        // The database has said so in the log.
+        return reply::unavailable(&schema.to_string());
+    }
+    let transcript = transcript.map(|place| place.path().display().to_string());
     tracing::error!(key, transcript, %error, "a session cannot be read");
     match (error.kind(), transcript) {
         // To a folder in its place OpenClaw answers so.

@@ -399,7 +399,7 @@ mod tests {
             for level in 0..depth {
                 json.push_str(if level % 2 == 0 { "[" } else { "{\"a\":" });
             }
-            if depth % 2 == 0 {
+            if depth.is_multiple_of(2) {
                 json.push('1');
             }
             for level in (0..depth).rev() {

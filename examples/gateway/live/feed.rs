@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    path::PathBuf,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -24,8 +23,9 @@ use crate::{
         history::{Page, Query},
         lookup::Lookup,
         now,
+        sqlite::Followed,
         store::{RequestedKey, Session},
-        transcript::{Position, Transcripts, View},
+        transcript::{Place, Position, Transcripts, View},
     },
 };
 
@@ -92,6 +92,8 @@ pub enum Sent {
     Events(Arc<[Event]>),
     /// Whoever comes to this joins anew.
     Anew,
+    /// The session is no more.
+    End,
 }
 
 /// What a stream gets: the history so far or what it missed of it, and what comes after exactly that.
@@ -205,16 +207,25 @@ impl LastHistory {
 
 /// What is watched for a feed.
 struct Places {
-    candidates: Vec<PathBuf>,
+    candidates: Vec<Place>,
     transcripts: Vec<Watched>,
     stores: Vec<Watched>,
+    /// In databases: where the session is, or may be soon.
+    rows: Vec<Followed>,
 }
 
 impl Places {
     fn watch(session: &Session, watcher: &Watcher) -> Self {
-        let watch = |paths: &[PathBuf]| paths.iter().map(|path| watcher.watch(path)).collect();
-        let candidates = session.candidates.clone();
-        Self { transcripts: watch(&candidates), stores: watch(&session.stores), candidates }
+        let files = session.candidates.iter().filter(|place| matches!(place, Place::File(_)));
+        let transcripts = files.map(|place| watcher.watch(place.path())).collect();
+        let stores = session.stores.iter().map(|path| watcher.watch(path)).collect();
+        let lookups = session.proof.lookups.iter();
+        let rows = lookups.map(|lookup| lookup.database().follow(lookup.key(), watcher)).collect();
+        Self { candidates: session.candidates.clone(), transcripts, stores, rows }
+    }
+
+    fn are_in_a_database(candidates: &[Place]) -> bool {
+        matches!(candidates, [Place::Database(_)])
     }
 }
 
@@ -244,6 +255,9 @@ impl Follower {
             let next = due.row.into_iter().chain(due.transcript).min();
             tokio::select! {
                 () = any_changed(&mut places.transcripts) => due.transcript = Some(Instant::now()),
+                () = any_row_changed(&mut places.rows) => {
+                    due = Due { row: Some(Instant::now()), transcript: Some(Instant::now()) };
+                }
                 () = any_changed(&mut places.stores) => {
                     due.row.get_or_insert(looked_up + LOOKUPS);
                     continue;
@@ -295,17 +309,26 @@ impl Follower {
 
     /// `watched` is where the transcript was looked for, if the row is to be looked up again. `None` when there are
     /// no streams any more.
-    async fn catch_up(&self, watched: Option<Vec<PathBuf>>, transcript: bool) -> Option<io::Result<CaughtUp>> {
+    async fn catch_up(&self, watched: Option<Vec<Place>>, transcript: bool) -> Option<io::Result<CaughtUp>> {
         let mut state = self.state.upgrade()?.lock_owned().await;
         let (key, readers, sent) = (self.key.clone(), self.readers.clone(), self.sent.clone());
         let caught_up = spawn_blocking(move || {
             let mut moved = None;
             if let Some(watched) = watched {
-                // A row that is gone is no other transcript: what was shown goes on.
-                let found = readers.sessions.find(&key.asked, &readers.sessions.settings())?;
-                if let Some(session) = found.filter(|session| session.candidates != watched) {
-                    moved = Some(Places::watch(&session, &readers.watcher));
-                    state.move_to(session.candidates);
+                match readers.sessions.find(&key.asked, &readers.sessions.settings())? {
+                    Some(session) if session.candidates != watched => {
+                        moved = Some(Places::watch(&session, &readers.watcher));
+                        state.move_to(session.candidates);
+                    }
+                    // A commit that takes a row away is meant so.
+                    None if Places::are_in_a_database(&watched) => {
+                        state.end();
+                        // An error says that nobody listens, which is nobody's loss.
+                        let _ = sent.send(Sent::End);
+                        return Ok(CaughtUp { moved, anew: false });
+                    }
+                    // A row that is gone from a file is no other transcript: what was shown goes on.
+                    _ => {}
                 }
             }
             let anew = (transcript || moved.is_some()) && update(&mut state, &readers, &sent, None)?.anew;
@@ -320,6 +343,13 @@ struct CaughtUp {
     moved: Option<Places>,
     /// All of the history was sent.
     anew: bool,
+}
+
+async fn any_row_changed(rows: &mut [Followed]) {
+    if rows.is_empty() {
+        return std::future::pending().await;
+    }
+    futures_util::future::select_all(rows.iter_mut().map(|row| Box::pin(row.changed()))).await;
 }
 
 async fn any_changed(watched: &mut [Watched]) {

@@ -7,7 +7,7 @@
 //! A `history` is not written here: each stream asks for it when it comes to it, so that a slow one is not
 //! written those in between, and nothing else waits for it.
 
-use std::{io, ops::Range, path::PathBuf, sync::Arc};
+use std::{io, ops::Range, sync::Arc};
 
 use super::{
     FeedKey, Ids,
@@ -17,12 +17,11 @@ use super::{
     tail::{KEPT, Shown, Tail},
 };
 use crate::{
-    files::Stamp,
     json::{Object, Value},
     sessions::{
         history::{Query, reads_as_empty},
         now,
-        transcript::{Change, Position, Transcript, Transcripts, View},
+        transcript::{Change, Place, Position, Transcript, Transcripts, View},
     },
 };
 
@@ -30,7 +29,7 @@ use crate::{
 pub struct FeedState {
     key: FeedKey,
     /// Where the transcript may be, the best place first.
-    candidates: Vec<PathBuf>,
+    candidates: Vec<Place>,
     ids: Ids,
     /// The transcript that was read last. Kept, so that it is the same however many others are read.
     transcript: Option<Arc<Transcript>>,
@@ -72,13 +71,19 @@ pub enum First {
 }
 
 impl FeedState {
-    pub fn new(key: FeedKey, ids: Ids, candidates: Vec<PathBuf>) -> Self {
+    pub fn new(key: FeedKey, ids: Ids, candidates: Vec<Place>) -> Self {
         Self { key, candidates, ids, transcript: None, told: Told::Nothing, tail: Tail::default() }
     }
 
     /// The transcript may be at these places from now on.
-    pub fn move_to(&mut self, candidates: Vec<PathBuf>) {
+    pub fn move_to(&mut self, candidates: Vec<Place>) {
         self.candidates = candidates;
+    }
+
+    /// The session is no more, nor are its streams.
+    pub fn end(&mut self) {
+        self.transcript = None;
+        self.told = Told::Nothing;
     }
 
     /// Reads the transcript. All of the answer is as of one moment. After an error the streams wait for the
@@ -97,15 +102,15 @@ impl FeedState {
     /// The transcript, if there is one.
     fn transcript(&mut self, transcripts: &Transcripts) -> io::Result<Option<Arc<Transcript>>> {
         let mut found = None;
-        for path in &self.candidates {
-            if Stamp::of(path)? != Stamp::Missing {
-                found = Some(path);
+        for place in &self.candidates {
+            if place.exists()? {
+                found = Some(place);
                 break;
             }
         }
-        let is_same = |last: &Arc<Transcript>| found.is_some_and(|path| last.path() == path);
+        let is_same = |last: &Arc<Transcript>| found.is_some_and(|place| last.place() == place);
         if !self.transcript.as_ref().is_some_and(is_same) {
-            self.transcript = found.map(|path| transcripts.at(path));
+            self.transcript = found.map(|place| transcripts.at(place));
         }
         Ok(self.transcript.clone())
     }

@@ -186,7 +186,7 @@ impl Reading {
                     [event] => return Some(event.clone()),
                     events => self.first = Vec::from(events).into_iter(),
                 },
-                Err(RecvError::Closed) => return None,
+                Ok(Sent::End) | Err(RecvError::Closed) => return None,
                 // Boxed: it is seldom, and each stream would keep room for it.
                 Ok(Sent::Anew) | Err(RecvError::Lagged(_)) => Box::pin(self.begin_anew()).await,
             }

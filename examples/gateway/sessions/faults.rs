@@ -42,7 +42,7 @@ impl World {
     fn page(&self, query: &str) -> io::Result<Option<String>> {
         let key = RequestedKey::parse("k").unwrap();
         let Some(session) = self.sessions.find(&key, &self.settings)? else { return Ok(None) };
-        let transcript = session.transcript.map(|path| self.transcripts.at(&path));
+        let transcript = session.transcript.map(|place| self.transcripts.at(&place));
         let page = history::read(transcript.as_deref(), Query::parse(query), 8000, 0.0)?;
         Ok(String::from_utf8(page.body(&session.key)).ok())
     }

@@ -8,16 +8,14 @@
 //! - `lookup`: the store's sessions under the settings of the moment
 //! - `store`: from a requested key to a row of `sessions.json` and the place of the transcript
 //! - `transcript`: from a file of lines to messages, by an index that grows with the file
+//! - `sqlite`: from a row of an agent's database to the records of a session
 //! - `record`: from a record, whichever store it is in, to its message
 //! - `projection`: from messages to those that a viewer sees
 //! - `history`: pages, and how a query asks for one
 //! - `pages`: pages that were sent before
 //!
-//! Another store of sessions implements what [`Sessions`](store::Sessions) has: `find`, from a
-//! [`RequestedKey`](store::RequestedKey) to a [`Session`](store::Session) with the places of its transcript and
-//! the [`Stamps`](crate::files::Stamps) that prove the answer right later, and `canonical`, to the key by which
-//! the streams of a session are known. [`Lookup`](lookup::Lookup) holds it. What reads
-//! the transcript from there on does not know which store named it.
+//! Sessions are in files or in a database, as each agent has it at the moment; [`Sessions`](store::Sessions) finds
+//! them in either, and a [`Transcript`](transcript::Transcript) is read in the same way from either.
 
 mod date;
 #[cfg(test)]
@@ -27,6 +25,7 @@ pub mod lookup;
 pub mod pages;
 pub mod projection;
 pub mod record;
+pub mod sqlite;
 pub mod store;
 pub mod transcript;
 

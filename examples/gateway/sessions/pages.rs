@@ -1,7 +1,7 @@
 //! [`PageCache`]: pages that were sent before, to be sent again.
 //!
-//! 1. A page is remembered with all that it was made from: the settings, and a [`Stamps`] of every
-//!    file that had a say. Each time it is asked for, all of that is checked again, and only if
+//! 1. A page is remembered with all that it was made from: the settings, and a [`Proof`] of
+//!    every file and row that had a say. Each time it is asked for, all of that is checked again, and only if
 //!    nothing has changed it is the answer. What was changed a moment ago is not remembered yet.
 //! 2. That takes a few calls to the file system and no reading, so it is done in place, where a page
 //!    that has to be read goes to a thread of its own.
@@ -19,8 +19,11 @@ use bytes::Bytes;
 use lru::LruCache;
 use tokio::task::yield_now;
 
-use super::{history::Query, store::RequestedKey};
-use crate::{config::Settings, files::Stamps};
+use super::{
+    history::Query,
+    store::{Proof, RequestedKey},
+};
+use crate::config::Settings;
 
 /// The size of all pages together, in bytes.
 const ROOM: usize = 64 * 1024 * 1024;
@@ -44,7 +47,7 @@ struct Entries {
 pub struct CachedPage {
     pub body: Bytes,
     pub settings: Arc<Settings>,
-    pub stamps: Stamps,
+    pub proof: Proof,
 }
 
 /// A page that is remembered, and the checks of what it was made from, counted.
@@ -65,7 +68,7 @@ impl PageCache {
 
     /// Remembers a page, if it can be known later whether it is still right.
     pub fn keep(&self, asked: (RequestedKey, Query), page: CachedPage) {
-        if page.stamps.is_conclusive() && page.body.len() <= LARGEST {
+        if page.proof.is_conclusive() && page.body.len() <= LARGEST {
             self.entries().put(asked, page);
         }
     }
@@ -100,7 +103,7 @@ impl Entry {
             return true;
         }
         let check = self.checks_begun.fetch_add(1, Ordering::SeqCst) + 1;
-        let is_valid = self.page.stamps.is_unchanged();
+        let is_valid = self.page.proof.is_unchanged();
         if is_valid {
             self.last_valid.fetch_max(check, Ordering::SeqCst);
         }
@@ -246,9 +249,9 @@ mod tests {
     async fn a_check_serves_those_who_asked_before_it_began_and_nobody_else() {
         let gateway = Gateway::new();
         wait();
-        let mut stamps = Stamps::default();
-        stamps.take(&gateway.path("at/one.jsonl")).unwrap();
-        let kept = Entry::new(CachedPage { body: Bytes::new(), settings: gateway.state.settings(), stamps });
+        let mut proof = Proof::default();
+        proof.stamps.take(&gateway.path("at/one.jsonl")).unwrap();
+        let kept = Entry::new(CachedPage { body: Bytes::new(), settings: gateway.state.settings(), proof });
         let ask = || {
             let mut asking = tokio_test::task::spawn(kept.is_valid());
             assert!(asking.poll().is_pending());
@@ -307,7 +310,7 @@ mod tests {
         let page = |length| CachedPage {
             body: vec![0; length].into(),
             settings: Arc::clone(&settings),
-            stamps: Stamps::default(),
+            proof: Proof::default(),
         };
         let pages = PageCache::default();
         pages.keep(asked(0), page(LARGEST + 1));

@@ -77,7 +77,7 @@ impl Disk {
     }
 
     fn feed_of(&self, key: FeedKey, ids: Ids) -> FeedState {
-        FeedState::new(key, ids, vec![self.path()])
+        FeedState::new(key, ids, vec![Place::File(self.path())])
     }
 
     /// What a stream that joins now begins with.

@@ -126,6 +126,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::sessions::transcript::Place;
 
     const SEED: &str = r#"{"id":"msg-1","message":{"role":"assistant","content":[{"type":"text","text":"this is a seeded real-behavior-proof message"}]}}"#;
 
@@ -139,7 +140,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("t.jsonl");
             fs::write(&path, content).unwrap();
-            Self { directory, transcript: Transcript::new(path) }
+            Self { directory, transcript: Transcript::new(Place::File(path)) }
         }
 
         fn numbered(count: usize) -> Self {
@@ -208,7 +209,7 @@ mod tests {
     fn what_is_not_there_is_empty() {
         let file = File::new("");
         assert_eq!(file.page("limit=1"), Page::default());
-        fs::remove_file(file.transcript.path()).unwrap();
+        fs::remove_file(file.transcript.place().path()).unwrap();
         assert_eq!(file.page("limit=1"), Page::default());
         assert_eq!(read(None, Query::default(), 0, 0.0).unwrap(), Page::default());
     }
@@ -216,7 +217,7 @@ mod tests {
     #[test]
     fn a_directory_is_empty_to_a_full_read_and_an_error_to_a_tail_read() {
         let file = File::new("");
-        let directory = Transcript::new(file.directory.path());
+        let directory = Transcript::new(Place::File(file.directory.path().to_owned()));
         let read = |query| read(Some(&directory), Query::parse(query), 8000, 0.0);
         assert_eq!(read("").unwrap(), Page::default());
         assert_eq!(read("cursor=5&limit=1").unwrap(), Page::default());

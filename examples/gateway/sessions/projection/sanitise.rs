@@ -79,12 +79,11 @@ fn sanitise_block(block: &mut Value<'_>, text_limit: Option<usize>, limit: Optio
     block.remove("openclawReasoningReplay");
     if image {
         omit_data(block);
-    } else if audio {
-        if let Some(Value::Object(source)) = block.get_mut("source") {
-            if source.text("type").is_some_and(|kind| kind == "base64") {
-                omit_data(source);
-            }
-        }
+    } else if audio
+        && let Some(Value::Object(source)) = block.get_mut("source")
+        && source.text("type").is_some_and(|kind| kind == "base64")
+    {
+        omit_data(source);
     }
 }
 
@@ -125,10 +124,10 @@ fn keep_answer(message: &mut Object<'_>, limit: Option<usize>) -> bool {
 
 /// Keeps only the final answer's text if any text has a phase.
 fn keep_final_phase(message: &mut Object<'_>) {
-    if let Some(Value::Array(blocks)) = message.get_mut("content") {
-        if blocks.iter().any(|block| Phase::of_block(block).is_some()) {
-            blocks.retain(|block| !block::is_text(block) || Phase::of_block(block) == Some(Phase::FinalAnswer));
-        }
+    if let Some(Value::Array(blocks)) = message.get_mut("content")
+        && blocks.iter().any(|block| Phase::of_block(block).is_some())
+    {
+        blocks.retain(|block| !block::is_text(block) || Phase::of_block(block) == Some(Phase::FinalAnswer));
     }
 }
 

@@ -26,15 +26,15 @@ const COUNTS: [&str; 17] = [
 /// Reduces `usage` and `cost`; only an assistant has any.
 pub fn sanitise(message: &mut Object<'_>) {
     let assistant = role::is_assistant(message);
-    if let Some(usage) = message.get_mut("usage") {
-        if !assistant || !keep_counts(usage) {
-            message.remove("usage");
-        }
+    if let Some(usage) = message.get_mut("usage")
+        && (!assistant || !keep_counts(usage))
+    {
+        message.remove("usage");
     }
-    if let Some(cost) = message.get_mut("cost") {
-        if !assistant || !keep_total(cost) {
-            message.remove("cost");
-        }
+    if let Some(cost) = message.get_mut("cost")
+        && (!assistant || !keep_total(cost))
+    {
+        message.remove("cost");
     }
 }
 

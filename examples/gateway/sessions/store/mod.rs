@@ -11,13 +11,17 @@
 //! 4. The row names a transcript in one of up to four places; the first that exists is the one
 //!    ([`candidates`]).
 //!
+//! Where the agent has a database, its row takes the place of steps 3 and 4 ([`sqlite`](super::sqlite)).
+//!
 //! Nothing here writes. A store that is missing is an empty one, and so is one that is no JSON; one that cannot
 //! be read is an error.
 
 mod agent;
 mod candidates;
+mod databases;
 mod files;
 mod key;
+mod proof;
 mod rows;
 mod select;
 mod settings;
@@ -25,6 +29,7 @@ mod settings;
 pub use self::{
     agent::AgentId,
     key::RequestedKey,
+    proof::Proof,
     rows::SessionId,
     select::{Session, Sessions},
     settings::{Agent, StoreSettings},

@@ -4,65 +4,91 @@
 //! stored key that differs from the first or the second in case and outer space only. (`global` and
 //! `unknown` are looked for under the first two alone.) Of the rows found the freshest wins, of
 //! equally fresh ones the first. A row without a session id wins as any other, and is no session.
+//!
+//! Where the agent has a database, that is asked first, for the canonical key only: OpenClaw has one spelling of
+//! each key there. Of what it does not know the `sessions.json` beside it is asked: it lies there until all of it
+//! has been brought into the database, and is then put away (`openclaw doctor --fix`).
 
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
     RequestedKey, StoreSettings,
     candidates::candidates,
+    databases::Databases,
     files::StoreFiles,
     key::{CanonicalKey, main_key},
+    proof::Proof,
     rows::{Row, Rows},
 };
-use crate::files::{Stamp, Stamps};
+use crate::{
+    files::Stamp,
+    sessions::{
+        sqlite::{Database, Lookup, Node, Window},
+        transcript::Place,
+    },
+};
 
 /// The sessions of all agents.
 #[derive(Default)]
 pub struct Sessions {
     stores: StoreFiles,
+    databases: Databases,
 }
 
 impl Sessions {
     /// The session that goes by this key. Reads the disk.
     pub fn find(&self, key: &RequestedKey, settings: &StoreSettings) -> io::Result<Option<Session>> {
-        let mut stamps = Stamps::default();
-        let Some(Found { key, store, row }) = self.row(key, settings, &mut stamps)? else { return Ok(None) };
-        let stores = stamps.paths().map(Path::to_owned).collect();
-        let (Some(session), Some(directory)) = (row.session, store.parent()) else { return Ok(None) };
-        let candidates = candidates(directory, &session, row.file.as_deref(), settings, &mut stamps)?;
+        let mut proof = Proof::default();
+        let Some(Found { key, store, row }) = self.row(key, settings, &mut proof)? else { return Ok(None) };
+        let stores = proof.stamps.paths().map(Path::to_owned).collect();
+        let candidates = match row {
+            Stored::Node(database, Node { session, .. }) => {
+                vec![Place::Database(Window { database, agent: key.agent, session })]
+            }
+            Stored::Row(row) => {
+                let (Some(session), Some(directory)) = (row.session, store.parent()) else { return Ok(None) };
+                let paths = candidates(directory, &session, row.file.as_deref(), settings, &mut proof.stamps)?;
+                paths.into_iter().map(Place::File).collect()
+            }
+        };
         let mut transcript = None;
-        for path in &candidates {
-            if stamps.take(path)? != Stamp::Missing {
-                transcript = Some(path.clone());
+        for place in &candidates {
+            let is_there = match place {
+                Place::File(path) => proof.stamps.take(path)? != Stamp::Missing,
+                Place::Database(_) => true,
+            };
+            if is_there {
+                transcript = Some(place.clone());
                 break;
             }
         }
-        Ok(Some(Session { key: key.key, transcript, candidates, stores, stamps }))
+        Ok(Some(Session { key: key.key, transcript, candidates, stores, proof }))
     }
 
     /// The canonical key of the session that goes by this key, and whether a store has a row for it, if only an
     /// empty one. Reads the disk.
     pub fn canonical(&self, key: &RequestedKey, settings: &StoreSettings) -> io::Result<(String, bool)> {
-        Ok(match self.row(key, settings, &mut Stamps::default())? {
+        Ok(match self.row(key, settings, &mut Proof::default())? {
             Some(found) => (found.key.key, true),
             None => (key.canonical(settings).key, false),
         })
     }
 
-    fn row(&self, key: &RequestedKey, settings: &StoreSettings, stamps: &mut Stamps) -> io::Result<Option<Found>> {
-        if let Some(found) = self.row_of_removed_main(key, settings, stamps)? {
+    fn row(&self, key: &RequestedKey, settings: &StoreSettings, proof: &mut Proof) -> io::Result<Option<Found>> {
+        if let Some(found) = self.row_of_removed_main(key, settings, proof)? {
             return Ok(Some(found));
         }
         let canonical = key.canonical(settings);
         let mut stores = vec![settings.store_of(&canonical.agent)];
         if settings.stores_are_discovered() {
-            stores.extend(settings.discovered_stores(&canonical.agent, stamps)?);
+            stores.extend(settings.discovered_stores(&canonical.agent, &mut proof.stamps)?);
         }
         let names = [canonical.key.as_str(), key.as_str()];
-        let found = self.freshest(stores, &names, canonical.is_shared(), stamps)?;
+        let found = self.freshest(stores, &names, canonical.is_shared(), proof)?;
         Ok(found.map(|(store, row)| Found { key: canonical, store, row }))
     }
 
@@ -72,7 +98,7 @@ impl Sessions {
         &self,
         key: &RequestedKey,
         settings: &StoreSettings,
-        stamps: &mut Stamps,
+        proof: &mut Proof,
     ) -> io::Result<Option<Found>> {
         let Some(agent) = key.agent().filter(|agent| agent.is_main() && settings.main_is_removed()) else {
             return Ok(None);
@@ -80,7 +106,8 @@ impl Sessions {
         let canonical = key.canonical_of_removed_main(settings);
         let main = main_key(&agent);
         let names = [canonical.key.as_str(), key.as_str(), &main];
-        let found = self.freshest(settings.discovered_stores(&agent, stamps)?, &names, false, stamps)?;
+        let stores = settings.discovered_stores(&agent, &mut proof.stamps)?;
+        let found = self.freshest(stores, &names, false, proof)?;
         Ok(found.map(|(store, row)| Found { key: canonical, store, row }))
     }
 
@@ -90,19 +117,43 @@ impl Sessions {
         stores: Vec<PathBuf>,
         names: &[&str],
         exactly: bool,
-        stamps: &mut Stamps,
-    ) -> io::Result<Option<(PathBuf, Row)>> {
-        let mut best: Option<(PathBuf, Row)> = None;
+        proof: &mut Proof,
+    ) -> io::Result<Option<(PathBuf, Stored)>> {
+        let mut best: Option<(PathBuf, Stored)> = None;
         for store in stores {
-            let rows = self.stores.rows(&store, stamps)?;
-            let Some(row) = freshest(&rows, names, exactly) else {
-                continue;
+            let row = match self.node(&store, names, proof)? {
+                Some(node) => node,
+                None => {
+                    let rows = self.stores.rows(&store, &mut proof.stamps)?;
+                    let Some(row) = freshest(&rows, names, exactly) else { continue };
+                    Stored::Row(row)
+                }
             };
-            if best.as_ref().is_none_or(|(_, best)| row.updated_at >= best.updated_at) {
+            if best.as_ref().is_none_or(|(_, best)| row.updated_at() >= best.updated_at()) {
                 best = Some((store, row));
             }
         }
         Ok(best)
+    }
+
+    /// What the database beside this store has under these names, the first of which is the canonical key and the
+    /// second that as requested.
+    fn node(&self, store: &Path, names: &[&str], proof: &mut Proof) -> io::Result<Option<Stored>> {
+        let path = StoreSettings::database_beside(store);
+        if Stamp::of(&path)? == Stamp::Missing {
+            // Such a path is proof as well, and one to be watched.
+            proof.stamps.take(&path)?;
+            return Ok(None);
+        }
+        let database = self.databases.at(&path);
+        for name in names.iter().take(1).chain(names.iter().skip(2)) {
+            let (lookup, node) = Lookup::find(&database, name)?;
+            proof.lookups.push(lookup);
+            if let Some(node) = node {
+                return Ok(Some(Stored::Node(database, node)));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -112,19 +163,34 @@ pub struct Session {
     /// The canonical key.
     pub key: String,
     /// Where the transcript may be, the best place first.
-    pub candidates: Vec<PathBuf>,
+    pub candidates: Vec<Place>,
     /// The files and folders in which its row was looked for.
     pub stores: Vec<PathBuf>,
     /// The first candidate that exists.
-    pub transcript: Option<PathBuf>,
-    /// While this is unchanged the key finds the same session, and its transcript has the same content.
-    pub stamps: Stamps,
+    pub transcript: Option<Place>,
+    /// While this holds the key finds the same session, and its transcript has the same content.
+    pub proof: Proof,
 }
 
 struct Found {
     key: CanonicalKey,
     store: PathBuf,
-    row: Row,
+    row: Stored,
+}
+
+/// A row of either kind of store.
+enum Stored {
+    Row(Row),
+    Node(Arc<Database>, Node),
+}
+
+impl Stored {
+    fn updated_at(&self) -> f64 {
+        match self {
+            Self::Row(row) => row.updated_at,
+            Self::Node(_, node) => node.updated_at,
+        }
+    }
 }
 
 fn freshest(rows: &Rows, names: &[&str], exactly: bool) -> Option<Row> {
@@ -170,7 +236,7 @@ mod tests {
         fn find(&self, key: &str) -> Option<(String, String)> {
             let key = RequestedKey::parse(key).unwrap();
             let found = self.sessions.find(&key, &self.settings).unwrap()?;
-            let id = found.candidates[0].file_stem()?.to_str()?.to_owned();
+            let id = found.candidates[0].path().file_stem()?.to_str()?.to_owned();
             Some((found.key, id))
         }
 
@@ -288,7 +354,7 @@ mod tests {
         let transcript = |key| {
             let key = RequestedKey::parse(key).unwrap();
             let session = state.sessions.find(&key, &state.settings).unwrap().unwrap();
-            session.transcript.map(|path| path.file_name().unwrap().to_owned())
+            session.transcript.map(|place| place.path().file_name().unwrap().to_owned())
         };
         assert_eq!(transcript("a").unwrap(), "sid.jsonl");
         assert_eq!(transcript("b"), None);

@@ -1,6 +1,9 @@
 //! What the store needs to know of the configuration.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::AgentId;
 use crate::files::{Stamps, disk};
@@ -50,6 +53,13 @@ impl StoreSettings {
             return self.agents_root().join(agent.as_str()).join(USUAL_STORE);
         };
         std::path::absolute(&path).unwrap_or(path)
+    }
+
+    /// The database that takes the place of this `sessions.json`: in the folder of the agent, or beside a store that
+    /// is elsewhere.
+    pub fn database_beside(store: &Path) -> PathBuf {
+        let agent = store.ends_with(USUAL_STORE).then(|| store.parent()?.parent()).flatten();
+        agent.map_or_else(|| store.with_extension("sqlite"), |agent| agent.join("agent/openclaw-agent.sqlite"))
     }
 
     /// Whether an agent may have stores besides [`store_of`](Self::store_of).
@@ -115,8 +125,6 @@ fn names_agent(directory: &str, agent: &AgentId) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn settings(store: Option<&str>) -> StoreSettings {

@@ -19,11 +19,11 @@ struct Budget {
 
 /// Bytes that are in use until this is dropped. Nobody takes a second one while holding one.
 #[derive(Debug)]
-pub(super) struct Share(u64);
+pub(crate) struct Share(u64);
 
 impl Share {
     /// Waits until so many bytes are free. Blocks.
-    pub(super) fn take(bytes: u64) -> Self {
+    pub(crate) fn take(bytes: u64) -> Self {
         let bytes = bytes.min(ALL);
         let _turn = BUDGET.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let free = BUDGET.freed.wait_while(Self::free(), |free| *free < bytes);

@@ -1,88 +1,44 @@
-//! [`Transcript`]: a transcript's file and its index, and [`View`]: both at one moment.
+//! [`FileTranscript`]: a transcript's file and its index, and [`FileView`]: both at one moment.
 
 use std::{
-    io::{self, ErrorKind},
+    io,
     ops::Range,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
-    time::Duration,
 };
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{files::disk::File, sessions::projection::SupplementKey};
 
 use super::{
     indexed::{Indexed, Skipped},
     messages::{Pick, RawMessages},
-    position::{Change, Position},
+    position::Position,
     tail::tail,
 };
 
 /// A transcript, indexed as far as it was looked at.
 #[derive(Debug)]
-pub struct Transcript {
+pub struct FileTranscript {
     path: PathBuf,
     indexed: Mutex<Arc<Indexed>>,
-    turns: Arc<Semaphore>,
 }
 
-/// The right to look at a transcript, to be kept for as long as that takes.
-pub type Turn = OwnedSemaphorePermit;
-
-/// How many may look at one transcript at a time.
-const TURNS: usize = 8;
-
-/// How often a transcript that is being written over is looked at again, and how long after.
-const LOOKS: usize = 8;
-const PAUSE: Duration = Duration::from_millis(10);
-
-impl Transcript {
+impl FileTranscript {
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), indexed: Mutex::default(), turns: Arc::new(Semaphore::new(TURNS)) }
+        Self { path: path.into(), indexed: Mutex::default() }
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Waits until few enough look at this transcript. Whoever is on a thread of the shared pool needs
-    /// that: while a long transcript is indexed, those who want it would take every thread there is
-    /// and wait on it, and nobody could look at another one.
-    pub async fn turn(&self) -> Option<Turn> {
-        Arc::clone(&self.turns).acquire_owned().await.ok()
-    }
-
-    /// Looks at the transcript as it is now, and once more, a few times, if it was written over meanwhile: then
-    /// what was known of it is known no more.
-    pub fn look<T>(&self, mut look: impl FnMut(View) -> io::Result<T>) -> io::Result<T> {
-        for again in 0..LOOKS {
-            if again > 0 {
-                thread::sleep(PAUSE);
-            }
-            let position = match self.view() {
-                Ok(view) => {
-                    let position = view.position();
-                    match look(view) {
-                        Err(error) if error.kind() == ErrorKind::UnexpectedEof => position,
-                        result => return result,
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => continue,
-                Err(error) => return Err(error),
-            };
-            let mut indexed = self.indexed();
-            if indexed.index.position().generation == position.generation {
-                *indexed = Arc::default();
-            }
+    /// Forgets an index of which something turned out not to be so.
+    pub fn forget(&self, position: Position) {
+        let mut indexed = self.indexed();
+        if indexed.index.position().generation == position.generation {
+            *indexed = Arc::default();
         }
-        Err(io::Error::new(ErrorKind::ResourceBusy, "the transcript is being written over"))
     }
 
     /// The transcript as it is now. Reads what the file has more than the last time; all who want
     /// to see the transcript wait for that.
-    pub fn view(&self) -> io::Result<View> {
+    pub fn view(&self) -> io::Result<FileView> {
         let mut indexed = self.indexed();
         let file = File::open(&self.path)?;
         if !indexed.is_current(&file)? {
@@ -93,7 +49,7 @@ impl Transcript {
                 tracing::warn!(%path, lines, offset, "lines that are no records are not shown, the first at this offset");
             }
         }
-        Ok(View { indexed: Arc::clone(&indexed), file })
+        Ok(FileView { indexed: Arc::clone(&indexed), file })
     }
 
     fn indexed(&self) -> MutexGuard<'_, Arc<Indexed>> {
@@ -105,26 +61,26 @@ impl Transcript {
 ///
 /// It is for one look: while it is held, the next one has to copy the index to bring it up to date.
 #[derive(Debug)]
-pub struct View {
+pub struct FileView {
     indexed: Arc<Indexed>,
     file: File,
 }
 
-impl View {
+impl FileView {
     /// How many messages the full history has.
     pub fn total(&self) -> usize {
         self.indexed.index.history().len()
     }
 
     /// The full history.
-    pub fn history(&self) -> Selection<'_> {
-        Selection { file: &self.file, first_seq: 1, picks: Picks::History(&self.indexed) }
+    pub fn history(&self) -> FileSelection<'_> {
+        FileSelection { file: &self.file, first_seq: 1, picks: Picks::History(&self.indexed) }
     }
 
     /// The last messages as a read with this limit sees them.
-    pub fn tail(&self, limit: usize) -> io::Result<Selection<'_>> {
+    pub fn tail(&self, limit: usize) -> io::Result<FileSelection<'_>> {
         let picks = tail(&self.indexed, &self.file, limit)?;
-        Ok(Selection {
+        Ok(FileSelection {
             file: &self.file,
             first_seq: (self.total() + 1).saturating_sub(picks.len()).max(1),
             picks: Picks::Window(picks),
@@ -135,25 +91,11 @@ impl View {
     pub fn position(&self) -> Position {
         self.indexed.index.position()
     }
-
-    /// How far it had got when it had so many messages.
-    pub fn position_after(&self, length: usize) -> Position {
-        Position { length, ..self.position() }
-    }
-
-    /// What has happened to the history since then.
-    pub fn since(&self, then: Position) -> Change {
-        let now = self.position();
-        match then.generation == now.generation && then.length <= now.length {
-            true => Change::Appended(then.length..now.length),
-            false => Change::Rewritten,
-        }
-    }
 }
 
 /// Messages of a transcript that can be read, all or some of them.
 #[derive(Debug)]
-pub struct Selection<'a> {
+pub struct FileSelection<'a> {
     file: &'a File,
     first_seq: usize,
     picks: Picks<'a>,
@@ -165,7 +107,7 @@ enum Picks<'a> {
     Window(Vec<Pick>),
 }
 
-impl Selection<'_> {
+impl FileSelection<'_> {
     pub fn len(&self) -> usize {
         match &self.picks {
             Picks::History(indexed) => indexed.index.history().len(),
@@ -204,13 +146,14 @@ impl Selection<'_> {
 mod tests {
     use std::{
         fs::{self, OpenOptions},
-        io::Write,
+        io::{ErrorKind, Write},
+        path::Path,
         time::{Duration, SystemTime},
     };
 
-    use futures_util::FutureExt;
     use proptest::prelude::*;
 
+    use super::super::{Change, Place, Selection, Transcript, View, either::LOOKS};
     use super::*;
     use crate::json;
 
@@ -224,17 +167,17 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("t.jsonl");
             fs::write(&path, content).unwrap();
-            Self { transcript: Transcript::new(path), _directory: directory }
+            Self { transcript: Transcript::new(Place::File(path)), _directory: directory }
         }
 
         fn append(&self, content: impl AsRef<[u8]>) {
-            let mut file = OpenOptions::new().append(true).open(self.transcript.path()).unwrap();
+            let mut file = OpenOptions::new().append(true).open(self.transcript.place().path()).unwrap();
             file.write_all(content.as_ref()).unwrap();
         }
 
         /// Writes over the file, which stays the same file.
         fn overwrite(&self, content: impl AsRef<[u8]>) {
-            fs::write(self.transcript.path(), content).unwrap();
+            fs::write(self.transcript.place().path(), content).unwrap();
         }
 
         fn view(&self) -> View {
@@ -272,20 +215,6 @@ mod tests {
 
     fn linked(id: &str, parent: &str) -> String {
         format!("{{\"id\":\"{id}\",\"parentId\":\"{parent}\",\"message\":\"{id}\"}}\n")
-    }
-
-    #[tokio::test]
-    async fn so_many_look_at_one_transcript_and_others_have_turns_of_their_own() {
-        let (one, other) = (Transcript::new("/one"), Transcript::new("/other"));
-        let mut turns = Vec::new();
-        for _ in 0..TURNS {
-            turns.extend(one.turn().await);
-        }
-        assert_eq!(turns.len(), TURNS);
-        assert!(one.turn().now_or_never().is_none());
-        assert!(other.turn().now_or_never().is_some());
-        turns.pop();
-        assert!(one.turn().now_or_never().is_some());
     }
 
     #[test]
@@ -347,9 +276,9 @@ mod tests {
     fn another_file_is_another_history() {
         let disk = Disk::new(linear("a"));
         let start = disk.position();
-        let other = disk.transcript.path().with_extension("new");
+        let other = disk.transcript.place().path().with_extension("new");
         fs::write(&other, linear("a") + &linear("b")).unwrap();
-        fs::rename(other, disk.transcript.path()).unwrap();
+        fs::rename(other, disk.transcript.place().path()).unwrap();
         assert_eq!(disk.since(start), Change::Rewritten);
         assert_eq!(disk.texts(), ["\"a\"", "\"b\""]);
     }
@@ -377,7 +306,7 @@ mod tests {
 
         let start = disk.position();
         disk.overwrite(linked("x", "") + &linked("y", "x") + &linked("z", "y"));
-        let file = OpenOptions::new().write(true).open(disk.transcript.path()).unwrap();
+        let file = OpenOptions::new().write(true).open(disk.transcript.place().path()).unwrap();
         file.set_modified(SystemTime::now() + Duration::from_secs(1)).unwrap();
         assert_eq!(disk.since(start), Change::Rewritten);
         assert_eq!(disk.texts(), ["\"x\"", "\"y\"", "\"z\""]);
@@ -414,7 +343,7 @@ mod tests {
     #[test]
     fn what_is_no_file_is_an_error_and_never_waited_for() {
         let directory = tempfile::tempdir().unwrap();
-        let kind = |path: &Path| Transcript::new(path).view().unwrap_err().kind();
+        let kind = |path: &Path| Transcript::new(Place::File(path.to_owned())).view().unwrap_err().kind();
         assert_eq!(kind(directory.path()), ErrorKind::IsADirectory);
         assert_eq!(kind(&directory.path().join("gone")), ErrorKind::NotFound);
         let socket = directory.path().join("socket");
@@ -426,8 +355,8 @@ mod tests {
     fn a_transcript_that_went_away_and_came_back_is_read_again() {
         let disk = Disk::new(linear("a"));
         let start = disk.position();
-        let dropped = disk.transcript.path().with_extension("jsonl.deleted");
-        fs::rename(disk.transcript.path(), &dropped).unwrap();
+        let dropped = disk.transcript.place().path().with_extension("jsonl.deleted");
+        fs::rename(disk.transcript.place().path(), &dropped).unwrap();
         assert_eq!(disk.transcript.view().unwrap_err().kind(), ErrorKind::NotFound);
         disk.overwrite(linear("b"));
         assert_eq!(disk.since(start), Change::Rewritten);
@@ -484,7 +413,7 @@ mod tests {
     fn a_touch_is_no_change() {
         let disk = Disk::new(linear("a"));
         let start = disk.position();
-        let file = OpenOptions::new().write(true).open(disk.transcript.path()).unwrap();
+        let file = OpenOptions::new().write(true).open(disk.transcript.place().path()).unwrap();
         file.set_modified(SystemTime::now() + Duration::from_secs(1)).unwrap();
         assert_eq!(disk.since(start), Change::Appended(1..1));
         disk.overwrite(linear("b"));

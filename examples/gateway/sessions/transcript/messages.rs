@@ -11,7 +11,7 @@ use super::{
 use crate::{
     files::disk::File,
     json::{self, Object, Value, skim},
-    sessions::record::Record,
+    sessions::record::{Record, TranscriptPosition, TranscriptSource},
 };
 
 /// A line longer than this is parsed only where it is shown from.
@@ -56,6 +56,8 @@ pub struct RawMessages {
     bytes: Vec<u8>,
     lines: Vec<RawLine>,
     first_seq: usize,
+    /// What the numbers of the lines in their store belong to.
+    source: Option<TranscriptSource>,
     _share: Option<Share>,
 }
 
@@ -63,6 +65,8 @@ pub struct RawMessages {
 struct RawLine {
     bytes: Range<usize>,
     is_stand_in: bool,
+    /// Its number in its store.
+    raw_seq: Option<u64>,
 }
 
 impl RawMessages {
@@ -87,9 +91,11 @@ impl RawMessages {
             }
             run.bytes.end = run.bytes.end.max(bytes.end);
             let at = |offset: u64| run.place + (offset - run.bytes.start) as usize;
-            messages
-                .lines
-                .push(RawLine { bytes: at(bytes.start)..at(bytes.end), is_stand_in: matches!(pick, Pick::StandIn(_)) });
+            messages.lines.push(RawLine {
+                bytes: at(bytes.start)..at(bytes.end),
+                is_stand_in: matches!(pick, Pick::StandIn(_)),
+                raw_seq: None,
+            });
         }
         run.read(file, &mut messages.bytes)?;
         for (line, check_of_line) in messages.lines.iter().zip(checks) {
@@ -100,26 +106,48 @@ impl RawMessages {
         Ok(messages)
     }
 
+    /// None yet, the first of which will have this number. They will take so many bytes, which are `share`.
+    pub(crate) fn of_records(first_seq: usize, source: Option<TranscriptSource>, bytes: usize, share: Share) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), first_seq, source, _share: Some(share), ..Self::default() }
+    }
+
+    /// Adds the record of this number in its store, whose JSON `append` adds.
+    pub(crate) fn push(&mut self, raw_seq: u64, append: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<()> {
+        let start = self.bytes.len();
+        append(&mut self.bytes)?;
+        self.lines.push(RawLine { bytes: start..self.bytes.len(), is_stand_in: false, raw_seq: Some(raw_seq) });
+        Ok(())
+    }
+
+    /// Takes out all that was added.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.lines.clear();
+    }
+
     /// The messages, each with what is known of its record. A compaction that does not say when it
     /// was is at `now`, in milliseconds since 1970.
     pub fn values(&self, now: f64) -> Vec<Value<'_>> {
         let lines = self.lines.iter().enumerate();
         let values = lines.filter_map(|(at, line)| {
             let text = &self.bytes[line.bytes.clone()];
-            let record = if line.is_stand_in { stand_in(text) } else { record(text)? };
-            Record { json: record, seq: self.first_seq + at, position: None }.message(now)
+            let seq = self.first_seq + at;
+            let position = self.source.as_ref().zip(line.raw_seq);
+            let position = position.map(|(source, raw_seq)| TranscriptPosition { source, raw_seq });
+            let record = match line.is_stand_in {
+                true => Record { json: stand_in(text), seq, position },
+                false if text.len() <= LONG => Record::parse(text, seq, position)?,
+                false => Record { json: long_record(text)?, seq, position },
+            };
+            record.message(now)
         });
         values.collect()
     }
 }
 
-/// Reads a record. Of a long one only what a message is made of: what nobody sees may take many times its length
-/// as values.
-fn record(text: &[u8]) -> Option<Object<'_>> {
-    if text.len() <= LONG {
-        let Ok(Value::Object(record)) = json::parse(text) else { return None };
-        return Some(record);
-    }
+/// Reads a long record, and only what a message is made of: what nobody sees may take many times its length as
+/// values.
+fn long_record(text: &[u8]) -> Option<Object<'_>> {
     members(
         text,
         |key| ["id", "timestamp", "type", "message"].contains(&key),
@@ -139,10 +167,10 @@ fn members<'a>(
     let mut found = Vec::new();
     skim::object(text, |key, value| {
         let Ok(Value::String(key)) = json::parse(key) else { return };
-        if key.as_str().is_none_or(&wanted) {
-            if let Some(value) = read(key.as_str().unwrap_or_default(), value) {
-                found.push((key, value));
-            }
+        if key.as_str().is_none_or(&wanted)
+            && let Some(value) = read(key.as_str().unwrap_or_default(), value)
+        {
+            found.push((key, value));
         }
     })?;
     Some(Object::from_entries(found))

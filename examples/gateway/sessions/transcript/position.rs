@@ -15,7 +15,7 @@ use std::{
 pub struct Generation(u64);
 
 impl Generation {
-    pub(super) fn next() -> Self {
+    pub(crate) fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
@@ -27,8 +27,8 @@ impl Generation {
 /// As text it is two numbers, which mean something to the process that wrote them and to no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
-    pub(super) generation: Generation,
-    pub(super) length: usize,
+    pub(crate) generation: Generation,
+    pub(crate) length: usize,
 }
 
 /// What has happened to a history.
@@ -38,6 +38,16 @@ pub enum Change {
     Appended(Range<usize>),
     /// Anything else: another file, another branch, a compaction.
     Rewritten,
+}
+
+impl Position {
+    /// What has happened between then and this.
+    pub(crate) fn since(self, then: Self) -> Change {
+        match then.generation == self.generation && then.length <= self.length {
+            true => Change::Appended(then.length..self.length),
+            false => Change::Rewritten,
+        }
+    }
 }
 
 impl Display for Position {

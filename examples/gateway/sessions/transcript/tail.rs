@@ -116,14 +116,14 @@ fn history(records: &[Record]) -> Vec<Record> {
 mod tests {
     use std::{fmt::Write, fs};
 
-    use super::{super::Transcript, *};
+    use super::{super::file::FileTranscript, *};
 
     /// The ids and numbers of the messages that a read with this limit sees.
     fn seen(content: &str, limit: usize) -> Vec<(String, f64)> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("t.jsonl");
         fs::write(&path, content).unwrap();
-        let transcript = Transcript::new(path);
+        let transcript = FileTranscript::new(path);
         let view = transcript.view().unwrap();
         let tail = view.tail(limit).unwrap();
         let raw = tail.read(0..tail.len()).unwrap();

@@ -1,0 +1,477 @@
+//! [`Transcript`]: the records of a session's window, and [`View`]: what is shown of them at one moment.
+//!
+//! A look costs what is looked at: which records are shown is told by numbers ([`Layout`]), and their text is read
+//! for a page only. In between the database is not held: what was read of a generation stays as it is, so the
+//! next read only asks whether it is the same generation still.
+
+use std::{
+    fs,
+    hash::{Hash, Hasher},
+    io,
+    ops::Range,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use sha2::{Digest, Sha256};
+
+use super::{
+    branch::Branch,
+    database::{Database, FileId, Snapshot, failed, lock},
+    event,
+    facts::Facts,
+    layout::{self, Counts, Layout, Shown},
+};
+use crate::sessions::{
+    record::TranscriptSource,
+    store::AgentId,
+    transcript::{Generation, Position, RawMessages, Share, written_over},
+};
+
+/// How many records are read in one transaction to work the branch out.
+const AT_ONCE: usize = 4096;
+
+/// Which transcript it is: a window of a session is one.
+#[derive(Clone, Debug)]
+pub struct Window {
+    pub database: Arc<Database>,
+    pub agent: AgentId,
+    /// The id of the window.
+    pub session: String,
+}
+
+/// A window of a session, known as far as it was looked at.
+#[derive(Debug)]
+pub struct Transcript {
+    window: Window,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    moment: Option<Arc<Moment>>,
+    branch: Option<OwnBranch>,
+}
+
+/// The branch as it was worked out here.
+#[derive(Debug)]
+struct OwnBranch {
+    file: FileId,
+    generation: Option<String>,
+    branch: Branch,
+    /// The first record that was not looked at.
+    next: i64,
+}
+
+/// What was shown at one moment.
+#[derive(Debug)]
+struct Moment {
+    life: Generation,
+    file: FileId,
+    head: Head,
+    source: Option<TranscriptSource>,
+    layout: Layout,
+    /// The records of the messages of the branch, if the database does not count them.
+    messages: Option<Vec<u64>>,
+    counts: Counts,
+    /// The last record of the branch, by which it is known again.
+    end: Option<End>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct End {
+    raw: u64,
+    id: Option<String>,
+}
+
+/// What the database says of a window as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Head {
+    generation: Option<String>,
+    latest: Option<i64>,
+    /// The branch as the database has counted it, if it has up to the latest record.
+    index: Option<(Counts, Option<String>)>,
+    is_cold: bool,
+}
+
+impl Window {
+    /// The database's file.
+    pub fn path(&self) -> &Path {
+        self.database.path()
+    }
+
+    fn key(&self) -> (&Path, &str) {
+        (self.path(), &self.session)
+    }
+}
+
+impl PartialEq for Window {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Window {}
+
+impl Hash for Window {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl Transcript {
+    pub fn new(window: Window) -> Self {
+        Self { window, known: Mutex::default() }
+    }
+
+    /// The transcript as it is now. Blocks.
+    pub fn view(&self) -> io::Result<View> {
+        let mut known = lock(&self.known);
+        let before = known.moment.clone();
+        let read = self.window.database.read(|snapshot| {
+            let head = Head::read(snapshot.sqlite, &self.window.session)?;
+            if let Some(before) = before.as_ref().filter(|before| before.file == snapshot.file && before.head == head) {
+                return Ok(Read::Same(Arc::clone(before)));
+            }
+            match (&head.index, head.latest) {
+                (Some((counts, _)), _) => {
+                    self.indexed(snapshot, head.clone(), *counts, before.as_deref()).map(Read::Indexed)
+                }
+                (None, None) if !head.is_cold => self.empty(snapshot, head.clone()).map(Read::Indexed),
+                _ => Ok(Read::NotIndexed(head)),
+            }
+        })?;
+        let moment = match read {
+            Read::Same(moment) => moment,
+            Read::Indexed(moment) => {
+                known.branch = None;
+                Arc::new(moment)
+            }
+            Read::NotIndexed(head) if head.is_cold => {
+                return Err(io::Error::other("the transcript is in cold storage"));
+            }
+            Read::NotIndexed(_) => Arc::new(self.worked_out(&mut known.branch, before.as_deref())?),
+        };
+        known.moment = Some(Arc::clone(&moment));
+        Ok(View { window: self.window.clone(), moment })
+    }
+
+    /// Forgets a moment of which something turned out not to be so.
+    pub fn forget(&self, position: Position) {
+        let mut known = lock(&self.known);
+        if known.moment.as_ref().is_some_and(|moment| moment.life == position.generation) {
+            *known = Known::default();
+        }
+    }
+
+    fn empty(&self, snapshot: &Snapshot<'_>, head: Head) -> io::Result<Moment> {
+        self.moment(snapshot, head, Layout::default(), None, Counts::default(), None, None)
+    }
+
+    fn indexed(
+        &self,
+        snapshot: &Snapshot<'_>,
+        head: Head,
+        counts: Counts,
+        before: Option<&Moment>,
+    ) -> io::Result<Moment> {
+        let sqlite = snapshot.sqlite;
+        let record_at = |position: Option<u64>| {
+            let Some(position) = position else { return Ok(None) };
+            let sql =
+                "SELECT event_seq FROM session_transcript_active_events WHERE session_id = ?1 AND active_position = ?2";
+            let mut statement = sqlite.prepare_cached(sql).map_err(failed)?;
+            statement.query_row(params![self.window.session, position], |row| row.get(0)).optional().map_err(failed)
+        };
+        let before = match before.filter(|before| before.is_of(snapshot, &head)) {
+            Some(before)
+                if record_at(before.counts.records.checked_sub(1))? == before.end.as_ref().map(|end| end.raw) =>
+            {
+                let is_same =
+                    before.end == End::of(sqlite, &self.window.session, before.end.as_ref().map(|end| end.raw))?;
+                is_same.then_some(before)
+            }
+            _ => None,
+        };
+        let from = before.map(|before| {
+            let raw = before.head.latest.map_or(0, |latest| latest as u64 + 1);
+            (&before.layout, layout::From { position: before.counts.records, raw })
+        });
+        let layout = Layout::of_index(sqlite, &self.window.session, counts, from)?;
+        let end = record_at(counts.records.checked_sub(1))?;
+        self.moment(snapshot, head, layout, None, counts, end, before)
+    }
+
+    /// Works the branch out, or goes on with it, in more than one transaction if it is long.
+    fn worked_out(&self, own: &mut Option<OwnBranch>, before: Option<&Moment>) -> io::Result<Moment> {
+        loop {
+            let moment = self.window.database.read(|snapshot| {
+                let head = Head::read(snapshot.sqlite, &self.window.session)?;
+                let is_same = |own: &&mut OwnBranch| own.file == snapshot.file && own.generation == head.generation;
+                let own = match own.as_mut().filter(is_same) {
+                    Some(own) => own,
+                    None => own.insert(OwnBranch {
+                        file: snapshot.file,
+                        generation: head.generation.clone(),
+                        branch: Branch::default(),
+                        next: 0,
+                    }),
+                };
+                let is_whole = own.catch_up(snapshot.sqlite, &self.window.session)?;
+                if !is_whole {
+                    return Ok(None);
+                }
+                own.branch.settle();
+                let (layout, messages) = Layout::of_branch(&own.branch);
+                let rows = own.branch.rows();
+                let counts = Counts { records: rows.len() as u64, messages: messages.len() as u64 };
+                let before = before.filter(|before| {
+                    let last = (before.counts.records as usize).checked_sub(1);
+                    let known = last.and_then(|last| rows.get(last)).map(|row| row.raw);
+                    before.is_of(snapshot, &head) && known == before.end.as_ref().map(|end| end.raw)
+                });
+                let end = rows.last().map(|row| row.raw);
+                self.moment(snapshot, head, layout, Some(messages), counts, end, before).map(Some)
+            })?;
+            if let Some(moment) = moment {
+                return Ok(moment);
+            }
+        }
+    }
+
+    /// `before` is what this goes on from, if the branch does.
+    #[expect(clippy::too_many_arguments)]
+    fn moment(
+        &self,
+        snapshot: &Snapshot<'_>,
+        head: Head,
+        layout: Layout,
+        messages: Option<Vec<u64>>,
+        counts: Counts,
+        end: Option<u64>,
+        before: Option<&Moment>,
+    ) -> io::Result<Moment> {
+        let goes_on = before.filter(|before| layout.goes_on_from(&before.layout));
+        let source = match before {
+            Some(before) => before.source.clone(),
+            None => head.generation.as_deref().map(|generation| self.source(generation)).transpose()?,
+        };
+        let life = goes_on.map_or_else(Generation::next, |before| before.life);
+        let end = End::of(snapshot.sqlite, &self.window.session, end)?;
+        Ok(Moment { life, file: snapshot.file, head, source, layout, messages, counts, end })
+    }
+
+    /// By what name a generation is known (`source`).
+    fn source(&self, generation: &str) -> io::Result<TranscriptSource> {
+        let path = fs::canonicalize(self.window.database.path())?;
+        let parts = serde_json::json!([
+            "sqlite",
+            path.to_string_lossy(),
+            self.window.agent.as_str(),
+            self.window.session,
+            generation
+        ]);
+        Ok(TranscriptSource::new(&base64url(&Sha256::digest(parts.to_string()))))
+    }
+}
+
+enum Read {
+    Same(Arc<Moment>),
+    Indexed(Moment),
+    NotIndexed(Head),
+}
+
+impl Moment {
+    /// Whether it is of this file and generation.
+    fn is_of(&self, snapshot: &Snapshot<'_>, head: &Head) -> bool {
+        self.file == snapshot.file && self.head.generation == head.generation
+    }
+}
+
+impl End {
+    fn of(sqlite: &Connection, session: &str, raw: Option<u64>) -> io::Result<Option<Self>> {
+        let Some(raw) = raw else { return Ok(None) };
+        let sql = "SELECT event_id FROM transcript_event_identities WHERE session_id = ?1 AND seq = ?2";
+        let mut statement = sqlite.prepare_cached(sql).map_err(failed)?;
+        let id = statement.query_row(params![session, raw], |row| row.get(0)).optional().map_err(failed)?;
+        Ok(Some(Self { raw, id }))
+    }
+}
+
+impl Head {
+    fn read(sqlite: &Connection, session: &str) -> io::Result<Self> {
+        let sql = "SELECT mark.generation, latest.seq, state.indexed_seq, state.active_event_count,
+                state.active_message_count, state.leaf_event_id,
+                state.needs_rebuild
+                    OR EXISTS (SELECT 1 FROM session_transcript_active_events AS active
+                        WHERE active.session_id = ?1 AND active.context_eligible IS NULL)
+                    OR NOT EXISTS (SELECT 1 FROM transcript_event_identities AS identity
+                        WHERE identity.session_id = ?1 AND identity.seq = latest.first),
+                EXISTS (SELECT 1 FROM session_transcript_cold_archives AS cold WHERE cold.session_id = ?1)
+            FROM (SELECT (SELECT max(seq) FROM transcript_events WHERE session_id = ?1) AS seq,
+                    (SELECT min(seq) FROM transcript_events WHERE session_id = ?1) AS first) AS latest
+                LEFT JOIN session_transcript_index_state AS state ON state.session_id = ?1
+                LEFT JOIN transcript_rewrite_watermarks AS mark ON mark.session_id = ?1";
+        let mut statement = sqlite.prepare_cached(sql).map_err(failed)?;
+        let head = statement.query_row(params![session], |row| {
+            let latest: Option<i64> = row.get(1)?;
+            let indexed: Option<i64> = row.get(2)?;
+            let index = match latest.is_some() && latest == indexed && !row.get(6)? {
+                true => Some((Counts { records: row.get(3)?, messages: row.get(4)? }, row.get(5)?)),
+                false => None,
+            };
+            Ok(Self { generation: row.get(0)?, latest, index, is_cold: row.get(7)? })
+        });
+        head.map_err(failed)
+    }
+}
+
+impl OwnBranch {
+    /// Takes in the records that came since, and says whether that was all of them.
+    fn catch_up(&mut self, sqlite: &Connection, session: &str) -> io::Result<bool> {
+        let facts = layout::FACTS;
+        let sql = format!(
+            "SELECT seq, {facts} FROM transcript_events WHERE session_id = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3"
+        );
+        let mut statement = sqlite.prepare_cached(&sql).map_err(failed)?;
+        let mut rows = statement.query(params![session, self.next, AT_ONCE as u64]).map_err(failed)?;
+        let mut count = 0;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let raw: u64 = row.get(0).map_err(failed)?;
+            let facts = row.get_ref(1).map_err(failed)?.as_bytes_or_null().map_err(|error| failed(error.into()))?;
+            self.branch.push(raw, &facts.map(Facts::parse).unwrap_or_default());
+            self.next = raw as i64 + 1;
+            count += 1;
+        }
+        Ok(count < AT_ONCE)
+    }
+}
+
+/// A transcript at one moment.
+#[derive(Debug)]
+pub struct View {
+    window: Window,
+    moment: Arc<Moment>,
+}
+
+impl View {
+    /// How many messages the history has.
+    pub fn total(&self) -> usize {
+        self.moment.layout.len()
+    }
+
+    /// How far the history has got at this moment.
+    pub fn position(&self) -> Position {
+        Position { generation: self.moment.life, length: self.total() }
+    }
+
+    /// Reads these messages of the history, counted from 0, and nothing else.
+    pub fn read(&self, range: Range<usize>) -> io::Result<RawMessages> {
+        let first_seq = range.start + 1;
+        let end = self.total();
+        let shown: Vec<Shown> = self.moment.layout.shown(range.start.min(end)..range.end.min(end)).collect();
+        let records = self.window.database.read(|snapshot| self.records(snapshot, &shown))?;
+        let bytes = records.iter().map(|(_, bytes)| bytes).sum();
+        // Not while the database is being read: others may have to give bytes back first.
+        let share = Share::take(bytes);
+        let mut messages = RawMessages::of_records(first_seq, self.moment.source.clone(), bytes as usize, share);
+        self.window.database.read(|snapshot| {
+            self.check_generation(snapshot)?;
+            messages.clear();
+            let sql = format!("SELECT {} FROM transcript_events WHERE session_id = ?1 AND seq = ?2", event::COLUMNS);
+            let mut statement = snapshot.sqlite.prepare_cached(&sql).map_err(failed)?;
+            for (raw, _) in &records {
+                let mut rows = statement.query(params![self.window.session, raw]).map_err(failed)?;
+                let row = rows.next().map_err(failed)?.ok_or_else(written_over)?;
+                messages.push(*raw, |bytes| event::append(row, bytes))?;
+            }
+            Ok(())
+        })?;
+        Ok(messages)
+    }
+
+    /// The numbers of the records that are shown, and how long they are.
+    fn records(&self, snapshot: &Snapshot<'_>, shown: &[Shown]) -> io::Result<Vec<(u64, u64)>> {
+        self.check_generation(snapshot)?;
+        let length = "coalesce(event_utf8_bytes, octet_length(event_json))";
+        let of_record = format!("SELECT seq, {length} FROM transcript_events WHERE session_id = ?1 AND seq = ?2");
+        let mut of_record = snapshot.sqlite.prepare_cached(&of_record).map_err(failed)?;
+        let of_messages = format!(
+            "SELECT event.seq, {length} FROM session_transcript_active_events AS active
+                CROSS JOIN transcript_events AS event
+                    ON event.session_id = active.session_id AND event.seq = active.event_seq
+            WHERE active.session_id = ?1 AND active.message_position BETWEEN ?2 AND ?3
+            ORDER BY active.message_position"
+        );
+        let mut of_messages = snapshot.sqlite.prepare_cached(&of_messages).map_err(failed)?;
+        let follows = |one: &Shown, next: &Shown| matches!((one, next), (Shown::Message(one), Shown::Message(next)) if one + 1 == *next);
+        let mut records = Vec::with_capacity(shown.len());
+        for run in shown.chunk_by(follows) {
+            let known = records.len();
+            let mut add = |rows: rusqlite::Result<rusqlite::Rows<'_>>| -> rusqlite::Result<()> {
+                let mut rows = rows?;
+                while let Some(row) = rows.next()? {
+                    records.push((row.get(0)?, row.get(1)?));
+                }
+                Ok(())
+            };
+            match (run, &self.moment.messages) {
+                ([Shown::Marker(raw)], _) => add(of_record.query(params![self.window.session, raw])).map_err(failed)?,
+                (messages, Some(raws)) => {
+                    for message in messages {
+                        let Shown::Message(position) = message else { continue };
+                        let raw = raws.get(*position as usize).ok_or_else(written_over)?;
+                        add(of_record.query(params![self.window.session, raw])).map_err(failed)?;
+                    }
+                }
+                ([Shown::Message(first), ..], None) => {
+                    let last = first + run.len() as u64 - 1;
+                    add(of_messages.query(params![self.window.session, first, last])).map_err(failed)?;
+                }
+                _ => {}
+            }
+            if records.len() != known + run.len() {
+                return Err(written_over());
+            }
+        }
+        if self.moment.messages.is_none() {
+            self.check_branch(snapshot)?;
+        }
+        Ok(records)
+    }
+
+    /// That the records are those of this moment.
+    fn check_generation(&self, snapshot: &Snapshot<'_>) -> io::Result<()> {
+        let sql = "SELECT generation FROM transcript_rewrite_watermarks WHERE session_id = ?1";
+        let mut statement = snapshot.sqlite.prepare_cached(sql).map_err(failed)?;
+        let generation =
+            statement.query_row(params![self.window.session], |row| row.get(0)).optional().map_err(failed)?;
+        let is_same = snapshot.file == self.moment.file && self.moment.head.generation == generation;
+        is_same.then_some(()).ok_or_else(written_over)
+    }
+
+    /// That the database counts the messages as at this moment: the last of them is the same.
+    fn check_branch(&self, snapshot: &Snapshot<'_>) -> io::Result<()> {
+        let Some(end) = &self.moment.end else { return Ok(()) };
+        let sql =
+            "SELECT event_seq FROM session_transcript_active_events WHERE session_id = ?1 AND active_position = ?2";
+        let mut statement = snapshot.sqlite.prepare_cached(sql).map_err(failed)?;
+        let last = params![self.window.session, self.moment.counts.records - 1];
+        let raw: Option<u64> = statement.query_row(last, |row| row.get(0)).optional().map_err(failed)?;
+        (raw == Some(end.raw)).then_some(()).ok_or_else(written_over)
+    }
+}
+
+/// As RFC 4648 section 5 has it, without padding.
+fn base64url(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        for at in 0..=group.len() {
+            text.push(char::from(ALPHABET[(bits >> (18 - 6 * at) & 63) as usize]));
+        }
+    }
+    text
+}
