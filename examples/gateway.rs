@@ -18,7 +18,7 @@
 pub(crate) mod auth;
 #[path = "gateway/config/mod.rs"]
 pub(crate) mod config;
-#[path = "gateway/demo.rs"]
+#[path = "gateway/demo/mod.rs"]
 pub(crate) mod demo;
 #[path = "gateway/files/mod.rs"]
 pub(crate) mod files;

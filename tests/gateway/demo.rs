@@ -135,7 +135,8 @@ fn a_task_that_ends_unasked_ends_the_process_with_an_error() {
     let rotate = Lines::of(&gateway).rotate;
     let file = rotate.split('\'').nth(1).expect("the file of the token");
     let folder = std::path::Path::new(file).parent().expect("a folder");
-    std::fs::remove_file(folder.join("agents/main/sessions/test-session.jsonl")).expect("a transcript");
+    let database = rusqlite::Connection::open(folder.join("agents/main/agent/openclaw-agent.sqlite"));
+    database.and_then(|database| database.execute_batch("DROP TABLE transcript_events")).expect("a database");
     assert_eq!(gateway.ended_within(AT_ONCE).expect("it ends").code(), Some(1));
     assert!(gateway.log().contains("the demo ended, and it must not"), "{}", gateway.log());
     assert!(!folder.exists());

@@ -11,6 +11,7 @@ mod bad_input;
 mod changed_transcripts;
 mod client_tokens;
 mod connections;
+mod database;
 mod demo;
 mod headers;
 mod house;
@@ -27,3 +28,5 @@ mod start;
 mod state;
 mod stream;
 mod token_file;
+#[path = "../../examples/gateway/demo/database.rs"]
+mod writer;

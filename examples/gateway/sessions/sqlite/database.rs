@@ -7,7 +7,9 @@
 //! 3. A connection is for one file: when another one is at the path, or somebody has written it otherwise than by
 //!    the `-wal`, the next read opens it anew. A checkpoint is taken for that, which is seldom and costs little.
 //! 4. What is read, is read in one short transaction, on a thread that may block; a writer does not feel it.
-//! 5. Of a version of the schema that is not known nothing is read ([`UnknownSchema`]).
+//! 5. A connection has a shared lock on the file, which keeps its writers from putting the `-wal` away. So those
+//!    that were not used for a while are closed ([`Database::rest`]).
+//! 6. Of a version of the schema that is not known nothing is read ([`UnknownSchema`]).
 
 use std::{
     ffi::OsString,
@@ -17,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     thread,
     time::{Duration, SystemTime},
@@ -47,6 +49,8 @@ pub struct Database {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
     pulse: Mutex<Option<Pulse>>,
+    /// Whether a connection was used since this was last asked.
+    is_used: AtomicBool,
     /// The version of the schema that was complained of last.
     complained_of: AtomicI64,
     pub(super) followers: Mutex<Followers>,
@@ -91,6 +95,7 @@ impl Database {
             path: path.into(),
             idle: Mutex::default(),
             pulse: Mutex::default(),
+            is_used: AtomicBool::new(false),
             complained_of: AtomicI64::new(SCHEMA),
             followers: Mutex::default(),
         }
@@ -107,6 +112,7 @@ impl Database {
 
     /// Reads in one transaction; once more if the file has changed under it otherwise than by a commit. Blocks.
     pub(super) fn read<T>(&self, mut read: impl FnMut(&Snapshot<'_>) -> io::Result<T>) -> io::Result<T> {
+        self.is_used.store(true, Ordering::Relaxed);
         for again in 0..LOOKS {
             if again > 0 {
                 thread::sleep(PAUSE);
@@ -127,6 +133,7 @@ impl Database {
 
     /// The version of this moment. Blocks for as long as it takes to open the database.
     pub fn version(&self) -> io::Result<Version> {
+        self.is_used.store(true, Ordering::Relaxed);
         let mut pulse = lock(&self.pulse);
         let is_current = match &*pulse {
             Some(pulse) => pulse.connection.is_current(&self.path)?,
@@ -143,9 +150,18 @@ impl Database {
         version.ok_or_else(changing)
     }
 
+    /// Closes the connections, if none was used since this was last called.
+    pub fn rest(&self) {
+        if !self.is_used.swap(false, Ordering::Relaxed) {
+            lock(&self.idle).clear();
+            *lock(&self.pulse) = None;
+        }
+    }
+
     /// Whether this is the version of this moment, as far as that can be told without opening anything. Does not
     /// block.
     pub fn is_at(&self, version: Version) -> bool {
+        self.is_used.store(true, Ordering::Relaxed);
         let pulse = lock(&self.pulse);
         pulse.as_ref().is_some_and(|pulse| {
             let is_current = pulse.connection.is_current(&self.path).unwrap_or(false);

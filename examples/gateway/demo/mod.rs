@@ -1,26 +1,33 @@
 //! `--demo`: a house to try the gateway in, and the commands to try it with.
 //!
-//! A scratch state folder with one session, to which a short conversation is written, a message
-//! every two seconds, as another process would append it. The token is in a file, so that writing
+//! A scratch state folder of today's kind with one session, to which a short conversation is written, a message
+//! every two seconds, as OpenClaw would commit it ([`database`]). The token is in a file, so that writing
 //! to the file rotates it. The folder is removed when the [`Demo`] is dropped.
 
+mod database;
+
+use std::error::Error;
 use std::fmt::{self, Display};
 use std::fs::{self, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use self::database::Database;
+
 /// The session that is seeded.
 pub const SESSION: &str = "agent:main:test-session";
+
+/// The id of its transcript.
+const TRANSCRIPT: &str = "test-session";
 
 /// The message the session begins with.
 const SEED: &str = "this is a seeded real-behavior-proof message";
@@ -51,24 +58,20 @@ pub struct Demo {
 
 impl Demo {
     /// Makes the folder, the session and the token file.
-    pub fn new() -> io::Result<Self> {
+    pub fn new() -> Result<Self, Box<dyn Error>> {
         let demo = Self {
             folder: tempfile::Builder::new().prefix("gateway-demo-").tempdir()?,
             token: random_token(),
             next_token: random_token(),
         };
-        fs::create_dir_all(demo.sessions())?;
         let mut token_file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(demo.token_file())?;
         token_file.write_all(format!("{}\n", demo.token).as_bytes())?;
 
-        let now = Timestamp::now();
-        let row = json!({ "sessionId": "test-session", "updatedAt": now.as_millisecond() });
-        fs::write(demo.sessions().join("sessions.json"), json!({ SESSION: row }).to_string())?;
-        let header = json!({
-            "type": "session", "version": 3, "id": "test-session", "timestamp": written(now),
-        });
-        let seed = Record::new(1, "assistant", SEED, None);
-        fs::write(demo.transcript(), format!("{header}\n{}", seed.line()?))?;
+        let (path, now) = (demo.database(), Timestamp::now().as_millisecond());
+        fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        let mut database = Database::create(&path, "main", now)?;
+        database.add_session(SESSION, TRANSCRIPT, now)?;
+        database.append(TRANSCRIPT, &[&record(1, "assistant", SEED, None)], now)?;
         Ok(demo)
     }
 
@@ -91,84 +94,46 @@ impl Demo {
     }
 
     /// Goes on with the conversation until it is dropped; returns only an error.
-    pub fn talk(&self) -> impl Future<Output = io::Error> + Send + use<> {
-        let transcript = self.transcript();
+    pub fn talk(&self) -> impl Future<Output = Box<dyn Error + Send + Sync>> + Send + use<> {
+        let path = self.database();
         async move {
+            let mut database = match Database::open(&path) {
+                Ok(database) => database,
+                Err(error) => return error.into(),
+            };
             let mut pace = pace();
             // The first tick is at once, and the seed has just been written.
             pace.tick().await;
             for (turn, text) in CONVERSATION.iter().cycle().enumerate() {
                 pace.tick().await;
                 let role = if turn % 2 == 0 { "user" } else { "assistant" };
-                let record = Record::new(turn + 2, role, text, Some(Timestamp::now()));
-                if let Err(error) = record.append_to(&transcript) {
-                    return error;
+                let now = Timestamp::now();
+                let record = record(turn + 2, role, text, Some(now));
+                if let Err(error) = database.append(TRANSCRIPT, &[&record], now.as_millisecond()) {
+                    return error.into();
                 }
             }
-            io::Error::other("the conversation has no end")
+            "the conversation has no end".into()
         }
     }
 
-    fn sessions(&self) -> PathBuf {
-        self.folder.path().join("agents/main/sessions")
-    }
-
-    fn transcript(&self) -> PathBuf {
-        self.sessions().join("test-session.jsonl")
+    fn database(&self) -> PathBuf {
+        self.folder.path().join("agents/main/agent/openclaw-agent.sqlite")
     }
 }
 
-/// A line of a transcript, fields in the order in which OpenClaw writes them.
-#[derive(Serialize)]
-struct Record<'a> {
-    r#type: &'a str,
-    id: String,
-    #[serde(rename = "parentId")]
-    parent_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<String>,
-    message: Message<'a>,
-}
-
-#[derive(Serialize)]
-struct Message<'a> {
-    role: &'a str,
-    content: [Block<'a>; 1],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<i64>,
-}
-
-#[derive(Serialize)]
-struct Block<'a> {
-    r#type: &'a str,
-    text: &'a str,
-}
-
-impl<'a> Record<'a> {
-    /// Message `number`, counted from 1, an answer to the one before.
-    fn new(number: usize, role: &'a str, text: &'a str, at: Option<Timestamp>) -> Self {
-        Self {
-            r#type: "message",
-            id: format!("msg-{number}"),
-            parent_id: (number > 1).then(|| format!("msg-{}", number - 1)),
-            timestamp: at.map(written),
-            message: Message {
-                role,
-                content: [Block { r#type: "text", text }],
-                timestamp: at.map(Timestamp::as_millisecond),
-            },
-        }
+/// Message `number`, counted from 1, an answer to the one before. Its fields are in the order in which OpenClaw
+/// writes them.
+fn record(number: usize, role: &str, text: &str, at: Option<Timestamp>) -> Value {
+    let mut message = json!({ "role": role, "content": [{ "type": "text", "text": text }] });
+    let parent = (number > 1).then(|| format!("msg-{}", number - 1));
+    let mut record = json!({ "type": "message", "id": format!("msg-{number}"), "parentId": parent });
+    if let Some(at) = at {
+        record["timestamp"] = written(at).into();
+        message["timestamp"] = at.as_millisecond().into();
     }
-
-    fn line(&self) -> io::Result<String> {
-        Ok(serde_json::to_string(self)? + "\n")
-    }
-
-    /// In one write, as a reader may look at any time.
-    fn append_to(&self, transcript: &Path) -> io::Result<()> {
-        let mut file = OpenOptions::new().append(true).open(transcript)?;
-        file.write_all(self.line()?.as_bytes())
-    }
+    record["message"] = message;
+    record
 }
 
 struct Instructions {
@@ -236,35 +201,25 @@ fn pace() -> Interval {
 mod tests {
     use std::process::Command;
 
-    use serde_json::Value;
-
     use super::*;
 
-    fn lines(demo: &Demo) -> Vec<String> {
-        let transcript = fs::read_to_string(demo.transcript()).unwrap();
-        transcript.lines().map(str::to_owned).collect()
+    fn records(demo: &Demo) -> Vec<String> {
+        let database = Database::open(&demo.database()).unwrap();
+        let mut records = database.sqlite.prepare("SELECT event_json FROM transcript_events ORDER BY seq").unwrap();
+        let records = records.query_map([], |row| row.get(0)).unwrap();
+        records.map(Result::unwrap).collect()
     }
 
     #[test]
     fn the_seed_is_the_message_of_the_proof_without_a_time() {
         let demo = Demo::new().unwrap();
-        let lines = lines(&demo);
-        assert_eq!(lines.len(), 2);
-        assert!(lines[0].contains(r#""type":"session""#));
+        let records = records(&demo);
+        assert_eq!(records.len(), 2);
+        assert!(records[0].contains(r#""type":"session""#));
         assert_eq!(
-            lines[1],
+            records[1],
             r#"{"type":"message","id":"msg-1","parentId":null,"message":{"role":"assistant","content":[{"type":"text","text":"this is a seeded real-behavior-proof message"}]}}"#
         );
-    }
-
-    #[test]
-    fn the_session_has_a_row_that_names_its_transcript() {
-        let demo = Demo::new().unwrap();
-        let store = fs::read(demo.sessions().join("sessions.json")).unwrap();
-        let store: Value = serde_json::from_slice(&store).unwrap();
-        let id = store[SESSION]["sessionId"].as_str().unwrap();
-        assert!(demo.sessions().join(format!("{id}.jsonl")).exists());
-        assert!(store[SESSION]["updatedAt"].as_i64().unwrap() > 1_700_000_000_000);
     }
 
     #[tokio::test(start_paused = true)]
@@ -275,10 +230,10 @@ mod tests {
         tokio::time::sleep(PACE * u32::try_from(messages).unwrap() + PACE / 2).await;
         talk.abort();
 
-        let lines = lines(&demo);
-        assert_eq!(lines.len(), 2 + messages);
-        for (n, line) in lines.iter().enumerate().skip(2) {
-            let record: Value = serde_json::from_str(line).unwrap();
+        let records = records(&demo);
+        assert_eq!(records.len(), 2 + messages);
+        for (n, record) in records.iter().enumerate().skip(2) {
+            let record: Value = serde_json::from_str(record).unwrap();
             assert_eq!(record["id"], format!("msg-{n}"));
             assert_eq!(record["parentId"], format!("msg-{}", n - 1));
             let role = if n % 2 == 0 { "user" } else { "assistant" };
@@ -289,10 +244,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_talk_ends_with_an_error_when_the_transcript_is_gone() {
+    async fn the_talk_ends_with_an_error_when_nothing_can_be_written() {
         let demo = Demo::new().unwrap();
-        fs::remove_file(demo.transcript()).unwrap();
-        assert_eq!(demo.talk().await.kind(), io::ErrorKind::NotFound);
+        let database = Database::open(&demo.database()).unwrap();
+        database.sqlite.execute_batch("DROP TABLE transcript_events").unwrap();
+        assert!(demo.talk().await.to_string().contains("transcript_events"));
     }
 
     #[test]
