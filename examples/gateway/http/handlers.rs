@@ -7,8 +7,8 @@ use std::{
 };
 
 use ::http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode, Version,
-    header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE},
+    HeaderName, HeaderValue, StatusCode, Version,
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE},
 };
 use axum::{
     Extension,
@@ -21,14 +21,14 @@ use serde_json::json;
 use tokio::task::{JoinError, spawn_blocking};
 use tower_reauth::{Access, Denied, Scope, access::RenewError, proxy::PeerAddr};
 
-use super::{State, reply};
+use super::{State, accept::wants_events, reply};
 use crate::{
     auth::{is_local_direct, respond},
     config::Settings,
     live::{EventBody, FeedKey, ScopeUpdates, StreamId, StreamOptions},
     serve::PageBytes,
     sessions::{
-        history::{self, Query},
+        history::{self, BadQuery, Query},
         now, pages,
         store::{RequestedKey, Session},
     },
@@ -85,15 +85,25 @@ pub fn history(
     let opening = wants_events(request.headers()).then(|| Box::new(Opening::of(&request)));
     let room = request.extensions().get::<PageBytes>().cloned();
     async move {
-        let mut response = match opening {
-            Some(opening) => Box::pin(stream(state, key, query, *opening)).await,
-            None => page(state, key, query, room).await,
+        let mut response = match (query, opening) {
+            (Err(bad), _) => Box::pin(refuse(state, key, bad)).await,
+            (Ok(query), Some(opening)) => Box::pin(stream(state, key, query, *opening)).await,
+            (Ok(query), None) => page(state, key, query, room).await,
         };
         let headers = response.headers_mut();
         reply::vary_by_accept(headers);
         // No `Authorization` tells a shared cache that this is for one caller, where a proxy says who that is.
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         response
+    }
+}
+
+/// A query that cannot be read is an error of whoever asks for a session that there is.
+async fn refuse(state: Arc<State>, key: RequestedKey, bad: BadQuery) -> Response {
+    let settings = state.settings();
+    match find(&state, &settings, &key).await {
+        Ok(_) => reply::bad_query(bad),
+        Err(response) => response,
     }
 }
 
@@ -139,7 +149,7 @@ async fn read(
         // For as long as this reads, whether or not the client still waits.
         let _turn = (turn, room);
         let now = now();
-        match history::read(transcript.as_deref(), asked.1, settings.chat_history_max_chars, now) {
+        match history::page(transcript.as_deref(), asked.1, now) {
             Ok(page) => {
                 let body =
                     state.page_bytes.hold(page.body(&session.key).into()).ok_or_else(|| Box::new(reply::busy()))?;
@@ -177,8 +187,7 @@ async fn stream(state: Arc<State>, key: RequestedKey, query: Query, opening: Ope
         Ok(session) => session,
         Err(response) => return response,
     };
-    let max_chars = settings.chat_history_max_chars;
-    let feed = FeedKey { asked: key, session: session.key.clone(), query, max_chars };
+    let feed = FeedKey { asked: key, session: session.key.clone(), query };
     let (key, transcript) = (session.key.clone(), session.transcript.clone());
     match Box::pin(state.streams.open(feed, session, opening.options)).await {
         Ok(events) => {
@@ -217,14 +226,6 @@ fn event_stream(events: EventBody, version: Version) -> Response {
         headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
     }
     response
-}
-
-/// Whether a client asks for events: as OpenClaw does it, by the media type's name anywhere.
-fn wants_events(headers: &HeaderMap) -> bool {
-    headers.get_all(ACCEPT).iter().any(|accept| {
-        let accept = accept.as_bytes().to_ascii_lowercase();
-        memchr::memmem::find(&accept, b"text/event-stream").is_some()
-    })
 }
 
 /// `POST /sessions/{key}/kill`: ends the streams of a session.

@@ -9,6 +9,8 @@ use http::{
 };
 use serde_json::{Value, json};
 
+use crate::sessions::history::BadQuery;
+
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -34,6 +36,14 @@ pub fn refusal(status: StatusCode, kind: &str, message: &str) -> Response<Body> 
 
 pub fn malformed_key() -> Response<Body> {
     refusal(StatusCode::BAD_REQUEST, "invalid_request_error", "invalid session key")
+}
+
+pub fn bad_query(bad: BadQuery) -> Response<Body> {
+    let message = match bad {
+        BadQuery::Limit => "limit must be a positive integer",
+        BadQuery::Cursor => "cursor must be a positive integer",
+    };
+    refusal(StatusCode::BAD_REQUEST, "invalid_request_error", message)
 }
 
 pub fn unauthorized() -> Response<Body> {

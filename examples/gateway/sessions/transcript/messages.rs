@@ -2,67 +2,19 @@
 
 use std::{io, ops::Range};
 
-use super::{
-    budget::Share,
-    index::Line,
-    scan::check,
-    stand_in::{self, stand_in},
-};
-use crate::{
-    files::disk::File,
-    json::{self, Object, Value, skim},
-    sessions::record::Record,
-};
-
-/// A line longer than this is parsed only where it is shown from.
-const LONG: usize = 64 * 1024;
+use super::{budget::Share, index::Line, scan::check};
+use crate::{files::disk::File, json::Value, sessions::record::Record};
 
 /// Lines that are no farther apart than this are read as one.
 const GAP: u64 = 4096;
 
-/// A line that is to be read.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Pick {
-    Record(Line),
-    /// A stand-in for the line.
-    StandIn(Line),
-}
-
-impl Pick {
-    /// By what its bytes are known.
-    fn check(self) -> Option<u32> {
-        match self {
-            Self::Record(line) => Some(line.facts.check),
-            // Of a line that is stood in for only the beginning is read.
-            Self::StandIn(_) => None,
-        }
-    }
-
-    /// Where the bytes are that it takes.
-    fn bytes(self) -> Range<u64> {
-        let (line, length) = match self {
-            Self::Record(line) => (line, line.facts.length as usize),
-            Self::StandIn(line) => (line, stand_in::BYTES.min(line.facts.length as usize)),
-        };
-        line.offset..line.offset + length as u64
-    }
-}
-
 /// Some messages of a transcript: their lines, and their numbers in the history.
-///
-/// The values borrow from the lines.
 #[derive(Debug, Default)]
 pub struct RawMessages {
     bytes: Vec<u8>,
-    lines: Vec<RawLine>,
+    lines: Vec<Range<usize>>,
     first_seq: usize,
     _share: Option<Share>,
-}
-
-#[derive(Debug)]
-struct RawLine {
-    bytes: Range<usize>,
-    is_stand_in: bool,
 }
 
 impl RawMessages {
@@ -71,85 +23,40 @@ impl RawMessages {
     pub(super) fn read(
         file: &File,
         first_seq: usize,
-        picks: impl IntoIterator<Item = Pick, IntoIter: Clone>,
+        lines: impl IntoIterator<Item = Line, IntoIter: Clone>,
     ) -> io::Result<Self> {
-        let picks = picks.into_iter();
-        let bytes = picks.clone().map(|pick| pick.bytes()).map(|bytes| bytes.end - bytes.start).sum();
+        let lines = lines.into_iter();
+        let bytes = lines.clone().map(|line| u64::from(line.facts.length)).sum();
         let mut messages = Self { first_seq, _share: Some(Share::take(bytes)), ..Self::default() };
         let mut run = Run::default();
-        let mut checks = Vec::new();
-        for pick in picks {
-            let bytes = pick.bytes();
-            checks.push(pick.check());
+        for line in lines.clone() {
+            let bytes = line.offset..line.offset + u64::from(line.facts.length);
             if !run.takes(&bytes) {
                 run.read(file, &mut messages.bytes)?;
                 run = Run::starting(bytes.start, messages.bytes.len());
             }
             run.bytes.end = run.bytes.end.max(bytes.end);
             let at = |offset: u64| run.place + (offset - run.bytes.start) as usize;
-            messages
-                .lines
-                .push(RawLine { bytes: at(bytes.start)..at(bytes.end), is_stand_in: matches!(pick, Pick::StandIn(_)) });
+            messages.lines.push(at(bytes.start)..at(bytes.end));
         }
         run.read(file, &mut messages.bytes)?;
-        for (line, check_of_line) in messages.lines.iter().zip(checks) {
-            if check_of_line.is_some_and(|known| check(&messages.bytes[line.bytes.clone()]) != known) {
+        for (place, line) in messages.lines.iter().zip(lines) {
+            if check(&messages.bytes[place.clone()]) != line.facts.check {
                 return Err(super::written_over());
             }
         }
         Ok(messages)
     }
 
-    /// The messages, each with what is known of its record. A compaction that does not say when it
-    /// was is at `now`, in milliseconds since 1970.
-    pub fn values(&self, now: f64) -> Vec<Value<'_>> {
+    /// The messages, each with what is known of its record. What does not say when it was is at `now`, in
+    /// milliseconds since 1970.
+    pub fn values(&self, now: f64) -> Vec<Value> {
         let lines = self.lines.iter().enumerate();
         let values = lines.filter_map(|(at, line)| {
-            let text = &self.bytes[line.bytes.clone()];
-            let record = if line.is_stand_in { stand_in(text) } else { record(text)? };
-            Record { json: record, seq: self.first_seq + at, position: None }.message(now)
+            Record::parse(&self.bytes[line.clone()], self.first_seq + at, None)?.message(now)
         });
         values.collect()
     }
-}
-
-/// Reads a record. Of a long one only what a message is made of: what nobody sees may take many times its length
-/// as values.
-fn record(text: &[u8]) -> Option<Object<'_>> {
-    if text.len() <= LONG {
-        let Ok(Value::Object(record)) = json::parse(text) else { return None };
-        return Some(record);
-    }
-    members(
-        text,
-        |key| ["id", "timestamp", "type", "message"].contains(&key),
-        |key, value| match key {
-            "message" if value.first() == Some(&b'{') => Some(members(value, |key| key != "details", parsed)?.into()),
-            _ => parsed(key, value),
-        },
-    )
-}
-
-/// Of an object the members with these keys.
-fn members<'a>(
-    text: &'a [u8],
-    wanted: impl Fn(&str) -> bool,
-    read: impl Fn(&str, &'a [u8]) -> Option<Value<'a>>,
-) -> Option<Object<'a>> {
-    let mut found = Vec::new();
-    skim::object(text, |key, value| {
-        let Ok(Value::String(key)) = json::parse(key) else { return };
-        if key.as_str().is_none_or(&wanted) {
-            if let Some(value) = read(key.as_str().unwrap_or_default(), value) {
-                found.push((key, value));
-            }
-        }
-    })?;
-    Some(Object::from_entries(found))
-}
-
-fn parsed<'a>(_: &str, value: &'a [u8]) -> Option<Value<'a>> {
-    json::parse(value).ok()
 }
 
 /// Bytes of the file that are read at once, and where they come to lie.
@@ -189,7 +96,7 @@ mod tests {
         for n in 0..4 {
             let text = format!("{{\"message\":1{n}}}");
             let facts = scan(text.as_bytes()).unwrap();
-            picks.push(Pick::Record(Line { offset, facts }));
+            picks.push(Line { offset, facts });
             // The first two are close together, the others far away.
             let space = if n == 0 { 7 } else { 2 * GAP as usize };
             let written = text + &" ".repeat(space);
@@ -198,7 +105,7 @@ mod tests {
         }
         for order in [vec![0, 1, 2, 3], vec![3, 1, 0], vec![1, 0], vec![2], vec![]] {
             let raw = RawMessages::read(&file, 1, order.iter().map(|at| picks[*at])).unwrap();
-            let expected: Vec<_> = order.iter().map(|at| Value::Number((10 + *at) as f64)).collect();
+            let expected: Vec<_> = order.iter().map(|at| Value::from(10 + *at)).collect();
             assert_eq!(raw.values(0.0), expected);
         }
     }

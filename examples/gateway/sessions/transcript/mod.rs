@@ -6,10 +6,6 @@
 //! is scanned ([`indexed`]). Messages are read by their places in the history, and nothing else is
 //! read for them ([`messages`]).
 //!
-//! There are two readings of one transcript, and they can differ. The *full* history is what the
-//! records say. The *tail*, for a page at the end, is what a look at the end of the file makes of
-//! them ([`tail`]).
-//!
 //! Everything here blocks, on files and on locks.
 
 mod budget;
@@ -22,14 +18,13 @@ mod messages;
 mod packed;
 mod position;
 mod scan;
-mod stand_in;
-mod tail;
 
 use std::io::{self, ErrorKind};
 
 pub use self::{
     cache::Transcripts,
-    file::{Selection, Transcript, View},
+    file::{Transcript, View},
+    messages::RawMessages,
     position::{Change, Position},
 };
 
