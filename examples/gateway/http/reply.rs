@@ -76,6 +76,13 @@ pub fn forbidden(why: &str) -> Response<Body> {
     error(StatusCode::FORBIDDEN, "forbidden", why)
 }
 
+/// The same, to one who lacks this scope.
+pub fn missing_scope(scope: &str) -> Response<Body> {
+    let details = json!({ "code": "MISSING_SCOPE", "missingScope": scope, "requiredScopes": [scope] });
+    let error = json!({ "type": "forbidden", "message": format!("missing scope: {scope}"), "details": details });
+    json(StatusCode::FORBIDDEN, &json!({ "ok": false, "error": error }))
+}
+
 pub fn session_not_found(key: &str) -> Response<Body> {
     error(StatusCode::NOT_FOUND, "not_found", &format!("Session not found: {key}"))
 }
