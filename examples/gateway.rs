@@ -203,8 +203,8 @@ pub fn open(
     let renew = post(handlers::renew).route_layer(may_renew).fallback(handlers::only_post);
 
     let routes = Router::new()
-        .route("/sessions/{key}/history", parsed(target::history_key, history.with_state(Arc::clone(&state))))
-        .route("/sessions/{key}/kill", parsed(target::kill_key, kill.with_state(Arc::clone(&state))))
+        .route("/sessions/{key}/history", parsed(target::session_key, history.with_state(Arc::clone(&state))))
+        .route("/sessions/{key}/kill", parsed(target::session_key, kill.with_state(Arc::clone(&state))))
         .route("/streams/{id}/renew", parsed(target::stream_id, renew.with_state(Arc::clone(&state))))
         .route("/health", get(handlers::live).fallback(handlers::only_get_or_head))
         .route("/healthz", get(handlers::live).fallback(handlers::only_get_or_head))

@@ -19,7 +19,6 @@ use server::{auth, config, files, http, json, live, serve, sessions};
 
 mod openclaw {
     mod any_transcript;
-    mod base64;
     mod compare;
     mod disk;
     mod house;

@@ -16,10 +16,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use tempfile::TempDir;
 
-use super::base64;
-use crate::json::{Object, Text, Value};
+use crate::json::{Fields as _, Object, Value};
 
 /// The state folder of one gateway, and the home folder.
 pub struct Disk {
@@ -43,15 +43,15 @@ impl Disk {
     }
 
     /// Writes what a pack says is there. Each file is there at once and whole.
-    pub fn write(&self, files: &Object<'_>) {
+    pub fn write(&self, files: &Object) {
         for (path, content) in files.iter() {
-            let path = self.path(&path.to_utf8());
+            let path = self.path(path);
             fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
             let special = content.as_object();
-            if special.is_some_and(|special| special.contains("dir")) {
+            if special.is_some_and(|special| special.contains_key("dir")) {
                 fs::create_dir_all(path).expect("a folder");
             } else if let Some(target) = special.and_then(|special| special.text("symlink")) {
-                symlink(self.substituted(&target.to_utf8()), path).expect("a link");
+                symlink(self.substituted(target), path).expect("a link");
             } else {
                 let being_written = path.with_extension("being-written");
                 fs::write(&being_written, self.bytes(content)).expect("a file");
@@ -61,11 +61,11 @@ impl Disk {
     }
 
     /// Appends to these files, in one write each.
-    pub fn append(&self, files: &Object<'_>) {
+    pub fn append(&self, files: &Object) {
         for (path, content) in files.iter() {
-            let mut file = OpenOptions::new().append(true).create(true).open(self.path(&path.to_utf8()));
-            let bytes = content.as_text().expect("what is appended is text").as_wtf8();
-            file.as_mut().expect("a file").write_all(bytes).expect("an append");
+            let mut file = OpenOptions::new().append(true).create(true).open(self.path(path));
+            let text = content.as_str().expect("what is appended is text");
+            file.as_mut().expect("a file").write_all(text.as_bytes()).expect("an append");
         }
     }
 
@@ -82,20 +82,20 @@ impl Disk {
         }
     }
 
-    fn bytes(&self, content: &Value<'_>) -> Vec<u8> {
+    fn bytes(&self, content: &Value) -> Vec<u8> {
         match content {
-            Value::String(text) => self.text(text),
+            Value::String(text) => self.substituted(text).into_bytes(),
             Value::Object(made) => {
-                let list = |key| made.array(key).map(<[_]>::to_vec);
+                let list = |key| made.array(key).cloned();
                 if let Some(text) = made.text("b64") {
-                    base64::decoded(&text.to_utf8())
+                    BASE64_STANDARD.decode(text).expect("Base64")
                 } else if let Some([content, Value::Number(times)]) = list("rep").as_deref() {
-                    self.bytes(content).repeat(*times as usize)
+                    self.bytes(content).repeat(times.as_u64().expect("a count") as usize)
                 } else if let Some([Value::String(text), Value::Number(first), Value::Number(last)]) =
                     list("seq").as_deref()
                 {
-                    let text = String::from_utf8(self.text(text)).expect("a numbered text is UTF-8");
-                    let numbers = *first as usize..=*last as usize;
+                    let text = self.substituted(text);
+                    let numbers = first.as_u64().expect("a number")..=last.as_u64().expect("a number");
                     numbers.flat_map(|number| text.replace("{i}", &number.to_string()).into_bytes()).collect()
                 } else if let Some(parts) = list("parts") {
                     parts.iter().flat_map(|part| self.bytes(part)).collect()
@@ -104,14 +104,6 @@ impl Disk {
                 }
             }
             other => panic!("no content: {other:?}"),
-        }
-    }
-
-    fn text(&self, text: &Text<'_>) -> Vec<u8> {
-        match text.as_str() {
-            Some(text) => self.substituted(text).into_bytes(),
-            // A lone surrogate goes to the disk as three bytes that are no UTF-8.
-            None => text.as_wtf8().to_vec(),
         }
     }
 }

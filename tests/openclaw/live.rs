@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{compare, house::House, pack::objects, replay::send};
 use crate::{
     client::PATIENCE,
-    json::{Object, Value},
+    json::{Fields as _, Object, is_truthy},
 };
 
 /// How long a stream is listened to for what must not come.
@@ -18,16 +18,16 @@ const QUIET: Duration = Duration::from_millis(150);
 /// of the recorder.
 const KNOWN: [&str; 6] = ["append", "requests", "expect", "update", "wait", "sleep"];
 
-pub fn is_live(vector: &Object<'_>) -> bool {
-    vector.contains("steps")
+pub fn is_live(vector: &Object) -> bool {
+    vector.contains_key("steps")
 }
 
-pub fn can_be_replayed(vector: &Object<'_>) -> bool {
-    vector.get("append_only").is_some_and(Value::is_truthy)
+pub fn can_be_replayed(vector: &Object) -> bool {
+    vector.get("append_only").is_some_and(is_truthy)
 }
 
 /// The first difference between what comes and what was recorded.
-pub fn replay(house: &House, vector: &Object<'static>) -> Result<(), String> {
+pub fn replay(house: &House, vector: &Object) -> Result<(), String> {
     let recorded = vector.object("response").ok_or("no response was recorded")?;
     let mut stream = send(house, vector.object("request").ok_or("no request was recorded")?)?;
     compare::head(recorded, &stream)?;
@@ -51,9 +51,9 @@ pub fn replay(house: &House, vector: &Object<'static>) -> Result<(), String> {
     }
 }
 
-fn perform(house: &House, step: &Object<'static>) -> Result<(), String> {
-    if let Some((unknown, _)) = step.iter().find(|(key, _)| !KNOWN.iter().any(|known| *key == known)) {
-        return Err(format!("a step of an unknown kind: {}", unknown.to_utf8()));
+fn perform(house: &House, step: &Object) -> Result<(), String> {
+    if let Some((unknown, _)) = step.iter().find(|(key, _)| !KNOWN.contains(&key.as_str())) {
+        return Err(format!("a step of an unknown kind: {}", unknown));
     }
     for request in objects(step, "requests") {
         send(house, request)?;

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::json::{Object, Value, parse};
+use crate::json::{self, Fields as _, Object, Value, Write as _};
 
 /// One line of a file of packs: a state of the folder, and what was answered for it.
 #[derive(Debug)]
@@ -13,9 +13,9 @@ pub struct Pack {
     pub name: String,
     pub profile: String,
     /// Path under the state folder, and what is there.
-    pub files: Object<'static>,
+    pub files: Object,
     /// In the order in which they were recorded.
-    pub vectors: Vec<Object<'static>>,
+    pub vectors: Vec<Object>,
 }
 
 /// How a gateway was set up.
@@ -72,11 +72,11 @@ impl Profile {
             let profile = profile.as_object().expect("a profile is an object");
             let variables = profile.object("env").expect("a profile has variables");
             let variables = variables.iter().map(|(name, value)| {
-                let value = value.as_text().expect("a variable is text");
-                (name.to_utf8().into_owned(), value.to_utf8().into_owned())
+                let value = value.as_str().expect("a variable is text");
+                (name.clone(), value.to_owned())
             });
             Self {
-                name: name.to_utf8().into_owned(),
+                name: name.clone(),
                 config: json(profile.get("config").expect("a profile has a config")),
                 variables: variables.collect(),
             }
@@ -91,27 +91,21 @@ pub fn data(path: &str) -> PathBuf {
 }
 
 /// The JSON object that a text is.
-pub fn object(text: &str) -> Object<'static> {
-    match parse(text.as_bytes()).expect("JSON").into_owned() {
-        Value::Object(object) => object,
-        other => panic!("no object: {}", json(&other)),
-    }
+pub fn object(text: &str) -> Object {
+    json::object(text.as_bytes()).unwrap_or_else(|| panic!("no object: {text}"))
 }
 
-pub fn text(object: &Object<'_>, key: &str) -> String {
-    let text = object.text(key).unwrap_or_else(|| panic!("no text {key}"));
-    text.to_utf8().into_owned()
+pub fn text(object: &Object, key: &str) -> String {
+    object.text(key).unwrap_or_else(|| panic!("no text {key}")).to_owned()
 }
 
 /// The objects in a list.
-pub fn objects<'o>(object: &'o Object<'static>, key: &str) -> impl Iterator<Item = &'o Object<'static>> {
-    let list = object.array(key).unwrap_or_default();
+pub fn objects<'o>(object: &'o Object, key: &str) -> impl Iterator<Item = &'o Object> {
+    let list = object.array(key).map_or(&[][..], Vec::as_slice);
     list.iter().map(|item| item.as_object().expect("an object"))
 }
 
 /// A value as JSON.
-pub fn json(value: &Value<'_>) -> String {
-    let mut json = Vec::new();
-    value.write(&mut json);
-    String::from_utf8(json).expect("JSON is UTF-8")
+pub fn json(value: &Value) -> String {
+    String::from_utf8(value.to_json()).expect("JSON is UTF-8")
 }

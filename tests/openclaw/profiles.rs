@@ -10,7 +10,7 @@ use super::{
     pack::{Pack, Profile, text},
     replay,
 };
-use crate::json::Object;
+use crate::json::{Fields as _, Object};
 
 /// Vectors whose answer differs, and has to.
 const EXCEPTIONS: [Exception; 1] = [Exception {
@@ -89,7 +89,7 @@ fn replay_profile(name: &str) {
     assert!(count == 0, "{count} of {replayed} vectors of {name} differ:\n{}", complaints.join("\n"));
 }
 
-fn replay_vector(house: &House, pack: &Pack, vector: &Object<'static>) -> Result<(), String> {
+fn replay_vector(house: &House, pack: &Pack, vector: &Object) -> Result<(), String> {
     if let Some(seconds) = vector.number("delay") {
         thread::sleep(Duration::from_secs_f64(seconds));
     }

@@ -28,9 +28,7 @@ pub fn respond(denied: &Denied) -> Response<Body> {
             "misdirected_request",
             "The gateway answers for loopback names only, and for those of --allow-host.",
         ),
-        Denied::InsufficientScope { required, .. } => {
-            reply::forbidden(&format!("missing scope: {}", required.scopes()))
-        }
+        Denied::InsufficientScope { required, .. } => reply::missing_scope(&required.scopes().to_string()),
         Denied::Unavailable { .. } => reply::refusal(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
@@ -92,7 +90,7 @@ mod tests {
             .layer(RequireScopeLayer::new(Scope::from_static("operator.read")).with_response(respond))
             .service(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Body::empty()))));
         let request = Request::builder().extension(access).body(()).unwrap();
-        let body = r#"{"ok":false,"error":{"type":"forbidden","message":"missing scope: operator.read"}}"#;
+        let body = r#"{"ok":false,"error":{"type":"forbidden","message":"missing scope: operator.read","details":{"code":"MISSING_SCOPE","missingScope":"operator.read","requiredScopes":["operator.read"]}}}"#;
         assert_eq!(read(service.oneshot(request).await.unwrap()).await, (403, body.to_owned()));
     }
 

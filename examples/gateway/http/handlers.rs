@@ -1,13 +1,14 @@
 //! The routes: a session's history, the end of its streams, and a fresh credential for one.
 
 use std::{
+    future,
     io::{self, ErrorKind},
     sync::Arc,
 };
 
 use ::http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode, Version,
-    header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE},
+    HeaderName, HeaderValue, StatusCode, Version,
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE},
 };
 use axum::{
     Extension,
@@ -16,18 +17,19 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
+use futures_util::{StreamExt, stream::once};
 use serde_json::json;
 use tokio::task::{JoinError, spawn_blocking};
-use tower_reauth::{Access, Denied, Scope, access::RenewError, proxy::PeerAddr};
+use tower_reauth::{Access, Denied, Scope, StreamReauthLayer, access::RenewError, proxy::PeerAddr, reauth::EndReason};
 
-use super::{State, reply};
+use super::{State, accept::wants_events, reply};
 use crate::{
     auth::{is_local_direct, respond},
     config::Settings,
     live::{EventBody, FeedKey, ScopeUpdates, StreamId, StreamOptions},
     serve::PageBytes,
     sessions::{
-        history::{self, Query},
+        history::{self, BadQuery, Query},
         now, pages,
         sqlite::UnknownSchema,
         store::{RequestedKey, Session},
@@ -84,11 +86,13 @@ pub fn history(
 ) -> impl Future<Output = Response> + Send {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let opening = wants_events(request.headers()).then(|| Box::new(Opening::of(&request)));
+    let access = request.extensions().get::<Access>().cloned();
     let room = request.extensions().get::<PageBytes>().cloned();
     async move {
-        let mut response = match opening {
-            Some(opening) => Box::pin(stream(state, key, query, *opening)).await,
-            None => page(state, key, query, room).await,
+        let mut response = match (query, opening) {
+            (Err(bad), _) => Box::pin(refuse(state, key, bad)).await,
+            (Ok(query), Some(opening)) => Box::pin(stream(state, key, query, *opening)).await,
+            (Ok(query), None) => page(state, key, query, access, room).await,
         };
         let headers = response.headers_mut();
         reply::vary_by_accept(headers);
@@ -98,13 +102,28 @@ pub fn history(
     }
 }
 
+/// A query that cannot be read is an error of whoever asks for a session that there is.
+async fn refuse(state: Arc<State>, key: RequestedKey, bad: BadQuery) -> Response {
+    let settings = state.settings();
+    match find(&state, &settings, &key).await {
+        Ok(_) => reply::bad_query(bad),
+        Err(response) => response,
+    }
+}
+
 /// `room` is that of the connection.
-async fn page(state: Arc<State>, key: RequestedKey, query: Query, room: Option<PageBytes>) -> Response {
+async fn page(
+    state: Arc<State>,
+    key: RequestedKey,
+    query: Query,
+    access: Option<Access>,
+    room: Option<PageBytes>,
+) -> Response {
     let settings = state.settings();
     let asked = (key, query);
     let body = match state.pages.find(&asked, &settings).await {
         Some(body) => body,
-        None => match Box::pin(read(state, settings, asked)).await {
+        None => match Box::pin(read_and_confirm(state, settings, asked, access)).await {
             Ok(body) => body,
             Err(refusal) => return *refusal,
         },
@@ -114,6 +133,41 @@ async fn page(state: Arc<State>, key: RequestedKey, query: Query, room: Option<P
         None => Some(body),
     };
     held.map_or_else(reply::busy, |body| reply::with_type(StatusCode::OK, reply::JSON, body))
+}
+
+/// Reads a page that is not remembered. It may take a while: what was read is for those only who may have it still.
+async fn read_and_confirm(
+    state: Arc<State>,
+    settings: Arc<Settings>,
+    asked: (RequestedKey, Query),
+    access: Option<Access>,
+) -> Result<Bytes, Box<Response>> {
+    let body = read(state, settings, asked).await?;
+    match access {
+        Some(access) => confirm(&access).await.map(|()| body),
+        None => Ok(body),
+    }
+}
+
+/// Asks once more by the gate of streams, which waits for an answer that is on its way.
+async fn confirm(access: &Access) -> Result<(), Box<Response>> {
+    let gate = StreamReauthLayer::new().without_heartbeat();
+    let mut watched = gate.watch_stream(access, once(future::ready(())));
+    if watched.next().await.is_some() {
+        return Ok(());
+    }
+    let denied = match watched.end_reason() {
+        Some(EndReason::Expired) => Denied::Expired,
+        Some(EndReason::ScopeLost) => access.require(access.required()).err().unwrap_or(Denied::Revoked),
+        Some(reason) if reason.is_transient() => {
+            return Err(Box::new(reply::unavailable("Access cannot be confirmed now. Please try again later.")));
+        }
+        _ => Denied::Revoked,
+    };
+    let mut response = respond(&denied);
+    // The layer that asked who is calling adds its challenge.
+    response.extensions_mut().insert(denied);
+    Err(Box::new(response))
 }
 
 /// Reads a page that is not remembered.
@@ -140,7 +194,7 @@ async fn read(
         // For as long as this reads, whether or not the client still waits.
         let _turn = (turn, room);
         let now = now();
-        match history::read(transcript.as_deref(), asked.1, settings.chat_history_max_chars, now) {
+        match history::page(transcript.as_deref(), asked.1, now) {
             Ok(page) => {
                 let body =
                     state.page_bytes.hold(page.body(&session.key).into()).ok_or_else(|| Box::new(reply::busy()))?;
@@ -178,8 +232,7 @@ async fn stream(state: Arc<State>, key: RequestedKey, query: Query, opening: Ope
         Ok(session) => session,
         Err(response) => return response,
     };
-    let max_chars = settings.chat_history_max_chars;
-    let feed = FeedKey { asked: key, session: session.key.clone(), query, max_chars };
+    let feed = FeedKey { asked: key, session: session.key.clone(), query };
     let (key, transcript) = (session.key.clone(), session.transcript.clone());
     match Box::pin(state.streams.open(feed, session, opening.options)).await {
         Ok(events) => {
@@ -218,14 +271,6 @@ fn event_stream(events: EventBody, version: Version) -> Response {
         headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
     }
     response
-}
-
-/// Whether a client asks for events: as OpenClaw does it, by the media type's name anywhere.
-fn wants_events(headers: &HeaderMap) -> bool {
-    headers.get_all(ACCEPT).iter().any(|accept| {
-        let accept = accept.as_bytes().to_ascii_lowercase();
-        memchr::memmem::find(&accept, b"text/event-stream").is_some()
-    })
 }
 
 /// `POST /sessions/{key}/kill`: ends the streams of a session.
@@ -308,4 +353,69 @@ fn unreadable(key: &str, transcript: Option<&Place>, error: &io::Error) -> Respo
 fn broken(error: &JoinError) -> Response {
     tracing::error!(%error, "a request could not be answered");
     reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal Server Error")
+}
+
+#[cfg(test)]
+mod tests {
+    use ::http::header::CONTENT_TYPE;
+    use clap::Parser;
+    use http_body_util::BodyExt;
+    use tokio_util::sync::CancellationToken;
+    use tower_reauth::{
+        AuthMethod, Identity,
+        access::AccessSource,
+        revoke::Revocations,
+        verify::{CredentialKey, TokenDigest, Verification},
+    };
+
+    use super::*;
+    use crate::{
+        config::{Config, Environment, Flags, LiveSettings},
+        files::Watcher,
+    };
+
+    fn state(folder: &Path) -> Arc<State> {
+        let sessions = folder.join("agents/main/sessions");
+        std::fs::create_dir_all(&sessions).unwrap();
+        std::fs::write(sessions.join("sessions.json"), r#"{"agent:main:k":{"sessionId":"s"}}"#).unwrap();
+        std::fs::write(sessions.join("s.jsonl"), "{\"message\":{\"role\":\"user\",\"content\":\"hi\"}}\n").unwrap();
+        let flags = Flags::parse_from(["gateway", "--state-dir", folder.to_str().unwrap(), "--token", "secret"]);
+        let config = Config::new(flags, Environment::default()).unwrap();
+        let settings = LiveSettings::open(config.sources.clone()).unwrap().subscribe();
+        Arc::new(State::new(&config, settings, Watcher::new().unwrap(), CancellationToken::new()))
+    }
+
+    async fn asked(state: &Arc<State>, access: Access) -> Response {
+        let request = Request::get("/sessions/k/history").extension(access).body(Body::empty()).unwrap();
+        history(extract::State(Arc::clone(state)), Extension(RequestedKey::parse("k").unwrap()), request).await
+    }
+
+    #[tokio::test]
+    async fn a_page_is_not_sent_to_whom_lost_access_while_it_was_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = state(folder.path());
+        let revocations = Revocations::new();
+        let source = AccessSource::new().with_revocations(&revocations);
+        let access = async || {
+            let verify = || Verification::ready(Ok(Identity::new("alice", AuthMethod::Token)));
+            source.verify(CredentialKey::new(TokenDigest::of("token")), verify).await.unwrap()
+        };
+        let response = asked(&state, access().await).await;
+        assert_eq!((response.status(), response.headers()[CONTENT_TYPE].clone()), (StatusCode::OK, reply::JSON));
+
+        // Nobody reads while all turns are taken.
+        let turns = Arc::clone(&state.making).acquire_many_owned(8).await.unwrap();
+        let mut waiting = tokio_test::task::spawn(asked(&state, access().await));
+        for _ in 0..1000 {
+            assert!(waiting.poll().is_pending());
+            tokio::task::yield_now().await;
+        }
+        revocations.revoke_subject("alice");
+        drop(turns);
+        let response = waiting.await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(response.extensions().get(), Some(&Denied::Revoked));
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, r#"{"error":{"message":"Unauthorized","type":"unauthorized"}}"#);
+    }
 }

@@ -10,6 +10,7 @@
 //! - `state`: what all requests share
 //! - `reply`: the answers that are not a history, in OpenClaw's words
 
+mod accept;
 pub mod handlers;
 pub mod hosts;
 pub mod reply;

@@ -9,6 +9,8 @@ use http::{
 };
 use serde_json::{Value, json};
 
+use crate::sessions::history::BadQuery;
+
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -34,6 +36,14 @@ pub fn refusal(status: StatusCode, kind: &str, message: &str) -> Response<Body> 
 
 pub fn malformed_key() -> Response<Body> {
     refusal(StatusCode::BAD_REQUEST, "invalid_request_error", "invalid session key")
+}
+
+pub fn bad_query(bad: BadQuery) -> Response<Body> {
+    let message = match bad {
+        BadQuery::Limit => "limit must be a positive integer",
+        BadQuery::Cursor => "cursor must be a positive integer",
+    };
+    refusal(StatusCode::BAD_REQUEST, "invalid_request_error", message)
 }
 
 pub fn unauthorized() -> Response<Body> {
@@ -64,6 +74,13 @@ pub fn malformed_host() -> Response<Body> {
 /// The answer to a caller who is known and may not do this.
 pub fn forbidden(why: &str) -> Response<Body> {
     error(StatusCode::FORBIDDEN, "forbidden", why)
+}
+
+/// The same, to one who lacks this scope.
+pub fn missing_scope(scope: &str) -> Response<Body> {
+    let details = json!({ "code": "MISSING_SCOPE", "missingScope": scope, "requiredScopes": [scope] });
+    let error = json!({ "type": "forbidden", "message": format!("missing scope: {scope}"), "details": details });
+    json(StatusCode::FORBIDDEN, &json!({ "ok": false, "error": error }))
 }
 
 pub fn session_not_found(key: &str) -> Response<Body> {

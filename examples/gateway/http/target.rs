@@ -11,8 +11,7 @@
 //! [`parsed`] stands around a route, so that a key that cannot be read is answered whatever the method
 //! and the caller:
 //!
-//! 3. A session's key is percent-encoded UTF-8 without a slash ([`history_key`], [`kill_key`]). A blank key is
-//!    no history, and a malformed one to kill.
+//! 3. A session's key is percent-encoded UTF-8 without a slash, and not blank ([`session_key`]).
 //! 4. A stream's id is one that a stream can have ([`stream_id`]), or the path is not found.
 
 use std::{
@@ -222,14 +221,8 @@ where
     }
 }
 
-/// The key of a session whose history is asked for.
-pub fn history_key(segment: &str) -> Result<RequestedKey, Refusal> {
-    let key = decoded(segment).ok_or(reply::malformed_key as Refusal)?;
-    RequestedKey::parse(&key).ok_or(reply::not_found)
-}
-
-/// The key of a session whose streams are to end.
-pub fn kill_key(segment: &str) -> Result<RequestedKey, Refusal> {
+/// The key of a session.
+pub fn session_key(segment: &str) -> Result<RequestedKey, Refusal> {
     decoded(segment).and_then(|key| RequestedKey::parse(&key)).ok_or(reply::malformed_key)
 }
 
@@ -275,8 +268,8 @@ mod tests {
         let kill = async |Extension(key): Extension<RequestedKey>| format!("kill {}", key.as_str());
         let renew = async |Extension(id): Extension<StreamId>| format!("renew {id}");
         let routes = Router::new()
-            .route("/sessions/{key}/history", parsed(history_key, any(history)))
-            .route("/sessions/{key}/kill", parsed(kill_key, any(kill)))
+            .route("/sessions/{key}/history", parsed(session_key, any(history)))
+            .route("/sessions/{key}/kill", parsed(session_key, any(kill)))
             .route("/streams/{id}/renew", parsed(stream_id, any(renew)))
             .route("/healthz", any("live"))
             .route("/ready", any("ready"))
@@ -320,7 +313,7 @@ mod tests {
             ("/sessions/./history", Target::Unclaimed),
             ("/sessions/k/history/", Target::Unclaimed),
             ("/sessions/k/History", Target::Unclaimed),
-            ("/sessions//history", Target::Unclaimed),
+            ("/sessions//history", Target::MalformedKey),
             ("/sessions/a/b/history", Target::Unclaimed),
             ("/", Target::Unclaimed),
             ("/streams/00000000000000000000000000000001/renew", Target::Route(format!("renew {id}"))),
@@ -387,7 +380,7 @@ mod tests {
             ("%ff", Target::MalformedKey),
             ("%c0%af", Target::MalformedKey),
             ("%ed%a0%80", Target::MalformedKey),
-            ("%20", Target::Unclaimed),
+            ("%20", Target::MalformedKey),
         ] {
             assert_eq!(target(&format!("/sessions/{key}/history")).await, expected, "{key}");
         }

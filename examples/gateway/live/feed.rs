@@ -20,7 +20,7 @@ use super::{
 use crate::{
     files::{Watched, Watcher},
     sessions::{
-        history::{Page, Query},
+        history::{self, Page, Query},
         lookup::Lookup,
         now,
         sqlite::Followed,
@@ -60,8 +60,6 @@ pub struct FeedKey {
     /// The canonical key of the session.
     pub session: String,
     pub query: Query,
-    /// The longest text that is state, in UTF-16 units.
-    pub max_chars: usize,
 }
 
 /// What feeds work with.
@@ -194,7 +192,10 @@ impl LastHistory {
         if let Some(known) = known {
             return Ok(known);
         }
-        let page = view.map_or_else(|| Ok(Page::default()), |view| Page::of(view, key.query, key.max_chars, now()))?;
+        let page = match view {
+            Some(view) => history::read(view, key.query, now())?.page,
+            None => Page::default(),
+        };
         let (history, weak) =
             Event::shared(&ids.write(key, position), "history", |data| page.write(&key.session, data));
         let is_short = history.len() <= KEPT_HISTORY;

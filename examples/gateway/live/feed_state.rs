@@ -14,16 +14,20 @@ use super::{
     event::Event,
     feed::{LOOK, LOOK_BYTES},
     resume::Start,
-    tail::{KEPT, Shown, Tail},
+    tail::{Shown, Tail},
 };
 use crate::{
-    json::{Object, Value},
+    json::{self, Fields as _, Object},
     sessions::{
         history::{Query, reads_as_empty},
         now,
+        record::History as _,
         transcript::{Change, Place, Position, Transcript, Transcripts, View},
     },
 };
+
+/// How many messages are read at once.
+const AT_ONCE: usize = 32;
 
 /// The state of one feed.
 pub struct FeedState {
@@ -94,7 +98,7 @@ impl FeedState {
         }
         let Some(transcript) = self.transcript(transcripts)? else { return self.update_to(None, joining) };
         match transcript.look(|view| self.update_to(Some(view), joining)) {
-            Err(error) if reads_as_empty(&error, self.key.query) => self.update_to(None, joining),
+            Err(error) if reads_as_empty(&error) => self.update_to(None, joining),
             update => update,
         }
     }
@@ -153,7 +157,7 @@ impl FeedState {
             None => Ok(None),
             Some(appended) if appended.is_empty() => Ok(Some(Vec::new())),
             Some(appended) => {
-                let mut tail = Tail::read(view, appended.start, self.key.max_chars)?;
+                let mut tail = Tail::read(view, appended.start)?;
                 self.append(&mut tail, view, appended)
             }
         }
@@ -179,11 +183,9 @@ impl FeedState {
     fn append(&self, tail: &mut Tail, view: &View, range: Range<usize>) -> io::Result<Option<Vec<Event>>> {
         let mut events = Vec::new();
         let mut bytes = 0;
-        // As few at once as are kept, so that what is kept never grows long: O(messages).
-        for start in range.clone().step_by(KEPT) {
-            let few = start..range.end.min(start + KEPT);
-            let raw = view.history().read(few.clone())?;
-            let Some(shown) = tail.append(raw.values(now()), self.key.max_chars) else { return Ok(None) };
+        for start in range.clone().step_by(AT_ONCE) {
+            let raw = view.read(start..range.end.min(start + AT_ONCE))?;
+            let Some(shown) = tail.append(raw.values(now())) else { return Ok(None) };
             drop(raw);
             for shown in shown {
                 let event = self.message_event(view, shown);
@@ -193,34 +195,26 @@ impl FeedState {
             if events.len() > 1 && bytes > LOOK_BYTES {
                 return Ok(None);
             }
-            if tail.is_long() {
-                *tail = Tail::read(view, few.end, self.key.max_chars)?;
-            }
         }
         Ok(Some(events))
     }
 
-    fn message_event(&self, view: &View, Shown { mut message, id, seq }: Shown) -> Event {
-        // A reply that was sent with a tool is shown when the silent message after it arrives, and
-        // has the number of that.
-        if let Some(Value::Object(meta)) = message.get_mut("__openclaw") {
-            meta.insert("seq", seq as f64);
-        }
+    fn message_event(&self, view: &View, Shown { message, id, seq }: Shown) -> Event {
         let mut body = Object::new();
-        body.insert("sessionKey", self.key.session.clone());
-        body.insert("message", message);
+        body.set("sessionKey", self.key.session.clone());
+        body.set("message", message);
         if let Some(id) = id {
-            body.insert("messageId", id);
+            body.set("messageId", id);
         }
-        body.insert("messageSeq", seq as f64);
+        body.set("messageSeq", seq);
         let id = self.ids.write(&self.key, Some(view.position_after(seq as usize)));
-        Event::new(&id, "message", |data| body.write(data))
+        Event::new(&id, "message", |data| json::write(&body, data))
     }
 
     /// The end of what is shown, where that matters.
     fn tail(&self, view: Option<&View>) -> io::Result<Tail> {
         match view {
-            Some(view) if self.key.query == Query::default() => Tail::read(view, view.total(), self.key.max_chars),
+            Some(view) if self.key.query == Query::default() => Tail::read(view, view.len()),
             _ => Ok(Tail::default()),
         }
     }

@@ -82,8 +82,7 @@ mod tests {
         FeedKey {
             asked: RequestedKey::parse(session).unwrap(),
             session: session.to_owned(),
-            query: Query::parse(query),
-            max_chars: 8000,
+            query: Query::parse(query).unwrap(),
         }
     }
 

@@ -43,7 +43,7 @@ impl World {
         let key = RequestedKey::parse("k").unwrap();
         let Some(session) = self.sessions.find(&key, &self.settings)? else { return Ok(None) };
         let transcript = session.transcript.map(|place| self.transcripts.at(&place));
-        let page = history::read(transcript.as_deref(), Query::parse(query), 8000, 0.0)?;
+        let page = history::page(transcript.as_deref(), Query::parse(query).unwrap(), 0.0)?;
         Ok(String::from_utf8(page.body(&session.key)).ok())
     }
 }

@@ -296,7 +296,7 @@ mod tests {
         let gateway = Gateway::new();
         wait();
         gateway.page().await;
-        let asked = (RequestedKey::parse("k").unwrap(), Query::parse("limit=5"));
+        let asked = (RequestedKey::parse("k").unwrap(), Query::parse("limit=5").unwrap());
         assert!(gateway.state.pages.find(&asked, &gateway.state.settings()).await.is_some());
         let same_but_new = Arc::new(Settings::clone(&gateway.state.settings()));
         assert!(gateway.state.pages.find(&asked, &same_but_new).await.is_none());

@@ -1,24 +1,32 @@
-//! [`Record`]: what a store hands on of a transcript's line, and the message that a reader is shown of it, before
-//! it is made presentable.
+//! [`Record`]: what a store hands on of a record, and the message that a reader is shown of it, before it is made
+//! presentable; [`History`]: how a page asks a store for records.
 //!
-//! - The record's `message`, if it is an object, gets `__openclaw`: what it has there itself, then
-//!   the record's id, its time, where it is stored and its number in the history.
-//! - A `message` that is no object, but true as JavaScript sees it, takes a number and is as it is.
-//! - A compaction without a message becomes a message of the system that says so.
+//! - The record's `message`, if it is an object, gets `__openclaw`: what it has there itself, then the record's id, the
+//!   message's key, the record's time, where it is stored and its number in the history.
+//! - A message of another kind, but true as JavaScript sees it, takes a number and is as it is.
+//! - A `custom_message` that is to be shown becomes a message of the role `custom`; a compaction and a reset become
+//!   messages of the system that say so.
 
-use std::sync::Arc;
+use std::{io, ops::Range, sync::Arc};
 
-use super::date;
-use crate::json::{self, Object, Value};
+use super::{date, projection::META, transcript::RawMessages};
+use crate::json::{self, Fields, Object, Value};
 
-/// The key under which a message carries what is known of its record.
-const META: &str = "__openclaw";
+/// The records of a session that are its history, counted from 0.
+pub trait History {
+    fn len(&self) -> usize;
+
+    /// How many bytes each of these takes as JSON.
+    fn sizes(&self, range: Range<usize>) -> io::Result<Vec<u64>>;
+
+    fn read(&self, range: Range<usize>) -> io::Result<RawMessages>;
+}
 
 /// A record of a history, as its store has it.
 #[derive(Clone, Debug)]
 pub struct Record<'a> {
     /// The JSON object that the record is.
-    pub json: Object<'a>,
+    pub json: Object,
     /// Which message of the history it is, counted from 1.
     pub seq: usize,
     /// Where it is stored, if its store says so.
@@ -44,76 +52,118 @@ impl TranscriptSource {
 }
 
 impl<'a> Record<'a> {
-    /// Reads the line of a record. `None` if it is none.
-    pub fn parse(line: &'a [u8], seq: usize, position: Option<TranscriptPosition<'a>>) -> Option<Self> {
-        match json::parse(line) {
-            Ok(Value::Object(json)) => Some(Self { json, seq, position }),
-            _ => None,
+    /// Reads the text of a record. `None` if it is none.
+    pub fn parse(text: &[u8], seq: usize, position: Option<TranscriptPosition<'a>>) -> Option<Self> {
+        Some(Self { json: json::object(text)?, seq, position })
+    }
+
+    /// The message of a record that counts. What does not say when it was is at `now`, in milliseconds since 1970.
+    pub fn message(mut self, now: f64) -> Option<Value> {
+        match self.json.take("message").filter(json::is_truthy) {
+            Some(Value::Object(message)) => Some(self.with_meta(message).into()),
+            Some(other) => Some(other),
+            None => match self.json.text("type")? {
+                "custom_message" => Some(self.custom()?.into()),
+                kind @ ("compaction" | "reset") => Some(self.mark(kind, now).into()),
+                _ => None,
+            },
         }
     }
 
-    /// The message of a record that counts. A compaction that does not say when it was is at `now`, in
-    /// milliseconds since 1970.
-    pub fn message(self, now: f64) -> Option<Value<'a>> {
-        let Self { json: mut record, seq, position } = self;
-        match record.remove("message").filter(Value::is_truthy) {
-            Some(Value::Object(message)) => Some(with_meta(message, record, seq, position).into()),
-            Some(other) => Some(other),
-            None => {
-                let is_compaction = record.text("type").is_some_and(|kind| kind == "compaction");
-                is_compaction.then(|| compaction(record, seq, now).into())
+    fn with_meta(self, mut message: Object) -> Object {
+        let mut meta = match message.get_mut(META) {
+            Some(Value::Object(own)) => std::mem::take(own),
+            _ => Object::new(),
+        };
+        self.add_id(&mut meta);
+        if let Some(key) = message.text("idempotencyKey").filter(|key| !json::text::is_blank(key)) {
+            meta.set("idempotencyKey", key);
+        }
+        if let Some(time) = self.json.get("timestamp").filter(|time| time.is_number()).cloned().or_else(|| self.time())
+        {
+            meta.set("recordTimestampMs", time);
+        }
+        self.add_position(&mut meta);
+        message.set(META, meta);
+        message
+    }
+
+    fn custom(self) -> Option<Object> {
+        let is_shown = self.json.is("display", true) && !self.json.says("customType", "openclaw.runtime-context");
+        let mut message = Object::new();
+        message.set("role", "custom");
+        for key in ["customType", "content", "display", "details"] {
+            if let Some(value) = self.json.get(key).filter(|_| is_shown) {
+                message.set(key, value.clone());
             }
         }
+        // No time is null, as JavaScript writes the number that is none.
+        let time = self.time().unwrap_or_default();
+        message.set("timestamp", time.clone());
+        let mut meta = Object::new();
+        self.add_id(&mut meta);
+        meta.set("recordTimestampMs", time);
+        self.add_position(&mut meta);
+        message.set(META, meta);
+        is_shown.then_some(message)
+    }
+
+    fn mark(&self, kind: &str, now: f64) -> Object {
+        let mut meta = Object::new();
+        meta.set("kind", kind);
+        self.add_id(&mut meta);
+        if kind == "compaction" {
+            if let Some(own) = self.json.object(META) {
+                for key in ["runId", "itemId"] {
+                    if let Some(id) = own.text(key) {
+                        meta.set(key, id);
+                    }
+                }
+            }
+            for key in ["tokensBefore", "tokensAfter"] {
+                if let Some(tokens) = self.json.get(key).filter(|tokens| tokens.is_number()) {
+                    meta.set(key, tokens.clone());
+                }
+            }
+        }
+        self.add_position(&mut meta);
+        let mut text = Object::new();
+        text.set("type", "text");
+        text.set("text", if kind == "reset" { "Reset" } else { "Compaction" });
+        let mut message = Object::new();
+        message.set("role", "system");
+        message.set("content", vec![Value::from(text)]);
+        message.set("timestamp", self.time().unwrap_or_else(|| integer(now)));
+        message.set(META, meta);
+        message
+    }
+
+    /// The record's id, if it is a string, even an empty one.
+    fn add_id(&self, meta: &mut Object) {
+        if let Some(id) = self.json.text("id") {
+            meta.set("id", id);
+        }
+    }
+
+    fn add_position(&self, meta: &mut Object) {
+        if let Some(TranscriptPosition { source, raw_seq }) = self.position {
+            let mut position = Object::new();
+            position.set("source", &*source.0);
+            position.set("rawSeq", raw_seq);
+            meta.set("transcriptPosition", position);
+        }
+        meta.set("seq", self.seq as u64);
+    }
+
+    /// The record's time, if it is written as text.
+    fn time(&self) -> Option<Value> {
+        date::parse(self.json.text("timestamp")?).map(integer)
     }
 }
 
-fn with_meta<'a>(
-    mut message: Object<'a>,
-    mut record: Object<'a>,
-    seq: usize,
-    position: Option<TranscriptPosition<'_>>,
-) -> Object<'a> {
-    let mut meta = match message.get_mut(META) {
-        Some(Value::Object(own)) => std::mem::take(own),
-        _ => Object::new(),
-    };
-    let time = record.number("timestamp").or_else(|| time_as_text(&record));
-    insert_id(&mut meta, &mut record);
-    if let Some(time) = time {
-        meta.insert("recordTimestampMs", time);
-    }
-    if let Some(TranscriptPosition { source, raw_seq }) = position {
-        let source = Value::from(source.0.to_string());
-        meta.insert("transcriptPosition", Object::from([("source", source), ("rawSeq", (raw_seq as f64).into())]));
-    }
-    meta.insert("seq", seq as f64);
-    message.insert(META, meta);
-    message
-}
-
-fn compaction<'a>(mut record: Object<'a>, seq: usize, now: f64) -> Object<'a> {
-    let time = time_as_text(&record).unwrap_or(now);
-    let mut meta = Object::from([("kind", "compaction")]);
-    insert_id(&mut meta, &mut record);
-    meta.insert("seq", seq as f64);
-    let text = Object::from([("type", "text"), ("text", "Compaction")]);
-    Object::from([
-        ("role", Value::from("system")),
-        ("content", vec![text.into()].into()),
-        ("timestamp", time.into()),
-        (META, meta.into()),
-    ])
-}
-
-/// The record's id, if it is a string, even an empty one.
-fn insert_id<'a>(meta: &mut Object<'a>, record: &mut Object<'a>) {
-    if let Some(Value::String(id)) = record.remove("id") {
-        meta.insert("id", id);
-    }
-}
-
-fn time_as_text(record: &Object<'_>) -> Option<f64> {
-    date::parse(record.text("timestamp")?.as_str()?)
+/// A time is a whole number of milliseconds.
+fn integer(time: f64) -> Value {
+    (time as i64).into()
 }
 
 #[cfg(test)]
@@ -122,37 +172,27 @@ mod tests {
 
     #[track_caller]
     fn assert_message(record: &str, expected: &str) {
-        let record = Record::parse(record.as_bytes(), 7, None).expect("a record");
-        let mut json = Vec::new();
-        match record.message(5.0) {
-            Some(message) => message.write(&mut json),
-            None => json.extend_from_slice(b"none"),
-        }
-        assert_eq!(String::from_utf8(json).unwrap(), expected);
+        let source = TranscriptSource::new("s");
+        let position = record.contains("stored").then_some(TranscriptPosition { source: &source, raw_seq: 0 });
+        let record = Record::parse(record.as_bytes(), 7, position).expect("a record");
+        let message = record.message(5.0).map_or("none".to_owned(), |message| message.to_string());
+        assert_eq!(message, expected);
     }
 
     #[test]
     fn a_message_is_told_what_is_known_of_its_record() {
         assert_message(
-            r#"{"id":"","timestamp":"2026-01-02T03:04:05Z","message":{"role":"user"}}"#,
-            r#"{"role":"user","__openclaw":{"id":"","recordTimestampMs":1767323045000,"seq":7}}"#,
+            r#"{"id":"","timestamp":"2026-01-02T03:04:05Z","message":{"role":"user","idempotencyKey":"k"}}"#,
+            r#"{"role":"user","idempotencyKey":"k","__openclaw":{"id":"","idempotencyKey":"k","recordTimestampMs":1767323045000,"seq":7}}"#,
         );
         assert_message(
             r#"{"id":5,"timestamp":1.5,"message":{}}"#,
             r#"{"__openclaw":{"recordTimestampMs":1.5,"seq":7}}"#,
         );
-        assert_message(r#"{"timestamp":1e999,"message":{}}"#, r#"{"__openclaw":{"seq":7}}"#);
-    }
-
-    #[test]
-    fn a_store_may_say_where_the_record_is() {
-        let source = TranscriptSource::new("s");
-        let position = Some(TranscriptPosition { source: &source, raw_seq: 0 });
-        let record = Record::parse(br#"{"message":{}}"#, 7, position).expect("a record");
-        let mut json = Vec::new();
-        record.message(5.0).expect("a message").write(&mut json);
-        let expected = r#"{"__openclaw":{"transcriptPosition":{"source":"s","rawSeq":0},"seq":7}}"#;
-        assert_eq!(String::from_utf8(json).unwrap(), expected);
+        assert_message(
+            r#"{"id":"stored","message":{}}"#,
+            r#"{"__openclaw":{"id":"stored","transcriptPosition":{"source":"s","rawSeq":0},"seq":7}}"#,
+        );
     }
 
     #[test]
@@ -173,19 +213,28 @@ mod tests {
     }
 
     #[test]
-    fn a_compaction_says_so() {
-        let said = r#"{"role":"system","content":[{"type":"text","text":"Compaction"}]"#;
+    fn compactions_and_resets_say_so() {
+        let said = |text| format!(r#"{{"role":"system","content":[{{"type":"text","text":"{text}"}}]"#);
         assert_message(
-            r#"{"type":"compaction","id":"c","timestamp":"1970-01-01","summary":"s"}"#,
-            &format!(r#"{said},"timestamp":0,"__openclaw":{{"kind":"compaction","id":"c","seq":7}}}}"#),
+            r#"{"type":"compaction","id":"c","timestamp":"1970-01-01","summary":"s","tokensBefore":3,"__openclaw":{"runId":"r"}}"#,
+            &format!(
+                r#"{},"timestamp":0,"__openclaw":{{"kind":"compaction","id":"c","runId":"r","tokensBefore":3,"seq":7}}}}"#,
+                said("Compaction")
+            ),
         );
         assert_message(
-            r#"{"type":"compaction","timestamp":9,"message":0}"#,
-            &format!(r#"{said},"timestamp":5,"__openclaw":{{"kind":"compaction","seq":7}}}}"#),
+            r#"{"type":"reset","timestamp":9,"message":0,"tokensBefore":3}"#,
+            &format!(r#"{},"timestamp":5,"__openclaw":{{"kind":"reset","seq":7}}}}"#, said("Reset")),
         );
+    }
+
+    #[test]
+    fn a_custom_message_is_shown_if_it_is_to_be() {
         assert_message(
-            r#"{"type":"compaction","message":{"role":"user"}}"#,
-            r#"{"role":"user","__openclaw":{"seq":7}}"#,
+            r#"{"type":"custom_message","id":"c","timestamp":"1970-01-01","content":"x","customType":"n","display":true}"#,
+            r#"{"role":"custom","customType":"n","content":"x","display":true,"timestamp":0,"__openclaw":{"id":"c","recordTimestampMs":0,"seq":7}}"#,
         );
+        assert_message(r#"{"type":"custom_message","content":"x"}"#, "none");
+        assert_message(r#"{"type":"custom_message","display":true,"customType":"openclaw.runtime-context"}"#, "none");
     }
 }

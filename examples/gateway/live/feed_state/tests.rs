@@ -9,7 +9,12 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{files::disk::fault, json, live::feed::LastHistory, sessions::store::RequestedKey};
+use crate::{
+    files::disk::fault,
+    json::Value,
+    live::feed::LastHistory,
+    sessions::{projection::seq, store::RequestedKey},
+};
 
 /// What happens to a transcript.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +39,7 @@ enum Happens {
     Removed,
     /// A line that stands before the one that it comes after, in one write.
     ChildFirst,
-    /// More messages in one write than are kept.
+    /// More messages in one write than are read at once.
     Burst,
     /// The last record is gone.
     CutShort,
@@ -69,7 +74,7 @@ impl Disk {
 
     fn key(&self, query: &str) -> FeedKey {
         let session = "agent:main:s".to_owned();
-        FeedKey { asked: RequestedKey::parse("s").unwrap(), session, query: Query::parse(query), max_chars: 8000 }
+        FeedKey { asked: RequestedKey::parse("s").unwrap(), session, query: Query::parse(query).unwrap() }
     }
 
     fn feed(&self, query: &str) -> FeedState {
@@ -94,7 +99,7 @@ impl Disk {
         let parent = self.last[0].map_or("null".to_owned(), |last| format!("\"{last}\""));
         self.last = [Some(self.records), self.last[0]];
         format!(
-            "{{\"id\":\"{}\",\"parentId\":{parent},\"message\":{{\"role\":\"{role}\",\"content\":\"{text}\"}}}}\n",
+            "{{\"type\":\"message\",\"id\":\"{}\",\"parentId\":{parent},\"message\":{{\"role\":\"{role}\",\"content\":\"{text}\"}}}}\n",
             self.records
         )
     }
@@ -119,7 +124,7 @@ impl Disk {
                 let (parent, child) = (self.said(), self.said());
                 child + &parent
             }
-            Burst => (0..KEPT + 3).map(|_| self.said()).collect(),
+            Burst => (0..AT_ONCE + 3).map(|_| self.said()).collect(),
             CutShort => {
                 let text = fs::read_to_string(self.path()).unwrap_or_default();
                 let end = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
@@ -181,11 +186,8 @@ impl Client {
     }
 }
 
-fn shown(message: &Object<'_>) -> String {
-    let seq = message.object("__openclaw").unwrap().number("seq").unwrap();
-    let mut text = Vec::new();
-    message.get("content").unwrap().write(&mut text);
-    format!("{seq} {}", String::from_utf8(text).unwrap())
+fn shown(message: &Object) -> String {
+    format!("{} {}", seq(message).unwrap(), message["content"])
 }
 
 /// After each thing that happens: what a client that was never cut shows, and one that was cut at

@@ -1,16 +1,15 @@
 //! The history of a session, page by page.
 //!
-//! A [`Query`] says which page, [`read`] reads it, and [`Page::body`] is what is sent. Pages are
-//! counted from the end: a page without a cursor is the newest, and its `nextCursor` asks for the
-//! messages before it.
-//!
-//! - Without a limit, or with a cursor, a page is cut out of the *full* history.
-//! - With a limit alone it is cut out of the *tail* of the transcript, and may differ.
+//! A [`Query`] says which page, [`read`] reads it, and [`Page::body`] is what is sent. Pages are counted from the end:
+//! a page without a cursor is the newest, and its `nextCursor` asks for the messages before it. With a limit no more is
+//! read than it takes ([`window`]); without one all that there is.
 
 mod page;
 mod query;
+mod window;
 
 pub use self::{
-    page::{Page, read, reads_as_empty},
-    query::{Cursor, Query},
+    page::{Page, page, reads_as_empty},
+    query::{BadQuery, Query},
+    window::read,
 };

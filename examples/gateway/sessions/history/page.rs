@@ -2,87 +2,66 @@
 
 use std::io::{self, ErrorKind};
 
-use super::{Cursor, Query};
+use super::{
+    Query,
+    window::{read, start_of_page},
+};
 use crate::{
     files::disk::is_missing,
-    json::{Object, Text, Value},
-    sessions::projection,
-    sessions::transcript::{Selection, Transcript, View},
+    json::{self, Fields as _, Object},
+    sessions::{projection::seq, transcript::Transcript},
 };
 
 /// A page, as a viewer sees it.
 #[derive(Debug, Default, PartialEq)]
 pub struct Page {
     /// Oldest first.
-    pub messages: Vec<Object<'static>>,
+    pub messages: Vec<Object>,
     pub has_more: bool,
     /// What asks for the messages before these.
     pub next_cursor: Option<u64>,
 }
 
-/// Reads a page of a transcript. Text is cut after `max_chars` UTF-16 units; `now` is in
-/// milliseconds since 1970. Blocks.
-///
-/// A transcript that is not there is empty, and so is a folder in its place to a read of the full history, as
-/// OpenClaw has it. One that cannot be read is an error.
-pub fn read(transcript: Option<&Transcript>, query: Query, max_chars: usize, now: f64) -> io::Result<Page> {
-    let Some(transcript) = transcript else {
-        return Ok(Page::default());
-    };
-    match transcript.look(|view| Page::of(&view, query, max_chars, now)) {
-        Err(error) if reads_as_empty(&error, query) => Ok(Page::default()),
-        page => page,
+/// Reads a page of a transcript. One that is not there is empty; one that cannot be read is an error. What happens at
+/// this moment is at `now`, in milliseconds since 1970. Blocks.
+pub fn page(transcript: Option<&Transcript>, query: Query, now: f64) -> io::Result<Page> {
+    let Some(transcript) = transcript else { return Ok(Page::default()) };
+    match transcript.look(|view| read(&view, query, now)) {
+        Err(error) if reads_as_empty(&error) => Ok(Page::default()),
+        window => Ok(window?.page),
     }
 }
 
-/// Whether a transcript that is read for this and gives this error is an empty one.
-pub fn reads_as_empty(error: &io::Error, query: Query) -> bool {
-    is_missing(error) || error.kind() == ErrorKind::IsADirectory && query.tail().is_none()
+/// Whether a transcript that is read and gives this error is an empty one: one that is not there.
+pub fn reads_as_empty(error: &io::Error) -> bool {
+    is_missing(error) || error.kind() == ErrorKind::IsADirectory
 }
 
 impl Page {
-    /// The page of a transcript that this query asks for.
-    pub fn of(view: &View, query: Query, max_chars: usize, now: f64) -> io::Result<Self> {
-        let cursor = match query.cursor {
-            Some(Cursor::Before(seq)) => Some(seq),
-            Some(Cursor::Unreadable) | None => None,
+    /// The page of these messages that a query asks for.
+    pub(super) fn of(mut messages: Vec<Object>, query: Query) -> Self {
+        let is_after = |(at, message): (usize, &Object)| {
+            query.cursor.is_some_and(|cursor| seq(message).unwrap_or(at as u64 + 1) >= cursor)
         };
-        let wanted = projection::PageRequest { cursor, limit: query.limit, max_chars };
-        match query.tail() {
-            None => Self::cut(&view.history(), wanted, now),
-            Some(limit) => {
-                let tail = view.tail(limit)?;
-                let page = Self::cut(&tail, wanted, now)?;
-                // An empty page could not say how to ask for what was not looked at.
-                let has_more = view.total() > tail.len() && !page.messages.is_empty();
-                Ok(page.with_more(has_more))
-            }
-        }
+        let end = messages.iter().enumerate().position(is_after).unwrap_or(messages.len());
+        messages.truncate(end);
+        let start = query.limit.map_or(0, |limit| end.saturating_sub(limit));
+        Self::from(messages, start)
+    }
+
+    /// The page of these messages from this one on.
+    fn from(mut messages: Vec<Object>, start: usize) -> Self {
+        let start = start_of_page(&messages, start);
+        messages.drain(..start);
+        let has_more = start > 0;
+        let next_cursor = messages.first().and_then(seq).filter(|_| has_more);
+        Self { messages, has_more, next_cursor }
     }
 
     /// Whether it says that something happens at this moment, in milliseconds since 1970: then it
     /// is another page at the next.
     pub fn tells(&self, moment: f64) -> bool {
         self.messages.iter().any(|message| message.number("timestamp") == Some(moment))
-    }
-
-    fn cut(selection: &Selection<'_>, wanted: projection::PageRequest, now: f64) -> io::Result<Self> {
-        // What comes before the cursor is read if it matters; what comes after it has to be known.
-        let end = wanted.cursor.map_or(selection.len(), |seq| seq as usize - 1);
-        let page = projection::page(wanted, selection.len(), &selection.spoken_from(end), |range| {
-            let raw = selection.read(range)?;
-            Ok::<_, io::Error>(raw.values(now).into_iter().map(Value::into_owned).collect())
-        })?;
-        let cut = Self { messages: page.messages, ..Self::default() };
-        Ok(cut.with_more(page.has_more))
-    }
-
-    fn with_more(self, has_more: bool) -> Self {
-        if !has_more {
-            return self;
-        }
-        let next_cursor = self.messages.first().and_then(projection::seq);
-        Self { has_more, next_cursor, ..self }
     }
 
     /// The page as JSON, for the session of this key.
@@ -95,10 +74,10 @@ impl Page {
     /// The same, at the end of what is there.
     pub fn write(&self, key: &str, body: &mut Vec<u8>) {
         body.extend_from_slice(b"{\"sessionKey\":");
-        Text::from(key).write(body);
+        json::write(&key, body);
         body.extend_from_slice(b",\"items\":");
         let start = body.len();
-        self.write_messages(body);
+        json::write(&self.messages, body);
         let messages = start..body.len();
         body.extend_from_slice(b",\"messages\":");
         body.extend_from_within(messages);
@@ -107,120 +86,5 @@ impl Page {
             body.extend_from_slice(format!(",\"nextCursor\":\"{seq}\"").as_bytes());
         }
         body.push(b'}');
-    }
-
-    fn write_messages(&self, json: &mut Vec<u8>) {
-        json.push(b'[');
-        for (at, message) in self.messages.iter().enumerate() {
-            if at > 0 {
-                json.push(b',');
-            }
-            message.write(json);
-        }
-        json.push(b']');
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::sessions::transcript::Place;
-
-    const SEED: &str = r#"{"id":"msg-1","message":{"role":"assistant","content":[{"type":"text","text":"this is a seeded real-behavior-proof message"}]}}"#;
-
-    struct File {
-        directory: tempfile::TempDir,
-        transcript: Transcript,
-    }
-
-    impl File {
-        fn new(content: &str) -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join("t.jsonl");
-            fs::write(&path, content).unwrap();
-            Self { directory, transcript: Transcript::new(Place::File(path)) }
-        }
-
-        fn numbered(count: usize) -> Self {
-            let line = |n| format!("{{\"message\":{{\"role\":\"user\",\"content\":\"{n}\"}}}}\n");
-            Self::new(&(1..=count).map(line).collect::<String>())
-        }
-
-        fn page(&self, query: &str) -> Page {
-            read(Some(&self.transcript), Query::parse(query), 8000, 0.0).unwrap()
-        }
-
-        /// The numbers of the page's messages, and the cursor to those before.
-        fn seqs(&self, query: &str) -> (Vec<u64>, Option<u64>) {
-            let page = self.page(query);
-            assert_eq!(page.has_more, page.next_cursor.is_some(), "{query}");
-            (page.messages.iter().filter_map(projection::seq).collect(), page.next_cursor)
-        }
-    }
-
-    #[test]
-    fn the_body_has_the_fields_in_their_order() {
-        let message = r#"{"role":"assistant","content":[{"type":"text","text":"this is a seeded real-behavior-proof message"}],"__openclaw":{"id":"msg-1","seq":1}}"#;
-        let body = File::new(SEED).page("").body("agent:main:test-session");
-        assert_eq!(
-            String::from_utf8(body).unwrap(),
-            format!(
-                r#"{{"sessionKey":"agent:main:test-session","items":[{message}],"messages":[{message}],"hasMore":false}}"#
-            )
-        );
-        let body = File::numbered(2).page("limit=1").body("k\"");
-        let body = String::from_utf8(body).unwrap();
-        assert!(body.starts_with(r#"{"sessionKey":"k\"","items":[{"role":"user","content":"2""#), "{body}");
-        assert!(body.ends_with(r#"}],"hasMore":true,"nextCursor":"2"}"#), "{body}");
-    }
-
-    #[test]
-    fn pages_lead_back_to_the_start() {
-        let file = File::numbered(100);
-        let (mut seqs, mut next) = file.seqs("limit=7");
-        while let Some(cursor) = next {
-            let (before, then) = file.seqs(&format!("limit=7&cursor={cursor}"));
-            seqs.splice(0..0, before);
-            next = then;
-        }
-        assert_eq!(seqs, (1..=100).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_cursor_that_cannot_be_read_cuts_nothing_off() {
-        let file = File::numbered(3);
-        assert_eq!(file.seqs("cursor=x"), (vec![1, 2, 3], None));
-        assert_eq!(file.seqs("cursor=x&limit=2"), (vec![2, 3], Some(2)));
-        assert_eq!(file.seqs("cursor=2"), (vec![1], None));
-        assert_eq!(file.seqs("cursor=9007199254740991"), (vec![1, 2, 3], None));
-    }
-
-    #[test]
-    fn a_tail_that_shows_nothing_says_that_there_is_no_more() {
-        let silent = "{\"message\":{\"role\":\"assistant\",\"content\":\"NO_REPLY\"}}\n";
-        let file = File::new(&format!("{SEED}\n{}", silent.repeat(45)));
-        assert_eq!(file.seqs("limit=1"), (vec![], None));
-        assert_eq!(file.seqs("limit=2"), (vec![1], None));
-    }
-
-    #[test]
-    fn what_is_not_there_is_empty() {
-        let file = File::new("");
-        assert_eq!(file.page("limit=1"), Page::default());
-        fs::remove_file(file.transcript.place().path()).unwrap();
-        assert_eq!(file.page("limit=1"), Page::default());
-        assert_eq!(read(None, Query::default(), 0, 0.0).unwrap(), Page::default());
-    }
-
-    #[test]
-    fn a_directory_is_empty_to_a_full_read_and_an_error_to_a_tail_read() {
-        let file = File::new("");
-        let directory = Transcript::new(Place::File(file.directory.path().to_owned()));
-        let read = |query| read(Some(&directory), Query::parse(query), 8000, 0.0);
-        assert_eq!(read("").unwrap(), Page::default());
-        assert_eq!(read("cursor=5&limit=1").unwrap(), Page::default());
-        assert!(read("limit=1").is_err());
     }
 }

@@ -1,13 +1,11 @@
 //! [`Query`]: which page of a history is asked for.
 //!
-//! - `limit` is a number from 1 up, of which more than 1000 is 1000. Blank is as if it were not
-//!   there; what is no such number is 1.
-//! - `cursor` is a number from 1 up, perhaps after `seq:`. Blank is as if it were not there; what is
-//!   no such number asks for the full history and cuts nothing off it.
+//! - `limit` is a number from 1 up, of which more than 1000 is 1000.
+//! - `cursor` is a number from 1 up, perhaps after `seq:`. Blank is as if it were not there.
 //!
 //! Both are trimmed, of equal names the first counts, and other names mean nothing.
 
-use crate::json::Text;
+use crate::json::text::trim;
 
 /// The most messages on a page.
 const MOST: u64 = 1000;
@@ -19,55 +17,47 @@ const LARGEST: u64 = (1 << 53) - 1;
 pub struct Query {
     /// How many messages at most: from 1 to 1000.
     pub limit: Option<usize>,
-    pub cursor: Option<Cursor>,
+    /// The number of the message before which the page ends.
+    pub cursor: Option<u64>,
 }
 
-/// Where a page ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cursor {
-    /// Before the message with this number.
-    Before(u64),
-    /// At the end of the full history: the cursor could not be read.
-    Unreadable,
+/// What of a query cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadQuery {
+    Limit,
+    Cursor,
 }
 
 impl Query {
     /// Reads the part of a URL that follows the question mark.
-    pub fn parse(query: &str) -> Self {
-        let first = |name: &str| {
-            let mut pairs = form_urlencoded::parse(query.as_bytes());
-            let value = pairs.find(|(own, _)| own == name)?.1;
-            trimmed(&value)
-        };
-        Self {
-            limit: first("limit").map(|limit| {
-                let limit = number(&limit).unwrap_or(1);
-                limit.min(MOST) as usize
-            }),
-            cursor: first("cursor").map(|cursor| {
-                let digits = cursor.strip_prefix("seq:").unwrap_or(&cursor);
-                number(digits).map_or(Cursor::Unreadable, Cursor::Before)
-            }),
-        }
-    }
-
-    /// The limit, if the page is to be cut out of the tail of the transcript.
-    pub fn tail(self) -> Option<usize> {
-        self.limit.filter(|_| self.cursor.is_none())
+    pub fn parse(query: &str) -> Result<Self, BadQuery> {
+        let first = |name: &str| form_urlencoded::parse(query.as_bytes()).find(|(own, _)| own == name);
+        let limit = first("limit").map(|(_, limit)| self::limit(trim(&limit)).ok_or(BadQuery::Limit));
+        let cursor = first("cursor").filter(|(_, cursor)| !trim(cursor).is_empty());
+        let cursor = cursor.map(|(_, cursor)| self::cursor(trim(&cursor)).ok_or(BadQuery::Cursor));
+        Ok(Self { limit: limit.transpose()?, cursor: cursor.transpose()? })
     }
 }
 
-/// The value without space around it, if that leaves anything.
-fn trimmed(value: &str) -> Option<String> {
-    let value = Text::from(value);
-    value.opt_string().map(|value| value.to_utf8().into_owned())
+/// A limit may be larger than any number that JavaScript can hold.
+fn limit(text: &str) -> Option<usize> {
+    let digits = text.strip_prefix('+').filter(|digits| number(digits).is_some()).unwrap_or(text);
+    let is_positive = is_digits(digits) && digits.bytes().any(|digit| digit != b'0');
+    is_positive.then(|| digits.parse().unwrap_or(MOST).min(MOST) as usize)
+}
+
+fn cursor(text: &str) -> Option<u64> {
+    number(text.strip_prefix("seq:").unwrap_or(text))
 }
 
 /// Digits that make a number from 1 up that JavaScript can hold.
 fn number(digits: &str) -> Option<u64> {
-    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let number: u64 = digits.parse().ok().filter(|_| is_number)?;
+    let number: u64 = digits.parse().ok().filter(|_| is_digits(digits))?;
     (1..=LARGEST).contains(&number).then_some(number)
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -75,59 +65,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_at_least_one_and_at_most_a_thousand() {
+    fn a_limit_is_a_positive_integer_and_at_most_a_thousand() {
         for (query, limit) in [
-            ("", None),
-            ("limit=", None),
-            ("limit=+%09", None),
-            ("limit", None),
-            ("Limit=5", None),
-            ("limit=5", Some(5)),
-            ("x=1&limit=+5%20", Some(5)),
-            ("limit=005", Some(5)),
-            ("limit=1001", Some(1000)),
-            ("limit=9007199254740991", Some(1000)),
-            ("limit=9007199254740992", Some(1)),
-            ("limit=99999999999999999999999", Some(1)),
-            ("limit=0", Some(1)),
-            ("limit=-5", Some(1)),
-            ("limit=%2B5", Some(1)),
-            ("limit=1.5", Some(1)),
-            ("limit=1e2", Some(1)),
-            ("limit=%D9%A5", Some(1)),
-            ("limit=7&limit=9", Some(7)),
-            ("limit=&limit=9", None),
+            ("", Ok(None)),
+            ("Limit=x", Ok(None)),
+            ("limit=5", Ok(Some(5))),
+            ("x=1&limit=+5%20", Ok(Some(5))),
+            ("limit=%2B5", Ok(Some(5))),
+            ("limit=005", Ok(Some(5))),
+            ("limit=1001", Ok(Some(1000))),
+            ("limit=9007199254740992", Ok(Some(1000))),
+            ("limit=99999999999999999999999", Ok(Some(1000))),
+            ("limit=7&limit=x", Ok(Some(7))),
+            ("limit", Err(BadQuery::Limit)),
+            ("limit=+%09", Err(BadQuery::Limit)),
+            ("limit=0", Err(BadQuery::Limit)),
+            ("limit=-5", Err(BadQuery::Limit)),
+            ("limit=%2B9007199254740992", Err(BadQuery::Limit)),
+            ("limit=1.5", Err(BadQuery::Limit)),
+            ("limit=1e2", Err(BadQuery::Limit)),
+            ("limit=%D9%A5", Err(BadQuery::Limit)),
+            ("cursor=x&limit=x", Err(BadQuery::Limit)),
         ] {
-            assert_eq!(Query::parse(query).limit, limit, "{query}");
+            assert_eq!(Query::parse(query).map(|query| query.limit), limit, "{query}");
         }
     }
 
     #[test]
     fn a_cursor_may_say_what_it_counts() {
         for (query, cursor) in [
-            ("cursor=", None),
-            ("cursor=%20", None),
-            ("cursor=5", Some(Cursor::Before(5))),
-            ("cursor=seq:5", Some(Cursor::Before(5))),
-            ("cursor=+seq%3A005+", Some(Cursor::Before(5))),
-            ("cursor=SEQ:5", Some(Cursor::Unreadable)),
-            ("cursor=seq:seq:5", Some(Cursor::Unreadable)),
-            ("cursor=seq:+5", Some(Cursor::Unreadable)),
-            ("cursor=seq:", Some(Cursor::Unreadable)),
-            ("cursor=0", Some(Cursor::Unreadable)),
-            ("cursor=x", Some(Cursor::Unreadable)),
-            ("cursor=9007199254740992", Some(Cursor::Unreadable)),
-            ("cursor=x&cursor=5", Some(Cursor::Unreadable)),
+            ("cursor=", Ok(None)),
+            ("cursor=%20", Ok(None)),
+            ("cursor=5", Ok(Some(5))),
+            ("cursor=+seq%3A005+", Ok(Some(5))),
+            ("cursor=9007199254740991", Ok(Some(LARGEST))),
+            ("cursor=SEQ:5", Err(BadQuery::Cursor)),
+            ("cursor=seq:seq:5", Err(BadQuery::Cursor)),
+            ("cursor=seq:+5", Err(BadQuery::Cursor)),
+            ("cursor=seq:", Err(BadQuery::Cursor)),
+            ("cursor=0", Err(BadQuery::Cursor)),
+            ("cursor=9007199254740992", Err(BadQuery::Cursor)),
+            ("cursor=x&cursor=5", Err(BadQuery::Cursor)),
         ] {
-            assert_eq!(Query::parse(query).cursor, cursor, "{query}");
+            assert_eq!(Query::parse(query).map(|query| query.cursor), cursor, "{query}");
         }
-    }
-
-    #[test]
-    fn a_limit_alone_asks_for_the_tail() {
-        assert_eq!(Query::parse("limit=5").tail(), Some(5));
-        assert_eq!(Query::parse("limit=5&cursor=x").tail(), None);
-        assert_eq!(Query::parse("cursor=x").tail(), None);
-        assert_eq!(Query::parse("").tail(), None);
     }
 }

@@ -2,238 +2,186 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem::{self, Finder};
+use memchr::memmem;
 
-use super::{Words, block, inbound_metadata::DELIVERY_HINTS, role, text_source};
+use super::{block, control_reply::is_silence, inbound_metadata::DELIVERY_HINTS, text_source};
 use crate::json::{
     Object, Value,
-    wtf8::{is_blank, is_word, trim, trim_end, trim_start, utf16_len, words},
+    text::{is_space, trim, trim_end, trim_start, units},
 };
 
-const POLL: &[u8] = b"[OpenClaw heartbeat poll]";
-const DEFAULT_PROMPTS: [&[u8]; 2] = [
-    b"Read HEARTBEAT.md if it exists (workspace context). Follow it strictly. Do not infer or repeat old tasks from prior chats. If nothing needs attention, reply HEARTBEAT_OK.",
-    b"Read HEARTBEAT.md if it exists (workspace context). Follow it strictly. Do not infer or repeat old tasks from prior chats. Use heartbeat_respond to report the wake outcome. Set notify=false when nothing needs the user's attention. Set notify=true with notificationText only when the user should be interrupted.",
+/// What stands in a transcript in the place of a prompt.
+const WAKES: [&str; 5] = [
+    "[OpenClaw heartbeat poll]",
+    "[OpenClaw exec completion]\nDisable automatic completion turns with tools.exec.notifyOnExit=false; check per-agent overrides. Background exec and process poll remain available.",
+    "[OpenClaw exec completion]",
+    "[OpenClaw cron wake]",
+    "[OpenClaw session event]",
 ];
-const TASKS_START: &[u8] = b"Run the following periodic tasks (only those due based on their intervals):";
-const TASKS_END: &[u8] = b"After completing all due tasks, reply HEARTBEAT_OK.";
 
-const TOKEN: &[u8] = b"HEARTBEAT_OK";
-static TOKEN_WORD: Words = Words::new(|| Finder::new(TOKEN));
+/// How the prompts begin, and how they go on.
+const PROMPT: &str = "Follow the heartbeat monitor scratch context when provided. Recurring tasks are automations; create or change their schedules with the automations tool, not heartbeat scratch. Do not infer or repeat old tasks from prior chats.";
+const REPLY: &str = " If nothing needs attention, reply NO_REPLY.";
+const TOOL: &str = "Use heartbeat_respond to report the wake outcome. Set notify=false when nothing needs the user's attention. Set notify=true with notificationText only when the user should be interrupted.";
+const TOOL_MISSING: &str = "If the heartbeat_respond tool is not available in this run, reply NO_REPLY when nothing needs the user's attention; when the user should be interrupted, reply with only the alert text instead of a prose report.";
+
+const TASKS: &str = "Run the following periodic tasks (only those due based on their intervals):";
+const TASKS_DONE: [&str; 4] = [
+    "After completing all due tasks, reply HEARTBEAT_OK.",
+    "After completing all due tasks, reply NO_REPLY.",
+    TOOL,
+    "After completing all due tasks, use heartbeat_respond",
+];
+
+const TOKEN: &str = "HEARTBEAT_OK";
 /// How much may stand beside the token, in UTF-16 units.
 const REMARK_LIMIT: usize = 300;
 
 /// Whether a user message is a heartbeat prompt.
-pub fn is_prompt(message: &Object<'_>) -> bool {
-    role::is(message, "user") && text(message).is_some_and(|text| is_prompt_text(trim(&text)))
+pub fn is_prompt(message: &Object) -> bool {
+    block::role(message) == "user" && is_prompt_text(trim(&said(message).0))
 }
 
 /// Whether an assistant message acknowledges a heartbeat, be it by saying nothing.
-pub fn is_acknowledgement(message: &Object<'_>) -> bool {
-    if !role::is(message, "assistant") {
+pub fn is_acknowledgement(message: &Object) -> bool {
+    if block::role(message) != "assistant" {
         return false;
     }
-    match text_source(message) {
-        None | Some(Value::Null) => true,
-        Some(Value::Array(blocks)) if !blocks.iter().all(is_text_block) => false,
-        Some(Value::String(_) | Value::Array(_)) => text(message).is_some_and(|text| acknowledges(&text)),
-        _ => false,
-    }
+    let (text, has_other) = said(message);
+    !has_other && acknowledges(trim(&text))
 }
 
-/// A text, or the texts of an array's blocks in one.
-fn text<'m>(message: &'m Object<'_>) -> Option<Cow<'m, [u8]>> {
-    match text_source(message)? {
-        Value::String(text) => Some(Cow::Borrowed(text.as_wtf8())),
-        Value::Array(blocks) => {
-            let texts = blocks.iter().filter(|block| is_text_block(block));
-            let texts: Vec<_> = texts.filter_map(|block| Some(block.as_object()?.text("text")?.as_wtf8())).collect();
-            Some(Cow::Owned(texts.concat()))
+/// The text of all blocks in one, reasoning aside, and whether there is anything but text.
+fn said(message: &Object) -> (Cow<'_, str>, bool) {
+    let content = message.get("content").or_else(|| text_source(message));
+    match content {
+        Some(Value::String(text)) => (Cow::Borrowed(text), false),
+        Some(Value::Array(blocks)) => {
+            let said = blocks.iter().filter(|block| !block::is_reasoning_block(block));
+            let texts: Vec<Option<&str>> = said.map(block::text).collect();
+            (Cow::Owned(texts.iter().flatten().copied().collect()), texts.contains(&None))
         }
-        _ => None,
+        other => (Cow::Borrowed(""), other.is_some_and(|content| !content.is_null())),
     }
 }
 
-fn is_text_block(block: &Value<'_>) -> bool {
-    ["text", "input_text", "output_text"].iter().any(|kind| block::has_type(block, kind))
-        && block.as_object().is_some_and(|block| block.text("text").is_some())
-}
-
-fn is_prompt_text(text: &[u8]) -> bool {
-    let is_poll = text == POLL || text.ends_with(POLL) && DELIVERY_HINTS.iter().any(|hint| text.starts_with(hint));
-    let is_default = || {
-        DEFAULT_PROMPTS.iter().any(|prompt| match text.strip_prefix(*prompt) {
-            Some(rest) => rest.is_empty() || rest.starts_with(b"\n"),
-            None => false,
-        })
+fn is_prompt_text(text: &str) -> bool {
+    let is_wake = || {
+        WAKES.contains(&text)
+            || DELIVERY_HINTS.iter().any(|hint| text.starts_with(hint)) && WAKES.iter().any(|wake| text.ends_with(wake))
     };
-    is_poll || is_default() || text.starts_with(TASKS_START) && memmem::find(text, TASKS_END).is_some()
+    let is_prompt = || {
+        let rest = text.strip_prefix(PROMPT);
+        let reply = rest.and_then(|rest| rest.strip_prefix(REPLY));
+        let tool = rest.and_then(|rest| rest.strip_prefix(' ')?.strip_prefix(TOOL)?.strip_prefix(' '));
+        let tool = tool.and_then(|rest| rest.strip_prefix(TOOL_MISSING));
+        reply.or(tool).is_some_and(|rest| rest.is_empty() || rest.starts_with('\n'))
+    };
+    let is_tasks = || text.starts_with(TASKS) && TASKS_DONE.iter().any(|done| text.contains(done));
+    is_wake() || is_prompt() || is_tasks()
 }
 
-fn acknowledges(text: &[u8]) -> bool {
-    if is_blank(text) {
+fn acknowledges(text: &str) -> bool {
+    if text.is_empty() || is_silence(text) {
         return true;
     }
-    let text = trim(text);
-    let plain = without_markup(text);
-    if !has_token(text) && !has_token(&plain) {
+    if memmem::find(text.as_bytes(), TOKEN.as_bytes()).is_none() {
         return false;
     }
-    let remark = strip_token(text).filter(|rest| !rest.is_empty()).or_else(|| strip_token(&plain));
-    remark.is_some_and(|remark| utf16_len(&remark) <= REMARK_LIMIT)
-}
-
-fn has_token(text: &[u8]) -> bool {
-    TOKEN_WORD.find(text).is_some()
+    let remark = without_token(text).filter(|rest| !rest.is_empty()).or_else(|| without_token(&without_markup(text)));
+    remark.is_some_and(|remark| units(&remark) <= REMARK_LIMIT)
 }
 
 /// The text without HTML tags, hard spaces and the marks of emphasis around it.
-fn without_markup(text: &[u8]) -> Vec<u8> {
-    const HARD_SPACE: &[u8] = b"&nbsp;";
-    let mut plain = Vec::with_capacity(text.len());
+fn without_markup(text: &str) -> String {
+    const HARD_SPACE: &str = "&nbsp;";
+    let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     // Once a tag is not closed, no later one is.
-    let last_close = memchr::memrchr(b'>', text);
-    while let Some(byte) = rest.first() {
+    let last_close = text.rfind('>');
+    while let Some(char) = rest.chars().next() {
         let at = text.len() - rest.len();
-        let skipped = match byte {
-            b'<' if last_close.is_some_and(|close| close > at) => {
-                memchr::memchr(b'>', rest).map_or(0, |close| close + 1)
-            }
-            b'&' if rest.get(..HARD_SPACE.len()).is_some_and(|start| start.eq_ignore_ascii_case(HARD_SPACE)) => {
+        let skipped = match char {
+            '<' if last_close.is_some_and(|close| close > at) => rest.find('>').map_or(0, |close| close + 1),
+            '&' if rest.get(..HARD_SPACE.len()).is_some_and(|start| start.eq_ignore_ascii_case(HARD_SPACE)) => {
                 HARD_SPACE.len()
             }
             _ => 0,
         };
-        plain.push(if skipped > 0 { b' ' } else { *byte });
-        rest = &rest[skipped.max(1)..];
+        plain.push(if skipped > 0 { ' ' } else { char });
+        rest = &rest[skipped.max(char.len_utf8())..];
     }
-    let is_mark = |byte: &u8| matches!(byte, b'*' | b'`' | b'~' | b'_');
-    let end = plain.iter().rposition(|byte| !is_mark(byte)).map_or(0, |at| at + 1);
-    let start = plain[..end].iter().position(|byte| !is_mark(byte)).unwrap_or(end);
-    plain.truncate(end);
-    plain.drain(..start);
-    plain
+    plain.trim_matches(['*', '`', '~', '_']).to_owned()
 }
 
-/// What is left of a text when the token is taken from both its edges, again and again, with
-/// single spaces. `None` if it was at neither edge.
-fn strip_token(text: &[u8]) -> Option<Vec<u8>> {
-    let mut left = text.to_vec();
-    let mut start = 0;
-    let mut stripped = false;
+/// What is left of a text when the token is taken from both its edges, again and again, with single spaces. `None` if
+/// it was at neither edge.
+fn without_token(text: &str) -> Option<String> {
+    let mut body = trim(text);
+    // What stood behind a token that was at the end: no more than four marks.
+    let mut tail = String::new();
+    let mut is_found = false;
     loop {
-        left.truncate(start + trim_end(&left[start..]).len());
-        start = left.len() - trim_start(&left[start..]).len();
-        if left[start..].starts_with(TOKEN) {
-            start += TOKEN.len();
-        } else if let Some(token) = token_at_end(&left[start..]) {
-            let before = start + trim_end(&left[start..start + token]).len();
-            let tail = trim_start(&left[start + token + TOKEN.len()..]).to_vec();
-            left.truncate(before);
-            if before > start {
-                left.extend_from_slice(&tail);
-            }
+        if let Some(rest) = body.strip_prefix(TOKEN) {
+            body = trim_start(rest);
+        } else if let Some(at) = token_at_end(body, &tail) {
+            tail.insert_str(0, &body[at + TOKEN.len()..]);
+            body = trim_end(&body[..at]);
+            tail = if body.is_empty() { String::new() } else { trim(&tail).to_owned() };
         } else {
-            let words: Vec<&[u8]> = words(&left[start..]).collect();
-            return stripped.then(|| words.join(&b' '));
+            break;
         }
-        stripped = true;
+        is_found = true;
     }
+    let left = || [body, &tail].concat().split(is_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    is_found.then(left)
 }
 
-/// Where the last token stands if at most four characters follow it and none is a word's.
-fn token_at_end(text: &[u8]) -> Option<usize> {
-    // Four units are at most twelve bytes.
-    let from = text.len().saturating_sub(TOKEN.len() + 12);
-    let token = from + memmem::rfind(&text[from..], TOKEN)?;
-    let tail = &text[token + TOKEN.len()..];
-    (utf16_len(tail) <= 4 && !tail.iter().any(|byte| is_word(*byte))).then_some(token)
+/// Where the token stands with no more than four marks behind it, none of which is of a word.
+fn token_at_end(text: &str, tail: &str) -> Option<usize> {
+    let at = text.rfind(TOKEN)?;
+    let marks = || text[at + TOKEN.len()..].chars().chain(tail.chars());
+    let is_word = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    (marks().map(char::len_utf16).take(5).sum::<usize>() <= 4 && !marks().any(is_word)).then_some(at)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::table;
     use super::*;
 
-    fn said(role: &str, text: &str) -> Object<'static> {
-        Object::from([("role", role.to_string()), ("content", text.to_string())])
-    }
-
     #[test]
-    fn prompts_are_known_by_their_words() {
-        let [first, second] = DEFAULT_PROMPTS.map(|prompt| String::from_utf8_lossy(prompt));
-        let hint = "Delivery: to send a message, use the `message` tool.";
-        for (prompt, text) in [
-            (true, "[OpenClaw heartbeat poll]\n".into()),
-            (true, format!("{hint}\n\n[OpenClaw heartbeat poll]")),
-            (true, format!(" {first} ")),
-            (true, format!("{first}\nmore")),
-            (true, format!("{first}\n\n{second}")),
-            (true, second.to_string()),
-            (true, "Run the following periodic tasks (only those due based on their intervals):\n- a\nAfter completing all due tasks, reply HEARTBEAT_OK. x".into()),
-            (false, format!("{first} more")),
-            (false, "[OpenClaw heartbeat poll] x".into()),
-            (false, "Run the following periodic tasks (only those due based on their intervals):".into()),
-            (false, "HEARTBEAT_OK".into()),
-            (false, String::new()),
+    fn prompts_are_known_by_their_text() {
+        for (text, is_one) in [
+            (WAKES[3].to_owned(), true),
+            (format!("{}\n\n{}", DELIVERY_HINTS[0], WAKES[0]), true),
+            (format!("{PROMPT}{REPLY}"), true),
+            (format!("{PROMPT}{REPLY}\nCurrent time"), true),
+            (format!("{PROMPT}{REPLY} and"), false),
+            (format!("{PROMPT} {TOOL} {TOOL_MISSING}"), true),
+            (format!("{TASKS}\n- a\n{}", TASKS_DONE[1]), true),
+            (TASKS.to_owned(), false),
+            ("hello".to_owned(), false),
         ] {
-            assert_eq!(is_prompt(&said("User", &text)), prompt, "{text}");
-            assert!(!is_prompt(&said("assistant", &text)));
-        }
-        assert!(is_prompt(&table::object(
-            r#"{"role":"user","content":[{"type":"input_text","text":"[OpenClaw "},{"type":"image"},{"type":"text","text":"heartbeat poll]"}]}"#
-        )));
-        assert!(is_prompt(&table::object(r#"{"role":"user","text":"[OpenClaw heartbeat poll]"}"#)));
-        assert!(!is_prompt(&table::object(r#"{"role":"user","content":null,"text":"[OpenClaw heartbeat poll]"}"#)));
-    }
-
-    #[test]
-    fn acknowledgements_hold_the_token_and_little_else() {
-        let long = "a".repeat(300);
-        for (acknowledgement, text) in [
-            (true, "HEARTBEAT_OK".into()),
-            (true, " \n".into()),
-            (true, "HEARTBEAT_OK!!!!!".into()),
-            (true, "HEARTBEAT_OKAY".into()),
-            (true, "All fine. HEARTBEAT_OK!!!!".into()),
-            (false, "All fine. HEARTBEAT_OK!!!!!".into()),
-            (true, "fine HEARTBEAT_OK😀😀".into()),
-            (false, "fine HEARTBEAT_OK😀😀!".into()),
-            (true, "**HEARTBEAT_OK**".into()),
-            (true, "<b>HEARTBEAT_OK</b>&NBSP;".into()),
-            (true, "fine<br>HEARTBEAT_OK<br>".into()),
-            (true, "HEARTBEAT_OK a HEARTBEAT_OK HEARTBEAT_OK.".into()),
-            (true, format!("{long} HEARTBEAT_OK")),
-            (false, format!("{long}a HEARTBEAT_OK")),
-            (true, format!("{} HEARTBEAT_OK", "a    b".repeat(60))),
-            (false, "x HEARTBEAT_OK y".into()),
-            (false, "heartbeat_ok".into()),
-            (false, "<p>".into()),
-            (true, "<HEARTBEAT_OK".into()),
-            (false, "<HEARTBEAT_OK y".into()),
-        ] {
-            assert_eq!(is_acknowledgement(&said("Assistant", &text)), acknowledgement, "{text}");
-            assert!(!is_acknowledgement(&said("user", &text)));
+            assert_eq!(is_prompt_text(&text), is_one, "{text}");
         }
     }
 
     #[test]
-    fn an_acknowledgement_is_text_and_nothing_else() {
-        for (acknowledgement, fields) in [
-            (true, r#""content":null"#),
-            (true, r#""x":1"#),
-            (true, r#""content":[]"#),
-            (true, r#""text":"HEARTBEAT_OK""#),
-            (true, r#""content":[{"type":"output_text","text":"HEARTBEAT_"},{"type":"text","text":"OK"}]"#),
-            (false, r#""content":{"a":1}"#),
-            (false, r#""content":[{"type":"text","text":"HEARTBEAT_OK"},{"type":"toolCall"}]"#),
-            (false, r#""content":[{"type":"text","text":"HEARTBEAT_OK"},{"type":"text"}]"#),
-            (false, r#""content":[{"text":"HEARTBEAT_OK"}]"#),
-            (false, r#""content":["HEARTBEAT_OK"]"#),
+    fn a_token_with_a_short_remark_acknowledges() {
+        for (text, is_one) in [
+            ("", true),
+            ("NO_REPLY", true),
+            ("HEARTBEAT_OK", true),
+            ("**HEARTBEAT_OK**", true),
+            ("<b>HEARTBEAT_OK</b>&nbsp;!", true),
+            ("All well. HEARTBEAT_OK.", true),
+            ("HEARTBEAT_OK HEARTBEAT_OK fine", true),
+            ("a HEARTBEAT_OK b", false),
+            ("heartbeat_ok", false),
         ] {
-            let message = table::object(&format!(r#"{{"role":"assistant",{fields}}}"#));
-            assert_eq!(is_acknowledgement(&message), acknowledgement, "{fields}");
+            assert_eq!(acknowledges(text), is_one, "{text}");
         }
+        assert!(acknowledges(&format!("HEARTBEAT_OK {}", "x".repeat(300))));
+        assert!(!acknowledges(&format!("HEARTBEAT_OK {}", "x".repeat(301))));
     }
 }

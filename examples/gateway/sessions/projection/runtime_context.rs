@@ -1,91 +1,98 @@
-//! Rule A.1: runtime context, which the runtime wrote for the model.
+//! Runtime context, which the runtime wrote for the model.
 //!
-//! It comes in three shapes: between two marker lines, as the older "internal" block with its
-//! task events, and as a notice of two lines. Each has a function here, to be applied in this
-//! order.
+//! It comes in three shapes: between two marker lines, as the older "internal" block with its task events, and as a
+//! notice behind one of some headers.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use memchr::memmem::{self, Finder};
+use regex::Regex;
 
-use super::Words;
-use crate::json::wtf8::{is_blank, lines, trim, trim_end, trim_start};
+use super::strip::edit;
+use crate::json::text::{trim, trim_end, trim_start};
 
-const BEGIN: &[u8] = b"<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>";
-const END: &[u8] = b"<<<END_OPENCLAW_INTERNAL_CONTEXT>>>";
+const BEGIN: &str = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>";
+const END: &str = "<<<END_OPENCLAW_INTERNAL_CONTEXT>>>";
+const NOTICE: &str = "This context is runtime-generated, not user-authored. Keep internal details private.";
 
-static BEGIN_WORDS: Words = Words::new(|| Finder::new(BEGIN));
+/// A word of each of the three that nearly no text holds.
+static WORDS: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| [Finder::new("_OPENCLAW_INTERNAL_CONTEXT>>>"), Finder::new("runtime-generated,")]);
 
-/// Takes out blocks between a [`BEGIN`] line and its [`END`] line, which may be nested. A block
-/// that is never closed goes to the end of the text.
-pub fn strip_delimited(text: &[u8]) -> Cow<'_, [u8]> {
-    if BEGIN_WORDS.find(text).is_none() {
+pub fn strip(text: &str) -> Cow<'_, str> {
+    let [marker, notice] = WORDS.each_ref().map(|word| word.find(text.as_bytes()).is_some());
+    if !marker && !notice {
         return Cow::Borrowed(text);
     }
-    let (mut kept, mut rest) = (Vec::new(), text);
-    // Cutting trims, and that can make a marker line out of a padded one: the first line of the
-    // rest, or the last one that was kept. In that case this is where its block begins.
-    let mut opened = None;
-    while let Some((start, end)) = delimited_block(rest, opened.is_some()) {
-        match opened {
-            Some(line) => kept.truncate(line),
-            None => join(&mut kept, &rest[..start]),
-        }
-        kept.truncate(trim_end(&kept).len());
-        rest = end.map_or(&[], |end| trim_start(&rest[end..]));
-        opened =
-            kept.strip_suffix(BEGIN).filter(|before| before.is_empty() || before.ends_with(b"\n")).map(<[u8]>::len);
-    }
-    if rest.len() == text.len() {
-        return Cow::Borrowed(text);
-    }
-    join(&mut kept, rest);
-    Cow::Owned(kept)
+    let mut left = if marker { without_blocks(text) } else { text.to_owned() };
+    edit(&mut left, without_legacy);
+    edit(&mut left, without_notices);
+    Cow::Owned(left)
 }
 
-/// The first outermost block: where it begins, and where it ends if it does. If one is open already,
-/// it is that one.
-fn delimited_block(text: &[u8], is_open: bool) -> Option<(usize, Option<usize>)> {
-    let (mut start, mut depth) = (0, usize::from(is_open));
+/// Takes out blocks between a [`BEGIN`] line and its [`END`] line, which may be nested, and [`END`] lines that are
+/// left. A block that is never closed goes to the end of the text.
+fn without_blocks(text: &str) -> String {
+    let mut kept = String::new();
+    let (mut done, mut depth, mut found) = (0, 0_usize, false);
     let mut at = 0;
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        let marker = line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line);
+    for line in text.split_inclusive('\n') {
+        let start = at;
+        at += line.len();
+        let marker = marker(line.strip_suffix('\n').unwrap_or(line));
         if marker == BEGIN {
             if depth == 0 {
-                start = at;
+                join(&mut kept, trim_end(&text[done..start]));
             }
-            depth += 1;
+            (depth, found) = (depth + 1, true);
         } else if marker == END && depth > 0 {
             depth -= 1;
             if depth == 0 {
-                return Some((start, Some(at + END.len())));
+                let rest = &text[start..];
+                let rest = rest.trim_start_matches([' ', '\t'])[END.len()..].trim_start_matches([' ', '\t']);
+                done = text.len() - trim_start(rest).len();
             }
         }
-        at += line.len();
     }
-    (depth > 0).then_some((start, None))
+    if depth == 0 {
+        let rest = &text[done..];
+        if found { join(&mut kept, rest) } else { kept.push_str(rest) }
+    }
+    if !kept.contains(END) {
+        return kept;
+    }
+    let lines = kept.split('\n').enumerate();
+    let lines = lines.filter_map(|(at, line)| match marker(line) {
+        // The end of the line before it goes with it.
+        END => (at == 0).then_some(""),
+        _ => Some(line),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
-const LEGACY_HEADER: &[u8] = b"OpenClaw runtime context (internal):\nThis context is runtime-generated, not user-authored. Keep internal details private.\n\n";
-static LEGACY_WORDS: Words = Words::new(|| Finder::new(LEGACY_HEADER));
-const LEGACY_EVENT: &[u8] = b"[Internal task completion event]";
-const NEXT_LEGACY_EVENT: &[u8] = b"\n\n---\n\n[Internal task completion event]";
+/// What stands in a line, without the space around it that a marker may have.
+fn marker(line: &str) -> &str {
+    line.strip_suffix('\r').unwrap_or(line).trim_matches([' ', '\t'])
+}
+
+const LEGACY_HEADER: &str = "OpenClaw runtime context (internal):\nThis context is runtime-generated, not user-authored. Keep internal details private.\n\n";
+const LEGACY_EVENT: &str = "[Internal task completion event]";
+const NEXT_LEGACY_EVENT: &str = "\n\n---\n\n[Internal task completion event]";
 
 /// Takes out the older block: a header that is directly followed by one or more task events.
-pub fn strip_legacy(text: &[u8]) -> Cow<'_, [u8]> {
-    let Some(mut header) = LEGACY_WORDS.find(text) else {
+fn without_legacy(text: &str) -> Cow<'_, str> {
+    let Some(mut header) = text.find(LEGACY_HEADER) else {
         return Cow::Borrowed(text);
     };
     let mut events = LegacyEvents::of(text);
-    let mut kept = Vec::new();
+    let mut kept = String::new();
     let mut done = 0;
     loop {
         let event = header + LEGACY_HEADER.len();
         let mut from = event;
         if text[event..].starts_with(LEGACY_EVENT) {
             join(&mut kept, trim_end(&text[done..header]));
-            let after = trim_start(&text[events.end(event)..]);
-            done = text.len() - after.len();
+            done = text.len() - trim_start(&text[events.end(event)..]).len();
             from = done;
         }
         match find(text, LEGACY_HEADER, from) {
@@ -102,16 +109,15 @@ pub fn strip_legacy(text: &[u8]) -> Cow<'_, [u8]> {
 
 /// Where events end, asked from the front of a text to its back.
 struct LegacyEvents<'t> {
-    text: &'t [u8],
+    text: &'t str,
     /// What an event of the usual structure holds, one after the other.
     parts: [Ahead<'t>; 3],
     next: Ahead<'t>,
 }
 
 impl<'t> LegacyEvents<'t> {
-    fn of(text: &'t [u8]) -> Self {
-        let parts: [&[u8]; 3] =
-            [b"<<<BEGIN_UNTRUSTED_CHILD_RESULT>>>", b"<<<END_UNTRUSTED_CHILD_RESULT>>>", b"\n\nAction:\n"];
+    fn of(text: &'t str) -> Self {
+        let parts = ["<<<BEGIN_UNTRUSTED_CHILD_RESULT>>>", "<<<END_UNTRUSTED_CHILD_RESULT>>>", "\n\nAction:\n"];
         Self { text, parts: parts.map(|part| Ahead::new(text, part)), next: Ahead::new(text, NEXT_LEGACY_EVENT) }
     }
 
@@ -129,8 +135,8 @@ impl<'t> LegacyEvents<'t> {
         end
     }
 
-    /// Where an event of the usual structure ends: a child's result, then an action, then either
-    /// the next event or a blank line.
+    /// Where an event of the usual structure ends: a child's result, then an action, then either the next event or a
+    /// blank line.
     fn end_of_one(&mut self, event: usize) -> Option<usize> {
         let mut at = event;
         for part in &mut self.parts {
@@ -142,14 +148,14 @@ impl<'t> LegacyEvents<'t> {
 
 /// The next place of a part in a text, asked from the front to the back: nothing is searched twice.
 struct Ahead<'t> {
-    text: &'t [u8],
-    part: &'t [u8],
+    text: &'t str,
+    part: &'t str,
     next: Option<usize>,
 }
 
 impl<'t> Ahead<'t> {
-    fn new(text: &'t [u8], part: &'t [u8]) -> Self {
-        Self { text, part, next: memmem::find(text, part) }
+    fn new(text: &'t str, part: &'t str) -> Self {
+        Self { text, part, next: find(text, part, 0) }
     }
 
     fn from(&mut self, at: usize) -> Option<usize> {
@@ -160,163 +166,100 @@ impl<'t> Ahead<'t> {
     }
 }
 
-fn paragraph_end(text: &[u8], from: usize) -> usize {
-    find(text, b"\n\n", from).unwrap_or(text.len())
+fn paragraph_end(text: &str, from: usize) -> usize {
+    find(text, "\n\n", from).unwrap_or(text.len())
 }
 
-const NOTICE_HEADERS: [&[u8]; 2] =
-    [b"OpenClaw runtime context for the immediately preceding user message.", b"OpenClaw runtime event."];
-const NOTICE: &[u8] = b"This context is runtime-generated, not user-authored. Keep internal details private.";
+/// What a notice follows: one of these, from the start of any of its sentences on.
+const HEADERS: [&str; 3] = [
+    "OpenClaw runtime context for the active user request in this turn. Do not reply to or describe this context. Use it to continue answering the active user request now. Do not wait for another message.",
+    "OpenClaw runtime context for the immediately preceding user message.",
+    "OpenClaw runtime event.",
+];
 
-static NOTICE_WORDS: Words = Words::new(|| Finder::new(NOTICE));
-
-/// Takes out notices of two lines, with the blank lines after them.
-pub fn strip_notices(text: &[u8]) -> Cow<'_, [u8]> {
-    if NOTICE_WORDS.find(text).is_none() {
-        return Cow::Borrowed(text);
+/// Takes out headers with their notices, whatever space is between their words.
+fn without_notices(text: &str) -> Cow<'_, str> {
+    static NOTICES: LazyLock<Regex> = LazyLock::new(|| {
+        let spaced = |text: &str| text.split(' ').map(regex::escape).collect::<Vec<_>>().join(r"\s+");
+        let sentences = |header: &'static str| header.match_indices(". ").map(|(at, _)| at + 2).chain([0]);
+        let headers = HEADERS.iter().flat_map(|header| sentences(header).map(|at| spaced(&header[at..])));
+        let headers = headers.collect::<Vec<_>>().join("|");
+        Regex::new(&format!(r"(?m)^[ \t]*(?:{headers})\s+{}[ \t]*(?:\r?\n|\z)", spaced(NOTICE))).expect("an expression")
+    });
+    match NOTICES.replace_all(text, "") {
+        Cow::Borrowed(text) => Cow::Borrowed(text),
+        Cow::Owned(left) => Cow::Owned(trim(&at_most_two_newlines(&left)).to_owned()),
     }
-    let mut kept = Vec::new();
-    let mut found = false;
-    let mut lines = lines(text).peekable();
-    while let Some(line) = lines.next() {
-        if NOTICE_HEADERS.contains(&trim(line)) && lines.next_if(|next| trim(next) == NOTICE).is_some() {
-            while lines.next_if(|next| is_blank(next)).is_some() {}
-            found = true;
-        } else {
-            kept.push(line);
-        }
-    }
-    if !found {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(trim(&at_most_two_newlines(&kept.join(&b'\n'))).to_vec())
 }
 
-fn at_most_two_newlines(text: &[u8]) -> Vec<u8> {
-    let mut short = Vec::with_capacity(text.len());
-    for byte in text {
-        if *byte != b'\n' || !short.ends_with(b"\n\n") {
-            short.push(*byte);
+fn at_most_two_newlines(text: &str) -> String {
+    let mut short = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char != '\n' || !short.ends_with("\n\n") {
+            short.push(char);
         }
     }
     short
 }
 
 /// Puts a piece behind what was kept, and one blank line between them.
-fn join(kept: &mut Vec<u8>, piece: &[u8]) {
+fn join(kept: &mut String, piece: &str) {
     if !kept.is_empty() && !piece.is_empty() {
-        kept.extend_from_slice(b"\n\n");
+        kept.push_str("\n\n");
     }
-    kept.extend_from_slice(piece);
+    kept.push_str(piece);
 }
 
-fn find(text: &[u8], part: &[u8], from: usize) -> Option<usize> {
-    memmem::find(&text[from..], part).map(|at| from + at)
+fn find(text: &str, part: &str, from: usize) -> Option<usize> {
+    memmem::find(&text.as_bytes()[from..], part.as_bytes()).map(|at| from + at)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::table;
     use super::*;
 
     #[test]
-    fn delimited_blocks_go_with_their_surroundings() {
-        let (b, e) = ("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>", "<<<END_OPENCLAW_INTERNAL_CONTEXT>>>");
-        table::texts(
-            strip_delimited,
-            &[
-                ("plain", "plain"),
-                (&format!("a \n{b}\nx\n{e}\n\n b"), "a\n\nb"),
-                (&format!("{b}\nx\n{e}"), ""),
-                (&format!("\n{b}\r\nx\r\n{e}\r\nb"), "b"),
-                (&format!("a {b} in a line {e} b"), &format!("a {b} in a line {e} b")),
-                (&format!(" a\n{b}\nnever closed\n{e} "), " a"),
-                (&format!("a\n{b}\n1\n{b}\n2\n{e}\n3\n{e}\nb"), "a\n\nb"),
-                (&format!("a\n{b}\n{b}\nx\n{e}\nb"), "a"),
-                (&format!("a\n{e}\nb"), &format!("a\n{e}\nb")),
-                (&format!("{b}\n1\n{e}\nb\n{b}\n2\n{e}\n"), "b"),
-                (&format!("a\n{b} \n{b}\nx\n{e}\nb"), "a"),
-                (&format!("{b}\r"), &format!("{b}\r")),
-            ],
-        );
+    fn blocks_between_markers_are_taken_out() {
+        let block = format!("{BEGIN}\nx\n{END}");
+        for (text, left) in [
+            (format!("a\n {block}\t\nb"), "a\n\nb"),
+            (format!("{block}\nb"), "b"),
+            (format!("a\n\n{block}\n\n{block}"), "a"),
+            (format!("a\n{BEGIN}\n{block}\ny\n{END}\nb"), "a\n\nb"),
+            (format!("a \n{BEGIN}\nnever closed"), "a"),
+            (format!("a\n{END}\n{END}\nb"), "a\nb"),
+            (format!("a {BEGIN} b"), "a <<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>> b"),
+        ] {
+            assert_eq!(strip(&text), left, "{text}");
+        }
     }
 
     #[test]
-    fn padded_markers_become_markers_by_a_cut() {
-        let (b, e) = ("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>", "<<<END_OPENCLAW_INTERNAL_CONTEXT>>>");
-        table::texts(
-            strip_delimited,
-            &[
-                (&format!("{b}\n1\n{e}\n {b}\n2\n{e}\nc"), "c"),
-                (&format!("a\n{b} \n{b}\n1\n{e}\n2\n{e}\nc"), "a\n\nc"),
-                (&format!("a\n{b} \n{b}\n1\n{e}\n2\n{b}\n3\n{e}\n{e}\nc"), "a\n\nc"),
-                (&format!("a\n{b} \n{b}\t\n{b}\nx"), "a"),
-                (&format!("a\nx{b} \n{b}\n1\n{e}\nc"), &format!("a\nx{b}\n\nc")),
-            ],
+    fn the_older_block_is_taken_out_with_its_events() {
+        let event = format!(
+            "{LEGACY_EVENT}\n<<<BEGIN_UNTRUSTED_CHILD_RESULT>>>\na\n\nb\n<<<END_UNTRUSTED_CHILD_RESULT>>>\n\nAction:\ndo"
         );
+        for (text, left) in [
+            (format!("a\n{LEGACY_HEADER}{event}\n\nb"), "a\n\nb"),
+            (format!("{LEGACY_HEADER}{event}\n\n---\n\n{event}\n\nb"), "b"),
+            (format!("{LEGACY_HEADER}{LEGACY_EVENT}\nx\n\nb"), "b"),
+        ] {
+            assert_eq!(strip(&text), left, "{text}");
+        }
     }
 
     #[test]
-    fn many_blocks_cost_no_more_than_other_text() {
-        let many = |text: &str| text.repeat(1_000_000 / text.len());
-        let (b, e) = ("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>", "<<<END_OPENCLAW_INTERNAL_CONTEXT>>>");
-        table::is_linear(
-            strip_delimited,
-            &[
-                many(&format!("a\n{b}\n{e}\n")),
-                many(&format!("{b}\n{e}\n")),
-                many(&format!("{b}\n")),
-                many(&format!("{b} ")),
-                format!("{}{b}\nx", many(&format!("{b} \n"))),
-                many(&format!("{b} \n{b}\n{e}\n")),
-            ],
-        );
-        let header = format!("{}{}", String::from_utf8_lossy(LEGACY_HEADER), String::from_utf8_lossy(LEGACY_EVENT));
-        let result = "<<<BEGIN_UNTRUSTED_CHILD_RESULT>>>";
-        table::is_linear(
-            strip_legacy,
-            &[
-                many(&format!("{header}\n\n")),
-                many(&format!("{header}\n\na")),
-                many(&format!("{header}{result}\n\na")),
-                many(&format!("{header}{result}<<<END_UNTRUSTED_CHILD_RESULT>>>\n\na")),
-                many(&format!("{header}{result}<<<END_UNTRUSTED_CHILD_RESULT>>>\n\nAction:\n\n\na")),
-                format!("{}Action:\n", many(&format!("{header}{result}<<<END_UNTRUSTED_CHILD_RESULT>>>\n\na"))),
-            ],
-        );
-    }
-
-    #[test]
-    fn legacy_blocks_end_with_their_last_event() {
-        let header = "OpenClaw runtime context (internal):\nThis context is runtime-generated, not user-authored. Keep internal details private.\n\n";
-        let event = "[Internal task completion event]\n<<<BEGIN_UNTRUSTED_CHILD_RESULT>>>\nr\n\ns\n<<<END_UNTRUSTED_CHILD_RESULT>>>\n\nAction:\ndo";
-        table::texts(
-            strip_legacy,
-            &[
-                (&format!("{header}no event"), &format!("{header}no event")),
-                (&format!("pre\n\n{header}{event}\n\npost"), "pre\n\npost"),
-                (&format!("{header}{event}"), ""),
-                (&format!("{header}{event}\n\n---\n\n{event}\n\npost"), "post"),
-                (&format!("{header}[Internal task completion event]\nplain\n\npost\n\nmore"), "post\n\nmore"),
-                (&format!("a\n\n{header}{event}\n\nb\n\n{header}{event}\n\nc"), "a\n\nb\n\nc"),
-            ],
-        );
-    }
-
-    #[test]
-    fn notices_go_with_the_blank_lines_after_them() {
-        let notice = "This context is runtime-generated, not user-authored. Keep internal details private.";
-        table::texts(
-            strip_notices,
-            &[
-                (&format!("OpenClaw runtime event.\n{notice}\n\n \nhello\n\n\n\nx"), "hello\n\nx"),
-                (&format!("a\r\n OpenClaw runtime event. \r\n {notice}\nb\r\nc "), "a\nb\nc"),
-                (
-                    &format!("OpenClaw runtime event.\nother\n{notice}"),
-                    &format!("OpenClaw runtime event.\nother\n{notice}"),
-                ),
-                ("OpenClaw runtime event.\n\n\n\nx", "OpenClaw runtime event.\n\n\n\nx"),
-            ],
-        );
+    fn notices_are_taken_out_whatever_the_space_between_words() {
+        for (text, left) in [
+            (format!("a\n\n{}\n{NOTICE}\n\nb", HEADERS[1]), "a\n\nb"),
+            (format!("{}  {}\nb", HEADERS[2], NOTICE.replace(' ', "\n")), "b"),
+            (format!("Do not wait for another message. {NOTICE}"), ""),
+            (
+                format!("b {NOTICE}"),
+                "b This context is runtime-generated, not user-authored. Keep internal details private.",
+            ),
+        ] {
+            assert_eq!(strip(&text), left, "{text}");
+        }
     }
 }

@@ -1,263 +1,265 @@
-//! Rule C: what a viewer has no use for is taken out, and long text is cut.
-//!
-//! Done twice, first without a limit and at the very end with it. What belongs to a tool call or
-//! its result keeps its text whole. In order:
-//!
-//! 1. `details` goes; of `usage` and `cost` only the sums of an assistant stay.
-//! 2. Text loses its directive tags and is cut; images and audio keep only their size.
-//! 3. Of an assistant's blocks beside tool calls only the text stays, if there is any; of blocks
-//!    with phases only the final answer.
-//! 4. A `text` beside `content` is treated like `content`.
+//! What a viewer has no use for is taken out of a message, and long text is cut.
 
-use std::borrow::Cow;
-
-use super::{
-    assistant::{self, Phase},
-    block, directive_tags, role, usage,
+use super::{META, block, commentary, control_reply, details, forwarded, media, strip::edit, usage};
+use crate::json::{
+    Fields, Object, Value,
+    text::{first_units, is_blank, units},
 };
-use crate::json::{Object, Text, Value, wtf8};
 
-const CUT_MARK: &[u8] = b"\n...(truncated)...";
+const CUT_MARK: &str = "\n...(truncated)...";
 
-/// Sanitises every message, and drops those that are not to be shown before or after that.
-pub fn sanitise_all(messages: &mut Vec<Object<'_>>, limit: Option<usize>) {
-    messages.retain_mut(|message| sanitise_or_drop(message, limit));
+/// Sanitises messages, cuts text after `limit` UTF-16 units if there is one, and drops what is not to be shown at all.
+/// Without a limit, commentary is set apart.
+pub fn all(messages: Vec<Object>, limit: Option<usize>) -> Vec<Object> {
+    let mut sanitised = Vec::with_capacity(messages.len());
+    for mut original in messages {
+        if limit.is_none() {
+            for mut commentary in commentary::set_apart(&mut original) {
+                message(&mut commentary, limit);
+                if block::has_media_facts(&commentary) || !is_dropped(&commentary) {
+                    sanitised.push(commentary);
+                }
+            }
+        }
+        if !is_dropped(&original) {
+            message(&mut original, limit);
+            if !is_dropped(&original) {
+                sanitised.push(original);
+            }
+        }
+    }
+    sanitised
 }
 
-/// Sanitises a message and says whether it is to be shown.
-pub fn sanitise_or_drop(message: &mut Object<'_>, limit: Option<usize>) -> bool {
-    if assistant::is_dropped(message) {
+/// Whether an assistant message is not to be shown: commentary without an answer beside its tool calls, or a control
+/// reply.
+pub fn is_dropped(message: &Object) -> bool {
+    if !block::is_assistant(message) || forwarded::is_shown(message) {
         return false;
     }
-    sanitise(message, limit);
-    !assistant::is_dropped(message)
+    if block::Phase::of(message) == Some(block::Phase::Commentary) {
+        return !has_text_beside_tools(message);
+    }
+    block::said(message).is_some_and(|text| control_reply::is_control_reply(&text))
+        && !block::has_displayable_other(message)
 }
 
-fn sanitise(message: &mut Object<'_>, limit: Option<usize>) {
-    let text_limit = limit.filter(|_| !is_tool_payload(message));
-    message.remove("details");
+fn has_text_beside_tools(message: &Object) -> bool {
+    let blocks = block::blocks(message);
+    blocks.iter().any(|block| block::is_tool_kind(block::kind(block)))
+        && blocks.iter().filter_map(block::text).any(|text| !is_blank(text))
+}
+
+/// Sanitises one message.
+pub fn message(message: &mut Object, limit: Option<usize>) {
+    message.take("providerReplay");
+    sanitise_meta(message);
+    let role = block::role(message);
+    if role == "assistant" {
+        take_delivered_media(message);
+    }
+    let is_tool = matches!(role.as_str(), "toolresult" | "tool_result" | "tool" | "function")
+        || ["toolName", "tool_name", "toolCallId", "tool_call_id"].iter().any(|key| message.text(key).is_some());
+    let is_tool_result = details::is_tool_result(message);
+    let mut is_cut = details::sanitise(message, is_tool_result, limit);
     usage::sanitise(message);
-    let assistant = role::is_assistant(message);
+
+    let strips_tokens = role == "assistant" && !keeps_token(message);
+    let is_commentary = commentary::is_set_apart(message);
+    let is_assistant = block::is_assistant(message);
     match message.get_mut("content") {
-        Some(Value::String(text)) => clean(text, text_limit),
+        Some(Value::String(text)) => is_cut |= sanitise_text(text, strips_tokens, limit, is_tool),
         Some(Value::Array(blocks)) => {
-            for block in blocks.iter_mut() {
-                sanitise_block(block, text_limit, limit);
-            }
-            if assistant && !keep_answer(message, text_limit) {
+            // All commentary of one turn is cut as one text.
+            let mut left = limit.filter(|_| is_commentary);
+            blocks.retain_mut(|block| {
+                let length = block::text(block).map(units).filter(|_| left.is_some());
+                let (Some(room), Some(length)) = (left, length) else {
+                    is_cut |= sanitise_block(block, is_tool, strips_tokens, limit);
+                    return true;
+                };
+                if room > 0 {
+                    is_cut |= sanitise_block(block, is_tool, strips_tokens, Some(room));
+                } else {
+                    is_cut |= length > 0;
+                }
+                left = Some(room.saturating_sub(length + 1));
+                room > 0
+            });
+            if is_assistant && !keep_answer(message, limit) {
                 keep_final_phase(message);
             }
         }
         _ => {}
     }
     if let Some(Value::String(text)) = message.get_mut("text") {
-        clean(text, text_limit);
+        is_cut |= sanitise_text(text, strips_tokens, limit, is_tool);
+    }
+    if is_cut {
+        let meta = super::meta_mut(message);
+        meta.set("truncated", true);
+        if meta.text("reason").is_none() {
+            meta.set("reason", "display-cap");
+        }
     }
 }
 
-/// Whether the message is a tool's result or speaks of a tool call.
-fn is_tool_payload(message: &Object<'_>) -> bool {
-    ["toolresult", "tool_result", "tool", "function"].iter().any(|tool| role::is(message, tool))
-        || ["toolName", "tool_name", "toolCallId", "tool_call_id"].iter().any(|key| message.text(key).is_some())
+/// Takes out what the meta holds for the model, and makes what it says of files fit to be shown.
+fn sanitise_meta(message: &mut Object) {
+    let Some(Value::Object(meta)) = message.get_mut(META) else { return };
+    let mut is_changed = meta.take("upstreamUserText").is_some();
+    if let Some(facts) = meta.get("media") {
+        is_changed = true;
+        match media::sanitise_facts(facts) {
+            Some(facts) => meta.set("media", facts),
+            None => drop(meta.take("media")),
+        }
+    }
+    if is_changed && meta.is_empty() {
+        message.take(META);
+    }
 }
 
-fn sanitise_block(block: &mut Value<'_>, text_limit: Option<usize>, limit: Option<usize>) {
-    let text_limit = text_limit.filter(|_| !block::is_tool(block));
-    let (image, audio) = (block::has_type(block, "image"), block::has_type(block, "audio"));
-    let Value::Object(block) = block else { return };
-    for key in ["text", "content"] {
-        if let Some(Value::String(text)) = block.get_mut(key) {
-            clean(text, text_limit);
+fn take_delivered_media(message: &mut Object) {
+    let Some(Value::Object(delivery)) = message.get_mut("openclawDelivery") else { return };
+    if delivery.take("mediaUrls").is_some() && delivery.is_empty() {
+        message.take("openclawDelivery");
+    }
+}
+
+/// Whether an assistant message shows control replies: beside something else they are all it says.
+fn keeps_token(message: &Object) -> bool {
+    if forwarded::is_shown(message) {
+        return true;
+    }
+    let is_control = |text: &str| control_reply::is_control_reply(text);
+    let said = message.get("text").filter(|text| !text.is_null()).or_else(|| message.get("content"));
+    let says_token = || match said {
+        Some(Value::String(text)) => is_control(text),
+        Some(Value::Array(blocks)) => {
+            let mut texts = blocks.iter().filter_map(block::text).peekable();
+            texts.peek().is_some() && texts.all(is_control)
+        }
+        _ => false,
+    };
+    block::has_displayable_other(message) && says_token()
+}
+
+fn sanitise_text(text: &mut String, strips_tokens: bool, limit: Option<usize>, is_tool: bool) -> bool {
+    if strips_tokens {
+        edit(text, control_reply::without_token);
+    }
+    cut(text, limit, is_tool)
+}
+
+/// Sanitises a block and cuts nothing.
+pub fn block(block: &mut Value) {
+    sanitise_block(block, false, false, None);
+}
+
+/// Sanitises a block. Says whether text was cut.
+fn sanitise_block(block: &mut Value, is_tool: bool, strips_tokens: bool, limit: Option<usize>) -> bool {
+    let Value::Object(block) = block else { return false };
+    strip_yield(block);
+    let kind = block.text("type").map(str::to_owned);
+    let is_tool = is_tool || block::is_tool_kind(kind.as_deref());
+    let mut is_cut = block::is_tool_result_kind(kind.as_deref()) && details::sanitise(block, true, limit);
+    if is_tool {
+        if let Some(items) = block.array("content") {
+            let texts: Vec<&str> = items.iter().filter_map(|item| item.as_object()?.text("text")).collect();
+            if block.says("text", &texts.join("\n")) {
+                block.take("text");
+            }
+        }
+        if let Some(Value::Array(items)) = block.get_mut("content") {
+            for item in items {
+                is_cut |= sanitise_block(item, true, false, limit);
+            }
         }
     }
-    for (key, limit) in [("partialJson", text_limit), ("arguments", text_limit), ("thinking", limit)] {
-        if let Some(Value::String(text)) = block.get_mut(key) {
-            cut(text, limit);
-        }
-    }
-    block.remove("thinkingSignature");
-    block.remove("openclawReasoningReplay");
-    if image {
-        omit_data(block);
-    } else if audio
-        && let Some(Value::Object(source)) = block.get_mut("source")
-        && source.text("type").is_some_and(|kind| kind == "base64")
+    for (key, is_exact) in
+        [("text", is_tool), ("content", is_tool), ("partialJson", is_tool), ("arguments", is_tool), ("thinking", false)]
     {
-        omit_data(source);
+        let is_left = is_tool && matches!(key, "partialJson" | "arguments");
+        match block.get_mut(key) {
+            Some(Value::String(text)) if !is_left => is_cut |= cut(text, limit, is_exact),
+            _ => {}
+        }
+    }
+    if strips_tokens && block::is_text_kind(kind.as_deref()) {
+        if let Some(Value::String(text)) = block.get_mut("text") {
+            edit(text, control_reply::without_token);
+        }
+    }
+    block.take("thinkingSignature");
+    block.take("openclawReasoningReplay");
+    media::sanitise_block(block);
+    is_cut
+}
+
+/// Takes out what an agent says to itself when it yields.
+fn strip_yield(block: &mut Object) {
+    if block.says("type", "toolCall") && block.says("name", "sessions_yield") {
+        for key in ["arguments", "input"] {
+            if let Some(Value::Object(input)) = block.get_mut(key) {
+                input.take("message");
+            }
+        }
     }
 }
 
-/// Puts the size of the data in the place of the data.
-fn omit_data(object: &mut Object<'_>) {
-    if let Some(data) = object.text("data") {
-        // WTF-8 counts as JavaScript does: three bytes for a lone surrogate.
-        let bytes = data.as_wtf8().len();
-        object.remove("data");
-        object.insert("omitted", true);
-        object.insert("bytes", bytes as f64);
-    }
-}
-
-/// Keeps only the text of an assistant that also called tools, if it said something. Says whether it did.
-fn keep_answer(message: &mut Object<'_>, limit: Option<usize>) -> bool {
-    let blocks = message.array("content").unwrap_or_default();
-    if !blocks.iter().any(block::is_tool) {
+/// Of an assistant that also used tools keeps the text of the answer, if it said something. Says whether it did.
+fn keep_answer(message: &mut Object, limit: Option<usize>) -> bool {
+    if !has_text_beside_tools(message) {
         return false;
     }
-    let answer: Vec<Value<'_>> = blocks
-        .iter()
-        .filter_map(|block| {
-            let mut text = block::text(block)?.clone();
-            clean(&mut text, limit);
-            (!text.is_blank()).then(|| Object::from([("type", Value::from("text")), ("text", text.into())]).into())
-        })
-        .collect();
-    if answer.is_empty() {
-        return false;
+    let Some(Value::Array(blocks)) = message.get("content") else { return false };
+    let mut says_something = false;
+    let kept = blocks.iter().filter(|block| block.is_object() || block.is_array()).filter_map(|block| {
+        if !block::is_text(block) {
+            return Some(block.clone());
+        }
+        let is_answer = block::Phase::of_block(block) != Some(block::Phase::Commentary);
+        let mut text = block::text(block).filter(|text| is_answer && !is_blank(text))?.to_owned();
+        cut(&mut text, limit, false);
+        says_something = true;
+        Some(text_block(&text))
+    });
+    let kept: Vec<Value> = kept.collect();
+    if says_something {
+        message.set("content", kept);
+        if message.says("phase", "commentary") {
+            message.take("phase");
+        }
     }
-    message.insert("content", answer);
-    if message.text("phase").is_some_and(|phase| phase == "commentary") {
-        message.remove("phase");
-    }
-    true
+    says_something
 }
 
 /// Keeps only the final answer's text if any text has a phase.
-fn keep_final_phase(message: &mut Object<'_>) {
-    if let Some(Value::Array(blocks)) = message.get_mut("content")
-        && blocks.iter().any(|block| Phase::of_block(block).is_some())
-    {
-        blocks.retain(|block| !block::is_text(block) || Phase::of_block(block) == Some(Phase::FinalAnswer));
+fn keep_final_phase(message: &mut Object) {
+    if let Some(Value::Array(blocks)) = message.get_mut("content") {
+        if blocks.iter().any(|block| block::Phase::of_block(block).is_some()) {
+            let is_final = |block: &Value| block::Phase::of_block(block) == Some(block::Phase::FinalAnswer);
+            blocks.retain(|block| !block::is_text(block) || is_final(block));
+        }
     }
 }
 
-fn clean(text: &mut Text<'_>, limit: Option<usize>) {
-    text.edit(directive_tags::strip);
-    cut(text, limit);
+pub fn text_block(text: &str) -> Value {
+    let mut block = Object::new();
+    block.set("type", "text");
+    block.set("text", text);
+    block.into()
 }
 
-fn cut(text: &mut Text<'_>, limit: Option<usize>) {
-    let Some(limit) = limit else { return };
-    text.edit(|text| match wtf8::first_units(text, limit) {
-        whole if whole.len() == text.len() => Cow::Borrowed(text),
-        start => Cow::Owned([&start, CUT_MARK].concat()),
-    });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::table;
-    use super::*;
-
-    fn unlimited(message: &mut Object<'_>) {
-        sanitise(message, None);
+/// Cuts a text, and says so in it unless it is to be exact. Says whether it was cut.
+pub fn cut(text: &mut String, limit: Option<usize>, is_exact: bool) -> bool {
+    let Some(limit) = limit else { return false };
+    let end = first_units(text, limit).len();
+    let is_cut = end < text.len();
+    if is_cut {
+        text.truncate(end);
+        text.push_str(if is_exact { "" } else { CUT_MARK });
     }
-
-    fn limited(message: &mut Object<'_>) {
-        sanitise(message, Some(4));
-    }
-
-    #[test]
-    fn text_is_cut_with_a_mark_but_not_a_tool_s() {
-        table::messages(
-            limited,
-            &[
-                (r#"{"role":"user","content":"1234"}"#, r#"{"role":"user","content":"1234"}"#),
-                (r#"{"role":"user","content":"12345"}"#, r#"{"role":"user","content":"1234\n...(truncated)..."}"#),
-                (
-                    r#"{"content":"[[reply_to_current]]1234","text":"é€😀!"}"#,
-                    r#"{"content":"1234","text":"é€😀\n...(truncated)..."}"#,
-                ),
-                (r#"{"content":"123😀"}"#, r#"{"content":"123\ud83d\n...(truncated)..."}"#),
-                (
-                    r#"{"role":"toolResult","content":"12345[[reply_to_current]]"}"#,
-                    r#"{"role":"toolResult","content":"12345"}"#,
-                ),
-                (r#"{"role":"FUNCTION","text":"12345"}"#, r#"{"role":"FUNCTION","text":"12345"}"#),
-                (r#"{"tool_name":"","content":"12345"}"#, r#"{"tool_name":"","content":"12345"}"#),
-                (r#"{"toolName":null,"content":"12345"}"#, r#"{"toolName":null,"content":"1234\n...(truncated)..."}"#),
-                (
-                    r#"{"content":[{"text":"12345","content":"12345","thinking":"[[reply_to_current]]","partialJson":"12345","arguments":"12345"}]}"#,
-                    r#"{"content":[{"text":"1234\n...(truncated)...","content":"1234\n...(truncated)...","thinking":"[[re\n...(truncated)...","partialJson":"1234\n...(truncated)...","arguments":"1234\n...(truncated)..."}]}"#,
-                ),
-                (
-                    r#"{"content":[{"type":" Tool_Result ","text":"12345","content":"12345","thinking":"12345","partialJson":"12345","arguments":"12345"}]}"#,
-                    r#"{"content":[{"type":" Tool_Result ","text":"12345","content":"12345","thinking":"1234\n...(truncated)...","partialJson":"12345","arguments":"12345"}]}"#,
-                ),
-                (r#"{"content":["12345",["12345"],null]}"#, r#"{"content":["12345",["12345"],null]}"#),
-            ],
-        );
-    }
-
-    #[test]
-    fn details_signatures_and_data_go() {
-        table::messages(
-            unlimited,
-            &[
-                (r#"{"details":1,"content":[{"details":1}]}"#, r#"{"content":[{"details":1}]}"#),
-                (
-                    r#"{"content":[{"thinkingSignature":"s","openclawReasoningReplay":{},"x":1}]}"#,
-                    r#"{"content":[{"x":1}]}"#,
-                ),
-                (
-                    r#"{"content":[{"type":"image","data":"é\ud83d"}]}"#,
-                    r#"{"content":[{"type":"image","omitted":true,"bytes":5}]}"#,
-                ),
-                (r#"{"content":[{"type":"Image","data":"x"}]}"#, r#"{"content":[{"type":"Image","data":"x"}]}"#),
-                (r#"{"content":[{"type":"image","data":5}]}"#, r#"{"content":[{"type":"image","data":5}]}"#),
-                (
-                    r#"{"content":[{"type":"audio","data":"x","source":{"type":"base64","data":"QUJD"}}]}"#,
-                    r#"{"content":[{"type":"audio","data":"x","source":{"type":"base64","omitted":true,"bytes":4}}]}"#,
-                ),
-                (
-                    r#"{"content":[{"type":"audio","source":{"type":"url","data":"QUJD"}}]}"#,
-                    r#"{"content":[{"type":"audio","source":{"type":"url","data":"QUJD"}}]}"#,
-                ),
-            ],
-        );
-    }
-
-    #[test]
-    fn beside_tool_calls_only_the_answer_stays() {
-        table::messages(
-            unlimited,
-            &[
-                (
-                    r#"{"role":"assistant","content":[{"type":"text","text":"a","x":1},{"type":"toolCall"},{"type":"thinking"},{"type":"text","text":" "}]}"#,
-                    r#"{"role":"assistant","content":[{"type":"text","text":"a"}]}"#,
-                ),
-                (
-                    r#"{"role":"assistant","phase":"commentary","content":[{"type":"text","text":"a"},{"type":"tool_use"}]}"#,
-                    r#"{"role":"assistant","content":[{"type":"text","text":"a"}]}"#,
-                ),
-                (
-                    r#"{"role":"assistant","phase":"final_answer","content":[{"type":"text","text":"[[reply_to_current]]"},{"type":"tool_use"}]}"#,
-                    r#"{"role":"assistant","phase":"final_answer","content":[{"type":"text","text":""},{"type":"tool_use"}]}"#,
-                ),
-                (
-                    r#"{"role":"user","content":[{"type":"text","text":"a"},{"type":"toolCall"}]}"#,
-                    r#"{"role":"user","content":[{"type":"text","text":"a"},{"type":"toolCall"}]}"#,
-                ),
-                (
-                    r#"{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"function_call"}]}"#,
-                    r#"{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"function_call"}]}"#,
-                ),
-            ],
-        );
-    }
-
-    #[test]
-    fn of_text_with_phases_only_the_final_answer_stays() {
-        let signed = |text: &str, phase: &str| {
-            format!(r#"{{"type":"text","text":"{text}","textSignature":"{{\"v\":1,\"phase\":\"{phase}\"}}"}}"#)
-        };
-        let (comment, answer) = (signed("c", "commentary"), signed("f", "final_answer"));
-        let mixed = format!(
-            r#"{{"role":"assistant","content":[{comment},{{"type":"text","text":"n"}},{answer},{{"type":"image"}},5]}}"#
-        );
-        let kept = format!(r#"{{"role":"assistant","content":[{answer},{{"type":"image"}},5]}}"#);
-        table::messages(unlimited, &[(&mixed, &kept)]);
-        let plain = r#"{"role":"assistant","content":[{"type":"text","text":"n"},{"type":"image"}]}"#;
-        table::messages(unlimited, &[(plain, plain)]);
-    }
+    is_cut
 }

@@ -1,8 +1,9 @@
-//! Rule C.1: what an answer took and cost, reduced to the numbers a viewer may see.
+//! What an answer took and cost, reduced to the numbers that a viewer may see.
 
-use super::role;
-use crate::json::{Object, Value};
+use super::block;
+use crate::json::{Fields, Object, Value};
 
+const COSTS: [&str; 5] = ["input", "output", "cacheRead", "cacheWrite", "total"];
 const COUNTS: [&str; 17] = [
     "input",
     "output",
@@ -24,65 +25,51 @@ const COUNTS: [&str; 17] = [
 ];
 
 /// Reduces `usage` and `cost`; only an assistant has any.
-pub fn sanitise(message: &mut Object<'_>) {
-    let assistant = role::is_assistant(message);
-    if let Some(usage) = message.get_mut("usage")
-        && (!assistant || !keep_counts(usage))
-    {
-        message.remove("usage");
-    }
-    if let Some(cost) = message.get_mut("cost")
-        && (!assistant || !keep_total(cost))
-    {
-        message.remove("cost");
+pub fn sanitise(message: &mut Object) {
+    let is_assistant = block::is_assistant(message);
+    for (key, numbers) in [("usage", &COUNTS[..]), ("cost", &COSTS)] {
+        let Some(value) = message.get(key) else { continue };
+        match reduced(value, numbers).filter(|_| is_assistant) {
+            Some(reduced) => message.set(key, reduced),
+            None => drop(message.take(key)),
+        }
     }
 }
 
-/// Keeps the known counts and the total cost. Says whether there are any.
-fn keep_counts(usage: &mut Value<'_>) -> bool {
-    let Value::Object(usage) = usage else {
-        return false;
-    };
-    if usage.get_mut("cost").is_some_and(|cost| !keep_total(cost)) {
-        usage.remove("cost");
+/// The known numbers, in their order, and what they cost.
+fn reduced(value: &Value, numbers: &[&str]) -> Option<Object> {
+    let value = value.as_object()?;
+    let mut reduced = Object::new();
+    for key in numbers {
+        if let Some(number) = value.get(*key).filter(|number| number.is_number()) {
+            reduced.set(key, number.clone());
+        }
     }
-    usage.retain(|key, value| match value {
-        Value::Number(number) => number.is_finite() && COUNTS.iter().any(|count| key == count),
-        _ => *key == "cost",
-    });
-    !usage.is_empty()
-}
-
-/// Keeps the `total`. Says whether there is one.
-fn keep_total(cost: &mut Value<'_>) -> bool {
-    let Value::Object(cost) = cost else {
-        return false;
-    };
-    cost.retain(|key, value| *key == "total" && matches!(value, Value::Number(number) if number.is_finite()));
-    !cost.is_empty()
+    if numbers.len() == COUNTS.len() {
+        if let Some(cost) = value.get("cost").and_then(|cost| self::reduced(cost, &COSTS)) {
+            reduced.set("cost", cost);
+        }
+    }
+    (!reduced.is_empty()).then_some(reduced)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::table;
-    use super::*;
+    use super::{super::table, sanitise};
 
     #[test]
-    fn only_the_sums_of_an_assistant_stay() {
+    fn only_the_numbers_of_an_assistant_stay() {
         table::messages(
             sanitise,
             &[
                 (
-                    r#"{"role":"assistant","usage":{"input":1,"output":-1.5,"total_tokens":0,"extra":9,"cost":{"input":1,"total":0.5}}}"#,
-                    r#"{"role":"assistant","usage":{"input":1,"output":-1.5,"total_tokens":0,"cost":{"total":0.5}}}"#,
+                    r#"{"role":"assistant","usage":{"extra":9,"cost":{"total":0.5,"input":1,"x":1},"total_tokens":0,"input":-1.5}}"#,
+                    r#"{"role":"assistant","usage":{"input":-1.5,"total_tokens":0,"cost":{"input":1,"total":0.5}}}"#,
                 ),
-                (r#"{"role":"assistant","usage":{"input":"1","output":1e999}}"#, r#"{"role":"assistant"}"#),
-                (r#"{"role":"assistant","usage":{"cost":{"total":"x"}}}"#, r#"{"role":"assistant"}"#),
-                (r#"{"role":"assistant","usage":{"cost":5}}"#, r#"{"role":"assistant"}"#),
+                (r#"{"role":"assistant","usage":{"input":"1","cost":{"total":"x"}}}"#, r#"{"role":"assistant"}"#),
                 (r#"{"role":"assistant","usage":[1],"cost":5}"#, r#"{"role":"assistant"}"#),
-                (r#"{"role":"assistant","cost":{"total":0,"input":1}}"#, r#"{"role":"assistant","cost":{"total":0}}"#),
-                (r#"{"role":"assistant","cost":{"input":1}}"#, r#"{"role":"assistant"}"#),
-                (r#"{"role":"Assistant","usage":{"input":1},"cost":{"total":1}}"#, r#"{"role":"Assistant"}"#),
+                (r#"{"role":"assistant","cost":{"total":0,"x":1}}"#, r#"{"role":"assistant","cost":{"total":0}}"#),
+                (r#"{"role":"user","usage":{"input":1},"cost":{"total":1}}"#, r#"{"role":"user"}"#),
             ],
         );
     }

@@ -69,10 +69,16 @@ impl Layout {
         })
     }
 
-    /// Whether it is the other one and messages at its end.
+    /// Whether it is the other one and messages at its end that can be told one by one.
+    ///
+    /// OpenClaw numbers what is appended without the markers. Where that is a number that the history had already
+    /// it sends the history anew, and so do we: to a client both numbers would be the same.
     pub(super) fn goes_on_from(&self, before: &Self) -> bool {
-        self.messages >= before.messages
-            && (&self.kept, self.after_reset, &self.markers) == (&before.kept, before.after_reset, &before.markers)
+        let has_news = self.messages != before.messages;
+        let is_new_number = before.messages + 1 > before.len() as u64;
+        (&self.kept, self.after_reset, &self.markers) == (&before.kept, before.after_reset, &before.markers)
+            && self.messages >= before.messages
+            && (!has_news || is_new_number)
     }
 
     /// Adds a marker before which so many messages of the branch stand.

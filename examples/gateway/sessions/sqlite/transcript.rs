@@ -24,7 +24,7 @@ use super::{
     layout::{self, Counts, Layout, Shown},
 };
 use crate::sessions::{
-    record::TranscriptSource,
+    record::{History, TranscriptSource},
     store::AgentId,
     transcript::{Generation, Position, RawMessages, Share, written_over},
 };
@@ -356,39 +356,16 @@ pub struct View {
 }
 
 impl View {
-    /// How many messages the history has.
-    pub fn total(&self) -> usize {
-        self.moment.layout.len()
-    }
-
     /// How far the history has got at this moment.
     pub fn position(&self) -> Position {
-        Position { generation: self.moment.life, length: self.total() }
+        Position { generation: self.moment.life, length: self.len() }
     }
 
-    /// Reads these messages of the history, counted from 0, and nothing else.
-    pub fn read(&self, range: Range<usize>) -> io::Result<RawMessages> {
-        let first_seq = range.start + 1;
-        let end = self.total();
+    /// The numbers of the records that are shown at these places, and how long they are.
+    fn find(&self, range: Range<usize>) -> io::Result<Vec<(u64, u64)>> {
+        let end = self.len();
         let shown: Vec<Shown> = self.moment.layout.shown(range.start.min(end)..range.end.min(end)).collect();
-        let records = self.window.database.read(|snapshot| self.records(snapshot, &shown))?;
-        let bytes = records.iter().map(|(_, bytes)| bytes).sum();
-        // Not while the database is being read: others may have to give bytes back first.
-        let share = Share::take(bytes);
-        let mut messages = RawMessages::of_records(first_seq, self.moment.source.clone(), bytes as usize, share);
-        self.window.database.read(|snapshot| {
-            self.check_generation(snapshot)?;
-            messages.clear();
-            let sql = format!("SELECT {} FROM transcript_events WHERE session_id = ?1 AND seq = ?2", event::COLUMNS);
-            let mut statement = snapshot.sqlite.prepare_cached(&sql).map_err(failed)?;
-            for (raw, _) in &records {
-                let mut rows = statement.query(params![self.window.session, raw]).map_err(failed)?;
-                let row = rows.next().map_err(failed)?.ok_or_else(written_over)?;
-                messages.push(*raw, |bytes| event::append(row, bytes))?;
-            }
-            Ok(())
-        })?;
-        Ok(messages)
+        self.window.database.read(|snapshot| self.records(snapshot, &shown))
     }
 
     /// The numbers of the records that are shown, and how long they are.
@@ -460,6 +437,39 @@ impl View {
         let last = params![self.window.session, self.moment.counts.records - 1];
         let raw: Option<u64> = statement.query_row(last, |row| row.get(0)).optional().map_err(failed)?;
         (raw == Some(end.raw)).then_some(()).ok_or_else(written_over)
+    }
+}
+
+impl History for View {
+    fn len(&self) -> usize {
+        self.moment.layout.len()
+    }
+
+    fn sizes(&self, range: Range<usize>) -> io::Result<Vec<u64>> {
+        // The end of the line counts, as if there were one.
+        Ok(self.find(range)?.iter().map(|(_, bytes)| bytes + 1).collect())
+    }
+
+    fn read(&self, range: Range<usize>) -> io::Result<RawMessages> {
+        let first_seq = range.start + 1;
+        let records = self.find(range)?;
+        let bytes = records.iter().map(|(_, bytes)| bytes).sum();
+        // Not while the database is being read: others may have to give bytes back first.
+        let share = Share::take(bytes);
+        let mut messages = RawMessages::of_records(first_seq, self.moment.source.clone(), bytes as usize, share);
+        self.window.database.read(|snapshot| {
+            self.check_generation(snapshot)?;
+            messages.clear();
+            let sql = format!("SELECT {} FROM transcript_events WHERE session_id = ?1 AND seq = ?2", event::COLUMNS);
+            let mut statement = snapshot.sqlite.prepare_cached(&sql).map_err(failed)?;
+            for (raw, _) in &records {
+                let mut rows = statement.query(params![self.window.session, raw]).map_err(failed)?;
+                let row = rows.next().map_err(failed)?.ok_or_else(written_over)?;
+                messages.push(*raw, |bytes| event::append(row, bytes))?;
+            }
+            Ok(())
+        })?;
+        Ok(messages)
     }
 }
 

@@ -14,7 +14,7 @@
 use std::ops::Range;
 
 use super::{AgentId, StoreSettings};
-use crate::json::Text;
+use crate::json::text::trim;
 
 /// A key as it was requested: without space around it, and not empty.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,9 +22,8 @@ pub struct RequestedKey(String);
 
 impl RequestedKey {
     pub fn parse(key: &str) -> Option<Self> {
-        let text = Text::from(key);
-        let trimmed = text.opt_string()?;
-        Some(Self(trimmed.to_utf8().into_owned()))
+        let key = trim(key);
+        (!key.is_empty()).then(|| Self(key.to_owned()))
     }
 
     pub fn as_str(&self) -> &str {

@@ -9,31 +9,33 @@
 //!   row says itself where its transcript is.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, hash_map::Entry},
     ops::Range,
 };
 
-use crate::{json, json::skim};
+use crate::json::{self, Value, text::trim};
 
 /// The rows of a store, to be found by key in whatever case and with space around it. A row is parsed when it is
 /// found: a store may have very many.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    json: Vec<u8>,
-    /// By folded key, in the order of the file: where a row stands in the JSON, its key and the rest.
-    places: HashMap<String, Vec<[Range<usize>; 2]>>,
+    json: String,
+    /// By folded key, in the order of the file: its key, and where the row stands in the JSON.
+    places: HashMap<String, Vec<(Box<str>, Range<usize>)>>,
 }
 
 impl Rows {
     /// Reads a `sessions.json`. `None` if it is not an object. O(bytes).
     pub(super) fn parse(json: Vec<u8>) -> Option<Self> {
-        let mut places: HashMap<String, Vec<[Range<usize>; 2]>> = HashMap::new();
-        let place = |part: &[u8]| {
-            let start = part.as_ptr() as usize - json.as_ptr() as usize;
-            start..start + part.len()
+        let json = match json::decode(&json) {
+            Cow::Owned(json) => json,
+            Cow::Borrowed(_) => String::from_utf8(json).ok()?,
         };
-        skim::object(&json, |key, row| {
-            places.entry(folded(&string(key))).or_default().push([place(key), place(row)]);
+        let mut places: HashMap<String, Vec<(Box<str>, Range<usize>)>> = HashMap::new();
+        json::members(&json, |key, row| {
+            let start = row.as_ptr() as usize - json.as_ptr() as usize;
+            places.entry(folded(&key)).or_default().push((key.into(), start..start + row.len()));
         })?;
         Some(Self { json, places })
     }
@@ -43,10 +45,9 @@ impl Rows {
     pub(super) fn alike(&self, key: &str) -> Vec<Row> {
         let places = self.places.get(&folded(key)).map_or(&[][..], Vec::as_slice);
         let mut rows: Vec<Option<Row>> = Vec::with_capacity(places.len());
-        let mut known: HashMap<String, usize> = HashMap::with_capacity(places.len());
-        for [key, row] in places {
-            let key = string(&self.json[key.clone()]);
-            let row = Row::parse(&key, &self.json[row.clone()]);
+        let mut known: HashMap<&str, usize> = HashMap::with_capacity(places.len());
+        for (key, row) in places {
+            let row = Row::parse(key, &self.json[row.clone()]);
             match known.entry(key) {
                 Entry::Occupied(mut known) if rows[*known.get()].is_none() => {
                     // What was taken out comes back at the end.
@@ -76,24 +77,23 @@ pub(super) struct Row {
 }
 
 impl Row {
-    fn parse(key: &str, json: &[u8]) -> Option<Self> {
+    fn parse(key: &str, json: &str) -> Option<Self> {
         let (mut id, mut file, mut updated_at) = (None, None, None);
-        skim::object(json, |key, value| match &*string(key) {
+        json::members(json, |key, value| match &*key {
             "sessionId" => id = Some(value),
-            "sessionFile" => file = json::parse(value).ok(),
-            "updatedAt" => updated_at = json::parse(value).ok(),
+            "sessionFile" => file = json::read::<Value>(value),
+            "updatedAt" => updated_at = json::read::<Value>(value),
             _ => {}
         })?;
-        let file = file.as_ref().and_then(json::Value::opt_string).map(|file| file.to_utf8().into_owned());
+        let file = file.as_ref().and_then(Value::as_str).map(trim).filter(|file| !file.is_empty()).map(str::to_owned);
         let session = match id {
             None => None,
             Some(id) => {
-                let id = SessionId::parse(json::parse(id).ok()?.as_text()?)?;
+                let id = SessionId::parse(json::read::<Value>(id)?.as_str()?)?;
                 (id.is_plain() || file.is_some()).then_some(id)
             }
         };
-        let updated_at =
-            updated_at.and_then(|at| at.as_number()).filter(|at| at.is_finite() && *at >= 0.0).unwrap_or(0.0);
+        let updated_at = updated_at.and_then(|at| at.as_f64()).filter(|at| *at >= 0.0).unwrap_or(0.0);
         Some(Self { key: key.into(), session, file, updated_at })
     }
 }
@@ -103,8 +103,8 @@ impl Row {
 pub struct SessionId(String);
 
 impl SessionId {
-    fn parse(text: &json::Text<'_>) -> Option<Self> {
-        let id = text.trim().as_str()?.to_owned();
+    fn parse(text: &str) -> Option<Self> {
+        let id = trim(text).to_owned();
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte);
         let starts_well = id.starts_with(|first: char| first.is_ascii_alphanumeric());
         (starts_well && id.len() <= 255 && id.bytes().all(legal)).then_some(Self(id))
@@ -139,17 +139,8 @@ pub(super) fn is_uuid(text: &str) -> bool {
         })
 }
 
-/// A JSON string as UTF-8.
-fn string(json: &[u8]) -> String {
-    match json::parse(json) {
-        Ok(json::Value::String(text)) => text.to_utf8().into_owned(),
-        _ => String::new(),
-    }
-}
-
 fn folded(key: &str) -> String {
-    let text = json::Text::from(key);
-    text.trim().lower_case().to_utf8().into_owned()
+    trim(key).to_lowercase()
 }
 
 #[cfg(test)]
@@ -157,7 +148,7 @@ mod tests {
     use super::*;
 
     fn row(json: &str) -> Option<Row> {
-        Row::parse("k", json.as_bytes())
+        Row::parse("k", json)
     }
 
     fn session(json: &str) -> Option<String> {

@@ -11,12 +11,12 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    file::{FileSelection, FileTranscript, FileView},
+    file::{FileTranscript, FileView},
     messages::RawMessages,
     place::Place,
     position::{Change, Position},
 };
-use crate::sessions::{projection::SupplementKey, sqlite};
+use crate::sessions::{record::History, sqlite};
 
 /// A transcript in a file of lines or in a database.
 #[derive(Debug)]
@@ -41,11 +41,6 @@ const TURNS: usize = 8;
 /// How often a transcript that is being written over is looked at again, and how long after.
 pub(super) const LOOKS: usize = 8;
 const PAUSE: Duration = Duration::from_millis(10);
-
-/// The most messages of a database that a page at the end of a history is cut out of, for so many asked for.
-fn window(limit: usize) -> usize {
-    20 * limit + 20
-}
 
 impl Transcript {
     /// The transcript at this place. Reads nothing.
@@ -113,30 +108,6 @@ pub enum View {
 }
 
 impl View {
-    /// How many messages the full history has.
-    pub fn total(&self) -> usize {
-        match self {
-            Self::File(view) => view.total(),
-            Self::Database(view) => view.total(),
-        }
-    }
-
-    /// The full history.
-    pub fn history(&self) -> Selection<'_> {
-        match self {
-            Self::File(view) => Selection::File(view.history()),
-            Self::Database(view) => Selection::Database(view, 0),
-        }
-    }
-
-    /// The last messages as a read with this limit sees them.
-    pub fn tail(&self, limit: usize) -> io::Result<Selection<'_>> {
-        match self {
-            Self::File(view) => view.tail(limit).map(Selection::File),
-            Self::Database(view) => Ok(Selection::Database(view, view.total().saturating_sub(window(limit)))),
-        }
-    }
-
     /// How far the history has got at this moment.
     pub fn position(&self) -> Position {
         match self {
@@ -156,36 +127,25 @@ impl View {
     }
 }
 
-/// Messages of a transcript that can be read, all or some of them.
-#[derive(Debug)]
-pub enum Selection<'a> {
-    File(FileSelection<'a>),
-    /// Those from this one on, counted from 0.
-    Database(&'a sqlite::View, usize),
-}
-
-impl Selection<'_> {
-    pub fn len(&self) -> usize {
+impl History for View {
+    fn len(&self) -> usize {
         match self {
-            Self::File(selection) => selection.len(),
-            Self::Database(view, first) => view.total() - first,
+            Self::File(view) => view.len(),
+            Self::Database(view) => view.len(),
         }
     }
 
-    /// The messages from this one on, counted from 0, that are the spoken form of an earlier one, and
-    /// what they speak.
-    pub fn spoken_from(&self, first: usize) -> Vec<(usize, SupplementKey)> {
+    fn sizes(&self, range: Range<usize>) -> io::Result<Vec<u64>> {
         match self {
-            Self::File(selection) => selection.spoken_from(first),
-            Self::Database(..) => Vec::new(),
+            Self::File(view) => view.sizes(range),
+            Self::Database(view) => view.sizes(range),
         }
     }
 
-    /// Reads these messages, counted from 0, and nothing else.
-    pub fn read(&self, range: Range<usize>) -> io::Result<RawMessages> {
+    fn read(&self, range: Range<usize>) -> io::Result<RawMessages> {
         match self {
-            Self::File(selection) => selection.read(range),
-            Self::Database(view, first) => view.read(first + range.start..first + range.end),
+            Self::File(view) => view.read(range),
+            Self::Database(view) => view.read(range),
         }
     }
 }

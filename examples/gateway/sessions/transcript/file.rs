@@ -7,13 +7,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{files::disk::File, sessions::projection::SupplementKey};
+use crate::{files::disk::File, sessions::record::History};
 
 use super::{
+    index::Line,
     indexed::{Indexed, Skipped},
-    messages::{Pick, RawMessages},
+    messages::RawMessages,
     position::Position,
-    tail::tail,
 };
 
 /// A transcript, indexed as far as it was looked at.
@@ -67,78 +67,31 @@ pub struct FileView {
 }
 
 impl FileView {
-    /// How many messages the full history has.
-    pub fn total(&self) -> usize {
-        self.indexed.index.history().len()
-    }
-
-    /// The full history.
-    pub fn history(&self) -> FileSelection<'_> {
-        FileSelection { file: &self.file, first_seq: 1, picks: Picks::History(&self.indexed) }
-    }
-
-    /// The last messages as a read with this limit sees them.
-    pub fn tail(&self, limit: usize) -> io::Result<FileSelection<'_>> {
-        let picks = tail(&self.indexed, &self.file, limit)?;
-        Ok(FileSelection {
-            file: &self.file,
-            first_seq: (self.total() + 1).saturating_sub(picks.len()).max(1),
-            picks: Picks::Window(picks),
-        })
-    }
-
     /// How far the history has got at this moment.
     pub fn position(&self) -> Position {
         self.indexed.index.position()
     }
 }
 
-/// Messages of a transcript that can be read, all or some of them.
-#[derive(Debug)]
-pub struct FileSelection<'a> {
-    file: &'a File,
-    first_seq: usize,
-    picks: Picks<'a>,
-}
-
-#[derive(Debug)]
-enum Picks<'a> {
-    History(&'a Indexed),
-    Window(Vec<Pick>),
-}
-
-impl FileSelection<'_> {
-    pub fn len(&self) -> usize {
-        match &self.picks {
-            Picks::History(indexed) => indexed.index.history().len(),
-            Picks::Window(picks) => picks.len(),
-        }
+impl History for FileView {
+    fn len(&self) -> usize {
+        self.indexed.index.history().len()
     }
 
-    /// The messages from this one on, counted from 0, that are the spoken form of an earlier one, and
-    /// what they speak.
-    pub fn spoken_from(&self, first: usize) -> Vec<(usize, SupplementKey)> {
-        match &self.picks {
-            Picks::History(indexed) => indexed.spoken_from(first),
-            // A tail is looked at from its end, so nothing comes after what was looked at.
-            Picks::Window(_) => Vec::new(),
-        }
+    fn sizes(&self, range: Range<usize>) -> io::Result<Vec<u64>> {
+        // The end of the line counts.
+        Ok(self.lines(range).map(|line| u64::from(line.facts.length) + 1).collect())
     }
 
-    /// Reads these messages, counted from 0, and nothing else.
-    pub fn read(&self, range: Range<usize>) -> io::Result<RawMessages> {
-        let first_seq = self.first_seq + range.start;
-        match &self.picks {
-            Picks::History(indexed) => {
-                let history = indexed.index.history().get(range).unwrap_or_default();
-                let lines = history.iter().map(|line| indexed.index.lines().at(*line as usize));
-                RawMessages::read(self.file, first_seq, lines.map(Pick::Record))
-            }
-            Picks::Window(picks) => {
-                let picks = picks.get(range).unwrap_or_default();
-                RawMessages::read(self.file, first_seq, picks.iter().copied())
-            }
-        }
+    fn read(&self, range: Range<usize>) -> io::Result<RawMessages> {
+        RawMessages::read(&self.file, range.start + 1, self.lines(range))
+    }
+}
+
+impl FileView {
+    fn lines(&self, range: Range<usize>) -> impl Iterator<Item = Line> + Clone + '_ {
+        let index = &self.indexed.index;
+        index.history().get(range).unwrap_or_default().iter().map(|line| index.lines().at(*line as usize))
     }
 }
 
@@ -153,9 +106,9 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::{Change, Place, Selection, Transcript, View, either::LOOKS};
+    use super::super::{Change, Place, Transcript, View, either::LOOKS};
     use super::*;
-    use crate::json;
+    use crate::json::Value;
 
     struct Disk {
         _directory: tempfile::TempDir,
@@ -194,19 +147,13 @@ mod tests {
 
         fn texts(&self) -> Vec<String> {
             let view = self.view();
-            texts(&view.history(), 0..view.total())
+            texts(&view, 0..view.len())
         }
     }
 
     /// The messages as JSON.
-    fn texts(selection: &Selection<'_>, range: Range<usize>) -> Vec<String> {
-        let raw = selection.read(range).unwrap();
-        let json = |value: json::Value<'_>| {
-            let mut json = Vec::new();
-            value.write(&mut json);
-            String::from_utf8(json).unwrap()
-        };
-        raw.values(0.0).into_iter().map(json).collect()
+    fn texts(view: &View, range: Range<usize>) -> Vec<String> {
+        view.read(range).unwrap().values(0.0).iter().map(Value::to_string).collect()
     }
 
     fn linear(text: &str) -> String {
@@ -214,7 +161,8 @@ mod tests {
     }
 
     fn linked(id: &str, parent: &str) -> String {
-        format!("{{\"id\":\"{id}\",\"parentId\":\"{parent}\",\"message\":\"{id}\"}}\n")
+        let parent = if parent.is_empty() { "null".to_owned() } else { format!("\"{parent}\"") };
+        format!("{{\"type\":\"message\",\"id\":\"{id}\",\"parentId\":{parent},\"message\":\"{id}\"}}\n")
     }
 
     #[test]
@@ -224,7 +172,7 @@ mod tests {
         assert_eq!(disk.since(start), Change::Appended(1..1));
         disk.append(linear("b") + "\n" + &linear("c"));
         assert_eq!(disk.since(start), Change::Appended(1..3));
-        assert_eq!(texts(&disk.view().history(), 1..3), ["\"b\"", "\"c\""]);
+        assert_eq!(texts(&disk.view(), 1..3), ["\"b\"", "\"c\""]);
         let later = disk.position();
         assert_eq!(disk.since(later), Change::Appended(3..3));
     }
@@ -268,8 +216,8 @@ mod tests {
         let disk = Disk::new(linear("a"));
         let view = disk.view();
         disk.append(linear("b"));
-        assert_eq!(disk.view().total(), 2);
-        assert_eq!(texts(&view.history(), 0..view.total()), ["\"a\""]);
+        assert_eq!(disk.view().len(), 2);
+        assert_eq!(texts(&view, 0..view.len()), ["\"a\""]);
     }
 
     #[test]
@@ -368,11 +316,8 @@ mod tests {
         let lines: String = (1..=9).map(|n| format!("{{\"message\":{{\"n\":{n}}}}}\n")).collect();
         let disk = Disk::new(lines);
         let view = disk.view();
-        assert_eq!(
-            texts(&view.history(), 4..6),
-            [r#"{"n":5,"__openclaw":{"seq":5}}"#, r#"{"n":6,"__openclaw":{"seq":6}}"#]
-        );
-        assert!(texts(&view.history(), 9..9).is_empty());
+        assert_eq!(texts(&view, 4..6), [r#"{"n":5,"__openclaw":{"seq":5}}"#, r#"{"n":6,"__openclaw":{"seq":6}}"#]);
+        assert!(texts(&view, 9..9).is_empty());
     }
 
     #[test]
@@ -383,9 +328,9 @@ mod tests {
         let mut look = |disk: &Disk, and_then: &dyn Fn()| {
             seen.clear();
             disk.transcript.look(|view| {
-                seen.push(view.total());
+                seen.push(view.len());
                 and_then();
-                view.history().read(0..view.total()).map(drop)
+                view.read(0..view.len()).map(drop)
             })
         };
         look(&disk, &|| disk.overwrite(linear("c") + &linear("d"))).unwrap();
@@ -404,7 +349,7 @@ mod tests {
         let disk = Disk::new(filler.clone() + &linear("a") + &linear("bb") + &filler);
         disk.view();
         disk.overwrite(filler.clone() + &linear("aa") + &linear("b") + &filler + &linear("c"));
-        let texts = disk.transcript.look(|view| view.history().read(0..view.total())).unwrap();
+        let texts = disk.transcript.look(|view| view.read(0..view.len())).unwrap();
         assert_eq!(texts.values(0.0).len(), 5);
         assert_eq!(disk.texts()[1..3], ["\"aa\"", "\"b\""]);
     }
@@ -470,20 +415,15 @@ mod tests {
                 written = cut;
                 let at_once = Disk::new(&content[..written]);
                 prop_assert_eq!(disk.texts(), at_once.texts());
-                for limit in [1, 3] {
-                    let (grown, fresh) = (disk.view(), at_once.view());
-                    let (grown, fresh) = (grown.tail(limit).unwrap(), fresh.tail(limit).unwrap());
-                    prop_assert_eq!(texts(&grown, 0..grown.len()), texts(&fresh, 0..fresh.len()));
-                }
                 let view = disk.view();
                 match view.since(start) {
                     Change::Appended(range) => {
                         prop_assert_eq!(range.start, told.len());
-                        told.extend(texts(&view.history(), range));
+                        told.extend(texts(&view, range));
                     }
-                    Change::Rewritten => told = texts(&view.history(), 0..view.total()),
+                    Change::Rewritten => told = texts(&view, 0..view.len()),
                 }
-                prop_assert_eq!(&told, &texts(&view.history(), 0..view.total()));
+                prop_assert_eq!(&told, &texts(&view, 0..view.len()));
                 start = view.position();
             }
         }

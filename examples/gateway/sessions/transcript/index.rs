@@ -1,19 +1,23 @@
 //! [`Index`]: the lines of a transcript, and which of them are its history.
 //!
-//! A record may say which record comes before it ([`Flags::LINKED`]). If none does, the history is
-//! all counted records in the order of the file. Otherwise the last one that does is the *leaf*, and
-//! the history is the way from the leaf back to where it ends: at a record that names no other, or
-//! names one that is not there. On the way
+//! A record names the one before it ([`Flags::LINKED`]). The last one of a known type is the *leaf*, unless it was
+//! appended aside, and the history is the way from the leaf back to where it ends: at a record that names no other, or
+//! one that is not there. If there is no leaf, or the way goes round and round, it is all records in the order of the
+//! file. On the way
 //!
-//! - a record is found by its id, whatever its type and whether it is linked or not;
 //! - of records with one id the last one is found;
-//! - meeting a record twice means that there is no history at all.
+//! - one of a known type that names none before it comes after the leaf, and so does one that names a record that is
+//!   not there, or what was appended aside last;
+//! - a record of the type `leaf` chooses another leaf;
+//! - nothing leads back before the last reset, and the history begins there.
 //!
-//! What only adds at the end of the history leaves its [`Generation`]; anything else, and a compaction, begins
-//! another one.
+//! What only adds at the end of the history leaves its [`Generation`]; anything else, and what is shown without a
+//! message, begins another one.
 //!
 //! A record that continues from the leaf is added in constant time. Anything else makes the way be
 //! walked anew, once, when the index is next [settled](Index::settle).
+
+use std::collections::HashSet;
 
 use hashbrown::HashTable;
 
@@ -37,11 +41,18 @@ pub(super) struct Index {
     ids: Ids,
     /// The numbers of the lines that are history, in its order.
     history: Vec<u32>,
-    leaf: Option<Id>,
+    /// The last record, or [`Id::NONE`].
+    leaf: Id,
+    /// What the next record is appended to, or [`Id::NONE`].
+    last: Id,
+    /// A record of the type `leaf` was seen.
+    has_leaf_record: bool,
+    /// The last reset and what comes after it. `None` until there is one.
+    after_reset: Option<HashSet<Id>>,
     /// The id at which the way from the leaf ended because no record has it, or [`Id::NONE`].
     end: Id,
-    /// The way has no end.
-    looped: bool,
+    /// The history is the way to the leaf.
+    has_way: bool,
     /// The way has to be walked anew.
     unsettled: bool,
     /// How long the history was when it was last complete.
@@ -57,9 +68,12 @@ impl Default for Index {
             lines: Lines::default(),
             ids: Ids::default(),
             history: Vec::new(),
-            leaf: None,
+            leaf: Id::NONE,
+            last: Id::NONE,
+            has_leaf_record: false,
+            after_reset: None,
             end: Id::NONE,
-            looped: false,
+            has_way: false,
             unsettled: false,
             settled: 0,
             rewritten: false,
@@ -69,43 +83,90 @@ impl Default for Index {
 
 impl Index {
     /// Adds the next line of the file.
-    pub(super) fn push(&mut self, line: Line) {
+    pub(super) fn push(&mut self, mut line: Line) {
         let number = self.lines.len() as u32;
-        let Facts { id, parent, flags, .. } = line.facts;
-        self.lines.push(line);
-        self.rewritten |= flags.has(Flags::COMPACTION);
-        let known = id != Id::NONE && self.ids.set(id, number, &self.lines).is_some();
-        let continues = match self.leaf {
-            // All records are history until the first linked one.
-            None if flags.has(Flags::LINKED) => {
-                let alone = !known && self.ids.find(parent, &self.lines).is_none();
-                if alone && !self.unsettled {
-                    self.restart(parent);
-                }
-                alone
+        let Facts { id, flags, .. } = line.facts;
+        self.rewritten |= flags.has(Flags::MARKER);
+        // A reset takes away what is before it.
+        self.unsettled |= flags.has(Flags::RESET);
+        let is_linked = flags.has(Flags::LINKED) || flags.has(Flags::KNOWN);
+        if !is_linked || flags.has(Flags::LEAF) && !self.has(line.facts.parent) {
+            self.lines.push(line);
+            if flags.has(Flags::COUNTED) && self.is_flat() && !self.unsettled {
+                self.history.push(number);
             }
-            None => true,
-            Some(leaf) if flags.has(Flags::LINKED) => parent == leaf && !known && id != self.end && !self.looped,
-            // Off the way, unless it takes or fills a place on it.
-            Some(_) => {
-                self.unsettled |= known || id != Id::NONE && id == self.end;
+            return;
+        }
+        if flags.has(Flags::LEAF) {
+            // Without a way the history is none from the first such record on.
+            self.unsettled |= !std::mem::replace(&mut self.has_leaf_record, true);
+            if !self.follows_reset(line.facts.parent) && self.leaf != Id::NONE {
+                line.facts.parent = self.leaf;
+            }
+        } else if flags.has(Flags::KNOWN) {
+            line.facts.parent = self.parent(line.facts);
+        }
+        let parent = line.facts.parent;
+        self.lines.push(line);
+        let takes_place = self.ids.set(id, number, &self.lines).is_some() || id == self.end;
+        if let Some(after) = self.after_reset.as_mut().filter(|after| after.contains(&parent)) {
+            after.insert(id);
+        }
+        if flags.has(Flags::RESET) {
+            self.after_reset = Some(HashSet::from([id]));
+        }
+        let leaf = match flags {
+            flags if flags.has(Flags::LEAF) => parent,
+            flags if flags.has(Flags::KNOWN) && !flags.has(Flags::ASIDE) => id,
+            _ => self.leaf,
+        };
+        self.last = if flags.has(Flags::LEAF) { parent } else { id };
+        let is_first = self.leaf == Id::NONE && leaf == id;
+        let continues = leaf == id && parent == self.leaf && self.has_way && !takes_place;
+        if is_first && self.is_flat() && !self.has(parent) && !self.unsettled && !flags.has(Flags::RESET) {
+            // The way is that of this record alone.
+            self.rewritten |= self.settled > 0;
+            self.history.clear();
+            self.end = parent;
+            self.has_way = true;
+        } else if leaf == self.leaf && !takes_place {
+            // Off the way.
+            if !(self.is_flat() && !self.unsettled && flags.has(Flags::COUNTED)) {
                 return;
             }
-        };
-        if flags.has(Flags::LINKED) {
-            self.leaf = Some(id);
+        } else {
+            self.unsettled |= !continues;
         }
-        self.unsettled |= !continues;
+        self.leaf = leaf;
         if flags.has(Flags::COUNTED) && !self.unsettled {
             self.history.push(number);
         }
     }
 
-    /// The way is that of the last line alone, which comes after `end`.
-    fn restart(&mut self, end: Id) {
-        self.rewritten |= self.settled > 0;
-        self.history.clear();
-        self.end = end;
+    /// What a record of a known type really comes after.
+    fn parent(&self, record: Facts) -> Id {
+        if record.flags.has(Flags::ASIDE) {
+            return if record.flags.has(Flags::LINKED) { record.parent } else { self.leaf };
+        }
+        let named = record.parent;
+        let is_lost = named != Id::NONE && !self.has(named) && self.leaf != Id::NONE;
+        let comes_after_the_last = named == self.last && self.leaf != self.last;
+        let is_free = !record.flags.has(Flags::LINKED) || is_lost || comes_after_the_last;
+        if is_free || !self.follows_reset(named) { self.leaf } else { named }
+    }
+
+    fn has(&self, id: Id) -> bool {
+        id == Id::NONE || self.ids.find(id, &self.lines).is_some()
+    }
+
+    /// Whether the history is all records in the order of the file.
+    fn is_flat(&self) -> bool {
+        !self.has_way && !self.has_leaf_record
+    }
+
+    /// Whether this is not before the last reset.
+    fn follows_reset(&self, id: Id) -> bool {
+        self.after_reset.as_ref().is_none_or(|after| after.contains(&id))
     }
 
     /// Walks the way anew if that is due. Has to be called before anything is asked.
@@ -119,28 +180,30 @@ impl Index {
         }
     }
 
-    /// O(the records on the way).
+    /// O(the records on the way, or all if there is none).
     fn walk(&mut self) {
         let before = std::mem::take(&mut self.history);
-        let mut next = self.leaf.unwrap_or(Id::NONE);
-        let mut steps = 0;
-        self.looped = false;
+        let mut way = Vec::new();
+        let mut next = self.leaf;
         while let Some(number) = self.ids.find(next, &self.lines) {
-            steps += 1;
-            if steps > self.lines.len() {
+            if way.len() > self.lines.len() {
                 // More steps than there are records: this goes round and round.
-                self.looped = true;
-                self.history.clear();
+                way.clear();
                 break;
             }
-            let facts = self.lines.at(number as usize).facts;
-            if facts.flags.has(Flags::COUNTED) {
-                self.history.push(number);
-            }
-            next = facts.parent;
+            way.push(number);
+            next = self.lines.at(number as usize).facts.parent;
         }
-        self.history.reverse();
         self.end = next;
+        way.reverse();
+        let flags = |number: &u32| self.lines.at(*number as usize).facts.flags;
+        way.retain(|number| !flags(number).has(Flags::LEAF));
+        self.has_way = !way.is_empty();
+        if self.is_flat() {
+            way.extend(0..self.lines.len() as u32);
+        }
+        let start = way.iter().rposition(|number| flags(number).has(Flags::RESET)).unwrap_or(0);
+        self.history = way[start..].iter().copied().filter(|number| flags(number).has(Flags::COUNTED)).collect();
         self.rewritten |= !self.history.starts_with(&before[..self.settled.min(before.len())]);
     }
 
@@ -192,8 +255,6 @@ impl Ids {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use proptest::prelude::*;
 
     use super::{super::scan::scan, *};
@@ -212,9 +273,9 @@ mod tests {
     /// A record with a message: its id, and its parent if it is linked.
     fn record(id: &str, parent: Option<&str>) -> String {
         match parent {
-            Some("-") => format!(r#"{{"id":"{id}","parentId":null,"message":1}}"#),
-            Some(parent) => format!(r#"{{"id":"{id}","parentId":"{parent}","message":1}}"#),
-            None => format!(r#"{{"id":"{id}","message":1}}"#),
+            Some("-") => format!(r#"{{"type":"message","id":"{id}","parentId":null,"message":1}}"#),
+            Some(parent) => format!(r#"{{"type":"message","id":"{id}","parentId":"{parent}","message":1}}"#),
+            None => format!(r#"{{"type":"message","id":"{id}","message":1}}"#),
         }
     }
 
@@ -226,36 +287,57 @@ mod tests {
     }
 
     #[test]
-    fn without_links_all_counted_records_are_history() {
-        let lines = [r#"{"message":1}"#, "{}", "junk", r#"{"type":"compaction"}"#];
-        assert_eq!(index(&lines).history(), [0, 3]);
+    fn without_a_leaf_all_counted_records_are_history() {
+        let lines =
+            [r#"{"message":1}"#, "{}", "junk", r#"{"type":"compaction"}"#, r#"{"id":"a","parentId":"b","message":1}"#];
+        assert_eq!(index(&lines).history(), [0, 3, 4]);
     }
 
     #[test]
-    fn with_links_the_way_to_the_last_of_them_is() {
+    fn with_a_leaf_the_way_to_it_is() {
         assert_history(&[("a", Some("-")), ("b", Some("a")), ("c", Some("b"))], &[0, 1, 2]);
         assert_history(&[("a", Some("-")), ("b", Some("a")), ("c", Some("a"))], &[0, 2]);
         assert_history(&[("a", Some("gone")), ("b", Some("a"))], &[0, 1]);
-        assert_history(&[("x", None), ("a", Some("x")), ("y", None)], &[0, 1]);
-        assert_history(&[("x", None), ("a", Some("-"))], &[1]);
+        assert_history(&[("a", Some("-")), ("b", None), ("c", Some("b"))], &[0, 1, 2]);
+        assert_history(&[("a", Some("-")), ("b", Some("gone"))], &[0, 1]);
+        assert_history(&[("a", Some("-")), ("b", Some("-"))], &[1]);
     }
 
     #[test]
     fn a_later_record_of_the_same_id_takes_the_place() {
         assert_history(&[("a", Some("-")), ("b", Some("a")), ("a", Some("-")), ("c", Some("b"))], &[2, 1, 3]);
-        assert_history(&[("a", Some("-")), ("b", Some("a")), ("b", None)], &[2]);
     }
 
     #[test]
-    fn a_missing_record_may_come_later() {
-        assert_history(&[("b", Some("a")), ("a", None)], &[1, 0]);
+    fn a_way_without_an_end_is_none() {
+        assert_history(&[("x", Some("-")), ("a", Some("a"))], &[0, 1]);
+        assert_history(&[("a", Some("-")), ("b", Some("a")), ("a", Some("b"))], &[0, 1, 2]);
     }
 
     #[test]
-    fn a_loop_is_no_history() {
-        assert_history(&[("x", Some("-")), ("a", Some("a"))], &[]);
-        assert_history(&[("a", Some("b")), ("b", Some("a"))], &[]);
-        assert_history(&[("a", Some("b")), ("b", Some("a")), ("c", Some("-"))], &[2]);
+    fn what_is_aside_is_not_on_the_way_nor_is_what_comes_after_it() {
+        let aside = r#"{"type":"message","id":"s","parentId":"b","appendMode":"side","message":1}"#;
+        let lines = [&record("a", Some("-")), &record("b", Some("a")), aside, &record("c", Some("s"))];
+        assert_eq!(index(&lines).history(), [0, 1, 3]);
+    }
+
+    #[test]
+    fn a_record_may_choose_the_leaf() {
+        let leaf = |target: &str| format!(r#"{{"type":"leaf","id":"l","parentId":"c","targetId":{target}}}"#);
+        let (a, b, c) = (record("a", Some("-")), record("b", Some("a")), record("c", Some("b")));
+        assert_eq!(index(&[&a, &b, &c, &leaf("\"a\"")]).history(), [0]);
+        assert_eq!(index(&[&a, &b, &c, &leaf("\"a\""), &record("d", Some("l"))]).history(), [0, 4]);
+        assert_eq!(index(&[&a, &b, &c, &leaf("null")]).history(), [0_u32; 0]);
+        assert_eq!(index(&[&a, &b, &c, &leaf("\"gone\"")]).history(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn the_history_begins_at_the_last_reset() {
+        let reset = r#"{"type":"reset","id":"r","parentId":"b"}"#;
+        let (a, b) = (record("a", Some("-")), record("b", Some("a")));
+        assert_eq!(index(&[&a, &b, reset, &record("c", Some("r"))]).history(), [2, 3]);
+        assert_eq!(index(&[&a, &b, reset, &record("c", Some("a"))]).history(), [2, 3]);
+        assert_eq!(index(&[r#"{"message":1}"#, r#"{"type":"reset"}"#, r#"{"message":1}"#]).history(), [1, 2]);
     }
 
     #[test]
@@ -263,7 +345,7 @@ mod tests {
         let mut index = index(&[&record("a", Some("-")), &record("b", Some("a"))]);
         let start = index.position();
         index.push(line(&record("c", Some("b"))));
-        index.push(line(r#"{"id":"label","parentId":"c"}"#));
+        index.push(line(r#"{"type":"label","id":"label","parentId":"c"}"#));
         index.push(line("junk"));
         index.settle();
         assert_eq!(index.position(), Position { length: 3, ..start });
@@ -288,87 +370,45 @@ mod tests {
         assert_eq!(index.position(), Position { length: 1, ..start });
     }
 
-    /// The rule as it is stated, walked for the whole file.
-    fn stated(lines: &[Line]) -> Vec<u32> {
-        let counted = |number: &u32| lines[*number as usize].facts.flags.has(Flags::COUNTED);
-        let all = 0..lines.len() as u32;
-        let Some(leaf) = lines.iter().rfind(|line| line.facts.flags.has(Flags::LINKED)) else {
-            return all.filter(counted).collect();
-        };
-        let (mut way, mut seen, mut next) = (Vec::new(), HashSet::new(), leaf.facts.id);
-        while next != Id::NONE {
-            let found = lines.iter().rposition(|line| line.facts.id == next);
-            let Some(number) = found else { break };
-            if !seen.insert(next) {
-                return Vec::new();
-            }
-            way.push(number as u32);
-            next = lines[number].facts.parent;
-        }
-        way.reverse();
-        way.into_iter().filter(counted).collect()
-    }
-
-    #[test]
-    fn an_old_record_may_be_added_to_the_history_late() {
-        // The side record is passed over at first and is the parent of the new leaf later.
-        let mut index = index(&[&record("a", Some("-")), &record("side", Some("a")), &record("b", Some("a"))]);
-        assert_eq!(index.history(), [0, 2]);
-        index.push(line(r#"{"id":"back","parentId":"a"}"#));
-        index.settle();
-        assert_eq!(index.history(), [0]);
-        let before = index.position();
-        index.push(line(&record("c", Some("side"))));
-        index.settle();
-        assert_eq!(index.history(), [0, 1, 4]);
-        assert_eq!(index.position(), Position { length: 3, ..before });
-    }
-
-    #[test]
-    fn a_child_may_stand_before_its_parent() {
-        let mut index = index(&[&record("a", Some("-"))]);
-        let start = index.position();
-        for (id, parent) in [("c", "b"), ("b", "a"), ("d", "c")] {
-            index.push(line(&record(id, Some(parent))));
-        }
-        index.settle();
-        assert_eq!(index.history(), [0, 2, 1, 3]);
-        assert_eq!(index.position(), Position { length: 4, ..start });
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn growing_step_by_step_comes_to_what_the_rule_says(
-            records in prop::collection::vec(
-                (0..12u8, prop::option::of(0..13u8), any::<bool>(), any::<bool>()),
-                0..24,
-            ),
+        fn growing_step_by_step_comes_to_what_is_there_at_once(
+            records in prop::collection::vec((0..12u8, prop::option::of(0..13u8), 0..8u8, any::<bool>()), 0..24),
         ) {
-            let mut index = Index::default();
+            let mut grown = Index::default();
+            let mut lines = Vec::new();
             let mut told = Vec::new();
-            let mut seen = index.position();
-            for (id, parent, counted, settle) in records {
-                let message = if counted { ",\"message\":1" } else { "" };
-                let json = match parent {
-                    Some(parent) => format!("{{\"id\":\"{id}\",\"parentId\":\"{parent}\"{message}}}"),
-                    None => format!("{{\"id\":\"{id}\"{message}}}"),
+            let mut seen = grown.position();
+            for (id, parent, kind, settle) in records {
+                let rest = match kind {
+                    0 => r#","message":1"#,
+                    1 => r#","type":"label""#,
+                    2 => r#","type":"reset""#,
+                    3 => r#","type":"leaf","targetId":"3""#,
+                    4 => r#","type":"message","message":1,"appendMode":"side""#,
+                    _ => r#","type":"message","message":1"#,
                 };
-                index.push(line(&json));
+                let parent = parent.map_or(String::new(), |parent| format!(",\"parentId\":\"{parent}\""));
+                let json = format!("{{\"id\":\"{id}\"{parent}{rest}}}");
+                grown.push(line(&json));
+                lines.push(json);
                 if !settle {
                     continue;
                 }
-                index.settle();
-                prop_assert_eq!(index.history(), stated(&index.lines().iter().collect::<Vec<_>>()));
+                grown.settle();
+                let mut at_once = index(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+                at_once.walk();
+                prop_assert_eq!(grown.history(), at_once.history(), "{:?}", lines);
                 // Whoever follows what was added has the history.
-                let now = index.position();
+                let now = grown.position();
                 if now.generation == seen.generation {
-                    told.extend(&index.history()[seen.length..]);
+                    told.extend(&grown.history()[seen.length..]);
                 } else {
-                    told = index.history().to_vec();
+                    told = grown.history().to_vec();
                 }
-                prop_assert_eq!(&told, index.history());
+                prop_assert_eq!(&told, grown.history());
                 seen = now;
             }
         }

@@ -19,16 +19,12 @@
 
 use std::{io, mem, time::SystemTime};
 
-use crate::{
-    files::{Stamp, disk::File},
-    json,
-    sessions::projection::SupplementKey,
-};
+use crate::files::{Stamp, disk::File};
 
 use super::{
     index::{Index, Line},
     lines::{self, FileLine},
-    scan::{Facts, Flags, behind_a_torn_one, scan},
+    scan::{Flags, behind_a_torn_one, scan},
 };
 
 /// Up to how many bytes a file that was indexed within a tick of its last change is looked through once more: it
@@ -41,8 +37,6 @@ const COMPARED: usize = 512;
 #[derive(Clone, Debug)]
 pub(super) struct Indexed {
     pub(super) index: Index,
-    /// The lines with messages that are the spoken form of an earlier one, and what they speak.
-    spoken: Vec<(u32, SupplementKey)>,
     /// The file when it was indexed.
     stamp: Option<Stamp>,
     /// Whether every later change gives another stamp.
@@ -107,30 +101,6 @@ impl Indexed {
         self.stamp.as_ref().map_or(0, Stamp::size)
     }
 
-    /// The last line, if it is being written and is no record yet.
-    pub(super) fn torn(&self) -> Option<Line> {
-        match self.last {
-            LastLine::Torn(line) => Some(line),
-            _ => None,
-        }
-    }
-
-    /// The messages from this one on, counted in the history, that are the spoken form of an earlier
-    /// one, and what they speak. O(history).
-    pub(super) fn spoken_from(&self, first: usize) -> Vec<(usize, SupplementKey)> {
-        if self.spoken.is_empty() {
-            return Vec::new();
-        }
-        let history = self.index.history().iter().enumerate().skip(first);
-        let flags = |line: u32| self.index.lines().at(line as usize).facts.flags;
-        let spoken = history.filter(|(_, line)| flags(**line).has(Flags::SPOKEN));
-        let with_key = spoken.filter_map(|(at, line)| {
-            let found = self.spoken.binary_search_by_key(line, |(line, _)| *line);
-            Some((at, self.spoken[found.ok()?].1.clone()))
-        });
-        with_key.collect()
-    }
-
     fn what_became_of(&self, file: &File, now: &Stamp) -> io::Result<Fate> {
         let Some(before) = &self.stamp else { return Ok(Fate::Grew) };
         if !before.is_same_file(now) || now.size() < before.size() {
@@ -180,7 +150,7 @@ impl Indexed {
             None if line.is_complete => {}
             None => self.last = LastLine::Ended(line.offset),
             Some(facts) if facts.flags.has(Flags::RECORD) => {
-                self.push(line.offset, facts, line.text);
+                self.index.push(Line { offset: line.offset, facts });
                 if !line.is_complete {
                     self.last = LastLine::Unended;
                 }
@@ -189,36 +159,21 @@ impl Indexed {
                 self.skipped.add(1, line.offset);
                 let whole = behind_a_torn_one(line.text);
                 if whole.is_empty() {
-                    self.push(line.offset, facts, line.text);
+                    self.index.push(Line { offset: line.offset, facts });
                 }
                 for (start, facts) in whole {
-                    self.push(line.offset + start as u64, facts, &line.text[start..][..facts.length as usize]);
+                    self.index.push(Line { offset: line.offset + start as u64, facts });
                 }
             }
             Some(facts) => self.last = LastLine::Torn(Line { offset: line.offset, facts }),
         }
     }
-
-    fn push(&mut self, offset: u64, facts: Facts, text: &[u8]) {
-        if facts.flags.has(Flags::SPOKEN) {
-            let number = self.index.lines().len() as u32;
-            self.spoken.extend(spoken(text).map(|key| (number, key)));
-        }
-        self.index.push(Line { offset, facts });
-    }
-}
-
-/// What the message of a record speaks, if it is the spoken form of another one.
-fn spoken(record: &[u8]) -> Option<SupplementKey> {
-    let record = json::parse(record).ok()?;
-    SupplementKey::of(record.as_object()?.object("message")?)
 }
 
 impl Default for Indexed {
     fn default() -> Self {
         Self {
             index: Index::default(),
-            spoken: Vec::new(),
             stamp: None,
             is_settled: false,
             last: LastLine::Ended(0),

@@ -7,10 +7,6 @@
 //! is scanned ([`indexed`]). Messages are read by their places in the history, and nothing else is
 //! read for them ([`messages`]).
 //!
-//! There are two readings of one transcript, and they can differ. The *full* history is what the
-//! records say. The *tail*, for a page at the end, is what a look at the end of the file makes of
-//! them ([`tail`]).
-//!
 //! Everything here blocks, on files and on locks.
 
 mod budget;
@@ -25,15 +21,13 @@ mod packed;
 mod place;
 mod position;
 mod scan;
-mod stand_in;
-mod tail;
 
 use std::io::{self, ErrorKind};
 
 pub(super) use self::budget::Share;
 pub use self::{
     cache::Transcripts,
-    either::{Selection, Transcript, View},
+    either::{Transcript, View},
     messages::RawMessages,
     place::Place,
     position::{Change, Generation, Position},

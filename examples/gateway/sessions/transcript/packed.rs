@@ -64,10 +64,6 @@ impl Lines {
         self.packed[number as usize].id
     }
 
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = Line> {
-        (0..self.len()).map(|number| self.at(number))
-    }
-
     pub(super) fn push(&mut self, line: Line) {
         let Facts { id, parent, length, check, flags } = line.facts;
         let number = self.len();
@@ -126,7 +122,7 @@ mod tests {
         let mut lines = Lines::default();
         known.iter().for_each(|line| lines.push(*line));
         lines.shrink();
-        assert_eq!(lines.iter().collect::<Vec<_>>(), known);
+        assert_eq!((0..lines.len()).map(|number| lines.at(number)).collect::<Vec<_>>(), known);
         assert_eq!(lines.parents.len(), 4, "of those that are neither none nor the line before");
         assert!(known.iter().enumerate().all(|(number, line)| lines.id(number as u32) == line.facts.id));
     }

@@ -4,21 +4,13 @@
 //! so that it can be measured and made faster without a look at anything else.
 
 use std::{
-    borrow::Cow,
     hash::{BuildHasher, RandomState},
     sync::LazyLock,
 };
 
-use memchr::{memchr, memmem};
+use memchr::memrchr;
 
-use crate::{
-    json::skim,
-    json::{self, wtf8},
-    sessions::projection::SUPPLEMENT_MARKER,
-};
-
-/// The longest line that a tail read looks into, in bytes of UTF-8.
-pub(super) const OVERSIZED: usize = 256 * 1024;
+use crate::json::{self, Value, text::is_blank};
 
 /// What there is in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,51 +26,97 @@ pub(super) struct Facts {
     pub(super) flags: Flags,
 }
 
+/// The types of records that stand on the way from one to the next.
+const KINDS: [&str; 10] = [
+    "message",
+    "thinking_level_change",
+    "model_change",
+    "compaction",
+    "reset",
+    "branch_summary",
+    "custom",
+    "custom_message",
+    "label",
+    "session_info",
+];
+
 /// Scans a line, given without its end. `None` if it is blank.
 pub(super) fn scan(line: &[u8]) -> Option<Facts> {
-    let mut id = Id::NONE;
-    let mut parent = None;
-    let mut is_session = false;
-    let mut is_compaction = false;
-    let mut has_message = false;
+    let mut record = Members::default();
+    let text = json::decode(line);
     // Of equal keys the last one counts, so each sets what the one before it has set.
-    let is_record = skim::object(line, |key, value| match &*plain(key) {
-        b"\"id\"" => id = Id::of_json(value),
-        b"\"parentId\"" => parent = Some(Id::of_json(value)),
-        b"\"type\"" => {
-            let kind = plain(value);
-            is_session = &*kind == b"\"session\"";
-            is_compaction = &*kind == b"\"compaction\"";
-        }
-        b"\"message\"" => has_message = is_truthy(value),
+    let is_record = json::members(&text, |key, value| match &*key {
+        "id" => record.id = string(value),
+        "parentId" => record.parent = Some(value),
+        "targetId" => record.target = Some(value),
+        "type" => record.kind = string(value),
+        "customType" => record.custom_type = string(value),
+        "appendMode" => record.is_aside = value == "\"side\"",
+        "display" => record.is_displayed = value == "true",
+        "message" => record.has_message = true,
         _ => {}
     })
     .is_some();
+    if !is_record && is_blank(&text) {
+        return None;
+    }
     // No line is longer than the reader lets it be.
     let length = line.len() as u32;
-    let check = check(line);
-    let oversized = Flags::OVERSIZED.only_if(is_oversized(line));
-    if !is_record {
-        return (!wtf8::is_blank(line)).then_some(Facts {
-            id: Id::NONE,
-            parent: Id::NONE,
-            length,
-            check,
-            flags: oversized,
-        });
+    let (id, parent, flags) = if is_record { record.facts() } else { (Id::NONE, Id::NONE, Flags::NONE) };
+    Some(Facts { id, parent, length, check: check(line), flags })
+}
+
+/// What of a record places it in the history.
+#[derive(Default)]
+struct Members<'a> {
+    id: Option<String>,
+    parent: Option<&'a str>,
+    target: Option<&'a str>,
+    kind: Option<String>,
+    custom_type: Option<String>,
+    is_aside: bool,
+    is_displayed: bool,
+    has_message: bool,
+}
+
+impl Members<'_> {
+    fn facts(&self) -> (Id, Id, Flags) {
+        let id = self.id.as_deref().map_or(Id::NONE, Id::of);
+        let kind = self.kind.as_deref().unwrap_or_default();
+        let is_leaf = kind == "leaf";
+        // One that names another leaf comes after that.
+        let parent = if is_leaf { self.target.filter(|_| self.parent.is_some()) } else { self.parent };
+        let reference = parent.and_then(reference);
+        let is_linked = id != Id::NONE && reference.is_some() && kind != "session";
+        let is_marker = match kind {
+            "compaction" | "reset" => true,
+            "custom_message" => self.is_displayed && self.custom_type.as_deref() != Some("openclaw.runtime-context"),
+            _ => false,
+        };
+        let flags = Flags::RECORD
+            | Flags::COUNTED.only_if(kind != "session" && (self.has_message || is_marker))
+            | Flags::MARKER.only_if(is_marker && !self.has_message)
+            | Flags::RESET.only_if(kind == "reset")
+            | Flags::LINKED.only_if(is_linked)
+            | Flags::KNOWN.only_if(KINDS.contains(&kind) && (is_linked || self.parent.is_none()) && id != Id::NONE)
+            | Flags::ASIDE.only_if(self.is_aside)
+            | Flags::LEAF.only_if(is_leaf && is_linked);
+        (id, reference.unwrap_or(Id::NONE), flags)
     }
-    Some(Facts {
-        id,
-        parent: parent.unwrap_or(Id::NONE),
-        length,
-        check,
-        flags: Flags::RECORD
-            | oversized
-            | Flags::COUNTED.only_if(has_message || is_compaction)
-            | Flags::COMPACTION.only_if(is_compaction)
-            | Flags::LINKED.only_if(parent.is_some() && id != Id::NONE && !is_session)
-            | Flags::SPOKEN.only_if(has_message && has_supplement_marker(line)),
-    })
+}
+
+/// The text that this is.
+fn string(json: &str) -> Option<String> {
+    json::read(json).filter(|_| json.starts_with('"'))
+}
+
+/// The record that is named, [`Id::NONE`] for null. `None` if it is neither.
+fn reference(json: &str) -> Option<Id> {
+    match json::read(json)? {
+        Value::Null => Some(Id::NONE),
+        Value::String(id) => Some(Id::of(&id)).filter(|id| *id != Id::NONE),
+        _ => None,
+    }
 }
 
 /// What tells a line from the one that was written over it: 32 bits of a keyed hash.
@@ -98,7 +136,7 @@ pub(super) fn behind_a_torn_one(line: &[u8]) -> Vec<(usize, Facts)> {
     loop {
         let end = rest.iter().rposition(|byte| !matches!(byte, b' ' | b'\t' | 0)).map_or(0, |last| last + 1);
         rest = &rest[..end];
-        let Some(start) = skim::start_of_last_object(rest) else { break };
+        let Some(start) = start_of_last_object(rest) else { break };
         match scan(&rest[start..]) {
             Some(facts) if facts.flags.has(Flags::COUNTED) || facts.flags.has(Flags::RECORD | Flags::LINKED) => {
                 found.push((start, facts));
@@ -115,6 +153,44 @@ pub(super) fn behind_a_torn_one(line: &[u8]) -> Vec<(usize, Facts)> {
     found
 }
 
+/// Where the object begins that `text` ends with, told by its brackets alone: read backwards from a closing one,
+/// what stands in a string is known. O(text).
+fn start_of_last_object(text: &[u8]) -> Option<usize> {
+    if text.last() != Some(&b'}') {
+        return None;
+    }
+    let mut depth = 0_usize;
+    let mut at = text.len();
+    while let Some(before) = at.checked_sub(1) {
+        at = before;
+        match text[at] {
+            b'}' | b']' => depth += 1,
+            b'{' | b'[' => {
+                depth -= 1;
+                if depth == 0 {
+                    return (text[at] == b'{').then_some(at);
+                }
+            }
+            b'"' => at = start_of_string(&text[..at])?,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Where the string begins whose end stands behind this text: at the last quote that is not escaped.
+fn start_of_string(text: &[u8]) -> Option<usize> {
+    let mut end = text.len();
+    loop {
+        let quote = memrchr(b'"', &text[..end])?;
+        let escapes = text[..quote].iter().rev().take_while(|byte| **byte == b'\\').count();
+        if escapes % 2 == 0 {
+            return Some(quote);
+        }
+        end = quote;
+    }
+}
+
 /// An id as the index keeps it: 64 bits of a keyed hash.
 ///
 /// Nobody outside can find two ids with one hash, and by chance it does not happen.
@@ -125,9 +201,9 @@ impl Id {
     /// No id, or one that links nothing: not a string, or blank. The default.
     pub(super) const NONE: Self = Self(0);
 
-    pub(super) fn of(text: &[u8]) -> Self {
+    fn of(text: &str) -> Self {
         static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        if wtf8::is_blank(text) {
+        if is_blank(text) {
             return Self::NONE;
         }
         Self(KEYS.hash_one(text).max(1))
@@ -135,13 +211,6 @@ impl Id {
 
     pub(super) fn bits(self) -> u64 {
         self.0
-    }
-
-    fn of_json(json: &[u8]) -> Self {
-        match json::parse(json) {
-            Ok(json::Value::String(text)) => Self::of(text.as_wtf8()),
-            _ => Self::NONE,
-        }
     }
 }
 
@@ -153,19 +222,23 @@ impl Flags {
     pub(super) const NONE: Self = Self(0);
     /// A JSON object.
     pub(super) const RECORD: Self = Self(1);
-    /// A record that a reader can see: it has a message, or is a compaction.
+    /// A record that a reader can see: it has a message, or is a marker.
     pub(super) const COUNTED: Self = Self(1 << 1);
-    /// A record that has an id and says what comes before it: the last one is the leaf.
+    /// A record that has an id and says what comes before it.
     pub(super) const LINKED: Self = Self(1 << 2);
-    /// A record of the type `compaction`.
-    pub(super) const COMPACTION: Self = Self(1 << 3);
-    /// A line, record or not, that is too long for tail reads.
-    pub(super) const OVERSIZED: Self = Self(1 << 4);
-    /// A record whose message may be the spoken form of an earlier one.
-    pub(super) const SPOKEN: Self = Self(1 << 5);
+    /// A record that a reader can see without a message.
+    pub(super) const MARKER: Self = Self(1 << 3);
+    /// A record of the type `reset`.
+    pub(super) const RESET: Self = Self(1 << 4);
+    /// A record of a type that stands on the way from one to the next, with an id.
+    pub(super) const KNOWN: Self = Self(1 << 5);
+    /// A record that was appended beside the way.
+    pub(super) const ASIDE: Self = Self(1 << 6);
+    /// A record that chooses which one is the last.
+    pub(super) const LEAF: Self = Self(1 << 7);
 
     /// How many bits there are.
-    pub(super) const BITS: u32 = 6;
+    pub(super) const BITS: u32 = 8;
 
     pub(super) fn bits(self) -> u8 {
         self.0
@@ -193,37 +266,6 @@ impl std::ops::BitOr for Flags {
     }
 }
 
-/// A JSON string, or other value, with its escapes resolved if it has any.
-fn plain(json: &[u8]) -> Cow<'_, [u8]> {
-    if memchr(b'\\', json).is_none() {
-        return Cow::Borrowed(json);
-    }
-    match json::parse(json) {
-        Ok(json::Value::String(text)) => [b"\"", text.as_wtf8(), b"\""].concat().into(),
-        _ => Cow::Borrowed(json),
-    }
-}
-
-/// Whether JavaScript takes this value for true.
-fn is_truthy(json: &[u8]) -> bool {
-    match json {
-        [b'{' | b'[' | b't', ..] => true,
-        [b'"', rest @ ..] => rest.len() > 1,
-        [b'-' | b'0'..=b'9', ..] => json::parse(json).is_ok_and(|number| number.is_truthy()),
-        _ => false,
-    }
-}
-
-/// Whether the line is too long once it is text, where a byte that is no UTF-8 takes three.
-fn is_oversized(line: &[u8]) -> bool {
-    line.len() > OVERSIZED || line.len() > OVERSIZED / 3 && json::decode(line).len() > OVERSIZED
-}
-
-fn has_supplement_marker(line: &[u8]) -> bool {
-    static MARKER: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(SUPPLEMENT_MARKER));
-    MARKER.find(line).is_some()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,44 +290,39 @@ mod tests {
     }
 
     #[test]
-    fn a_record_counts_if_its_message_is_truthy_or_it_is_a_compaction() {
+    fn a_record_counts_if_it_has_a_message_or_is_a_marker() {
         for (line, counted) in [
             ("{}", false),
             (r#"{"message":{}}"#, true),
-            (r#"{"message":[]}"#, true),
-            (r#"{"message":"x"}"#, true),
-            (r#"{"message":true}"#, true),
-            (r#"{"message":5}"#, true),
-            (r#"{"message":""}"#, false),
-            (r#"{"message":false}"#, false),
-            (r#"{"message":null}"#, false),
-            (r#"{"message":-0.0}"#, false),
-            (r#"{"message":1e-999}"#, false),
+            (r#"{"message":null}"#, true),
             (r#"{"m\u0065ssage":1}"#, true),
-            (r#"{"message":{},"message":null}"#, false),
-            (r#"{"type":"compaction"}"#, true),
+            (r#"{"type":"session","message":1}"#, false),
             (r#"{"type":"comp\u0061ction"}"#, true),
             (r#"{"type":"compaction","type":"x"}"#, false),
-            (r#"{"type":"Compaction"}"#, false),
+            (r#"{"type":"reset"}"#, true),
+            (r#"{"type":"custom_message"}"#, false),
+            (r#"{"type":"custom_message","display":true}"#, true),
+            (r#"{"type":"custom_message","display":true,"customType":"openclaw.runtime-context"}"#, false),
         ] {
             assert_eq!(facts(line).flags.has(Flags::COUNTED), counted, "{line}");
         }
     }
 
     #[test]
-    fn a_record_is_linked_if_it_has_an_id_and_a_parent_key() {
-        for (line, linked) in [
-            (r#"{"id":"a","parentId":null}"#, true),
-            (r#"{"id":"a","parentId":5}"#, true),
-            (r#"{"parentId":"x","id":"a"}"#, true),
-            (r#"{"id":"a"}"#, false),
-            (r#"{"id":" ","parentId":null}"#, false),
-            (r#"{"id":5,"parentId":null}"#, false),
-            (r#"{"id":"a","id":null,"parentId":null}"#, false),
-            (r#"{"type":"session","id":"a","parentId":null}"#, false),
-            (r#"{"type":"Session","id":"a","parentId":null}"#, true),
+    fn a_record_is_linked_if_it_has_an_id_and_names_a_parent_or_none() {
+        for (line, linked, known) in [
+            (r#"{"id":"a","parentId":null,"type":"message"}"#, true, true),
+            (r#"{"id":"a","parentId":5,"type":"message"}"#, false, false),
+            (r#"{"parentId":"x","id":"a"}"#, true, false),
+            (r#"{"id":"a","type":"label"}"#, false, true),
+            (r#"{"id":" ","parentId":null}"#, false, false),
+            (r#"{"id":"a","id":null,"parentId":null}"#, false, false),
+            (r#"{"type":"session","id":"a","parentId":null}"#, false, false),
+            (r#"{"type":"leaf","id":"a","parentId":null,"targetId":"b"}"#, true, false),
+            (r#"{"type":"leaf","id":"a","parentId":null}"#, false, false),
         ] {
-            assert_eq!(facts(line).flags.has(Flags::LINKED), linked, "{line}");
+            let flags = facts(line).flags;
+            assert_eq!((flags.has(Flags::LINKED), flags.has(Flags::KNOWN)), (linked, known), "{line}");
         }
     }
 
@@ -328,17 +365,5 @@ mod tests {
         ] {
             assert_eq!(behind_a_torn_one(line.as_bytes()), [], "{line}");
         }
-    }
-
-    #[test]
-    fn length_is_that_of_the_text() {
-        let line = |fill: &[u8], count: usize| [b"{\"a\":\"", &*fill.repeat(count), b"\"}"].concat();
-        let is_oversized = |line: &[u8]| scan(line).unwrap().flags.has(Flags::OVERSIZED);
-        let room = OVERSIZED - 8;
-        assert!(!is_oversized(&line(b"x", room)));
-        assert!(is_oversized(&line(b"x", room + 1)));
-        assert!(!is_oversized(&line("é".as_bytes(), room / 2)));
-        assert!(is_oversized(&line(b"\xFF", room / 3 + 1)));
-        assert!(is_oversized(&b"junk ".repeat(OVERSIZED)));
     }
 }
