@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::{
     client::{End, Request},
@@ -214,7 +215,7 @@ fn a_reset_shows_what_it_keeps_and_what_comes_after_it() {
     });
     let next = json!({ "type": "message", "id": "m5", "parentId": "r", "message": { "role": "user", "content": "5" } });
     database.append(WINDOW, &[&reset, &next], 3).expect("a commit");
-    stream.comes_to_show(&["m3", "m4", "m5"]);
+    stream.comes_to_show(&["m3", "m4", "r", "m5"]);
 }
 
 #[test]
@@ -467,4 +468,56 @@ fn a_log_that_is_missing_takes_along_what_was_only_there() {
     let _ = fs::remove_file(path.with_extension("sqlite-shm"));
     comes_to_be(&house, &numbered(3));
     stream.comes_to_show(&numbered(3));
+}
+
+#[test]
+fn a_transcript_that_was_put_away_is_shown_from_where_it_lies() {
+    let (house, mut database) = house(4);
+    let whole = house.page("");
+    let generation: String = database
+        .sqlite
+        .query_row("SELECT generation FROM transcript_rewrite_watermarks", [], |row| row.get(0))
+        .expect("a generation");
+    let mut archive =
+        format!("{}\n", json!({ "kind": "header", "version": 1, "sessionId": WINDOW, "generation": generation }));
+    let mut records =
+        database.sqlite.prepare("SELECT seq, event_json FROM transcript_events ORDER BY seq").expect("rows");
+    let rows = records.query_map([], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?))).expect("rows");
+    let mut raw_bytes = 0;
+    for (seq, json) in rows.map(|row| row.expect("a row")) {
+        raw_bytes += json.len() + 1;
+        archive +=
+            &format!("{}\n", json!({ "kind": "event", "row": { "seq": seq, "event_json": json, "created_at": 1 } }));
+    }
+    drop(records);
+    let frame = ruzstd::encoding::compress_to_vec(archive.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest);
+    let sha256: String = Sha256::digest(&frame).iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = format!("{sha256}.jsonl.zst");
+    let file = house.state.sessions().join("cold").join(&name);
+    fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+    let put_away = database.sqlite.transaction().expect("a transaction");
+    put_away.execute_batch("DELETE FROM transcript_events; DELETE FROM transcript_event_identities").expect("rows");
+    put_away.execute_batch("DELETE FROM session_transcript_active_events").expect("rows");
+    put_away.execute_batch("DELETE FROM session_transcript_index_state").expect("rows");
+    let sql = "INSERT INTO session_transcript_cold_archives VALUES (?1, ?2, ?3, ?4, 5, ?5, ?6, 4, 9, ?7, ?8)";
+    let none: Option<Vec<u8>> = None;
+    let values = rusqlite::params![WINDOW, generation, name, sha256, raw_bytes - 1, frame.len(), "file", none];
+    put_away.execute(sql, values).expect("an archive");
+    put_away.commit().expect("a commit");
+
+    // Away is not empty.
+    for query in ["", "?limit=2"] {
+        assert_eq!(house.history(query).status, 503);
+    }
+    fs::write(&file, &frame[1..]).expect("an archive");
+    assert_eq!(house.history("").status, 503);
+    fs::write(&file, &frame).expect("an archive");
+    assert_eq!(house.page(""), whole);
+    assert_eq!(ids(&house.page("?limit=2")), ["m3", "m4"]);
+    assert_eq!(ids(&house.stream("").1), numbered(4));
+
+    let sql = "UPDATE session_transcript_cold_archives SET storage = 'sqlite', archive_blob = ?1";
+    database.sqlite.execute(sql, [&frame]).expect("an archive");
+    fs::remove_file(&file).expect("an archive");
+    assert_eq!(house.page(""), whole);
 }

@@ -374,7 +374,7 @@ mod tests {
         files::Watcher,
     };
 
-    fn state(folder: &Path) -> Arc<State> {
+    fn state(folder: &std::path::Path) -> Arc<State> {
         let sessions = folder.join("agents/main/sessions");
         std::fs::create_dir_all(&sessions).unwrap();
         std::fs::write(sessions.join("sessions.json"), r#"{"agent:main:k":{"sessionId":"s"}}"#).unwrap();

@@ -9,11 +9,13 @@
 //! - `transcript`: the records of a window
 //! - `layout`: which of them are shown, by numbers
 //! - `branch`: the same worked out of the records, where the database has not done it
+//! - `cold`: records that were put away
 //! - `facts`: what of a record that takes
 //! - `event`: the JSON of a record, compressed or not
 //! - `commits`: one look for each commit
 
 mod branch;
+mod cold;
 mod commits;
 mod database;
 mod event;

@@ -10,7 +10,7 @@ use std::{
     io,
     ops::Range,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     branch::Branch,
+    cold::{Archive, ColdRecords},
     database::{Database, FileId, Snapshot, failed, lock},
     event,
     facts::Facts,
@@ -92,7 +93,8 @@ struct Head {
     latest: Option<i64>,
     /// The branch as the database has counted it, if it has up to the latest record.
     index: Option<(Counts, Option<String>)>,
-    is_cold: bool,
+    /// Where the records are, if they are in cold storage.
+    archive: Option<Archive>,
 }
 
 impl Window {
@@ -138,7 +140,7 @@ impl Transcript {
                 (Some((counts, _)), _) => {
                     self.indexed(snapshot, head.clone(), *counts, before.as_deref()).map(Read::Indexed)
                 }
-                (None, None) if !head.is_cold => self.empty(snapshot, head.clone()).map(Read::Indexed),
+                (None, None) if head.archive.is_none() => self.empty(snapshot, head.clone()).map(Read::Indexed),
                 _ => Ok(Read::NotIndexed(head)),
             }
         })?;
@@ -148,13 +150,11 @@ impl Transcript {
                 known.branch = None;
                 Arc::new(moment)
             }
-            Read::NotIndexed(head) if head.is_cold => {
-                return Err(io::Error::other("the transcript is in cold storage"));
-            }
+            Read::NotIndexed(Head { archive: Some(archive), .. }) => Arc::new(self.archived(&archive)?),
             Read::NotIndexed(_) => Arc::new(self.worked_out(&mut known.branch, before.as_deref())?),
         };
         known.moment = Some(Arc::clone(&moment));
-        Ok(View { window: self.window.clone(), moment })
+        Ok(View { window: self.window.clone(), moment, archived: OnceLock::new() })
     }
 
     /// Forgets a moment of which something turned out not to be so.
@@ -240,6 +240,24 @@ impl Transcript {
         }
     }
 
+    /// What an archive shows. Its records are read for that, and let go.
+    fn archived(&self, archive: &Archive) -> io::Result<Moment> {
+        let mut branch = Branch::default();
+        for (raw, json) in archive.read(&self.window)?.iter() {
+            branch.push(raw, &Facts::parse(json.as_bytes()));
+        }
+        branch.settle();
+        let (layout, messages) = Layout::of_branch(&branch);
+        let counts = Counts { records: branch.rows().len() as u64, messages: messages.len() as u64 };
+        self.window.database.read(|snapshot| {
+            let head = Head::read(snapshot.sqlite, &self.window.session)?;
+            if head.archive.as_ref() != Some(archive) {
+                return Err(written_over());
+            }
+            self.moment(snapshot, head, layout.clone(), Some(messages.clone()), counts, None, None)
+        })
+    }
+
     /// `before` is what this goes on from, if the branch does.
     #[expect(clippy::too_many_arguments)]
     fn moment(
@@ -255,7 +273,7 @@ impl Transcript {
         let goes_on = before.filter(|before| layout.goes_on_from(&before.layout));
         let source = match before {
             Some(before) => before.source.clone(),
-            None => head.generation.as_deref().map(|generation| self.source(generation)).transpose()?,
+            None => head.generation().map(|generation| self.source(generation)).transpose()?,
         };
         let life = goes_on.map_or_else(Generation::next, |before| before.life);
         let end = End::of(snapshot.sqlite, &self.window.session, end)?;
@@ -307,8 +325,7 @@ impl Head {
                     OR EXISTS (SELECT 1 FROM session_transcript_active_events AS active
                         WHERE active.session_id = ?1 AND active.context_eligible IS NULL)
                     OR NOT EXISTS (SELECT 1 FROM transcript_event_identities AS identity
-                        WHERE identity.session_id = ?1 AND identity.seq = latest.first),
-                EXISTS (SELECT 1 FROM session_transcript_cold_archives AS cold WHERE cold.session_id = ?1)
+                        WHERE identity.session_id = ?1 AND identity.seq = latest.first)
             FROM (SELECT (SELECT max(seq) FROM transcript_events WHERE session_id = ?1) AS seq,
                     (SELECT min(seq) FROM transcript_events WHERE session_id = ?1) AS first) AS latest
                 LEFT JOIN session_transcript_index_state AS state ON state.session_id = ?1
@@ -321,9 +338,16 @@ impl Head {
                 true => Some((Counts { records: row.get(3)?, messages: row.get(4)? }, row.get(5)?)),
                 false => None,
             };
-            Ok(Self { generation: row.get(0)?, latest, index, is_cold: row.get(7)? })
+            Ok(Self { generation: row.get(0)?, latest, index, archive: None })
         });
-        head.map_err(failed)
+        let head = head.map_err(failed)?;
+        let archive = if head.latest.is_none() { Archive::find(sqlite, session)? } else { None };
+        Ok(Self { archive, ..head })
+    }
+
+    /// The mark goes with the records into the archive.
+    fn generation(&self) -> Option<&str> {
+        self.generation.as_deref().or(self.archive.as_ref().map(Archive::generation))
     }
 }
 
@@ -353,6 +377,8 @@ impl OwnBranch {
 pub struct View {
     window: Window,
     moment: Arc<Moment>,
+    /// The records, if they are in cold storage and were looked at.
+    archived: OnceLock<ColdRecords>,
 }
 
 impl View {
@@ -365,7 +391,32 @@ impl View {
     fn find(&self, range: Range<usize>) -> io::Result<Vec<(u64, u64)>> {
         let end = self.len();
         let shown: Vec<Shown> = self.moment.layout.shown(range.start.min(end)..range.end.min(end)).collect();
-        self.window.database.read(|snapshot| self.records(snapshot, &shown))
+        match self.archived()? {
+            Some(archived) => self.archived_records(archived, &shown),
+            None => self.window.database.read(|snapshot| self.records(snapshot, &shown)),
+        }
+    }
+
+    /// The records that are in cold storage, if they are.
+    fn archived(&self) -> io::Result<Option<&ColdRecords>> {
+        let Some(archive) = &self.moment.head.archive else { return Ok(None) };
+        if let Some(archived) = self.archived.get() {
+            return Ok(Some(archived));
+        }
+        let records = archive.read(&self.window)?;
+        Ok(Some(self.archived.get_or_init(|| records)))
+    }
+
+    fn archived_records(&self, archived: &ColdRecords, shown: &[Shown]) -> io::Result<Vec<(u64, u64)>> {
+        let raws = self.moment.messages.as_deref().unwrap_or_default();
+        let of = |shown: &Shown| {
+            let raw = match shown {
+                Shown::Marker(raw) => *raw,
+                Shown::Message(position) => *raws.get(*position as usize)?,
+            };
+            Some((raw, archived.get(raw)?.len() as u64))
+        };
+        shown.iter().map(of).collect::<Option<_>>().ok_or_else(written_over)
     }
 
     /// The numbers of the records that are shown, and how long they are.
@@ -454,6 +505,19 @@ impl History for View {
         let first_seq = range.start + 1;
         let records = self.find(range)?;
         let bytes = records.iter().map(|(_, bytes)| bytes).sum();
+        if let Some(archived) = self.archived()? {
+            // They are in memory, and counted there.
+            let share = Share::take(0);
+            let mut messages = RawMessages::of_records(first_seq, self.moment.source.clone(), bytes as usize, share);
+            for (raw, _) in &records {
+                let json = archived.get(*raw).ok_or_else(written_over)?;
+                messages.push(*raw, |bytes| {
+                    bytes.extend_from_slice(json.as_bytes());
+                    Ok(())
+                })?;
+            }
+            return Ok(messages);
+        }
         // Not while the database is being read: others may have to give bytes back first.
         let share = Share::take(bytes);
         let mut messages = RawMessages::of_records(first_seq, self.moment.source.clone(), bytes as usize, share);
