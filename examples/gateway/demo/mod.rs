@@ -4,7 +4,7 @@
 //! every two seconds, as OpenClaw would commit it ([`database`]). The token is in a file, so that writing
 //! to the file rotates it. The folder is removed when the [`Demo`] is dropped.
 
-mod database;
+pub(crate) mod database;
 
 use std::error::Error;
 use std::fmt::{self, Display};

@@ -165,7 +165,12 @@ impl Transcript {
         }
     }
 
+    /// A window without records. One that no session has any more is not empty, it is gone.
     fn empty(&self, snapshot: &Snapshot<'_>, head: Head) -> io::Result<Moment> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM session_nodes WHERE current_session_id = ?1)";
+        let mut statement = snapshot.sqlite.prepare_cached(sql).map_err(failed)?;
+        let is_there: bool = statement.query_row(params![self.window.session], |row| row.get(0)).map_err(failed)?;
+        is_there.then_some(()).ok_or_else(written_over)?;
         self.moment(snapshot, head, Layout::default(), None, Counts::default(), None, None)
     }
 
