@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::PathBuf,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -23,7 +24,7 @@ use crate::{
         history::{self, Page, Query},
         lookup::Lookup,
         now,
-        sqlite::Followed,
+        sqlite::{Followed, Row},
         store::{RequestedKey, Session},
         transcript::{Place, Position, Transcripts, View},
     },
@@ -105,7 +106,7 @@ impl Feed {
     /// within a runtime.
     pub fn start(key: FeedKey, session: &Session, readers: Readers) -> Self {
         // Watched first and read after: a change in between then wakes.
-        let watched = Places::watch(session, &readers.watcher);
+        let watched = Places::watch(Paths::of(session), &readers.watcher);
         // Of pages only the last one counts.
         let backlog = if key.query == Query::default() { BACKLOG } else { 1 };
         let state = FeedState::new(key.clone(), readers.ids.clone(), session.candidates.clone());
@@ -208,25 +209,39 @@ impl LastHistory {
 
 /// What is watched for a feed.
 struct Places {
-    candidates: Vec<Place>,
+    paths: Paths,
     transcripts: Vec<Watched>,
     stores: Vec<Watched>,
-    /// In databases: where the session is, or may be soon.
     rows: Vec<Followed>,
 }
 
-impl Places {
-    fn watch(session: &Session, watcher: &Watcher) -> Self {
-        let files = session.candidates.iter().filter(|place| matches!(place, Place::File(_)));
-        let transcripts = files.map(|place| watcher.watch(place.path())).collect();
-        let stores = session.stores.iter().map(|path| watcher.watch(path)).collect();
-        let lookups = session.proof.lookups.iter();
-        let rows = lookups.map(|lookup| lookup.database().follow(lookup.key(), watcher)).collect();
-        Self { candidates: session.candidates.clone(), transcripts, stores, rows }
+/// Where the transcript may be, and what says so.
+#[derive(Clone, PartialEq)]
+struct Paths {
+    candidates: Vec<Place>,
+    stores: Vec<PathBuf>,
+    /// In databases: where the session is, or may be soon.
+    rows: Vec<Row>,
+}
+
+impl Paths {
+    fn of(session: &Session) -> Self {
+        let rows = session.proof.lookups.iter().map(|lookup| lookup.row().clone()).collect();
+        Self { candidates: session.candidates.clone(), stores: session.stores.clone(), rows }
     }
 
-    fn are_in_a_database(candidates: &[Place]) -> bool {
-        matches!(candidates, [Place::Database(_)])
+    fn are_in_a_database(&self) -> bool {
+        matches!(self.candidates[..], [Place::Database(_)])
+    }
+}
+
+impl Places {
+    fn watch(paths: Paths, watcher: &Watcher) -> Self {
+        let files = paths.candidates.iter().filter(|place| matches!(place, Place::File(_)));
+        let transcripts = files.map(|place| watcher.watch(place.path())).collect();
+        let stores = paths.stores.iter().map(|path| watcher.watch(path)).collect();
+        let rows = paths.rows.iter().map(|row| row.follow(watcher)).collect();
+        Self { paths, transcripts, stores, rows }
     }
 }
 
@@ -268,7 +283,7 @@ impl Follower {
             let now = Instant::now();
             let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
             let (row, transcript) = (is_due(due.row), is_due(due.transcript));
-            let watched = places.candidates.clone();
+            let watched = places.paths.clone();
             let again = match self.catch_up(row.then_some(watched), transcript).await {
                 None => return,
                 Some(Ok(CaughtUp { moved, anew })) => {
@@ -310,19 +325,19 @@ impl Follower {
 
     /// `watched` is where the transcript was looked for, if the row is to be looked up again. `None` when there are
     /// no streams any more.
-    async fn catch_up(&self, watched: Option<Vec<Place>>, transcript: bool) -> Option<io::Result<CaughtUp>> {
+    async fn catch_up(&self, watched: Option<Paths>, transcript: bool) -> Option<io::Result<CaughtUp>> {
         let mut state = self.state.upgrade()?.lock_owned().await;
         let (key, readers, sent) = (self.key.clone(), self.readers.clone(), self.sent.clone());
         let caught_up = spawn_blocking(move || {
             let mut moved = None;
             if let Some(watched) = watched {
                 match readers.sessions.find(&key.asked, &readers.sessions.settings())? {
-                    Some(session) if session.candidates != watched => {
-                        moved = Some(Places::watch(&session, &readers.watcher));
+                    Some(session) if Paths::of(&session) != watched => {
+                        moved = Some(Places::watch(Paths::of(&session), &readers.watcher));
                         state.move_to(session.candidates);
                     }
                     // A commit that takes a row away is meant so.
-                    None if Places::are_in_a_database(&watched) => {
+                    None if watched.are_in_a_database() => {
                         state.end();
                         // An error says that nobody listens, which is nobody's loss.
                         let _ = sent.send(Sent::End);

@@ -52,12 +52,13 @@ impl World {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let mut writer = Database::create(&path, "main", 1).unwrap();
         writer.add_session("agent:main:k", "window", 3).unwrap();
-        for n in 0..60 {
-            let parent = (n > 0).then(|| format!("window-{}", n - 1));
+        let record = |n: usize| {
+            let parent = n.checked_sub(1).map(|before| format!("window-{before}"));
             let message = json!({ "role": "user", "content": n.to_string() });
-            let record = json!({ "type": "message", "id": format!("window-{n}"), "parentId": parent, "message": message });
-            writer.append("window", &[&record], 3).unwrap();
-        }
+            json!({ "type": "message", "id": format!("window-{n}"), "parentId": parent, "message": message })
+        };
+        let records: Vec<_> = (0..60).map(record).collect();
+        writer.append("window", &records.iter().collect::<Vec<_>>(), 3).unwrap();
         Self { _writer: Some(writer), ..world }
     }
 

@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{
     database::{Database, Version, lock},
-    lookup::Moment,
+    lookup::{Moment, Row},
 };
 use crate::files::{Watched, Watcher};
 
@@ -65,29 +65,31 @@ enum State {
 
 /// A session that is followed until this is dropped.
 pub struct Followed {
-    database: Arc<Database>,
-    key: String,
+    row: Row,
     woken: watch::Receiver<()>,
 }
 
-impl Database {
-    /// Follows the session of this key. Blocks a little, within a runtime.
-    pub fn follow(self: &Arc<Self>, key: &str, watcher: &Watcher) -> Followed {
-        let mut followers = lock(&self.followers);
+impl Row {
+    /// Follows the session of this row. Blocks a little, within a runtime.
+    pub fn follow(&self, watcher: &Watcher) -> Followed {
+        let Self { database, key } = self;
+        let mut followers = lock(&database.followers);
         if followers.task.is_none() {
             // Watched first and looked at after.
-            let watched = vec![watcher.watch(self.wal()), watcher.watch(self.path())];
-            let task = tokio::spawn(follow(Arc::downgrade(self), watched));
+            let watched = vec![watcher.watch(database.wal()), watcher.watch(database.path())];
+            let task = tokio::spawn(follow(Arc::downgrade(database), watched));
             followers.task = Some(task.abort_handle());
         }
         let new = || FollowedSession { woken: watch::Sender::new(()), state: State::Unknown };
-        let session = followers.sessions.entry(key.to_owned()).or_insert_with(new);
+        let session = followers.sessions.entry(key.clone()).or_insert_with(new);
         // What happened before is to be found out by a look.
         session.state = State::Unknown;
         let woken = session.woken.subscribe();
-        Followed { database: Arc::clone(self), key: key.to_owned(), woken }
+        Followed { row: self.clone(), woken }
     }
+}
 
+impl Database {
     /// Wakes those whose sessions are not as they were at that version. Says at which version they were looked at.
     fn look(&self, seen: Option<Version>) -> io::Result<Version> {
         let version = self.version()?;
@@ -135,10 +137,10 @@ impl Followed {
 
 impl Drop for Followed {
     fn drop(&mut self) {
-        let mut followers = lock(&self.database.followers);
+        let mut followers = lock(&self.row.database.followers);
         // This one is not yet gone.
-        if followers.sessions.get(&self.key).is_some_and(|session| session.woken.receiver_count() <= 1) {
-            followers.sessions.remove(&self.key);
+        if followers.sessions.get(&self.row.key).is_some_and(|session| session.woken.receiver_count() <= 1) {
+            followers.sessions.remove(&self.row.key);
         }
         if followers.sessions.is_empty()
             && let Some(task) = followers.task.take()

@@ -22,7 +22,7 @@ use std::{
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -131,9 +131,22 @@ impl Database {
         Err(changing())
     }
 
-    /// The version of this moment. Blocks for as long as it takes to open the database.
+    /// The version of this moment. Blocks for as long as it takes to open the database, or others lock it.
     pub fn version(&self) -> io::Result<Version> {
         self.is_used.store(true, Ordering::Relaxed);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.version_now() {
+                // Not under the lock: those who cannot wait look at it too.
+                Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                    thread::sleep(PAUSE);
+                }
+                version => return version,
+            }
+        }
+    }
+
+    fn version_now(&self) -> io::Result<Version> {
         let mut pulse = lock(&self.pulse);
         let is_current = match &*pulse {
             Some(pulse) => pulse.connection.is_current(&self.path)?,

@@ -10,11 +10,23 @@ use serde::Deserialize;
 
 use super::database::{Database, Version, failed, lock};
 
+/// The row of a session, whether or not it is there.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub(super) database: Arc<Database>,
+    pub(super) key: String,
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Self) -> bool {
+        (self.database.path(), &self.key) == (other.database.path(), &other.key)
+    }
+}
+
 /// A question to a database, and what the answer was.
 #[derive(Debug)]
 pub struct Lookup {
-    database: Arc<Database>,
-    key: String,
+    row: Row,
     found: Option<Moment>,
     /// At which version that was last known to be the answer.
     known_at: Mutex<Version>,
@@ -48,17 +60,18 @@ impl Lookup {
             let node = Node::read(snapshot.sqlite, key)?;
             Ok((Moment::read(snapshot.sqlite, key)?, node))
         })?;
-        Ok((Arc::new(Self { database: Arc::clone(database), key: key.to_owned(), found, known_at }), node))
+        let row = Row { database: Arc::clone(database), key: key.to_owned() };
+        Ok((Arc::new(Self { row, found, known_at }), node))
     }
 
     /// Whether the answer would be the same now, and the transcript the same. Does not block: what cannot be told
     /// without is no.
     pub fn is_unchanged(&self) -> bool {
         let known_at = *lock(&self.known_at);
-        if self.database.is_at(known_at) {
+        if self.row.database.is_at(known_at) {
             return true;
         }
-        let now = self.database.at_once(|sqlite| Moment::read(sqlite, &self.key));
+        let now = self.row.database.at_once(|sqlite| Moment::read(sqlite, &self.row.key));
         match now {
             Some((version, now)) if now == self.found => {
                 *lock(&self.known_at) = version;
@@ -68,12 +81,8 @@ impl Lookup {
         }
     }
 
-    pub fn database(&self) -> &Arc<Database> {
-        &self.database
-    }
-
-    pub fn key(&self) -> &str {
-        &self.key
+    pub fn row(&self) -> &Row {
+        &self.row
     }
 }
 

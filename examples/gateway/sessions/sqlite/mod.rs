@@ -1,7 +1,7 @@
 //! Sessions in a database, as OpenClaw keeps them since 2026.9: one SQLite file for each agent.
 //!
 //! From a key to records: [`Lookup::find`] finds the session's row, which names its window; [`Transcript::view`] has
-//! what is shown of that window at one moment, and [`View::read`] its records. [`Database::follow`] wakes whoever
+//! what is shown of that window at one moment, and [`View::read`] its records. [`Row::follow`] wakes whoever
 //! shows it when another process has committed a change to it. Nothing here writes.
 //!
 //! - `database`: the file, and how it is read without its writers feeling it
@@ -27,7 +27,7 @@ mod transcript;
 pub use self::{
     commits::Followed,
     database::{Database, UnknownSchema},
-    lookup::{Lookup, Node},
+    lookup::{Lookup, Node, Row},
     transcript::{Transcript, View, Window},
 };
 

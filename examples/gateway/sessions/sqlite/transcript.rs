@@ -554,3 +554,84 @@ fn base64url(bytes: &[u8]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::{super::super::super::demo::database::Database as Writer, *};
+
+    #[test]
+    fn base64_is_that_of_the_rfc_for_urls() {
+        for (bytes, text) in [
+            (&b""[..], ""),
+            (b"f", "Zg"),
+            (b"fo", "Zm8"),
+            (b"foo", "Zm9v"),
+            (b"foob", "Zm9vYg"),
+            (&[0xFB, 0xFF], "-_8"),
+        ] {
+            assert_eq!(base64url(bytes), text);
+        }
+    }
+
+    /// A record that comes after the one before.
+    fn any_record() -> impl Strategy<Value = (Value, Option<prop::sample::Index>)> {
+        let message = |role: &str| json!({ "type": "message", "message": { "role": role, "content": "text" } });
+        let time = "2026-01-02T03:04:05Z";
+        let mark = |kind: &str| json!({ "type": kind, "timestamp": time });
+        let custom = |display: bool| json!({ "type": "custom_message", "display": display, "timestamp": time });
+        let record = prop_oneof![
+            4 => Just(message("user")),
+            4 => Just(message("assistant")),
+            2 => Just(message("toolResult")),
+            1 => Just(mark("compaction")),
+            1 => Just(mark("reset")),
+            1 => Just(mark("model_change")),
+            1 => Just(custom(true)),
+            1 => Just(custom(false)),
+        ];
+        (record, prop::option::of(any::<prop::sample::Index>()))
+    }
+
+    fn shown(view: &View) -> Vec<String> {
+        let values = view.read(0..view.len()).unwrap().values(0.0);
+        values.iter().map(|value| value["__openclaw"].to_string()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn it_shows_the_same_whether_the_database_counts_or_the_records_are_looked_at_and_as_it_grows(
+            records in prop::collection::vec(any_record(), 1..24),
+            looks in prop::collection::vec(any::<bool>(), 24),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("openclaw-agent.sqlite");
+            let mut writer = Writer::create(&path, "main", 1).unwrap();
+            writer.add_session("k", "window", 1).unwrap();
+            let database = Arc::new(Database::new(&path));
+            let window = || Window { database: Arc::clone(&database), agent: AgentId::main(), session: "window".into() };
+            let grown = Transcript::new(window());
+            for (at, ((mut record, kept), look)) in records.into_iter().zip(looks).enumerate() {
+                record["id"] = format!("r{at}").into();
+                record["parentId"] = at.checked_sub(1).map(|before| format!("r{before}")).into();
+                if let Some(kept) = kept.filter(|_| record["type"] == "reset" && at > 0) {
+                    record["firstKeptEntryId"] = format!("r{}", kept.index(at)).into();
+                }
+                writer.append("window", &[&record], 1).unwrap();
+                if look {
+                    grown.view().unwrap();
+                }
+            }
+            let counted = shown(&Transcript::new(window()).view().unwrap());
+            prop_assert_eq!(&shown(&grown.view().unwrap()), &counted);
+            let before = grown.view().unwrap().position();
+            writer.sqlite.execute_batch("UPDATE session_transcript_index_state SET needs_rebuild = 1").unwrap();
+            prop_assert_eq!(&shown(&Transcript::new(window()).view().unwrap()), &counted);
+            prop_assert_eq!(&shown(&grown.view().unwrap()), &counted);
+            prop_assert_eq!(grown.view().unwrap().position(), before);
+        }
+    }
+}
