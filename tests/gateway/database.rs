@@ -331,7 +331,9 @@ fn an_agent_whose_files_are_brought_into_a_database_is_followed_there() {
     assert_eq!(ids(&house.page("")), numbered(2));
     let path = database(&house.state);
     fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-    // Session by session, and the files are put away when all are in.
+    // A file, then tables in it, then session by session; and the files are put away when all are in.
+    fs::write(&path, "").expect("a file");
+    assert_eq!(ids(&house.page("")), numbered(2));
     let mut database = Database::create(&path, "main", 1).expect("a database");
     database.add_session("agent:main:other", "other", 1).expect("a session");
     assert_eq!(ids(&house.page("")), numbered(2));

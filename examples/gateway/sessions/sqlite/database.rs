@@ -65,6 +65,11 @@ pub struct Version {
     data: i64,
 }
 
+impl Version {
+    /// A version that no database has.
+    pub(super) const NONE: Self = Self { connection: u64::MAX, data: 0 };
+}
+
 /// The connection that is asked for the version, and nothing long.
 struct Pulse {
     connection: Connection,
@@ -240,6 +245,23 @@ impl fmt::Display for UnknownSchema {
 
 impl std::error::Error for UnknownSchema {}
 
+/// The database has no tables: somebody is making it, or has cut it off.
+#[derive(Debug)]
+struct Blank;
+
+/// Whether the error says that there is nothing in the database, not even that it is empty.
+pub fn is_blank(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<Blank>())
+}
+
+impl fmt::Display for Blank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the database has no tables")
+    }
+}
+
+impl std::error::Error for Blank {}
+
 /// A connection to the file that was at the path when it was opened.
 struct Connection {
     sqlite: rusqlite::Connection,
@@ -300,6 +322,9 @@ fn check_schema(sqlite: &rusqlite::Connection) -> io::Result<()> {
         sqlite.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()
     };
     let version_of_file = version("PRAGMA user_version").map_err(failed)?.unwrap_or_default();
+    if version_of_file == 0 && version("SELECT count(*) FROM sqlite_schema").map_err(failed)? == Some(0) {
+        return Err(io::Error::other(Blank));
+    }
     if version_of_file != SCHEMA {
         return Err(io::Error::new(ErrorKind::Unsupported, UnknownSchema { version: version_of_file }));
     }

@@ -64,6 +64,12 @@ impl Lookup {
         Ok((Arc::new(Self { row, found, known_at }), node))
     }
 
+    /// A question that is yet to be answered.
+    pub fn open(database: &Arc<Database>, key: &str) -> Arc<Self> {
+        let row = Row { database: Arc::clone(database), key: key.to_owned() };
+        Arc::new(Self { row, found: None, known_at: Mutex::new(Version::NONE) })
+    }
+
     /// Whether the answer would be the same now, and the transcript the same. Does not block: what cannot be told
     /// without is no.
     pub fn is_unchanged(&self) -> bool {

@@ -26,7 +26,7 @@ mod transcript;
 
 pub use self::{
     commits::Followed,
-    database::{Database, UnknownSchema},
+    database::{Database, UnknownSchema, is_blank},
     lookup::{Lookup, Node, Row},
     transcript::{Transcript, View, Window},
 };

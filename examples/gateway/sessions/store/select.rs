@@ -27,7 +27,7 @@ use super::{
 use crate::{
     files::Stamp,
     sessions::{
-        sqlite::{Database, Lookup, Node, Window},
+        sqlite::{Database, Lookup, Node, Window, is_blank},
         transcript::Place,
     },
 };
@@ -121,12 +121,18 @@ impl Sessions {
     ) -> io::Result<Option<(PathBuf, Stored)>> {
         let mut best: Option<(PathBuf, Stored)> = None;
         for store in stores {
-            let row = match self.node(&store, names, proof)? {
-                Some(node) => node,
-                None => {
+            let node = self.node(&store, names, proof);
+            let row = match node {
+                Ok(Some(node)) => node,
+                Err(error) if !is_blank(&error) => return Err(error),
+                node => {
                     let rows = self.stores.rows(&store, &mut proof.stamps)?;
-                    let Some(row) = freshest(&rows, names, exactly) else { continue };
-                    Stored::Row(row)
+                    match (freshest(&rows, names, exactly), node) {
+                        (Some(row), _) => Stored::Row(row),
+                        (None, Ok(_)) => continue,
+                        // A database that is being made beside no files: nobody can say what it will have.
+                        (None, Err(error)) => return Err(error),
+                    }
                 }
             };
             if best.as_ref().is_none_or(|(_, best)| row.updated_at() >= best.updated_at()) {
@@ -147,7 +153,9 @@ impl Sessions {
         }
         let database = self.databases.at(&path);
         for name in names.iter().take(1).chain(names.iter().skip(2)) {
-            let (lookup, node) = Lookup::find(&database, name)?;
+            let (lookup, node) = Lookup::find(&database, name).inspect_err(|_| {
+                proof.lookups.push(Lookup::open(&database, name));
+            })?;
             proof.lookups.push(lookup);
             if let Some(node) = node {
                 return Ok(Some(Stored::Node(database, node)));
