@@ -1,11 +1,6 @@
 //! The routes: a session's history, the end of its streams, and a fresh credential for one.
 
-use std::{
-    future,
-    io::{self, ErrorKind},
-    path::Path,
-    sync::Arc,
-};
+use std::{future, io, path::Path, sync::Arc};
 
 use ::http::{
     HeaderName, HeaderValue, StatusCode, Version,
@@ -21,9 +16,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream::once};
 use serde_json::json;
 use tokio::task::{JoinError, spawn_blocking};
-use tower_reauth::{
-    Access, Denied, Scope, StreamReauthLayer, access::RenewError, proxy::PeerAddr, reauth::EndReason,
-};
+use tower_reauth::{Access, Denied, Scope, StreamReauthLayer, access::RenewError, proxy::PeerAddr, reauth::EndReason};
 
 use super::{State, accept::wants_events, reply};
 use crate::{
@@ -339,11 +332,7 @@ pub async fn renew(
 fn unreadable(key: &str, transcript: Option<&Path>, error: &io::Error) -> Response {
     let transcript = transcript.map(|path| path.display().to_string());
     tracing::error!(key, transcript, %error, "a session cannot be read");
-    match (error.kind(), transcript) {
-        // To a folder in its place OpenClaw answers so.
-        (ErrorKind::IsADirectory, Some(_)) => reply::text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
-        _ => reply::unavailable("The session cannot be read at the moment."),
-    }
+    reply::unavailable("The session cannot be read at the moment.")
 }
 
 /// A panic in a reader: a defect of ours, and one request's only.

@@ -19,7 +19,6 @@
 //! the streams of a session are known. [`Lookup`](lookup::Lookup) holds it. What reads
 //! the transcript from there on does not know which store named it.
 
-mod date;
 #[cfg(test)]
 mod faults;
 pub mod history;

@@ -119,7 +119,8 @@ pub fn is_blank(content: Option<&Value>) -> bool {
     match content {
         Some(Value::String(text)) => text::is_blank(text),
         Some(Value::Array(items)) => items.iter().all(|item| {
-            kind(item) == Some("text") && item.as_object().and_then(|item| item.text("text")).is_some_and(text::is_blank)
+            kind(item) == Some("text")
+                && item.as_object().and_then(|item| item.text("text")).is_some_and(text::is_blank)
         }),
         _ => false,
     }

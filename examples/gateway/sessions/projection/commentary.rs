@@ -144,7 +144,9 @@ mod tests {
         let set_apart: Vec<String> = set_apart.into_iter().map(|message| Value::from(message).to_string()).collect();
         assert_eq!(
             set_apart,
-            [r#"{"role":"assistant","content":[{"type":"text","text":"aloud"}],"timestamp":5,"openclawStreamFallback":{"replacementText":"aloud","source":"segment","itemId":"i1"},"__openclaw":{"id":"m","seq":1}}"#]
+            [
+                r#"{"role":"assistant","content":[{"type":"text","text":"aloud"}],"timestamp":5,"openclawStreamFallback":{"replacementText":"aloud","source":"segment","itemId":"i1"},"__openclaw":{"id":"m","seq":1}}"#
+            ]
         );
         assert_eq!(
             Value::from(message).to_string(),

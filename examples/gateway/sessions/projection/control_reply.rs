@@ -34,7 +34,8 @@ pub fn is_silence(text: &str) -> bool {
         Some(b'<') => {
             static REASONING: LazyLock<Regex> = LazyLock::new(|| {
                 let name = "(?:(?:antml:|mm:)?(?:think(?:ing)?|thought)|antthinking)";
-                Regex::new(&format!(r"(?is)\A(?:\s*<\s*{name}\b[^<>]*>.*?<\s*/\s*{name}\s*>\s*)+")).expect("an expression")
+                Regex::new(&format!(r"(?is)\A(?:\s*<\s*{name}\b[^<>]*>.*?<\s*/\s*{name}\s*>\s*)+"))
+                    .expect("an expression")
             });
             REASONING.find(text).is_some_and(|reasoning| is_only(&text[reasoning.end()..], SILENT))
         }
@@ -70,7 +71,7 @@ fn is_unfinished(text: &str) -> bool {
     let Some((last, before)) = words.split_last() else { return false };
     let is_token = |word: &&str| TOKENS.iter().any(|token| token.eq_ignore_ascii_case(word));
     let begins = |token: &&str| token.get(..last.len()).is_some_and(|start| start.eq_ignore_ascii_case(last));
-    !before.is_empty() && before.iter().all(is_token) && TOKENS.iter().any(|token| begins(&token))
+    !before.is_empty() && before.iter().all(is_token) && TOKENS.iter().any(begins)
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {

@@ -105,9 +105,8 @@ fn approval_review(review: &Value) -> Option<Object> {
 
 /// An app that a tool offers to show.
 fn app_preview(preview: &Object) -> Option<Object> {
-    let text = |object: Option<&Object>, key: &str| {
-        object?.text(key).filter(|text| !trim(text).is_empty()).map(str::to_owned)
-    };
+    let text =
+        |object: Option<&Object>, key: &str| object?.text(key).filter(|text| !trim(text).is_empty()).map(str::to_owned);
     let is_canvas = text(Some(preview), "kind").is_some_and(|kind| trim(&kind).eq_ignore_ascii_case("canvas"));
     let (view, presentation) = (preview.object("view"), preview.object("presentation"));
     let target = text(presentation, "target").or_else(|| text(Some(preview), "target"));
@@ -119,9 +118,10 @@ fn app_preview(preview: &Object) -> Option<Object> {
         return None;
     }
     let title = text(presentation, "title").or_else(|| text(view, "title"));
-    let height = [presentation, view].into_iter().flatten().find_map(|object| {
-        object.number("preferred_height").or_else(|| object.number("preferredHeight"))
-    });
+    let height = [presentation, view]
+        .into_iter()
+        .flatten()
+        .find_map(|object| object.number("preferred_height").or_else(|| object.number("preferredHeight")));
     let height = height.filter(|height| *height >= 160.0).map(|height| height.trunc().min(1200.0) as u64);
     let sandbox = text(presentation, "sandbox").filter(|sandbox| sandbox == "strict" || sandbox == "scripts");
     let with = |pairs: Vec<(&str, Option<Value>)>| {

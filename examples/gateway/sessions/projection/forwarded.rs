@@ -31,7 +31,8 @@ pub fn show(message: &mut Object) {
         meta_mut(message).set("turnBoundary", true);
     }
     let name = sender.as_ref().and_then(|sender| sender.label.clone().or_else(|| sender.agent.clone()));
-    message.set("senderLabel", name.map_or("Forwarded agent message".to_owned(), |name| format!("Forwarded from {name}")));
+    message
+        .set("senderLabel", name.map_or("Forwarded agent message".to_owned(), |name| format!("Forwarded from {name}")));
     if let Some(sender) = sender {
         message.set("senderSession", sender.to_object());
     }

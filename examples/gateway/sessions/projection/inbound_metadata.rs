@@ -172,7 +172,8 @@ mod tests {
             (format!("[Fri 2026-01-02 10:00]{fenced}[Fri 2026-01-02 10:01] hi"), "[Fri 2026-01-02 10:01] hi"),
         ] {
             // A header that does not stand alone in its line is none.
-            let left = if text.starts_with("[Fri 2026-01-02 10:00]S") { strip(&text).into_owned() } else { left.into() };
+            let left =
+                if text.starts_with("[Fri 2026-01-02 10:00]S") { strip(&text).into_owned() } else { left.into() };
             assert_eq!(strip(&text), left, "{text}");
         }
     }
@@ -181,7 +182,7 @@ mod tests {
     fn the_sender_is_named_by_the_first_name_there_is() {
         let text = |label: &str, json: &str| format!("{label} {MARKER}\n```json\n{json}\n```\nhi");
         for (text, label) in [
-            (text("Sender:", r#"{"label":" ","name":" Ann `​`` "}"#), Some("Ann ```")),
+            (text("Sender:", "{\"label\":\" \",\"name\":\" Ann `\u{200b}`` \"}"), Some("Ann ```")),
             (text("Sender:", r#"{"id":"7"}"#), Some("7")),
             (text("Sender:", "[]"), None),
             (text("Conversation info:", r#"{"sender":"Bob"}"#), Some("Bob")),

@@ -103,7 +103,8 @@ fn inbound(text: &str) -> Option<String> {
     // An older mark before any reference.
     let text = if is_media(text) { text } else { text::trim(&text[6..]) };
     let url = Url::parse(text).ok().filter(|_| is_media(text))?;
-    let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    let is_plain =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
     let name = percent_encoding::percent_decode_str(url.path().trim_start_matches('/')).decode_utf8().ok()?;
     let is_name = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0']);
     (url.host_str() == Some("inbound") && is_plain && is_name).then(|| text.to_owned())
@@ -114,7 +115,8 @@ pub fn sanitise_facts(facts: &Value) -> Option<Value> {
     let facts = facts.as_array()?.iter().map(|fact| {
         let mut fact = fact.as_object().cloned().unwrap_or_default();
         let private = ["workspaceDir", "data", "blob", "file", "filePath", "localPath"];
-        let is_reference = fact.text("source").is_none_or(|source| source.contains(['/', '\\', ':']) || source.starts_with('~'));
+        let is_reference =
+            fact.text("source").is_none_or(|source| source.contains(['/', '\\', ':']) || source.starts_with('~'));
         for key in ["path", "url", "source"] {
             if let Some(inbound) = fact.text(key).and_then(inbound_path) {
                 fact.set(key, inbound);
@@ -194,7 +196,9 @@ mod tests {
 
     #[test]
     fn files_are_named_by_what_may_be_asked_for() {
-        let facts = table::object(r#"{"f":[{"path":"/s/media/inbound/a.png","workspaceDir":"/w","kind":"image"},{"path":"/etc/x","source":"paste"},7]}"#);
+        let facts = table::object(
+            r#"{"f":[{"path":"/s/media/inbound/a.png","workspaceDir":"/w","kind":"image"},{"path":"/etc/x","source":"paste"},7]}"#,
+        );
         let shown = sanitise_facts(&facts["f"]).unwrap().to_string();
         assert_eq!(shown, r#"[{"path":"media://inbound/a.png","kind":"image"},{"source":"paste"},{}]"#);
     }

@@ -61,9 +61,7 @@ fn is_pending(message: &Object) -> bool {
         && !message.is("display", false)
         && message.says("stopReason", "error")
         && (is_placeholder(message)
-            || run_id(message).is_some()
-                && !block::has_displayable_other(message)
-                && !shows_something(message))
+            || run_id(message).is_some() && !block::has_displayable_other(message) && !shows_something(message))
 }
 
 fn is_placeholder(message: &Object) -> bool {

@@ -254,7 +254,10 @@ mod tests {
             (format!("a\n\n{}\n{NOTICE}\n\nb", HEADERS[1]), "a\n\nb"),
             (format!("{}  {}\nb", HEADERS[2], NOTICE.replace(' ', "\n")), "b"),
             (format!("Do not wait for another message. {NOTICE}"), ""),
-            (format!("b {NOTICE}"), "b This context is runtime-generated, not user-authored. Keep internal details private."),
+            (
+                format!("b {NOTICE}"),
+                "b This context is runtime-generated, not user-authored. Keep internal details private.",
+            ),
         ] {
             assert_eq!(strip(&text), left, "{text}");
         }

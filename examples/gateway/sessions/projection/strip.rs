@@ -93,7 +93,8 @@ fn show_typed_text(message: &mut Object) {
         return;
     }
     let context = message.object(META).and_then(|meta| meta.object("workContext"));
-    let Some((snapshot, typed)) = context.and_then(|context| Some((context.object("snapshot")?, context.text("text")?)))
+    let Some((snapshot, typed)) =
+        context.and_then(|context| Some((context.object("snapshot")?, context.text("text")?)))
     else {
         return;
     };

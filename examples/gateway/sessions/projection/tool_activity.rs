@@ -64,8 +64,18 @@ fn activity(message: &Object) -> Option<(String, Object, Object)> {
 
 fn is_activity(message: &Object, details: &Object) -> bool {
     const KEYS: [&str; 12] = [
-        "runId", "scopeId", "afterEntryId", "startOrder", "parentToolCallId", "toolCallId", "toolName", "input",
-        "result", "isError", "startedAt", "timestamp",
+        "runId",
+        "scopeId",
+        "afterEntryId",
+        "startOrder",
+        "parentToolCallId",
+        "toolCallId",
+        "toolName",
+        "input",
+        "result",
+        "isError",
+        "startedAt",
+        "timestamp",
     ];
     let is_short = |key: &str, longest| details.text(key).is_some_and(|id| (1..=longest).contains(&text::units(id)));
     let is_free = |key: &str, free: bool| free || is_short(key, LONGEST_ID);

@@ -41,9 +41,11 @@ fn is_header(header: &str) -> bool {
 /// Whether a time of this shape (`d` for a digit) stands in the header and no word goes on after it.
 fn has_time(header: &str, shape: &[u8]) -> bool {
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    header.as_bytes().windows(shape.len()).enumerate().any(|(at, window)| {
-        fits(window, shape) && !header.as_bytes().get(at + shape.len()).is_some_and(is_word)
-    })
+    header
+        .as_bytes()
+        .windows(shape.len())
+        .enumerate()
+        .any(|(at, window)| fits(window, shape) && !header.as_bytes().get(at + shape.len()).is_some_and(is_word))
 }
 
 /// Whether a text begins with this shape: `d` for a digit, `a` for a letter.

@@ -387,10 +387,7 @@ mod tests {
         let lines: String = (1..=9).map(|n| format!("{{\"message\":{{\"n\":{n}}}}}\n")).collect();
         let disk = Disk::new(lines);
         let view = disk.view();
-        assert_eq!(
-            texts(&view, 4..6),
-            [r#"{"n":5,"__openclaw":{"seq":5}}"#, r#"{"n":6,"__openclaw":{"seq":6}}"#]
-        );
+        assert_eq!(texts(&view, 4..6), [r#"{"n":5,"__openclaw":{"seq":5}}"#, r#"{"n":6,"__openclaw":{"seq":6}}"#]);
         assert!(texts(&view, 9..9).is_empty());
     }
 

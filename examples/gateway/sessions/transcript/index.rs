@@ -288,7 +288,8 @@ mod tests {
 
     #[test]
     fn without_a_leaf_all_counted_records_are_history() {
-        let lines = [r#"{"message":1}"#, "{}", "junk", r#"{"type":"compaction"}"#, r#"{"id":"a","parentId":"b","message":1}"#];
+        let lines =
+            [r#"{"message":1}"#, "{}", "junk", r#"{"type":"compaction"}"#, r#"{"id":"a","parentId":"b","message":1}"#];
         assert_eq!(index(&lines).history(), [0, 3, 4]);
     }
 

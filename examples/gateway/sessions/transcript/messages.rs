@@ -52,9 +52,8 @@ impl RawMessages {
     /// milliseconds since 1970.
     pub fn values(&self, now: f64) -> Vec<Value> {
         let lines = self.lines.iter().enumerate();
-        let values = lines.filter_map(|(at, line)| {
-            Record::parse(&self.bytes[line.clone()], self.first_seq + at, None)?.message(now)
-        });
+        let values = lines
+            .filter_map(|(at, line)| Record::parse(&self.bytes[line.clone()], self.first_seq + at, None)?.message(now));
         values.collect()
     }
 }

@@ -90,9 +90,7 @@ impl Members<'_> {
         let is_linked = id != Id::NONE && reference.is_some() && kind != "session";
         let is_marker = match kind {
             "compaction" | "reset" => true,
-            "custom_message" => {
-                self.is_displayed && self.custom_type.as_deref() != Some("openclaw.runtime-context")
-            }
+            "custom_message" => self.is_displayed && self.custom_type.as_deref() != Some("openclaw.runtime-context"),
             _ => false,
         };
         let flags = Flags::RECORD
