@@ -40,7 +40,10 @@ use plot::Plot;
 use rounds::median;
 use sample::{Length, SETTLED, Sample};
 use served::{Role, Served};
-use sessions::transcript::{Place, Transcript};
+use sessions::{
+    record::History,
+    transcript::{Place, Transcript},
+};
 
 const MIB: u64 = 1024 * 1024;
 /// How often a page is asked for again in one round.
@@ -115,7 +118,7 @@ fn first_look(criterion: &mut Criterion, bytes: u64) {
     let mut group = criterion.benchmark_group("first look");
     group.throughput(Throughput::Bytes(size));
     group.bench_function("indexed", |bencher| {
-        bencher.iter(|| Transcript::new(Place::File(path.clone())).view().expect("it can be read").total());
+        bencher.iter(|| Transcript::new(Place::File(path.clone())).view().expect("it can be read").len());
     });
     group.bench_function("bare: read whole, line ends found", |bencher| {
         bencher.iter(|| memchr::memchr_iter(b'\n', &fs::read(&path).expect("it can be read")).count());

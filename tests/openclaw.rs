@@ -1,9 +1,10 @@
 //! The gateway answers as OpenClaw does.
 //!
-//! `openclaw/vectors/` holds what OpenClaw 2026.5.28 answered: packs of requests over states of its
-//! folder, recorded from a running gateway. They are replayed against ours, over real sockets, one
-//! gateway for each profile. `openclaw/sample-state/` is a folder that OpenClaw itself wrote, and
-//! `openclaw/sample-expected/` what it answered for it.
+//! `openclaw/vectors/` holds what OpenClaw 2026.9.6 answers: packs of requests over states of its folder, recorded from
+//! a running gateway. They are replayed against ours, over real sockets, one gateway for each profile. The histories
+//! are the records that OpenClaw had stored, one a line, and of its answers all but where each record is stored.
+//! What proves who is calling was recorded of 2026.5.28. `openclaw/sample-state/` is a folder that OpenClaw itself
+//! wrote, and `openclaw/sample-expected/` what it answered for it.
 //!
 //! The last part needs no recording: whatever is in a transcript, reading it keeps the rules.
 

@@ -73,7 +73,7 @@ fn narrowing_a_token_below_what_is_needed_cuts_its_stream_and_no_other() {
     assert_eq!(a.end_within(AT_ONCE), Some(End::Clean));
     let refused = house.history_by(&secret("a"), "");
     assert_eq!(refused.status, 403);
-    let forbidden = r#"{"ok":false,"error":{"type":"forbidden","message":"missing scope: operator.read"}}"#;
+    let forbidden = r#"{"ok":false,"error":{"type":"forbidden","message":"missing scope: operator.read","details":{"code":"MISSING_SCOPE","missingScope":"operator.read","requiredScopes":["operator.read"]}}}"#;
     assert_eq!(refused.text(), forbidden);
     goes_on(&house, &mut b, 2);
 }
@@ -143,7 +143,7 @@ fn strict_scopes_leave_the_shared_secret_nothing_to_read() {
     let house = house_with(&[client("a", &[READ])], &["--history-scopes", "strict"]);
     let refused = house.history("");
     assert_eq!(refused.status, 403);
-    let forbidden = r#"{"ok":false,"error":{"type":"forbidden","message":"missing scope: operator.read"}}"#;
+    let forbidden = r#"{"ok":false,"error":{"type":"forbidden","message":"missing scope: operator.read","details":{"code":"MISSING_SCOPE","missingScope":"operator.read","requiredScopes":["operator.read"]}}}"#;
     assert_eq!(refused.text(), forbidden);
     assert_eq!(house.history_by(&secret("a"), "").status, 200);
     let (mut stream, _) = house.stream_by(&secret("a"), "");

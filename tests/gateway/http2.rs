@@ -182,7 +182,9 @@ fn most_memory(process: u32) -> usize {
 #[tokio::test]
 async fn pages_that_a_client_has_no_window_for_are_bounded_and_let_go() {
     let text = "x".repeat(5000);
-    let line = |n: usize| format!("{{\"id\":\"m{n}\",\"message\":{{\"role\":\"user\",\"content\":\"{text}\"}}}}\n");
+    let line = |n: usize| {
+        format!("{{\"type\":\"message\",\"id\":\"m{n}\",\"message\":{{\"role\":\"user\",\"content\":\"{text}\"}}}}\n")
+    };
     let state = State::holding(&(0..1000).map(line).collect::<String>());
     let house = House::with(state, ["--token", TOKEN, "--write-timeout", "5s"]);
     let mut client = WithoutWindow::connect(house.gateway.address).await;

@@ -31,7 +31,7 @@ fn a_shared_secret_may_not_kill() {
     let (mut stream, _) = house.stream("");
     for request in [house.kill(TOKEN, SESSION), house.kill(WRITER, SESSION)] {
         assert_eq!(request.status, 403);
-        let forbidden = r#"{"ok":false,"error":{"type":"forbidden","message":"missing scope: operator.admin"}}"#;
+        let forbidden = r#"{"ok":false,"error":{"type":"forbidden","message":"missing scope: operator.admin","details":{"code":"MISSING_SCOPE","missingScope":"operator.admin","requiredScopes":["operator.admin"]}}}"#;
         assert_eq!(request.text(), forbidden);
     }
     house.state.append(&message(2));

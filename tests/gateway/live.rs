@@ -31,7 +31,9 @@ fn an_append_arrives_as_a_message() {
 fn an_append_by_another_process_arrives() {
     let house = House::over(State::of_messages(2));
     let (mut stream, _) = house.stream("");
-    house.state.shell(r#"echo '{"id":"sh","message":{"role":"user","content":"from a shell"}}' >> "$0""#);
+    house
+        .state
+        .shell(r#"echo '{"type":"message","id":"sh","message":{"role":"user","content":"from a shell"}}' >> "$0""#);
     let event = stream.event();
     assert_eq!((event.name.as_str(), &event.data["messageId"]), ("message", &json!("sh")));
     assert_eq!(event.data["message"]["content"], "from a shell");
@@ -61,7 +63,7 @@ fn every_message_of_a_burst_arrives_once_and_in_order() {
     let (mut stream, _) = house.stream("");
     house.state.shell(&format!(
         r#"n=2; while [ $n -le {COUNT} ]; do
-            echo "{{\"id\":\"m$n\",\"message\":{{\"role\":\"user\",\"content\":\"$n\"}}}}" >> "$0"; n=$((n + 1))
+            echo "{{\"type\":\"message\",\"id\":\"m$n\",\"message\":{{\"role\":\"user\",\"content\":\"$n\"}}}}" >> "$0"; n=$((n + 1))
         done"#
     ));
     stream.comes_to_show(&numbered(COUNT));
@@ -74,7 +76,7 @@ fn a_stream_that_is_opened_while_somebody_writes_misses_nothing() {
     let house = House::over(State::of_messages(1));
     let script = format!(
         r#"n=2; while [ $n -le {COUNT} ]; do
-            echo "{{\"id\":\"m$n\",\"message\":{{\"role\":\"user\",\"content\":\"$n\"}}}}" >> "$0"; n=$((n + 1))
+            echo "{{\"type\":\"message\",\"id\":\"m$n\",\"message\":{{\"role\":\"user\",\"content\":\"$n\"}}}}" >> "$0"; n=$((n + 1))
         done"#
     );
     let mut writer = Command::new("sh").arg("-c").arg(script).arg(house.state.transcript()).spawn().expect("a shell");
@@ -89,7 +91,7 @@ fn a_stream_that_is_opened_while_somebody_writes_misses_nothing() {
 fn a_silent_reply_takes_a_number_and_shows_nothing() {
     let house = House::over(State::of_messages(1));
     let (mut stream, _) = house.stream("");
-    let silent = r#"{"id":"m2","message":{"role":"assistant","content":"NO_REPLY"}}"#;
+    let silent = r#"{"type":"message","id":"m2","message":{"role":"assistant","content":"NO_REPLY"}}"#;
     house.state.append(&format!("{silent}\n{}", message(3)));
     let event = stream.event();
     assert_eq!((&event.data["messageId"], &event.data["messageSeq"]), (&json!("m3"), &json!(3)));
@@ -124,4 +126,17 @@ fn no_heartbeat_comes_before_its_time() {
     let house = House::over(State::of_messages(1));
     let (mut stream, _) = house.stream("");
     assert_eq!(stream.comments_within(Duration::from_secs(1)), 0);
+}
+
+#[test]
+fn a_history_on_a_stream_is_the_newest_thousand_and_leads_back_to_the_rest() {
+    let house = House::over(State::of_messages(1500));
+    let (mut stream, history) = house.stream("");
+    let ids: Vec<_> = history["messages"].as_array().expect("a list").iter().map(|m| &m["__openclaw"]["id"]).collect();
+    assert_eq!((ids.len(), ids[0], ids[999]), (1000, &"m501".into(), &"m1500".into()));
+    assert_eq!((&history["hasMore"], &history["nextCursor"]), (&true.into(), &"501".into()));
+    let before = house.page("?limit=1&cursor=501");
+    assert_eq!(before["messages"][0]["__openclaw"]["id"], "m500");
+    house.state.append(&message(1501));
+    assert_eq!(stream.event().data["messageSeq"], 1501);
 }

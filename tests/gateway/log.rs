@@ -97,7 +97,7 @@ fn new_settings_are_named_and_not_told_by_the_module_that_has_them() {
 fn a_module_is_logged_by_the_name_that_its_lines_have() {
     let state = State::seeded();
     let gateway = Start::new().arg_state(&state).args(["--token", TOKEN]).env("RUST_LOG", "gateway::config=info").run();
-    state.file("openclaw.json", "{ gateway: { webchat: { chatHistoryMaxChars: 7 } } }");
+    state.file("openclaw.json", "{ gateway: { allowRealIpFallback: true } }");
     gateway.has_logged("new settings");
     assert!(!gateway.log().contains("listening"), "{}", gateway.log());
 }

@@ -13,36 +13,37 @@ use crate::{
 
 /// A gateway whose token is in openclaw.json.
 fn house(token: &str) -> House {
-    let state = State::holding("{\"id\":\"m1\",\"message\":{\"role\":\"user\",\"content\":\"0123456789\"}}\n");
-    write(&state, token, 8000);
+    let state = State::holding(
+        "{\"type\":\"message\",\"id\":\"m1\",\"message\":{\"role\":\"user\",\"content\":\"0123456789\"}}\n",
+    );
+    write(&state, token);
     let gateway = Start::new().arg_state(&state).run();
     House { state, gateway }
 }
 
-fn write(state: &State, token: &str, max_chars: usize) {
-    let settings =
-        json!({ "gateway": { "auth": { "token": token }, "webchat": { "chatHistoryMaxChars": max_chars } } });
-    state.file("openclaw.json", &settings.to_string());
+fn write(state: &State, token: &str) {
+    state.file("openclaw.json", &json!({ "gateway": { "auth": { "token": token } } }).to_string());
 }
 
 #[test]
 fn a_new_token_in_openclaw_json_ends_the_streams_of_the_old_one() {
     let house = house("old");
     let (mut stream, _) = house.stream_by("old", "");
-    write(&house.state, "new", 8000);
+    write(&house.state, "new");
     assert_eq!(stream.end_within(AT_ONCE), Some(End::Clean));
     assert_eq!(house.history_by("old", "").status, 401);
     assert_eq!(house.history_by("new", "").status, 200);
 }
 
 #[test]
-fn a_new_limit_of_text_counts_from_the_next_answer_on() {
+fn a_new_header_counts_from_the_next_answer_on() {
     let house = house("same");
     let (mut stream, _) = house.stream_by("same", "");
-    write(&house.state, "same", 4);
+    let headers = json!({ "securityHeaders": { "strictTransportSecurity": "max-age=1" } });
+    let settings = json!({ "gateway": { "auth": { "token": "same" }, "http": headers } });
+    house.state.file("openclaw.json", &settings.to_string());
     house.gateway.has_logged("new settings");
-    let text = house.history_by("same", "").text();
-    assert!(text.contains(r#""content":"0123\n...(truncated)...""#), "{text}");
+    assert_eq!(house.history_by("same", "").header("strict-transport-security"), Some("max-age=1"));
     // What has nothing to do with access ends no stream.
     house.state.append(&crate::state::message(2));
     assert_eq!(stream.event().data["messageId"], "m2");
@@ -62,7 +63,7 @@ fn a_broken_openclaw_json_changes_nothing() {
 #[test]
 fn an_openclaw_json_that_is_away_for_an_instant_opens_nothing() {
     let state = State::seeded();
-    write(&state, "strong", 8000);
+    write(&state, "strong");
     let gateway = Start::new().arg_state(&state).env("OPENCLAW_GATEWAY_AUTH_MODE", "none").run();
     let mut house = House { state, gateway };
     house.state.file("openclaw.json", "{ gateway: { auth: { mode: 'token', token: 'strong' } } }");
@@ -84,7 +85,7 @@ fn an_openclaw_json_that_is_away_for_an_instant_opens_nothing() {
 #[test]
 fn a_mode_that_would_open_a_gateway_to_others_is_not_taken_from_a_file_either() {
     let state = State::seeded();
-    write(&state, "strong", 8000);
+    write(&state, "strong");
     let gateway = Start::new().arg_state(&state).args(["--bind", "0.0.0.0"]).run();
     let house = House { state, gateway };
     house.state.file("openclaw.json", "{ gateway: { auth: { mode: 'none' } } }");

@@ -45,7 +45,9 @@ fn a_request_to_terminate_ends_the_gateway_cleanly() {
 fn a_client_that_does_not_read_cannot_hold_the_end_up_for_long() {
     let line = |number: usize| {
         let text = "x".repeat(4000);
-        format!("{{\"id\":\"m{number}\",\"message\":{{\"role\":\"user\",\"content\":\"{text}\"}}}}\n")
+        format!(
+            "{{\"type\":\"message\",\"id\":\"m{number}\",\"message\":{{\"role\":\"user\",\"content\":\"{text}\"}}}}\n"
+        )
     };
     let mut house = House::over(State::holding(&(1..=4000).map(line).collect::<String>()));
     let mut stalled = TcpStream::connect(house.gateway.address).expect("a connection");

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 pub const SESSION: &str = "agent:main:test-session";
 
 /// The message that it begins with.
-pub const SEED: &str = r#"{"id":"msg-1","message":{"role":"assistant","content":[{"type":"text","text":"this is a seeded real-behavior-proof message"}]}}"#;
+pub const SEED: &str = r#"{"type":"message","id":"msg-1","message":{"role":"assistant","content":[{"type":"text","text":"this is a seeded real-behavior-proof message"}]}}"#;
 
 pub struct State {
     folder: TempDir,
@@ -93,5 +93,5 @@ impl State {
 pub fn message(number: usize) -> String {
     let role = if number.is_multiple_of(2) { "assistant" } else { "user" };
     let message = json!({ "role": role, "content": format!("message {number}") });
-    format!("{}\n", json!({ "id": format!("m{number}"), "message": message }))
+    format!("{}\n", json!({ "type": "message", "id": format!("m{number}"), "message": message }))
 }

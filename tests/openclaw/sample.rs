@@ -36,10 +36,11 @@ fn a_folder_that_openclaw_wrote_is_answered_as_openclaw_did() {
 
 /// The target whose answer has this name: `agent-main-main-limit-2-cursor-3`.
 fn target(name: &str) -> String {
-    let (name, cursor) = name.split_once("-cursor-").unwrap_or((name, ""));
-    let (key, limit) = name.split_once("-limit-").unwrap_or((name, ""));
-    // What is blank counts as not there.
-    format!("/sessions/{}/history?limit={limit}&cursor={cursor}", key.replace('-', ":"))
+    let (name, cursor) = name.split_once("-cursor-").map_or((name, None), |(name, cursor)| (name, Some(cursor)));
+    let (key, limit) = name.split_once("-limit-").map_or((name, None), |(key, limit)| (key, Some(limit)));
+    let limit = limit.map_or(String::new(), |limit| format!("limit={limit}"));
+    let cursor = cursor.map_or(String::new(), |cursor| format!("&cursor={cursor}"));
+    format!("/sessions/{}/history?{limit}{cursor}", key.replace('-', ":"))
 }
 
 fn copy(from: &Path, to: &Path) {

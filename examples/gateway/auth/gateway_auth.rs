@@ -163,7 +163,6 @@ mod tests {
             trusted_proxies: vec![LOOPBACK.to_owned(), "10.0.0.0/8".to_owned()],
             allow_real_ip_fallback: false,
             control_ui: ControlUi { allowed_origins: Vec::new(), host_header_fallback: false },
-            chat_history_max_chars: 8000,
             strict_transport_security: None,
             session: Session { store: None, scope: SessionScope::PerSender },
             agents: Vec::new(),
@@ -405,7 +404,7 @@ mod tests {
         assert!(me.poll().is_pending());
         auth.apply(&with_clients(&["me"])).unwrap();
         // Nor do settings that say the same of everyone.
-        auth.apply(&Settings { chat_history_max_chars: 1, ..with_clients(&["me"]) }).unwrap();
+        auth.apply(&Settings { advice: vec!["another".to_owned()], ..with_clients(&["me"]) }).unwrap();
         assert!(!me.is_woken());
         auth.apply(&with_clients(&[])).unwrap();
         assert!(me.is_woken());

@@ -334,17 +334,17 @@ mod tests {
     async fn openclaw_json_is_followed_from_missing_to_there_to_broken_and_what_it_said_outlives_it() {
         let (_guard, lines) = log();
         let mut house = House::new().await;
-        house.write("openclaw.json", "{ gateway: { webchat: { chatHistoryMaxChars: 48 } } }");
-        assert_eq!(house.new_settings().await.chat_history_max_chars, 48);
+        house.write("openclaw.json", "{ gateway: { allowRealIpFallback: true } }");
+        assert!(house.new_settings().await.allow_real_ip_fallback);
         house.write("openclaw.json", "{ gateway: ");
         says(&lines, "openclaw.json: line 1, ").await;
         house.nothing_new().await;
         house.remove("openclaw.json");
         says(&lines, "No such file").await;
         house.nothing_new().await;
-        assert_eq!(house.settings.borrow().chat_history_max_chars, 48);
+        assert!(house.settings.borrow().allow_real_ip_fallback);
         house.write("openclaw.json", "{}");
-        assert_eq!(house.new_settings().await.chat_history_max_chars, 8000);
+        assert!(!house.new_settings().await.allow_real_ip_fallback);
         says(&lines, "good again").await;
     }
 
@@ -395,7 +395,7 @@ mod tests {
         house.write("tokens.toml", &client("a", "operator.raed"));
         house.new_settings().await;
         says(&lines, "operator.raed, which opens nothing").await;
-        house.write("openclaw.json", "{ gateway: { webchat: { chatHistoryMaxChars: 48 } } }");
+        house.write("openclaw.json", "{ gateway: { allowRealIpFallback: true } }");
         house.new_settings().await;
         assert_eq!(shown(&lines).matches("operator.raed").count(), 1);
     }

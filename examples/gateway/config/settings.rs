@@ -23,8 +23,6 @@ pub struct Settings {
     pub trusted_proxies: Vec<String>,
     pub allow_real_ip_fallback: bool,
     pub control_ui: ControlUi,
-    /// Longest text of a shown message, in UTF-16 units.
-    pub chat_history_max_chars: usize,
     pub strict_transport_security: Option<HeaderValue>,
     pub session: Session,
     pub agents: Vec<Agent>,
@@ -80,7 +78,6 @@ impl Settings {
         let root = contents.document.root();
         let gateway = root.at("gateway")?;
         let auth = gateway.at("auth")?;
-        let history_max = gateway.at("webchat")?.at("chatHistoryMaxChars")?;
         let headers = gateway.at("http")?.at("securityHeaders")?;
 
         let trusted_proxies = owned(&gateway.at("trustedProxies")?)?;
@@ -99,7 +96,6 @@ impl Settings {
             trusted_proxies,
             allow_real_ip_fallback: gateway.at("allowRealIpFallback")?.flag()?.unwrap_or(false),
             control_ui: ControlUi::new(&gateway.at("controlUi")?)?,
-            chat_history_max_chars: history_max.count()?.map_or(8000, |units| units as usize),
             strict_transport_security: transport_security(&headers.at("strictTransportSecurity")?)?,
             session: Session::new(&root.at("session")?)?,
             agents: root.at("agents")?.at("list")?.items()?.iter().map(Agent::new).collect::<Result<_, _>>()?,
@@ -117,7 +113,6 @@ impl Settings {
             trusted_proxies,
             allow_real_ip_fallback,
             control_ui,
-            chat_history_max_chars,
             strict_transport_security,
             session,
             agents,
@@ -130,7 +125,6 @@ impl Settings {
             ("gateway.trustedProxies", *trusted_proxies != before.trusted_proxies),
             ("gateway.allowRealIpFallback", *allow_real_ip_fallback != before.allow_real_ip_fallback),
             ("gateway.controlUi", *control_ui != before.control_ui),
-            ("gateway.webchat.chatHistoryMaxChars", *chat_history_max_chars != before.chat_history_max_chars),
             (
                 "gateway.http.securityHeaders.strictTransportSecurity",
                 *strict_transport_security != before.strict_transport_security,
@@ -548,7 +542,6 @@ mod tests {
             exempt_loopback: true,
         };
         assert_eq!(settings.rate_limit, rate_limit);
-        assert_eq!(settings.chat_history_max_chars, 8000);
         assert_eq!(settings.session.scope, SessionScope::PerSender);
         assert_eq!(settings.session.store, None);
         assert!(!settings.allow_real_ip_fallback && !settings.control_ui.host_header_fallback);
@@ -562,7 +555,6 @@ mod tests {
             "{ unknown: [1], gateway: { port: 1, mode: {}, allowRealIpFallback: true,
                 auth: { rateLimit: { maxAttempts: 3, windowMs: 1000, lockoutMs: 2000, exemptLoopback: false } },
                 controlUi: { allowedOrigins: ['https://a.example'], dangerouslyAllowHostHeaderOriginFallback: true },
-                webchat: { chatHistoryMaxChars: 48 },
                 http: { securityHeaders: { strictTransportSecurity: 'max-age=1' } } },
               session: { store: ' ~/s/{agentId}.json ', scope: 'global', mainKey: 'work' },
               agents: { list: [{ id: 'dev', name: 'x' }, { id: 'ops', default: true }], defaults: {} } }",
@@ -578,7 +570,6 @@ mod tests {
         assert!(settings.allow_real_ip_fallback);
         assert_eq!(settings.control_ui.allowed_origins, ["https://a.example"]);
         assert!(settings.control_ui.host_header_fallback);
-        assert_eq!(settings.chat_history_max_chars, 48);
         assert_eq!(settings.strict_transport_security.unwrap(), "max-age=1");
         assert_eq!(settings.session.store.unwrap(), "~/s/{agentId}.json");
         assert_eq!(settings.session.scope, SessionScope::Global);
@@ -594,7 +585,6 @@ mod tests {
             ("{ gateway: { auth: 'hunter2' } }", "gateway.auth: must be an object"),
             ("{ gateway: { auth: { token: 123456 } } }", "gateway.auth.token: must be text"),
             ("{ gateway: { auth: { rateLimit: { maxAttempts: 0 } } } }", "rateLimit.maxAttempts: must be a whole"),
-            ("{ gateway: { webchat: { chatHistoryMaxChars: 1.5 } } }", "chatHistoryMaxChars: must be a whole"),
             ("{ gateway: { trustedProxies: [1] } }", "gateway.trustedProxies[0]: must be text"),
             ("{ gateway: { http: { securityHeaders: { strictTransportSecurity: true } } } }", "must be text"),
             ("{ session: { scope: 'all' } }", "session.scope: must be per-sender or global"),

@@ -1,10 +1,6 @@
 //! The routes: a session's history, the end of its streams, and a fresh credential for one.
 
-use std::{
-    future,
-    io::{self, ErrorKind},
-    sync::Arc,
-};
+use std::{future, io, sync::Arc};
 
 use ::http::{
     HeaderName, HeaderValue, StatusCode, Version,
@@ -342,11 +338,7 @@ fn unreadable(key: &str, transcript: Option<&Place>, error: &io::Error) -> Respo
     }
     let transcript = transcript.map(|place| place.path().display().to_string());
     tracing::error!(key, transcript, %error, "a session cannot be read");
-    match (error.kind(), transcript) {
-        // To a folder in its place OpenClaw answers so.
-        (ErrorKind::IsADirectory, Some(_)) => reply::text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
-        _ => reply::unavailable("The session cannot be read at the moment."),
-    }
+    reply::unavailable("The session cannot be read at the moment.")
 }
 
 /// A panic in a reader: a defect of ours, and one request's only.

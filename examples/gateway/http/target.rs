@@ -11,7 +11,8 @@
 //! [`parsed`] stands around a route, so that a key that cannot be read is answered whatever the method
 //! and the caller:
 //!
-//! 3. A session's key is percent-encoded UTF-8 without a slash, and not blank ([`session_key`]).
+//! 3. A session's key is percent-encoded UTF-8 without a slash, and not blank ([`session_key`]). Without any the path
+//!    is not found.
 //! 4. A stream's id is one that a stream can have ([`stream_id`]), or the path is not found.
 
 use std::{
@@ -223,6 +224,9 @@ where
 
 /// The key of a session.
 pub fn session_key(segment: &str) -> Result<RequestedKey, Refusal> {
+    if segment.is_empty() {
+        return Err(reply::not_found);
+    }
     decoded(segment).and_then(|key| RequestedKey::parse(&key)).ok_or(reply::malformed_key)
 }
 
@@ -313,7 +317,7 @@ mod tests {
             ("/sessions/./history", Target::Unclaimed),
             ("/sessions/k/history/", Target::Unclaimed),
             ("/sessions/k/History", Target::Unclaimed),
-            ("/sessions//history", Target::MalformedKey),
+            ("/sessions//history", Target::Unclaimed),
             ("/sessions/a/b/history", Target::Unclaimed),
             ("/", Target::Unclaimed),
             ("/streams/00000000000000000000000000000001/renew", Target::Route(format!("renew {id}"))),

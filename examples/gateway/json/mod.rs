@@ -59,10 +59,11 @@ pub fn decode(text: &[u8]) -> Cow<'_, str> {
 /// Reads a text that [`decode`] gave.
 pub fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    match depth(text) {
-        0..=PLAIN_DEPTH => {}
-        ..=MAX_DEPTH => reader.disable_recursion_limit(),
-        _ => return None,
+    let depth = depth(text);
+    if depth > MAX_DEPTH {
+        return None;
+    } else if depth > PLAIN_DEPTH {
+        reader.disable_recursion_limit();
     }
     let value = T::deserialize(&mut reader).ok()?;
     reader.end().ok()?;

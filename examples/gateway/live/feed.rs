@@ -42,6 +42,9 @@ pub(super) const LOOK_BYTES: usize = 256 * 1024;
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_AT_MOST: Duration = Duration::from_secs(16);
 
+/// How many messages a `history` event has at most: the newest. Its cursor asks for those before them.
+const MOST_IN_HISTORY: usize = 1000;
+
 /// The longest `history` event that is kept for the next stream that joins; a longer one is kept for as long as
 /// some stream sends it.
 const KEPT_HISTORY: usize = 256 * 1024;
@@ -194,7 +197,10 @@ impl LastHistory {
             return Ok(known);
         }
         let page = match view {
-            Some(view) => history::read(view, key.query, now())?.page,
+            Some(view) => {
+                let query = Query { limit: key.query.limit.or(Some(MOST_IN_HISTORY)), ..key.query };
+                history::read(view, query, now())?.page
+            }
             None => Page::default(),
         };
         let (history, weak) =

@@ -17,7 +17,6 @@
 //! Sessions are in files or in a database, as each agent has it at the moment; [`Sessions`](store::Sessions) finds
 //! them in either, and a [`Transcript`](transcript::Transcript) is read in the same way from either.
 
-mod date;
 #[cfg(test)]
 mod faults;
 pub mod history;

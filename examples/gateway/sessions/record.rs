@@ -9,7 +9,13 @@
 
 use std::{io, ops::Range, sync::Arc};
 
-use super::{date, projection::META, transcript::RawMessages};
+use jiff::{
+    Timestamp,
+    civil::{Date, DateTime},
+    tz::TimeZone,
+};
+
+use super::{projection::META, transcript::RawMessages};
 use crate::json::{self, Fields, Object, Value};
 
 /// The records of a session that are its history, counted from 0.
@@ -46,6 +52,7 @@ pub struct TranscriptPosition<'a> {
 pub struct TranscriptSource(Arc<str>);
 
 impl TranscriptSource {
+    #[allow(dead_code, reason = "a folder of JSONL files has no such name")]
     pub fn new(name: &str) -> Self {
         Self(name.into())
     }
@@ -133,7 +140,7 @@ impl<'a> Record<'a> {
         let mut message = Object::new();
         message.set("role", "system");
         message.set("content", vec![Value::from(text)]);
-        message.set("timestamp", self.time().unwrap_or_else(|| integer(now)));
+        message.set("timestamp", self.time().unwrap_or_else(|| (now as i64).into()));
         message.set(META, meta);
         message
     }
@@ -157,13 +164,16 @@ impl<'a> Record<'a> {
 
     /// The record's time, if it is written as text.
     fn time(&self) -> Option<Value> {
-        date::parse(self.json.text("timestamp")?).map(integer)
+        time(self.json.text("timestamp")?).map(|time| time.as_millisecond().into())
     }
 }
 
-/// A time is a whole number of milliseconds.
-fn integer(time: f64) -> Value {
-    (time as i64).into()
+/// A time of ISO 8601 as JavaScript reads it: a date is at midnight in UTC, and a time without a zone is local.
+fn time(text: &str) -> Option<Timestamp> {
+    const DATE: usize = "2026-01-02".len();
+    let date = || text.parse::<Date>().ok().filter(|_| text.len() == DATE)?.to_zoned(TimeZone::UTC).ok();
+    let local = || text.parse::<DateTime>().ok().filter(|_| text.len() > DATE)?.to_zoned(TimeZone::system()).ok();
+    text.parse().ok().or_else(|| date().or_else(local).map(|time| time.timestamp()))
 }
 
 #[cfg(test)]
@@ -216,7 +226,7 @@ mod tests {
     fn compactions_and_resets_say_so() {
         let said = |text| format!(r#"{{"role":"system","content":[{{"type":"text","text":"{text}"}}]"#);
         assert_message(
-            r#"{"type":"compaction","id":"c","timestamp":"1970-01-01","summary":"s","tokensBefore":3,"__openclaw":{"runId":"r"}}"#,
+            r#"{"type":"compaction","id":"c","timestamp":"1970-01-01T00:00:00.000Z","summary":"s","tokensBefore":3,"__openclaw":{"runId":"r"}}"#,
             &format!(
                 r#"{},"timestamp":0,"__openclaw":{{"kind":"compaction","id":"c","runId":"r","tokensBefore":3,"seq":7}}}}"#,
                 said("Compaction")
@@ -229,9 +239,25 @@ mod tests {
     }
 
     #[test]
+    fn times_are_read_as_javascript_reads_them() {
+        for (text, milliseconds) in [
+            ("2026-01-02T03:04:05.678Z", Some(1_767_323_045_678)),
+            ("2026-01-02T03:04:05+02:00", Some(1_767_315_845_000)),
+            ("2026-01-02", Some(1_767_312_000_000)),
+            ("2026-13-02", None),
+            ("junk", None),
+            ("", None),
+        ] {
+            assert_eq!(time(text).map(Timestamp::as_millisecond), milliseconds, "{text}");
+        }
+        let local = "2026-01-02T12:00".parse::<DateTime>().unwrap().to_zoned(TimeZone::system()).unwrap();
+        assert_eq!(time("2026-01-02T12:00"), Some(local.timestamp()));
+    }
+
+    #[test]
     fn a_custom_message_is_shown_if_it_is_to_be() {
         assert_message(
-            r#"{"type":"custom_message","id":"c","timestamp":"1970-01-01","content":"x","customType":"n","display":true}"#,
+            r#"{"type":"custom_message","id":"c","timestamp":"1970-01-01T00:00:00.000Z","content":"x","customType":"n","display":true}"#,
             r#"{"role":"custom","customType":"n","content":"x","display":true,"timestamp":0,"__openclaw":{"id":"c","recordTimestampMs":0,"seq":7}}"#,
         );
         assert_message(r#"{"type":"custom_message","content":"x"}"#, "none");

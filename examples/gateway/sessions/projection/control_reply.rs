@@ -71,7 +71,7 @@ fn is_unfinished(text: &str) -> bool {
     let Some((last, before)) = words.split_last() else { return false };
     let is_token = |word: &&str| TOKENS.iter().any(|token| token.eq_ignore_ascii_case(word));
     let begins = |token: &&str| token.get(..last.len()).is_some_and(|start| start.eq_ignore_ascii_case(last));
-    !before.is_empty() && before.iter().all(is_token) && TOKENS.iter().any(|token| begins(&token))
+    !before.is_empty() && before.iter().all(is_token) && TOKENS.iter().any(begins)
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {

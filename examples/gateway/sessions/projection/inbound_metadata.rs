@@ -182,7 +182,7 @@ mod tests {
     fn the_sender_is_named_by_the_first_name_there_is() {
         let text = |label: &str, json: &str| format!("{label} {MARKER}\n```json\n{json}\n```\nhi");
         for (text, label) in [
-            (text("Sender:", r#"{"label":" ","name":" Ann `​`` "}"#), Some("Ann ```")),
+            (text("Sender:", "{\"label\":\" \",\"name\":\" Ann `\u{200b}`` \"}"), Some("Ann ```")),
             (text("Sender:", r#"{"id":"7"}"#), Some("7")),
             (text("Sender:", "[]"), None),
             (text("Conversation info:", r#"{"sender":"Bob"}"#), Some("Bob")),
