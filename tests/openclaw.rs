@@ -4,7 +4,7 @@
 //! a running gateway. They are replayed against ours, over real sockets, one gateway for each profile. The histories
 //! are the records that OpenClaw had stored, one a line, and of its answers all but where each record is stored.
 //! What proves who is calling was recorded of 2026.5.28. `openclaw/sample-state/` is a folder that OpenClaw itself
-//! wrote, and `openclaw/sample-expected/` what it answered for it.
+//! wrote, and `openclaw/sample-expected/` what it answered for it; `openclaw/sample-database/` has both for a database.
 //!
 //! The last part needs no recording: whatever is in a transcript, reading it keeps the rules.
 
@@ -28,4 +28,5 @@ mod openclaw {
     mod profiles;
     mod replay;
     mod sample;
+    mod sample_database;
 }
