@@ -17,13 +17,10 @@ use tokio::{
 };
 use tower_service::Service;
 
-use super::{
-    Authenticate,
-    flight::{Answer, Waiting},
-    service::Door,
-};
+use super::{Authenticate, flight::Waiting, service::Door};
 use crate::{
     respond::{Completion, Respond},
+    revoke::Answer,
     verify::VerifyError,
 };
 
@@ -169,7 +166,7 @@ impl<S, A: Authenticate, R, B> Parts<S, A, R, B> {
             Poll::Ready(answer) => Poll::Ready(answer),
             Poll::Pending => {
                 ready!(self.limit.poll(cx));
-                Poll::Ready(Some(Err(VerifyError::unavailable())))
+                Poll::Ready(Answer::Said(Err(VerifyError::unavailable())))
             }
         }
     }

@@ -2,7 +2,9 @@
 //!
 //! - `revision`: [`Revision`], a verifier's counter that moves when its answers may have changed.
 //! - `revocations`: [`Revocations`], for verifiers that cannot revoke, such as those of signed tokens.
-//! - `shared_check`: the recheck that all streams of one credential share, and its answer.
+//! - `shared_check`: the recheck that all streams of one credential share.
+//! - `running`: a check on its way, and its answer.
+//! - `holder`: whose the streams of a credential are.
 //! - `registry`: values by credential, each kept for as long as a stream subscribes to it.
 //!
 //! # How an idle stream is woken
@@ -19,14 +21,18 @@
 //! 5. `SharedCheck::begin` asks the verifier, once for all streams of the credential, and
 //!    `Access::apply` says what the answer means for this stream.
 
+mod holder;
 mod registry;
 mod revision;
 mod revocations;
+mod running;
 mod shared_check;
 
 pub(crate) use self::{
+    holder::Holder,
     registry::{Entry, Registry, Subscription},
-    shared_check::{Answer, CheckRequest, CheckStart, Holder, PendingCheck, SharedCheck},
+    running::{Answer, Progress, Running},
+    shared_check::{CheckRequest, CheckStart, PendingCheck, SharedCheck},
 };
 pub use self::{
     revision::Revision,
