@@ -120,6 +120,7 @@ impl Flights {
             }
         };
         running.finish(&answer);
+        running.tell();
         Ok(answer)
     }
 }
@@ -185,11 +186,12 @@ impl Waiting {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        if let Some(answer) = self.flight.running.drive(|_| {}) {
+        let running = &self.flight.running;
+        if let Some(answer) = running.drive(|_| running.tell()) {
             return Poll::Ready(answer);
         }
         if self.progress.as_mut().poll(cx).is_ready() {
-            self.progress = self.flight.running.progress();
+            self.progress = running.progress();
             // Looked at again in a moment, rather than on the spot: a future that wakes itself at each
             // poll must not hold up the thread.
             cx.waker().wake_by_ref();

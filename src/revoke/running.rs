@@ -74,14 +74,17 @@ impl Running {
         self.progress.tell();
     }
 
-    /// Gives those who wait the answer.
+    /// Keeps the answer, of which those who wait are [to be told](Self::tell).
     pub(crate) fn finish(&self, answer: &Answer) {
         self.set(State::Done(answer.clone()));
+    }
+
+    pub(crate) fn tell(&self) {
         self.progress.tell();
     }
 
-    /// Polls the verifier's future, unless another does at this moment. `answered` is called for the one
-    /// who brought the answer, before its future is dropped.
+    /// Polls the verifier's future, unless another does at this moment. `answered` is called by the one who
+    /// brought the answer, to tell those who wait.
     pub(crate) fn drive(&self, answered: impl FnOnce(&Answer)) -> Option<Answer> {
         let mut verification = {
             let mut state = self.state();
