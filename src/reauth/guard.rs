@@ -21,7 +21,8 @@ use tokio::{
 
 use super::{
     EndReason,
-    gate::{Gate, Next, Rules},
+    gate::{Gate, Next},
+    rules::Rules,
     subscriber::Subscriber,
 };
 use crate::{

@@ -11,7 +11,7 @@ use tower_layer::Layer;
 
 use super::{
     Ending, GuardedSink, GuardedStream, StreamReauth, StreamReauthService, SupervisedBody, WithUploads,
-    gate::{OnEnd, Rules},
+    rules::{OnEnd, Rules},
 };
 use crate::{Access, ended::Ended, respond::EmptyBody};
 

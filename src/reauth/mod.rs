@@ -160,6 +160,7 @@
 //! ```
 
 // - `layer`, `service`, `future`: the layer, what a request meets in it, and what is made of its response.
+// - `rules`: what the builder methods set.
 // - `gate`: when to check and what the answer means; time and revisions in, decisions out.
 // - `guard`: carries these decisions out, with a timer, a subscriber and the verifier.
 // - `subscriber`: one stream's subscription to the credential that it goes by.
@@ -184,6 +185,7 @@ mod grpc_messages;
 mod guard;
 mod layer;
 mod mark;
+mod rules;
 mod service;
 mod sink;
 mod sse;

@@ -16,8 +16,8 @@ use pin_project_lite::pin_project;
 use super::{
     AccessEnded, EndReason,
     farewell::{Farewell, Leave},
-    gate::Rules,
     guard::{Guard, Verdict},
+    rules::Rules,
     wakers::TwoWakers,
 };
 use crate::{Access, unwind::contained};

@@ -15,9 +15,9 @@ use tower_service::Service;
 
 use super::{
     AccessEnded, EndReason,
-    gate::Rules,
     guard::{Guard, Verdict},
     layer::Settings,
+    rules::Rules,
 };
 use crate::{Access, unwind::contained};
 
