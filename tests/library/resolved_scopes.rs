@@ -217,9 +217,22 @@ async fn what_a_client_declares_does_not_make_its_checks_dear() {
         let scope = |n: usize| format!("own{n}").parse().expect("a scope");
         hierarchy = hierarchy.with_implied(scope(n), scope(n + 1));
     }
+    let (inner, outer) = (own.clone(), most.replace(',', " ").parse::<ScopeSet>().expect("scopes"));
     let service = ServiceBuilder::new()
+        .layer(
+            ScopeResolverLayer::new(move |_: &Identity, _: Declared<'_>| outer.clone())
+                .with_hierarchy(hierarchy.clone()),
+        )
+        .layer(
+            ScopeResolverLayer::new(move |_: &Identity, _: Declared<'_>| inner.clone())
+                .with_hierarchy(hierarchy.clone()),
+        )
         .layer(strict().with_hierarchy(hierarchy))
-        .service_fn(async |_: Request<()>| Ok::<_, std::convert::Infallible>(Response::new(())));
+        .service_fn(async |request: Request<()>| {
+            let access: &Access = request.extensions().get().expect("it was put there");
+            assert!(access.granted().scopes().is_empty(), "no scope is granted by all three");
+            Ok::<_, std::convert::Infallible>(Response::new(()))
+        });
     let mut took = Vec::new();
     for (header, status) in [(None, 200), (None, 200), (Some(most.clone()), 200), (Some(most.repeat(20)), 400)] {
         let mut request = Request::new(());
