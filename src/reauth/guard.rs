@@ -411,7 +411,7 @@ impl Guard {
         this.end.is_reported = true;
         this.end.open = OpenStream::uncounted();
         let ended = Ended { reason, identity: this.access.identity() };
-        let has_returned = contained(|| this.gate.rules().on_end.call(&ended)).is_some();
+        let has_returned = this.gate.rules().on_end.call(&ended);
         observe::stream_ended(&ended) && has_returned
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::ended::Ended;
+use crate::{ended::Ended, unwind::contained};
 
 /// Timers need not reach further: the wall clock is read again when one fires.
 pub(super) const FAR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -28,25 +28,24 @@ pub(super) struct Rules {
     pub(super) on_end: OnEnd,
 }
 
-/// What is called when a stream has ended.
+/// What is called when a stream has ended, in order.
 #[derive(Clone, Default)]
-pub(super) struct OnEnd(Option<Arc<dyn Fn(&Ended) + Send + Sync>>);
+pub(super) struct OnEnd(Vec<Arc<dyn Fn(&Ended) + Send + Sync>>);
 
 impl OnEnd {
-    pub(super) fn new(hook: impl Fn(&Ended) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(hook)))
+    pub(super) fn add(&mut self, hook: impl Fn(&Ended) + Send + Sync + 'static) {
+        self.0.push(Arc::new(hook));
     }
 
-    pub(super) fn call(&self, ended: &Ended) {
-        if let Some(hook) = &self.0 {
-            hook(ended);
-        }
+    /// Returns whether none of them panicked.
+    pub(super) fn call(&self, ended: &Ended) -> bool {
+        self.0.iter().fold(true, |all, hook| contained(|| hook(ended)).is_some() && all)
     }
 }
 
 impl fmt::Debug for OnEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OnEnd").field(&self.0.is_some()).finish()
+        f.debug_tuple("OnEnd").field(&self.0.len()).finish()
     }
 }
 
