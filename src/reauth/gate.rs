@@ -355,7 +355,7 @@ impl Gate {
     }
 
     /// Whether what was confirmed last, or the grace, vouches for a frame at `now`.
-    fn is_fresh(&self, now: Instant, revision: Option<u64>) -> bool {
+    pub(super) fn is_fresh(&self, now: Instant, revision: Option<u64>) -> bool {
         match (&self.grace, revision) {
             (Some(grace), _) => revision == grace.revision,
             (None, Some(_)) => revision == self.confirmed_revision,
