@@ -165,7 +165,7 @@ impl<D: From<Bytes>> WatchedProj<'_, D> {
         match (*self.format, ending) {
             (Format::Grpc, _) => Last::trailers(grpc_trailers(reason)),
             (Format::GrpcWeb(messages), _) if messages.is_between_messages() => Last::data(grpc_web_trailers(reason)),
-            (Format::GrpcWeb(_) | Format::GrpcWebText, _) | (_, Ending::Abort) => abort,
+            (Format::GrpcWeb(_) | Format::GrpcWebOpaque, _) | (_, Ending::Abort) => abort,
             (format, Ending::LastEvent | Ending::LastBytes(_)) if format.is_mid_event() => Last::Nothing,
             (Format::Events(_), Ending::LastEvent) => {
                 let spread = self.settings.rules.spread(*retry);
