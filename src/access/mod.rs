@@ -25,6 +25,6 @@ pub(crate) use self::{
     credential::{CredentialInUse, Effect},
     policy::Policy,
     source::{Confirmed, Source},
-    value::{enter, of},
+    value::{Entered, enter, of},
 };
 pub use self::{own::AccessSource, renew::RenewError, value::Access};

@@ -78,6 +78,7 @@ impl Access {
         let credential = self.credential(&terms);
         terms.renewed = None;
         (terms.shared_check, terms.last_applied, terms.streams) = (std::sync::Weak::new(), 0, 0);
+        terms.is_watched = false;
         let (confirmed, epoch) = (credential.confirmed(), credential.epoch());
         let outer = self.0.outer.as_ref().map(Self::fork);
         let (terms, renewals) = (Mutex::new(terms), AtomicU64::new(0));
@@ -255,6 +256,11 @@ impl Access {
         }
     }
 
+    /// A layer is going to watch the response to the request.
+    pub(crate) fn is_watched(&self) {
+        self.terms().is_watched = true;
+    }
+
     /// A stream of this access starts.
     pub(crate) fn stream_starts(&self) {
         self.terms().streams += 1;
@@ -319,13 +325,37 @@ pub(crate) fn of<'r, B>(request: &'r Request<B>, layer: &'static str) -> Result<
 
 /// Puts a new access into a request, inside of the one that is there already.
 pub(crate) fn enter(extensions: &mut Extensions, mut access: Access) -> &Access {
-    if let Some(outer) = extensions.remove() {
+    if let Some(outer) = extensions.remove::<Access>() {
+        let is_watched = outer.terms().is_watched;
         // Nobody else has it yet.
         if let Some(inner) = Arc::get_mut(&mut access.0) {
             inner.outer = Some(outer);
         }
+        access.terms().is_watched = is_watched;
     }
     extensions.get_or_insert_with(|| access)
+}
+
+/// The access of a door that stands inside of the layer that watches the response: an extension of the
+/// response, by which that layer learns of it.
+#[derive(Clone)]
+pub(crate) struct Entered(Access);
+
+impl Entered {
+    /// For the response of a request that `access` was put into, if there is such a layer.
+    pub(crate) fn of(access: &Access) -> Option<Self> {
+        (access.outer().is_some() && access.terms().is_watched).then(|| Self(access.clone()))
+    }
+
+    /// Of two doors the inner one's stays: the outer one's access is in it.
+    pub(crate) fn tell(self, extensions: &mut Extensions) {
+        extensions.get_or_insert_with(|| self);
+    }
+
+    /// The innermost access that a response tells of.
+    pub(crate) fn innermost(extensions: &Extensions) -> Option<&Access> {
+        extensions.get().map(|Self(access)| access)
+    }
 }
 
 impl fmt::Debug for Access {

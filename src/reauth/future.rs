@@ -1,6 +1,7 @@
 //! The inner response, its body watched.
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -12,7 +13,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::{StreamReauth, layer::Settings};
-use crate::Access;
+use crate::{Access, access::Entered};
 
 pin_project! {
     /// The response future of [`StreamReauthService`](super::StreamReauthService).
@@ -53,12 +54,21 @@ where
         Poll::Ready(match self.project().state.project() {
             StateProj::Inner { future, access, method, settings } => {
                 let response = ready!(future.poll(cx))?;
-                Ok(match access {
-                    Some(access) => settings.watch(access, method, response),
-                    None => response.map(StreamReauth::untouched),
-                })
+                let Some(access) = access else { return Poll::Ready(Ok(response.map(StreamReauth::untouched))) };
+                // Of a door further in, if there is one.
+                let access = Entered::innermost(response.extensions()).unwrap_or(access).clone();
+                Ok(settings.watch(&access, method, response))
             }
             StateProj::Refused { response } => Ok(response.take().expect("a future is not polled after it was ready")),
+        })
+    }
+}
+
+impl<F, B: Body> fmt::Debug for ResponseFuture<F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Inner { .. } => "ResponseFuture::inner",
+            State::Refused { .. } => "ResponseFuture::refused",
         })
     }
 }

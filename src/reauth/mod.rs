@@ -71,7 +71,11 @@
 //! # Deployment
 //!
 //! - Put this layer *inside* the layers of the other two questions and inside compression: it reads
-//!   their [`Access`](crate::Access), and it cannot write between the events of a compressed body.
+//!   their [`Access`](crate::Access), and it cannot write between the events of a compressed body. What a door
+//!   or a scope layer further in decides holds for the stream as well, but a door further in is not asked
+//!   about [uploads](StreamReauthLayer::with_uploads).
+//! - Streams need a tokio runtime with its timer enabled: without one they are checked when they are polled,
+//!   and an idle one outlives its expiry.
 //! - What is promised is that no frame *leaves this wrapper* after access is gone. Bytes that were
 //!   handed to the server before still arrive, and a server does not poll a body while its client
 //!   does not read: give its connections a write deadline, and [`supervise`](StreamReauthLayer::supervise) a

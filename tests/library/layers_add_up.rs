@@ -47,6 +47,31 @@ async fn a_stream_behind_two_doors_ends_when_either_shuts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_ends_when_any_door_shuts_wherever_the_layer_that_watches_it_stands_among_them() {
+    for shuts in [0, 1, 2, 3] {
+        let doors = [(); 3].map(|()| StaticToken::new("t0ken"));
+        let door = |at: usize| BearerAuthLayer::new(doors[at].clone().with_scopes(READ));
+        let (feed, body) = script();
+        let service = ServiceBuilder::new()
+            .layer(door(0))
+            .layer(reauth())
+            .layer(door(1))
+            .layer(RequireScopeLayer::new(READ))
+            .layer(door(2))
+            .service(handler(event_stream(body)));
+        let Ok(response) = service.oneshot(request()).await;
+        let mut stream = Reader::of(response);
+        feed.data("data: 1\n\n");
+        assert_eq!(stream.next().await, Seen::data("data: 1\n\n"));
+        let Some(door) = doors.get(shuts) else { continue };
+        door.rotate("another");
+        assert_eq!(stream.now(), None, "an abort takes two polls");
+        assert_eq!(stream.now(), Some(Seen::Cut(EndReason::Revoked)), "door {shuts}");
+        assert!(feed.is_dropped());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_required_between_two_doors_is_required_of_the_outer_one_for_as_long_as_it_streams() {
     for loses in [0, 1] {
         let doors = [Oracle::with_revision(), Oracle::with_revision()];
