@@ -134,7 +134,7 @@
 
 // # In which order they import each other
 //
-// Values, and what every room uses (`identity`, `clock`, `sync`, `unwind`, sets of scopes, then `denied` and
+// Values, and what every room uses (`identity`, `clock`, `sync`, `timer`, `unwind`, sets of scopes, then `denied` and
 // `ended`) < `verify`, `revoke` < `access`, `observe`, `respond`, how scopes are resolved < the layers of
 // the three questions, `bearer`, `scope`, `reauth` < neighbours behind features. A file imports from its
 // own tier and from those below it. `.ci/imports.py` has the tiers, and checks them.
@@ -175,6 +175,7 @@ pub mod respond;
 pub mod revoke;
 pub mod scope;
 mod sync;
+mod timer;
 mod unwind;
 pub mod verify;
 

@@ -11,16 +11,14 @@ use std::{
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use tokio::{
-    runtime::Handle,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
 use super::{Authenticate, flight::Waiting, service::Door};
 use crate::{
     respond::{Completion, Respond},
     revoke::Answer,
+    timer::timer,
     verify::VerifyError,
 };
 
@@ -177,8 +175,11 @@ impl Limit {
         loop {
             match self {
                 Self::Running(sleep) => return sleep.as_mut().poll(cx),
-                Self::Until(end) if Handle::try_current().is_ok() => *self = Self::Running(Box::pin(sleep_until(*end))),
-                Self::None | Self::Until(_) => return Poll::Pending,
+                Self::Until(end) => match timer(*end) {
+                    Some(sleep) => *self = Self::Running(Box::pin(sleep)),
+                    None => return Poll::Pending,
+                },
+                Self::None => return Poll::Pending,
             }
         }
     }
@@ -191,6 +192,12 @@ impl<P, F, B> fmt::Debug for ResponseFuture<P, F, B> {
             State::Inner { .. } => "ResponseFuture::inner",
             State::Refused { .. } => "ResponseFuture::refused",
         })
+    }
+}
+
+impl<F> fmt::Debug for Admitted<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admitted").finish_non_exhaustive()
     }
 }
 

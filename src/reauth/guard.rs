@@ -14,9 +14,8 @@ use std::{
 
 use pin_project_lite::pin_project;
 use tokio::{
-    runtime::Handle,
     sync::futures::OwnedNotified,
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep},
 };
 
 use super::{
@@ -31,6 +30,7 @@ use crate::{
     ended::Ended,
     observe::{self, OpenStream},
     revoke::PendingCheck,
+    timer,
     unwind::contained,
 };
 
@@ -445,15 +445,14 @@ impl Guard {
 
 /// Sets the timer, and starts it: it elapses whether or not it is polled.
 ///
-/// Outside of a runtime there is no timer: then a stream is checked when it is polled, and not before.
+/// Without a timer a stream is checked when it is polled, and not before.
 fn arm(mut timer: Pin<&mut Option<Sleep>>, deadline: Option<Instant>) {
     let Some(deadline) = deadline else { return };
     match timer.as_mut().as_pin_mut() {
         Some(timer) if timer.deadline() == deadline => {}
         Some(timer) => timer.reset(deadline),
-        None if Handle::try_current().is_err() => {}
         None => {
-            timer.set(Some(sleep_until(deadline)));
+            timer.set(timer::timer(deadline));
             if let Some(timer) = timer.as_pin_mut() {
                 timer.reset(deadline);
             }
