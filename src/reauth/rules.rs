@@ -39,7 +39,7 @@ impl OnEnd {
 
     /// Returns whether none of them panicked.
     pub(super) fn call(&self, ended: &Ended) -> bool {
-        self.0.iter().fold(true, |all, hook| contained(|| hook(ended)).is_some() && all)
+        self.0.iter().filter(|hook| contained(|| hook(ended)).is_none()).count() == 0
     }
 }
 
