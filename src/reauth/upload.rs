@@ -47,6 +47,23 @@ pub struct WithUploads<S> {
     pub(super) settings: Arc<Settings>,
 }
 
+impl<S> WithUploads<S> {
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
 impl<S, B> Service<Request<B>> for WithUploads<S>
 where
     S: Service<Request<UploadReauth<B>>>,

@@ -1,6 +1,7 @@
 //! The inner response, or the refusal.
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -51,5 +52,14 @@ where
                 Poll::Ready(Ok(response.take().expect("a future is not polled after it was ready")))
             }
         }
+    }
+}
+
+impl<F, B> fmt::Debug for ResponseFuture<F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Inner { .. } => "ResponseFuture::inner",
+            State::Refused { .. } => "ResponseFuture::refused",
+        })
     }
 }
