@@ -121,9 +121,12 @@ where
                 }
             }
             if let Poll::Ready(frame) = inner.poll_frame(cx) {
-                if let (None, Some(guard)) = (&frame, this.guard.as_mut()) {
-                    guard.as_mut().ended(EndReason::Finished);
+                if !matches!(frame, Some(Ok(_))) {
+                    if let Some(guard) = this.guard.as_mut() {
+                        guard.as_mut().ended(EndReason::Finished);
+                    }
                     *this.guard = None;
+                    contained(|| this.inner.set(None));
                 }
                 return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
             }
