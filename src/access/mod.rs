@@ -25,6 +25,6 @@ pub(crate) use self::{
     credential::{CredentialInUse, Effect},
     policy::Policy,
     source::{Confirmed, Source},
-    value::{Entered, enter, of},
+    value::{Entered, Watched, enter, of},
 };
 pub use self::{own::AccessSource, renew::RenewError, value::Access};

@@ -325,16 +325,21 @@ pub(crate) fn of<'r, B>(request: &'r Request<B>, layer: &'static str) -> Result<
 
 /// Puts a new access into a request, inside of the one that is there already.
 pub(crate) fn enter(extensions: &mut Extensions, mut access: Access) -> &Access {
+    let mut is_watched = extensions.remove::<Watched>().is_some();
     if let Some(outer) = extensions.remove::<Access>() {
-        let is_watched = outer.terms().is_watched;
+        is_watched |= outer.terms().is_watched;
         // Nobody else has it yet.
         if let Some(inner) = Arc::get_mut(&mut access.0) {
             inner.outer = Some(outer);
         }
-        access.terms().is_watched = is_watched;
     }
+    access.terms().is_watched = is_watched;
     extensions.get_or_insert_with(|| access)
 }
+
+/// A layer is going to watch the response to a request that has no access yet: an extension of that.
+#[derive(Clone, Copy)]
+pub(crate) struct Watched;
 
 /// The access of a door that stands inside of the layer that watches the response: an extension of the
 /// response, by which that layer learns of it.
@@ -344,7 +349,7 @@ pub(crate) struct Entered(Access);
 impl Entered {
     /// For the response of a request that `access` was put into, if there is such a layer.
     pub(crate) fn of(access: &Access) -> Option<Self> {
-        (access.outer().is_some() && access.terms().is_watched).then(|| Self(access.clone()))
+        access.terms().is_watched.then(|| Self(access.clone()))
     }
 
     /// Of two doors the inner one's stays: the outer one's access is in it.

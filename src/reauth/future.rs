@@ -54,10 +54,12 @@ where
         Poll::Ready(match self.project().state.project() {
             StateProj::Inner { future, access, method, settings } => {
                 let response = ready!(future.poll(cx))?;
-                let Some(access) = access else { return Poll::Ready(Ok(response.map(StreamReauth::untouched))) };
                 // Of a door further in, if there is one.
-                let access = Entered::innermost(response.extensions()).unwrap_or(access).clone();
-                Ok(settings.watch(&access, method, response))
+                let innermost = Entered::innermost(response.extensions()).cloned();
+                Ok(match innermost.as_ref().or(access.as_ref()) {
+                    Some(access) => settings.watch(access, method, response),
+                    None => response.map(StreamReauth::untouched),
+                })
             }
             StateProj::Refused { response } => Ok(response.take().expect("a future is not polled after it was ready")),
         })

@@ -179,7 +179,8 @@ impl<R, U> StreamReauthLayer<R, U> {
         self.with(|settings| settings.filters.push(Arc::new(is_stream)))
     }
 
-    /// Lets requests without an [`Access`] through, their responses unwatched, in place of a 500.
+    /// Lets requests without an [`Access`] through, in place of a 500: their responses are unwatched, unless
+    /// a door further in lets them in.
     #[must_use]
     pub fn with_missing_access_allowed(self) -> Self {
         self.with(|settings| settings.missing_access_allowed = true)

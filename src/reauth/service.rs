@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::{ResponseFuture, StreamReauth, StreamReauthLayer, layer::Settings};
 use crate::{
-    access,
+    access::{self, Watched},
     challenge::{Challenge, OfRequest},
     respond::{EmptyBody, Refusal, Respond, refuse},
 };
@@ -73,14 +73,17 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         // Shared with the layers further in: what a route requires is added to this very value.
         let access = match access::of(&request, "StreamReauthLayer") {
             Ok(access) => {
                 access.is_watched();
                 Some(access.clone())
             }
-            Err(_) if self.settings.missing_access_allowed => None,
+            Err(_) if self.settings.missing_access_allowed => {
+                request.extensions_mut().insert(Watched);
+                None
+            }
             Err(denied) => {
                 let refusal = Refusal::new(&request, &denied, None);
                 return ResponseFuture::refused(refuse(

@@ -72,6 +72,21 @@ async fn a_stream_ends_when_any_door_shuts_wherever_the_layer_that_watches_it_st
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_layer_that_lets_requests_without_access_through_watches_what_a_door_further_in_lets_in() {
+    let secret = StaticToken::new("t0ken");
+    let (feed, body) = script();
+    let service = ServiceBuilder::new()
+        .layer(reauth().with_missing_access_allowed())
+        .layer(BearerAuthLayer::new(secret.clone()))
+        .service(handler(event_stream(body)));
+    let Ok(response) = service.oneshot(request()).await;
+    let mut stream = Reader::of(response);
+    secret.rotate("another");
+    feed.data("data: secret\n\n");
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_required_between_two_doors_is_required_of_the_outer_one_for_as_long_as_it_streams() {
     for loses in [0, 1] {
         let doors = [Oracle::with_revision(), Oracle::with_revision()];
