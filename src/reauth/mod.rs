@@ -44,7 +44,8 @@
 //!
 //! # How late a revocation is
 //!
-//! No frame passes after it. An idle stream ends at once where a revision moves or
+//! No frame passes after it, but within a [`max_age`](StreamReauthLayer::with_max_age) or a
+//! [grace](StreamReauthLayer::with_grace) that was chosen. An idle stream ends at once where a revision moves or
 //! [`Revocations`](crate::revoke::Revocations) have it. Where the verifier says nothing of itself, the
 //! revocation is late by a heartbeat and the time limit of a check at most: 20 s by default, and by a grace
 //! where one was chosen and the verifier is silent.
@@ -59,7 +60,8 @@
 //!
 //! # What a stream costs
 //!
-//! An idle stream keeps at most 1 KiB, its [`Access`](crate::Access) included. The streams of one credential
+//! An idle stream keeps at most 1 KiB, its [`Access`](crate::Access) included; what its identity holds, and the
+//! scopes that a caller who is taken at their word declares, come on top. The streams of one credential
 //! keep at most 576 bytes and the text of the token together. While a revision stands still a frame
 //! allocates nothing; where the verifier is asked about it, no more than its answer does.
 //!

@@ -26,7 +26,8 @@ pin_project! {
     /// A sink into which the server sends, such as a WebSocket, until access ends: made by
     /// [`StreamReauthLayer::watch_sink`](super::StreamReauthLayer::watch_sink).
     ///
-    /// An item is handed to the inner sink only if access was confirmed after it was sent here. When
+    /// An item is handed to the inner sink only if access was confirmed after it was sent here, or within
+    /// [`max_age`](super::StreamReauthLayer::with_max_age) before. When
     /// access is gone, what is sent is refused with [`SendError::Ended`], and the inner sink is dropped the
     /// next time that either half is polled, whatever it was waiting for; or, with
     /// [`with_farewell`](Self::with_farewell), after it has said goodbye.

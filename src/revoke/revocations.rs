@@ -170,9 +170,9 @@ impl Revocations {
         self.end(|identity| identity.issued_at().is_some_and(|issued_at| is_before(issued_at, time)));
     }
 
-    /// Revokes everything: ends every open stream that is not renewed with a later credential before it
-    /// is polled, whatever its own says, and refuses what was issued before now. At the door, what does
-    /// not say when it was issued is for the verifier to judge.
+    /// Revokes everything: ends every open stream of the layers and sources that were given this, whatever
+    /// its credential says, unless it is renewed with a later one before it is polled; and refuses what was
+    /// issued before now. At the door, what does not say when it was issued is for the verifier to judge.
     pub fn revoke_all(&self) {
         let now = self.0.clock.now();
         self.remember().push_back(now);
