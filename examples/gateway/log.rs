@@ -218,7 +218,8 @@ mod tests {
         given.lines.flush(SOON);
         let shown = String::from_utf8(given.written.lock().unwrap().clone()).unwrap();
         let written = shown.lines().filter(|line| line.starts_with('x')).count();
-        let counted: u64 = shown.lines().filter_map(|line| line.split_once(" lines before")?.0.parse::<u64>().ok()).sum();
+        let counted: u64 =
+            shown.lines().filter_map(|line| line.split_once(" lines before")?.0.parse::<u64>().ok()).sum();
         let uncounted = given.lines.counts.lost.load(Relaxed);
         assert!(written <= fits, "{written}");
         assert_eq!(written as u64 + counted + uncounted, 3 * fits as u64, "{written} {counted} {uncounted}");

@@ -8,6 +8,7 @@
 mod client;
 
 mod bad_input;
+mod challenges;
 mod changed_transcripts;
 mod client_tokens;
 mod connections;
