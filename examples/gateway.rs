@@ -180,7 +180,10 @@ pub fn open(
     let watcher = Watcher::new()?;
     tasks.spawn("what follows the settings", async move { live.follow(&watcher).await });
 
-    let authenticate = AuthLayer::from_authenticator(auth).with_response(auth::respond);
+    let rules = auth.clone();
+    let authenticate = ServiceBuilder::new()
+        .map_response(move |response: Response| rules.challenge(response))
+        .layer(AuthLayer::from_authenticator(auth).with_response(auth::respond));
 
     // To read is harmless: a shared secret may, unless --history-scopes says otherwise.
     let may_read = ServiceBuilder::new()
