@@ -10,13 +10,12 @@
 //! | door | the layer that lets a request in: [`BearerAuthLayer`](crate::BearerAuthLayer), or a source of your own |
 //! | check | the verifier is asked whether a credential is good, and the answer is judged |
 //! | recheck | a check for a stream that is open; the door's is the first one |
-//! | shared check | a recheck that all streams of one credential use (`revoke/shared_check.rs`) |
+//! | shared check | a recheck that all streams of one credential use |
 //! | confirmation | what shows that access holds: a check, as of when it began, or an unmoved revision |
 //! | denial | an answer by which access is gone |
 //! | revision | a verifier's counter that moves when its answers may have changed: [`Revision`](crate::revoke::Revision) |
-//! | epoch | the number of times that everything was revoked |
 //! | alert | a denial or a revocation; it wakes all streams of its credential |
-//! | subscriber | a stream's share in the shared check of its credential (`subscriber.rs`) |
+//! | subscriber | a stream's share in the shared check of its credential |
 //! | holder | whose credential it is, as an answer named them: what a revocation finds a stream by |
 //! | heartbeat | the recheck of a stream that nothing else has checked for an interval, and its comment |
 //! | grace | the time for which a stream outlives a verifier that cannot be reached |
@@ -54,7 +53,7 @@
 //!
 //! Streams that were opened with one credential, through the doors of one layer, share their checks: each
 //! uses one that began after its own reason to check arose. So any number of idle streams cost one check
-//! per interval; with a jitter of `j` at most one in `1 - j` of it. Two layers around one verifier ask it
+//! per interval; with a jitter of `j` two checks may be as little as `1 - j` of it apart. Two layers around one verifier ask it
 //! twice, and under a limiter each client's address asks for itself. What an answer means, which scopes it
 //! leaves and when it is too late, each stream decides for itself.
 //!
@@ -90,8 +89,8 @@
 //!
 //! # gRPC
 //!
-//! Whichever [`Ending`] is chosen, a gRPC call ends with `UNAUTHENTICATED`, `PERMISSION_DENIED` or
-//! `UNAVAILABLE`, as its client expects. The three layers go around a tonic server as around any other
+//! Whichever [`Ending`] is chosen, a native gRPC call ends with `UNAUTHENTICATED`, `PERMISSION_DENIED` or
+//! `UNAVAILABLE`, as its client expects; what gRPC-Web gets, [`Ending`] says. The three layers go around a tonic server as around any other
 //! service, and refuse a call in the way of gRPC by themselves: see [`respond`](crate::respond).
 //!
 //! For browsers put them *inside* `tonic_web::GrpcWebLayer`, which makes of the trailers a frame that a
@@ -101,8 +100,8 @@
 //!
 //! A socket is no response body, so its handler watches it by hand, with a clone of the layer:
 //! [`watch_stream`](StreamReauthLayer::watch_stream) what is sent, or
-//! [`watch_sink`](StreamReauthLayer::watch_sink) the socket itself, which then is not read from either once
-//! access is gone. A close frame with a code that says why is its
+//! [`watch_sink`](StreamReauthLayer::watch_sink) the whole socket, which after access ends is neither written
+//! to nor read from. A close frame with a code that says why is its
 //! [farewell](GuardedSink::with_farewell), or is sent by hand:
 //!
 //! ```
@@ -171,6 +170,7 @@
 // - `guard`: carries these decisions out, with a timer, a subscriber and the verifier.
 // - `subscriber`: one stream's subscription to the credential that it goes by.
 // - `body`, `stream`, `sink`, `upload`: a guard around what may stream.
+// - `until_ended`: `Access::ended`, for work that streams nothing.
 // - `supervised`: a body with a task of its own, for a server that does not poll; `wakers`: its wakers.
 // - `end`, `farewell`: what a client sees of the end, of a body and of a socket.
 // - `format`, `sse`, `grpc_messages`, `mark`: where in its format a body stands.

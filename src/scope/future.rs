@@ -11,7 +11,7 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The response future of the layers that refuse at once or not at all: those of this room, and the one
+    /// The response future of the layers that refuse at once or not at all: those of this module, and the one
     /// of allowed hosts.
     ///
     /// Not to be polled again once it was ready: it may panic.

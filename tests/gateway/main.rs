@@ -8,6 +8,8 @@
 mod client;
 
 mod bad_input;
+mod challenges;
+mod changed_settings;
 mod changed_transcripts;
 mod client_tokens;
 mod connections;

@@ -86,7 +86,7 @@ pub fn history(
     let room = request.extensions().get::<PageBytes>().cloned();
     async move {
         let mut response = match opening {
-            Some(opening) => Box::pin(stream(state, key, query, *opening)).await,
+            Some(opening) => Box::pin(stream(state, key, query, *opening, room)).await,
             None => page(state, key, query, room).await,
         };
         let headers = response.headers_mut();
@@ -171,7 +171,14 @@ impl Opening {
     }
 }
 
-async fn stream(state: Arc<State>, key: RequestedKey, query: Query, opening: Opening) -> Response {
+/// `room` is that of the connection.
+async fn stream(
+    state: Arc<State>,
+    key: RequestedKey,
+    query: Query,
+    opening: Opening,
+    room: Option<PageBytes>,
+) -> Response {
     let settings = state.settings();
     let session = match find(&state, &settings, &key).await {
         Ok(session) => session,
@@ -180,11 +187,12 @@ async fn stream(state: Arc<State>, key: RequestedKey, query: Query, opening: Ope
     let max_chars = settings.chat_history_max_chars;
     let feed = FeedKey { asked: key, session: session.key.clone(), query, max_chars };
     let (key, transcript) = (session.key.clone(), session.transcript.clone());
-    match Box::pin(state.streams.open(feed, session, opening.options)).await {
+    match Box::pin(state.streams.open(feed, session, opening.options, room)).await {
         Ok(events) => {
             let renewable = opening.access.and_then(|access| state.renewals.add(access));
             event_stream(events.with_scope_updates(opening.scope_updates).with_renewable(renewable), opening.version)
         }
+        Err(error) if error.kind() == ErrorKind::OutOfMemory => reply::busy(),
         Err(error) => unreadable(&key, transcript.as_deref(), &error),
     }
 }

@@ -26,6 +26,18 @@ impl Lookup {
         Arc::clone(&self.settings.borrow())
     }
 
+    /// The settings of now and, marked as changed, of later.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Settings>> {
+        let mut settings = self.settings.clone();
+        settings.mark_unchanged();
+        settings
+    }
+
+    /// Whether a key finds the same session under both settings.
+    pub fn are_alike(a: &Settings, b: &Settings) -> bool {
+        a.session == b.session && a.agents == b.agents
+    }
+
     /// The session that goes by this key.
     pub fn find(&self, key: &RequestedKey, settings: &Settings) -> io::Result<Option<Session>> {
         self.sessions.find(key, &self.store_settings(settings))

@@ -9,7 +9,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{files::disk::fault, json, live::feed::LastHistory, sessions::store::RequestedKey};
+use crate::{files::disk::fault, json, live::history::LastHistory, serve::PageBytes, sessions::store::RequestedKey};
 
 /// What happens to a transcript.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +85,10 @@ impl Disk {
         match feed.update(&self.transcripts, Some(start)).unwrap().first {
             First::Nothing => panic!("it joined"),
             First::Events(events) => events,
-            First::History(view) => vec![LastHistory::default().history(view.as_ref(), &feed.key, &feed.ids).unwrap()],
+            First::History(view) => {
+                let room = PageBytes::new(1024);
+                vec![LastHistory::default().history(view.as_ref(), &feed.key, &feed.ids, &room).unwrap()]
+            }
         }
     }
 
@@ -164,7 +167,7 @@ struct Client {
 impl Client {
     fn sees(&mut self, events: &[Event]) {
         for event in events {
-            let event = String::from_utf8(event.with_id().to_vec()).unwrap();
+            let event = text(event, true);
             let [id, name, data] = event.trim_end().splitn(3, '\n').collect::<Vec<_>>().try_into().unwrap();
             self.id = id.strip_prefix("id: ").unwrap().to_owned();
             let data = json::parse(data.strip_prefix("data: ").unwrap().as_bytes()).unwrap();
@@ -179,6 +182,10 @@ impl Client {
             }
         }
     }
+}
+
+fn text(event: &Event, with_id: bool) -> String {
+    String::from_utf8(event.clone().parts(with_id).collect::<Vec<_>>().concat()).unwrap()
 }
 
 fn shown(message: &Object<'_>) -> String {
@@ -305,8 +312,8 @@ fn what_was_missed_comes_as_messages_and_not_as_the_history() {
     let mut missed = |disk: &mut Disk, what: &[Happens]| {
         what.iter().for_each(|what| disk.happens(*what));
         let first = disk.joined(&mut disk.feed(""), &Start::After(client.id.clone()));
-        let names = first.iter().map(|event| event.without_id()[7..14].to_vec());
-        let names: Vec<_> = names.map(|name| String::from_utf8(name).unwrap()).collect();
+        let names = first.iter().map(|event| text(event, false)[7..14].to_owned());
+        let names: Vec<_> = names.collect();
         client.sees(&first);
         names
     };
@@ -337,6 +344,6 @@ fn an_id_of_another_session_or_process_gets_the_whole_history() {
     ] {
         let first = disk.joined(&mut feed, &start);
         assert_eq!(first.len(), 1);
-        assert!(first[0].without_id().starts_with(b"event: history\n"));
+        assert!(text(&first[0], false).starts_with("event: history\n"));
     }
 }

@@ -53,12 +53,15 @@ pub fn page<'a, E>(
 ) -> Result<Page<'a>, E> {
     let limit = query.limit.unwrap_or(usize::MAX);
     // More is needed than a page, since some messages are hidden.
-    let window = Window { left: limit.saturating_mul(2).saturating_add(MARGIN), right: MARGIN };
+    let hidden = limit.min(MOST_HIDDEN);
+    let window = Window { left: limit.saturating_add(hidden).saturating_add(MARGIN), right: MARGIN };
     page_through(window, query, count, supplements, read)
 }
 
 /// How far beyond a page a window reaches at first.
 const MARGIN: usize = 16;
+/// How many hidden messages are looked for at first, if the page is not shorter.
+const MOST_HIDDEN: usize = 1024;
 
 /// How far a window reaches to both sides of the cursor.
 #[derive(Clone, Copy, Debug)]
