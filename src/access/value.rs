@@ -323,8 +323,9 @@ pub(crate) fn of<'r, B>(request: &'r Request<B>, layer: &'static str) -> Result<
     request.extensions().get().ok_or(Denied::NoAccess { layer })
 }
 
-/// Puts a new access into a request, inside of the one that is there already.
-pub(crate) fn enter(extensions: &mut Extensions, mut access: Access) -> &Access {
+/// Puts a new access into a request, inside of the one that is there already. Returns what is to be told with
+/// the response, if a layer further out watches that.
+pub(crate) fn enter(extensions: &mut Extensions, mut access: Access) -> (&Access, Option<Entered>) {
     let mut is_watched = extensions.remove::<Watched>().is_some();
     if let Some(outer) = extensions.remove::<Access>() {
         is_watched |= outer.terms().is_watched;
@@ -333,8 +334,11 @@ pub(crate) fn enter(extensions: &mut Extensions, mut access: Access) -> &Access 
             inner.outer = Some(outer);
         }
     }
-    access.terms().is_watched = is_watched;
-    extensions.get_or_insert_with(|| access)
+    let entered = is_watched.then(|| {
+        access.is_watched();
+        Entered(access.clone())
+    });
+    (extensions.get_or_insert_with(|| access), entered)
 }
 
 /// A layer is going to watch the response to a request that has no access yet: an extension of that.
@@ -347,11 +351,6 @@ pub(crate) struct Watched;
 pub(crate) struct Entered(Access);
 
 impl Entered {
-    /// For the response of a request that `access` was put into, if there is such a layer.
-    pub(crate) fn of(access: &Access) -> Option<Self> {
-        access.terms().is_watched.then(|| Self(access.clone()))
-    }
-
     /// Of two doors the inner one's stays: the outer one's access is in it.
     pub(crate) fn tell(self, extensions: &mut Extensions) {
         extensions.get_or_insert_with(|| self);

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Access, Denied, Identity,
-    access::{self, Confirmed, Entered, Policy, Source},
+    access::{self, Confirmed, Policy, Source},
     observe,
     respond::{Completion, EmptyBody, Refusal, Respond, refuse},
     revoke::{Answer, Registry, Revision, SharedCheck},
@@ -180,9 +180,8 @@ impl<A: Authenticate> Door<A> {
         if let Some(authorization) = request.headers_mut().get_mut(AUTHORIZATION) {
             authorization.set_sensitive(true);
         }
-        let access = access::enter(request.extensions_mut(), access);
+        let (access, entered) = access::enter(request.extensions_mut(), access);
         observe::admitted(access);
-        let entered = Entered::of(access);
         Completion::new(&self.policy.challenge, request, entered)
     }
 

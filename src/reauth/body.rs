@@ -223,8 +223,12 @@ where
         cx: &mut Context<'_>,
         guards: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        if self.watched.is_none() {
+            let Some(inner) = self.project().inner.as_pin_mut() else { return Poll::Ready(None) };
+            return inner.poll_frame(cx).map_err(Into::into);
+        }
         // The body is a user's own, and so are its data.
-        match catch_unwind(AssertUnwindSafe(|| self.as_mut().poll_unguarded(cx, guards))) {
+        match catch_unwind(AssertUnwindSafe(|| self.as_mut().poll_watched(cx, guards))) {
             Ok(polled) => polled,
             Err(panic) => {
                 let mut this = self.project();
@@ -236,18 +240,14 @@ where
         }
     }
 
-    /// The same, but for what becomes of a panic.
-    fn poll_unguarded(
+    /// The same for a body that is watched, but for what becomes of a panic.
+    fn poll_watched(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         guards: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut this = self.project();
-        let Some(watched) = this.watched else {
-            let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
-            return inner.poll_frame(cx).map_err(Into::into);
-        };
-
+        let Some(watched) = this.watched else { return Poll::Ready(None) };
         loop {
             let mut watched = watched.as_mut().project();
             let Some(inner) = this.inner.as_mut().as_pin_mut() else { return watched.last.poll(cx) };
