@@ -64,7 +64,7 @@ struct Followed {
 }
 
 struct Reading {
-    result: oneshot::Receiver<Result<Contents, ConfigError>>,
+    result: oneshot::Receiver<Result<Box<Contents>, ConfigError>>,
     /// When it is said that this takes long.
     hangs: Option<Instant>,
 }
@@ -81,7 +81,7 @@ enum Event {
     /// It may have changed.
     Heard,
     Due,
-    Read(Result<Contents, ConfigError>),
+    Read(Result<Box<Contents>, ConfigError>),
 }
 
 impl LiveSettings {
@@ -115,7 +115,7 @@ impl LiveSettings {
                 }
                 Event::Due => followed.begin_to_read(&self, false),
                 Event::Read(result) => {
-                    let result = result.and_then(|contents| self.take_over(followed.source, contents));
+                    let result = result.and_then(|contents| self.take_over(followed.source, *contents));
                     followed.conclude(result);
                 }
             }
@@ -199,7 +199,7 @@ impl Followed {
         }
         self.is_news |= is_news;
         let (source, sources, contents) = (self.source, live.sources.clone(), live.contents.clone());
-        let result = on_a_thread(move || contents.with(source, &sources));
+        let result = on_a_thread(move || contents.with(source, &sources).map(Box::new));
         self.reading = Some(Reading { result, hangs: Some(Instant::now() + LONG) });
     }
 
