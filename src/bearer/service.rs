@@ -13,14 +13,14 @@ use tower_service::Service;
 
 use super::{
     Admission, AuthLayer, Authenticate, Head, ResponseFuture,
-    flight::{Answer, AsOf, Flights, Waiting},
+    flight::{AsOf, Flights, Waiting},
 };
 use crate::{
     Access, Denied, Identity,
     access::{self, Confirmed, Policy, Source},
     observe,
     respond::{Completion, EmptyBody, Refusal, Respond, refuse},
-    revoke::{Registry, Revision, SharedCheck},
+    revoke::{Answer, Registry, Revision, SharedCheck},
     unwind::contained,
     verify::{CredentialKey, Verification},
 };
@@ -159,7 +159,7 @@ impl<A: Authenticate> Door<A> {
     }
 
     fn judge(self: &Arc<Self>, credential: A::Credential, as_of: AsOf, answer: Answer) -> Result<Access, Refused> {
-        let answer = answer.ok_or(Denied::CheckPanicked)?;
+        let Answer::Said(answer) = answer else { return Err(Denied::CheckPanicked.into()) };
         let known = answer.as_ref().ok().cloned();
         let verdict = answer.and_then(|identity| self.policy.admit(identity));
         match self.authenticator.conclude(&credential, verdict) {
@@ -180,8 +180,9 @@ impl<A: Authenticate> Door<A> {
         if let Some(authorization) = request.headers_mut().get_mut(AUTHORIZATION) {
             authorization.set_sensitive(true);
         }
-        observe::admitted(access::enter(request.extensions_mut(), access));
-        Completion::new(&self.policy.challenge, request)
+        let (access, entered) = access::enter(request.extensions_mut(), access);
+        observe::admitted(access);
+        Completion::new(&self.policy.challenge, request, entered)
     }
 
     pub(super) fn refuse<T, B>(
