@@ -49,7 +49,7 @@ use axum::{
     routing::{get, post},
 };
 use clap::Parser;
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{net::TcpListener, runtime};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
 use tower_reauth::{
@@ -101,7 +101,7 @@ fn main() -> ExitCode {
 }
 
 fn start(flags: Flags) -> Result<(), Box<dyn Error>> {
-    let runtime = Runtime::new()?;
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(tasks::workers()).enable_all().build()?;
     let ended = runtime.block_on(run(flags));
     // Nobody waits any more for what still reads a file.
     runtime.shutdown_background();

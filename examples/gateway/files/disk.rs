@@ -154,57 +154,96 @@ pub mod fault {
         (result, PLAN.take().is_none())
     }
 
-    /// Lets calls on what lies below a folder hang, all but the next so many, until this is dropped.
-    pub struct Hang(PathBuf);
+    /// Lets calls on what lies at a path or below it hang, all but the next so many, until this is dropped.
+    pub struct Hang(u64);
 
-    struct Hanging {
+    /// Lets one call on what lies at a path or below it fail, after so many others.
+    pub struct Broken(u64);
+
+    struct Fault {
+        number: u64,
         below: PathBuf,
         /// How many calls are let through yet.
         calls: usize,
-        /// How many hang.
-        held: usize,
+        /// `None`: they hang.
+        error: Option<fn() -> io::Error>,
+        /// How many hang, or failed.
+        met: usize,
     }
 
-    static HANGING: Mutex<Vec<Hanging>> = Mutex::new(Vec::new());
-    static CHANGED: Condvar = Condvar::new();
+    static FAULTS: Mutex<(u64, Vec<Fault>)> = Mutex::new((0, Vec::new()));
+    static ENDED: Condvar = Condvar::new();
 
     impl Hang {
         pub fn after(calls: usize, below: &Path) -> Self {
-            hanging().push(Hanging { below: below.to_owned(), calls, held: 0 });
-            Self(below.to_owned())
+            Self(begin(calls, below, None))
         }
 
         /// How many calls hang.
         pub fn held(&self) -> usize {
-            hanging().iter().find(|hanging| hanging.below == self.0).map_or(0, |hanging| hanging.held)
+            faults().1.iter().find(|fault| fault.number == self.0).map_or(0, |fault| fault.met)
+        }
+    }
+
+    impl Broken {
+        pub fn after(calls: usize, below: &Path, error: fn() -> io::Error) -> Self {
+            Self(begin(calls, below, Some(error)))
+        }
+
+        /// Whether the call has failed.
+        pub fn has_failed(&self) -> bool {
+            faults().1.iter().any(|fault| fault.number == self.0 && fault.met > 0)
         }
     }
 
     impl Drop for Hang {
         fn drop(&mut self) {
-            hanging().retain(|hanging| hanging.below != self.0);
-            CHANGED.notify_all();
+            end(self.0);
         }
     }
 
-    fn hanging() -> MutexGuard<'static, Vec<Hanging>> {
-        HANGING.lock().unwrap_or_else(PoisonError::into_inner)
+    impl Drop for Broken {
+        fn drop(&mut self) {
+            end(self.0);
+        }
+    }
+
+    fn faults() -> MutexGuard<'static, (u64, Vec<Fault>)> {
+        FAULTS.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(calls: usize, below: &Path, error: Option<fn() -> io::Error>) -> u64 {
+        let (numbers, all) = &mut *faults();
+        *numbers += 1;
+        all.push(Fault { number: *numbers, below: below.to_owned(), calls, error, met: 0 });
+        *numbers
+    }
+
+    fn end(number: u64) {
+        faults().1.retain(|fault| fault.number != number);
+        ENDED.notify_all();
     }
 
     pub fn next(path: &Path) -> io::Result<()> {
-        let mut all = hanging();
-        if let Some(hanging) = all.iter_mut().find(|hanging| path.starts_with(&hanging.below)) {
-            match hanging.calls.checked_sub(1) {
-                Some(left) => hanging.calls = left,
-                None => {
-                    let below = hanging.below.clone();
-                    hanging.held += 1;
-                    let is_held = |all: &mut Vec<Hanging>| all.iter().any(|hanging| hanging.below == below);
-                    drop(CHANGED.wait_while(all, is_held));
+        let mut faults = faults();
+        if let Some(fault) = faults.1.iter_mut().find(|fault| path.starts_with(&fault.below)) {
+            match (fault.calls.checked_sub(1), fault.error) {
+                (Some(left), _) => fault.calls = left,
+                (None, Some(error)) if fault.met == 0 => {
+                    fault.met = 1;
+                    return Err(error());
+                }
+                (None, Some(_)) => {}
+                (None, None) => {
+                    let number = fault.number;
+                    fault.met += 1;
+                    let is_on = |(_, all): &mut (u64, Vec<Fault>)| all.iter().any(|fault| fault.number == number);
+                    drop(ENDED.wait_while(faults, is_on));
                     return Ok(());
                 }
             }
         }
+        drop(faults);
         match PLAN.get() {
             None => Ok(()),
             Some((0, error)) => {

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     sync::{Mutex, broadcast},
-    task::{AbortHandle, spawn_blocking},
+    task::AbortHandle,
     time::{Instant, sleep, sleep_until},
 };
 
@@ -135,7 +135,7 @@ impl Feed {
         let mut last = Arc::clone(&self.last).lock_owned().await;
         let mut state = Arc::clone(&self.state).lock_owned().await;
         let (key, readers, sent) = (self.key.clone(), self.readers.clone(), self.sent.clone());
-        let joined = spawn_blocking(move || {
+        let joined = self.readers.sessions.ask(&self.key.asked, move || {
             let first = update(&mut state, &readers, &sent, Some(&start))?.first;
             // Under the same lock: no event is between the two.
             let sent = sent.subscribe();
@@ -301,9 +301,11 @@ impl Follower {
 
     /// `None` when there are no streams any more.
     async fn catch_up(&self, lookup: Option<RowLookup>, transcript: bool) -> Option<io::Result<CaughtUp>> {
+        // First the turn: who joins must not wait for it.
+        let turn = self.readers.sessions.followers_turn(&self.key.asked).await;
         let mut state = self.state.upgrade()?.lock_owned().await;
         let (key, readers, sent) = (self.key.clone(), self.readers.clone(), self.sent.clone());
-        let caught_up = spawn_blocking(move || {
+        let caught_up = turn.ask(move || {
             let moved = match lookup {
                 None => None,
                 Some(lookup) => match lookup.find(&key, &readers)? {
@@ -322,7 +324,7 @@ impl Follower {
             let anew = (transcript || moved.is_some()) && update(&mut state, &readers, &sent, None)?.anew;
             Ok(CaughtUp { moved, anew, is_over: false })
         });
-        Some(caught_up.await.unwrap_or_else(|panicked| Err(panicked.into())))
+        Some(caught_up.await.and_then(|caught_up| caught_up))
     }
 }
 

@@ -21,7 +21,6 @@ use tokio::{
         OwnedSemaphorePermit,
         broadcast::{self, error::RecvError},
     },
-    task::spawn_blocking,
     time::sleep,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -82,11 +81,12 @@ impl Streams {
                 }
                 let (feeds, readers) = (Arc::clone(&self.feeds), self.readers.clone());
                 // Not under the lock: to start one blocks.
-                let started = spawn_blocking(move || {
+                let asked = key.asked.clone();
+                let start = move || {
                     let feed = Feed::start(key.clone(), &found, readers);
                     feeds.get_or_insert(key, || feed)
-                });
-                started.await?
+                };
+                self.readers.sessions.ask(&asked, start).await?
             }
         };
         let begun = Begun::of(feed.join(options.start).await?, room.as_ref())?;

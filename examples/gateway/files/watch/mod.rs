@@ -214,7 +214,7 @@ impl Shared {
         for _ in 0..MAX_WALKS {
             let points = points::of(file);
             let asked = self.lock().depend(file, points);
-            if !asked.is_worth_another_walk() {
+            if !asked.wait() {
                 break;
             }
         }

@@ -57,8 +57,8 @@ impl Asked {
         Self(answers.into_iter().collect())
     }
 
-    /// Whether a folder is watched from now on, or is gone already.
-    pub fn is_worth_another_walk(self) -> bool {
+    /// Waits for all of them: whether a folder is watched from now on, or is gone already.
+    pub fn wait(self) -> bool {
         let answers = self.0.into_iter().map(|answer| answer.recv_timeout(PATIENCE));
         // Each is waited for.
         answers.fold(false, |again, answer| again | matches!(answer, Ok(Ordered::Watched | Ordered::Gone)))

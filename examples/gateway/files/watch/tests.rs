@@ -289,23 +289,23 @@ async fn a_file_system_that_hangs_holds_up_no_other_file() {
     let at = |name: &str| root.path().join(name);
     for folder in ["hung", "well"] {
         fs::create_dir(at(folder)).unwrap();
-        for file in 0..10 {
+        for file in 0..5 {
             fs::write(at(folder).join(file.to_string()), "old").unwrap();
         }
     }
     for polled in [false, true] {
         let watcher = if polled { only_polling() } else { without_polling() };
         let mut known = watcher.watch(at("well/0"));
-        let mut hung: Vec<_> = (0..5).map(|n| watcher.watch(at("hung").join(n.to_string()))).collect();
+        let mut hung: Vec<_> = (0..3).map(|n| watcher.watch(at("hung").join(n.to_string()))).collect();
         // Any call may be the one that hangs.
-        for calls in 0..8 {
+        for calls in 0..6 {
             let hang = fault::Hang::after(calls, &at("hung"));
             // What was watched before, and what is watched now.
-            for n in 0..5 {
+            for n in 0..3 {
                 fs::write(at("hung").join(n.to_string()), calls.to_string()).unwrap();
             }
             let new: Vec<_> =
-                (5..10).map(|n| watch_in_the_background(&watcher, &at("hung").join(n.to_string()))).collect();
+                (3..5).map(|n| watch_in_the_background(&watcher, &at("hung").join(n.to_string()))).collect();
             append(&at("well/0"), "more");
             sees_a_change(&mut known).await;
             let well = watch_in_the_background(&watcher, &at("well/1"));
@@ -320,7 +320,7 @@ async fn a_file_system_that_hangs_holds_up_no_other_file() {
             }
             for (n, watched) in new.into_iter().enumerate() {
                 let mut watched = watched.recv_timeout(SOON).expect("it is watched");
-                append(&at("hung").join((n + 5).to_string()), "more");
+                append(&at("hung").join((n + 3).to_string()), "more");
                 sees_a_change(&mut watched).await;
             }
             for watched in &mut hung {
