@@ -281,13 +281,12 @@ fn delay_seconds(wait: Duration) -> u64 {
 }
 
 impl fmt::Debug for Refusal<'_> {
-    // The headers stay out: they hold the credential.
+    // The headers stay out, for they hold the credential, and so does the target, which may hold one too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refusal")
             .field("denied", &self.denied)
             .field("identity", &self.identity)
             .field("method", &self.method)
-            .field("uri", &self.uri)
             .finish_non_exhaustive()
     }
 }

@@ -150,7 +150,7 @@ where
                 let completion = door.let_in(&mut request, access);
                 Ok(Admitted { future: ready.call(request), completion })
             }
-            Err(refused) => Err(door.refuse(&request, refused, &respond)),
+            Err(refused) => Err(door.refuse(&mut request, refused, &respond)),
         })
     }
 }
