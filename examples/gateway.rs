@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example gateway -- --demo` shows it; `--help` names the flags.
 //!
-//! Top to bottom: the process, the layers of each route, the router, and what is in front of it. The rooms:
+//! Top to bottom: the process, the layers of each route, the router, and what is in front of it. The modules:
 //!
 //! - [`config`]: flags, variables, openclaw.json and files of secrets, followed while the gateway runs
 //! - [`auth`]: who may call, by those settings
@@ -13,6 +13,8 @@
 //! - [`json`]: JSON as JavaScript has it
 //! - [`serve`]: connections and their deadlines
 //! - [`demo`]: a state folder to try it all on
+//! - [`log`]: lines that never wait for the file they go to
+//! - [`tasks`]: what runs beside the requests; one that ends unasked stops the process
 
 #[path = "gateway/auth/mod.rs"]
 pub(crate) mod auth;
@@ -47,7 +49,7 @@ use axum::{
     routing::{get, post},
 };
 use clap::Parser;
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{net::TcpListener, runtime};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
 use tower_reauth::{
@@ -99,7 +101,7 @@ fn main() -> ExitCode {
 }
 
 fn start(flags: Flags) -> Result<(), Box<dyn Error>> {
-    let runtime = Runtime::new()?;
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(tasks::workers()).enable_all().build()?;
     let ended = runtime.block_on(run(flags));
     // Nobody waits any more for what still reads a file.
     runtime.shutdown_background();
@@ -179,7 +181,10 @@ pub fn open(
     let watcher = Watcher::new()?;
     tasks.spawn("what follows the settings", async move { live.follow(&watcher).await });
 
-    let authenticate = AuthLayer::from_authenticator(auth).with_response(auth::respond);
+    let rules = auth.clone();
+    let authenticate = ServiceBuilder::new()
+        .map_response(move |response: Response| rules.challenge(response))
+        .layer(AuthLayer::from_authenticator(auth).with_response(auth::respond));
 
     // To read is harmless: a shared secret may, unless --history-scopes says otherwise.
     let may_read = ServiceBuilder::new()
@@ -192,7 +197,8 @@ pub fn open(
         .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
         .layer(StreamReauthLayer::new().with_heartbeat(config.heartbeat));
 
-    // To kill is not: a shared secret declares nothing, so it may nothing. The handler says which scope it takes.
+    // Killing is not: a shared secret declares no scopes, so by `Strict` it is granted none. The handler says
+    // which scope it takes.
     let may_kill = ServiceBuilder::new().layer(authenticate.clone()).layer(resolve_scopes(Strict::new(OPERATOR)));
 
     // To renew takes what the stream took: only the caller is asked for here.

@@ -5,9 +5,9 @@ use std::{fmt, sync::Arc, time::SystemTime};
 /// Where the layers read the wall clock, which `expires_at` is compared with.
 ///
 /// Timers are `tokio::time`'s and monotonic; an expiry is a date. The two are brought together again at
-/// each frame, at each check and when the timer of the expiry fires. So a clock that is set forward ends a
-/// stream before its next frame, or an idle one at its next heartbeat; without a heartbeat an idle stream
-/// ends when the timer says so. A test that pauses tokio's clock hands in a wall clock that follows it.
+/// each frame, at each check, and once a minute. So a clock that is set forward ends a stream before its next
+/// frame, or an idle one within a minute. A test that pauses tokio's clock hands in a wall clock that follows
+/// it.
 #[derive(Clone, Default)]
 pub struct Clock(Option<Arc<dyn Fn() -> SystemTime + Send + Sync>>);
 

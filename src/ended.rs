@@ -10,7 +10,7 @@ use crate::{Denied, Identity};
 pub enum EndReason {
     /// The inner body came to its end.
     Finished,
-    /// The inner body failed.
+    /// The inner body failed, or panicked.
     Failed,
     /// The client went away, or the server dropped the response.
     Disconnected,
@@ -28,7 +28,7 @@ pub enum EndReason {
     Unavailable,
     /// The verifier did not answer in time.
     TimedOut,
-    /// The verifier panicked.
+    /// The verifier panicked, or other code of the application that decides about access.
     CheckPanicked,
 }
 

@@ -45,8 +45,8 @@
 //! the scope layers fill it in, [`StreamReauthLayer`] takes from it all that is needed to ask
 //! everything again. No layer names another's type, so each works with a source of [`Access`] of
 //! your own. A layer that needs an [`Access`] and finds none refuses with 500, and says so on standard
-//! error or in the log ([`observe`]). To let such requests through is an explicit choice of the builders of
-//! [`ScopeResolverLayer`] and [`StreamReauthLayer`]; [`RequireScopeLayer`] has no such choice.
+//! error or in the log ([`observe`]). [`ScopeResolverLayer`] and [`StreamReauthLayer`] can be told to let such
+//! requests through (`with_missing_access_allowed`); [`RequireScopeLayer`] cannot.
 //!
 //! # Where they stand
 //!
@@ -120,7 +120,7 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
-//! | `axum` | [`Access`] and [`Identity`] as extractors, also optional ones; [`Denied`] as a response; `axum::respond_with` |
+//! | `axum` | [`Access`] and [`Identity`] as extractors, also optional ones; [`Denied`] as a response; `tower_reauth::axum::respond_with` |
 //! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
@@ -132,21 +132,22 @@
 #![warn(unreachable_pub)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// # In which order they import each other
+// # The order of the modules
 //
-// Values, and what every room uses (`identity`, `clock`, `sync`, `unwind`, sets of scopes, then `denied` and
+// Values, and what every module uses (`identity`, `clock`, `sync`, `timer`, `unwind`, sets of scopes, then `denied` and
 // `ended`) < `verify`, `revoke` < `access`, `observe`, `respond`, how scopes are resolved < the layers of
-// the three questions, `bearer`, `scope`, `reauth` < neighbours behind features. A file imports from its
-// own tier and from those below it. `.ci/imports.py` has the tiers, and checks them.
+// the three questions, `bearer`, `scope`, `reauth` < neighbours behind features. A file imports only from its
+// own tier or lower; the list is `TIERS` in `.ci/imports.py`, which checks it.
 //
 // # One law
 //
-// Nothing that a user wrote (a verifier, a resolver, a clock, a closure, a waker, a subscriber, a recorder,
-// the `Drop` of claims and bodies) is called under a lock of ours, nor before the state that it could unwind
-// out of is final. These keep it:
+// What a user wrote (a verifier, a resolver, a clock, a closure, a waker, a subscriber, a recorder, the `Drop`
+// of claims and bodies) is never called while we hold a lock, for it may block or come back to us, and never
+// before our own state is consistent, for it may panic. These keep it:
 //
 // - `unwind::contained` is around each call of it that may not unwind further.
-// - `SharedCheck::begin` calls the verifier between two locks, and a stream that comes meanwhile finds `Starting`.
+// - `SharedCheck::begin` calls the verifier between two locks; meanwhile other streams of the
+//   credential find `Stage::Starting` and wait.
 // - `Guard::ended` makes an end final before anything is dropped, and `Guard::report` counts and logs it
 //   after all that is guarded is gone.
 // - What a lock gives up is moved out, and dropped after it.
@@ -175,6 +176,7 @@ pub mod respond;
 pub mod revoke;
 pub mod scope;
 mod sync;
+mod timer;
 mod unwind;
 pub mod verify;
 

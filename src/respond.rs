@@ -53,6 +53,7 @@ use http::{
 
 use crate::{
     Denied, Identity,
+    access::Entered,
     challenge::{Challenge, OfRequest},
     grpc::Kind,
     observe,
@@ -220,19 +221,23 @@ pub(crate) fn refuse_in_handler<B: Default>(denied: &Denied) -> Response<B> {
     response
 }
 
-/// Completes the response of a handler that refuses, with the challenge of the door that let the request
-/// in.
+/// Completes a response: that of a handler that refuses with the challenge of the door that let the request
+/// in, and any with the access that a layer further out has to watch.
 pub(crate) struct Completion {
     challenge: Arc<Challenge>,
     of_request: OfRequest,
+    entered: Option<Entered>,
 }
 
 impl Completion {
-    pub(crate) fn new<B>(challenge: &Arc<Challenge>, request: &Request<B>) -> Self {
-        Self { of_request: challenge.of(request), challenge: Arc::clone(challenge) }
+    pub(crate) fn new<B>(challenge: &Arc<Challenge>, request: &Request<B>, entered: Option<Entered>) -> Self {
+        Self { of_request: challenge.of(request), challenge: Arc::clone(challenge), entered }
     }
 
-    pub(crate) fn complete<B>(&self, response: &mut Response<B>) {
+    pub(crate) fn complete<B>(&mut self, response: &mut Response<B>) {
+        if let Some(entered) = self.entered.take() {
+            entered.tell(response.extensions_mut());
+        }
         complete(response, &self.challenge, &self.of_request);
     }
 }
@@ -276,13 +281,12 @@ fn delay_seconds(wait: Duration) -> u64 {
 }
 
 impl fmt::Debug for Refusal<'_> {
-    // The headers stay out: they hold the credential.
+    // The headers stay out, for they hold the credential, and so does the target, which may hold one too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refusal")
             .field("denied", &self.denied)
             .field("identity", &self.identity)
             .field("method", &self.method)
-            .field("uri", &self.uri)
             .finish_non_exhaustive()
     }
 }

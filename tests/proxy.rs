@@ -81,7 +81,10 @@ async fn a_required_header_must_be_there_and_not_blank() {
 }
 
 #[tokio::test]
-async fn no_user_two_users_and_an_unreadable_user_are_refused() {
+async fn no_user_two_users_and_an_unreadable_or_endless_user_are_refused() {
+    let (most, more) = ("u".repeat(1_024), "u".repeat(1_025));
+    assert_eq!(ask(&proxy(), request(PROXY, &[("x-user", &most)])).await, Ok(most));
+    assert_eq!(ask(&proxy(), request(PROXY, &[("x-user", &more)])).await, Err(Denied::Malformed));
     assert_eq!(ask(&proxy(), request(PROXY, &[])).await, Err(Denied::Missing));
     assert_eq!(ask(&proxy(), request(PROXY, &[("x-user", "  ")])).await, Err(Denied::Missing));
     assert_eq!(ask(&proxy(), request(PROXY, &[("x-user", "a"), ("x-user", "b")])).await, Err(Denied::Malformed));

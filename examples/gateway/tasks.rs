@@ -16,6 +16,11 @@ use tokio_util::sync::CancellationToken;
 /// How long the gateway may take to end once it is asked to: more than all that it does then takes.
 const LAST_RESORT: Duration = Duration::from_secs(10);
 
+/// How many threads run the gateway's tasks: two at least, so that one can wait for a file system.
+pub fn workers() -> usize {
+    thread::available_parallelism().map_or(2, |cores| cores.get().max(2))
+}
+
 /// Tasks by name. They are aborted when this is dropped.
 #[derive(Default)]
 pub struct Tasks {

@@ -14,32 +14,25 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU8, Ordering},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::{
-    sync::{Notify, futures::OwnedNotified},
-    time::Instant,
-};
+use tokio::{sync::futures::OwnedNotified, time::Instant};
 
 use crate::{
-    Identity,
     access::Confirmed,
-    revoke::{Registry, Subscription},
-    unwind::{contained, wake_all},
-    verify::{CredentialKey, Verification, VerifyError},
+    revoke::{Answer, Progress, Registry, Running, Subscription},
+    unwind::contained,
+    verify::{CredentialKey, Verification},
 };
 
 /// How far apart requests arrive together, for a verifier without a revision: what was revoked less than
 /// this ago may still come in, beside a request that came before.
 const TOGETHER: Duration = Duration::from_millis(100);
-
-/// What the verifier said; `None` if it panicked.
-pub(super) type Answer = Option<Result<Identity, VerifyError>>;
 
 /// The checks that requests wait for, by credential.
 #[derive(Default)]
@@ -75,17 +68,7 @@ pub(super) struct AsOf {
 struct Flight {
     as_of: AsOf,
     began: Instant,
-    state: Mutex<State>,
-    /// Wakes all that wait, for each of them can poll on.
-    progress: Arc<Notify>,
-    waker: Waker,
-}
-
-enum State {
-    /// A request calls the verifier, or polls its future.
-    Busy,
-    Idle(Verification),
-    Done(Answer),
+    running: Running,
 }
 
 /// A check that one request waits for.
@@ -95,8 +78,6 @@ pub(super) struct Waiting {
     progress: Pin<Box<OwnedNotified>>,
     _slot: Option<Subscription<Slot>>,
 }
-
-struct Progress(Arc<Notify>);
 
 impl Flights {
     /// Asks, or joins those that wait for the same answer: one that began less than `limit` ago.
@@ -111,7 +92,7 @@ impl Flights {
     ) -> Result<Answer, Waiting> {
         let unknown = match self.manner.get() {
             Manner::Knows => match verify().into_ready() {
-                Ok(answer) => return Ok(Some(answer)),
+                Ok(answer) => return Ok(Answer::Said(answer)),
                 Err(unknown) => Some(unknown),
             },
             Manner::Unknown | Manner::Waits => None,
@@ -123,18 +104,24 @@ impl Flights {
             return Err(Waiting::new(other, slot));
         }
         let waiting = Waiting::new(flight, slot);
-        match unknown.map_or_else(|| contained(&verify).map(Verification::into_ready), |unknown| Some(Err(unknown))) {
-            None => Ok(waiting.flight.finish(None)),
+        let running = &waiting.flight.running;
+        let answer = match unknown
+            .map_or_else(|| contained(&verify).map(Verification::into_ready), |unknown| Some(Err(unknown)))
+        {
+            None => Answer::Panicked,
             Some(Ok(answer)) => {
                 self.manner.learn(Manner::Knows);
-                Ok(waiting.flight.finish(Some(answer)))
+                Answer::Said(answer)
             }
             Some(Err(unknown)) => {
                 self.manner.learn(Manner::Waits);
-                waiting.flight.rest(unknown);
-                Err(waiting)
+                running.rest(unknown);
+                return Err(waiting);
             }
-        }
+        };
+        running.finish(&answer);
+        running.tell();
+        Ok(answer)
     }
 }
 
@@ -170,9 +157,7 @@ impl Slot {
 
 impl Flight {
     fn new(as_of: AsOf) -> Arc<Self> {
-        let progress = Arc::default();
-        let waker = Waker::from(Arc::new(Progress(Arc::clone(&progress))));
-        Arc::new(Self { as_of, began: Instant::now(), state: Mutex::new(State::Busy), progress, waker })
+        Arc::new(Self { as_of, began: Instant::now(), running: Running::starting(Progress::default()) })
     }
 
     fn vouches_for(&self, later: &Self, limit: Option<Duration>) -> bool {
@@ -185,62 +170,13 @@ impl Flight {
             && self.as_of.epoch == later.as_of.epoch
             // An overdue check is begun again.
             && limit.is_none_or(|limit| age < limit)
-            && !matches!(*self.state(), State::Done(_))
-    }
-
-    /// Polls the verifier's future, unless another request does at this moment.
-    fn drive(&self) -> Option<Answer> {
-        let mut verification = {
-            let mut state = self.state();
-            match std::mem::replace(&mut *state, State::Busy) {
-                State::Busy => return None,
-                State::Done(answer) => {
-                    *state = State::Done(answer.clone());
-                    return Some(answer);
-                }
-                State::Idle(verification) => verification,
-            }
-        };
-        let mut cx = Context::from_waker(&self.waker);
-        let answer = match contained(|| Pin::new(&mut verification).poll(&mut cx)) {
-            Some(Poll::Pending) => {
-                *self.state() = State::Idle(verification);
-                return None;
-            }
-            Some(Poll::Ready(answer)) => self.finish(Some(answer)),
-            None => self.finish(None),
-        };
-        contained(|| drop(verification));
-        Some(answer)
-    }
-
-    fn rest(&self, verification: Verification) {
-        *self.state() = State::Idle(verification);
-        wake_all(&self.progress);
-    }
-
-    fn finish(&self, answer: Answer) -> Answer {
-        *self.state() = State::Done(answer.clone());
-        wake_all(&self.progress);
-        answer
-    }
-
-    // A panic elsewhere leaves it whole: each change to it is one assignment.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        let state = std::mem::replace(&mut *self.state(), State::Busy);
-        contained(|| drop(state));
+            && !self.running.is_answered()
     }
 }
 
 impl Waiting {
     fn new(flight: Arc<Flight>, slot: Option<Subscription<Slot>>) -> Self {
-        let progress = Box::pin(Arc::clone(&flight.progress).notified_owned());
+        let progress = flight.running.progress();
         Self { flight, progress, _slot: slot }
     }
 
@@ -250,25 +186,16 @@ impl Waiting {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        if let Some(answer) = self.flight.drive() {
+        let running = &self.flight.running;
+        if let Some(answer) = running.drive(|_| running.tell()) {
             return Poll::Ready(answer);
         }
         if self.progress.as_mut().poll(cx).is_ready() {
-            self.progress = Box::pin(Arc::clone(&self.flight.progress).notified_owned());
+            self.progress = running.progress();
             // Looked at again in a moment, rather than on the spot: a future that wakes itself at each
             // poll must not hold up the thread.
             cx.waker().wake_by_ref();
         }
         Poll::Pending
-    }
-}
-
-impl Wake for Progress {
-    fn wake(self: Arc<Self>) {
-        wake_all(&self.0);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        wake_all(&self.0);
     }
 }

@@ -11,19 +11,14 @@ use std::{
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use tokio::{
-    runtime::Handle,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
-use super::{
-    Authenticate,
-    flight::{Answer, Waiting},
-    service::Door,
-};
+use super::{Authenticate, flight::Waiting, service::Door};
 use crate::{
     respond::{Completion, Respond},
+    revoke::Answer,
+    timer::timer,
     verify::VerifyError,
 };
 
@@ -155,7 +150,7 @@ where
                 let completion = door.let_in(&mut request, access);
                 Ok(Admitted { future: ready.call(request), completion })
             }
-            Err(refused) => Err(door.refuse(&request, refused, &respond)),
+            Err(refused) => Err(door.refuse(&mut request, refused, &respond)),
         })
     }
 }
@@ -169,7 +164,7 @@ impl<S, A: Authenticate, R, B> Parts<S, A, R, B> {
             Poll::Ready(answer) => Poll::Ready(answer),
             Poll::Pending => {
                 ready!(self.limit.poll(cx));
-                Poll::Ready(Some(Err(VerifyError::unavailable())))
+                Poll::Ready(Answer::Said(Err(VerifyError::unavailable())))
             }
         }
     }
@@ -180,8 +175,11 @@ impl Limit {
         loop {
             match self {
                 Self::Running(sleep) => return sleep.as_mut().poll(cx),
-                Self::Until(end) if Handle::try_current().is_ok() => *self = Self::Running(Box::pin(sleep_until(*end))),
-                Self::None | Self::Until(_) => return Poll::Pending,
+                Self::Until(end) => match timer(*end) {
+                    Some(sleep) => *self = Self::Running(Box::pin(sleep)),
+                    None => return Poll::Pending,
+                },
+                Self::None => return Poll::Pending,
             }
         }
     }
@@ -194,6 +192,12 @@ impl<P, F, B> fmt::Debug for ResponseFuture<P, F, B> {
             State::Inner { .. } => "ResponseFuture::inner",
             State::Refused { .. } => "ResponseFuture::refused",
         })
+    }
+}
+
+impl<F> fmt::Debug for Admitted<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admitted").finish_non_exhaustive()
     }
 }
 

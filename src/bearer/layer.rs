@@ -92,8 +92,8 @@ impl<A, R> AuthLayer<A, R> {
     /// for as long as it takes. Default: 15 seconds. For a recheck of a stream see
     /// [`with_check_timeout`](crate::StreamReauthLayer::with_check_timeout).
     ///
-    /// The time is [`tokio::time`]'s: a verifier that must be waited for needs a runtime with its timer,
-    /// and outside of any runtime there is no limit.
+    /// The time is [`tokio::time`]'s: outside of a runtime, and in one whose timer is not enabled, there is no
+    /// limit.
     #[must_use]
     pub fn with_verify_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.verify_timeout = limit.into();

@@ -7,20 +7,23 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{
+    HeaderMap, Request, Response,
+    header::{AUTHORIZATION, Entry},
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
     Admission, AuthLayer, Authenticate, Head, ResponseFuture,
-    flight::{Answer, AsOf, Flights, Waiting},
+    flight::{AsOf, Flights, Waiting},
 };
 use crate::{
     Access, Denied, Identity,
     access::{self, Confirmed, Policy, Source},
     observe,
     respond::{Completion, EmptyBody, Refusal, Respond, refuse},
-    revoke::{Registry, Revision, SharedCheck},
+    revoke::{Answer, Registry, Revision, SharedCheck},
     unwind::contained,
     verify::{CredentialKey, Verification},
 };
@@ -127,7 +130,7 @@ where
                 let respond = self.respond.clone();
                 ResponseFuture::waiting(Admission::new((credential, waiting), limit, door, request, ready, respond))
             }
-            Err(refused) => ResponseFuture::refused(self.door.refuse(&request, refused, &self.respond)),
+            Err(refused) => ResponseFuture::refused(self.door.refuse(&mut request, refused, &self.respond)),
         }
     }
 }
@@ -159,7 +162,7 @@ impl<A: Authenticate> Door<A> {
     }
 
     fn judge(self: &Arc<Self>, credential: A::Credential, as_of: AsOf, answer: Answer) -> Result<Access, Refused> {
-        let answer = answer.ok_or(Denied::CheckPanicked)?;
+        let Answer::Said(answer) = answer else { return Err(Denied::CheckPanicked.into()) };
         let known = answer.as_ref().ok().cloned();
         let verdict = answer.and_then(|identity| self.policy.admit(identity));
         match self.authenticator.conclude(&credential, verdict) {
@@ -177,22 +180,34 @@ impl<A: Authenticate> Door<A> {
     /// The request carries the access from now on, and its credential is not for the logs. Returns what
     /// completes the response.
     pub(super) fn let_in<B>(&self, request: &mut Request<B>, access: Access) -> Completion {
-        if let Some(authorization) = request.headers_mut().get_mut(AUTHORIZATION) {
-            authorization.set_sensitive(true);
-        }
-        observe::admitted(access::enter(request.extensions_mut(), access));
-        Completion::new(&self.policy.challenge, request)
+        hide_authorization(request.headers_mut());
+        let (access, entered) = access::enter(request.extensions_mut(), access);
+        observe::admitted(access);
+        Completion::new(&self.policy.challenge, request, entered)
     }
 
     pub(super) fn refuse<T, B>(
         &self,
-        request: &Request<T>,
+        request: &mut Request<T>,
         refused: Refused,
         respond: &impl Respond<B>,
     ) -> Response<B> {
+        hide_authorization(request.headers_mut());
         let refusal = Refusal::new(request, &refused.denied, refused.identity.as_ref());
         let challenge = &self.policy.challenge;
         refuse(&refusal, challenge, &challenge.of(request), respond)
+    }
+}
+
+/// What was read is not for the logs of whoever sees the request later, its refusal included.
+fn hide_authorization(headers: &mut HeaderMap) {
+    let Some(value) = headers.get_mut(AUTHORIZATION) else { return };
+    value.set_sensitive(true);
+    // Room is made for an entry before it is found, so it is not asked for without need.
+    if headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
+        if let Ok(Entry::Occupied(mut values)) = headers.try_entry(AUTHORIZATION) {
+            values.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
     }
 }
 

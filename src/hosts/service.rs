@@ -7,21 +7,38 @@ use std::{
 };
 
 use http::{Request, Response};
+use tower_layer::Layer;
 use tower_service::Service;
 
-use super::rules::Rules;
+use super::{AllowedHostsLayer, rules::Rules};
 use crate::{
     challenge::{Challenge, OfRequest},
-    respond::{Refusal, Respond, refuse},
+    respond::{EmptyBody, Refusal, Respond, refuse},
     scope::ResponseFuture,
 };
 
-/// The service of [`AllowedHostsLayer`](super::AllowedHostsLayer).
+/// The service of [`AllowedHostsLayer`].
 #[derive(Clone)]
-pub struct AllowedHosts<S, R> {
+pub struct AllowedHosts<S, R = EmptyBody> {
     pub(super) inner: S,
     pub(super) rules: Arc<Rules>,
     pub(super) respond: R,
+}
+
+impl<S> AllowedHosts<S> {
+    /// Answers for loopback alone by `inner`. For more hosts, see [`AllowedHostsLayer`].
+    #[must_use]
+    pub fn new(inner: S) -> Self {
+        AllowedHostsLayer::new().layer(inner)
+    }
+}
+
+impl AllowedHosts<()> {
+    /// The layer that makes such services: [`AllowedHostsLayer::new`].
+    #[must_use]
+    pub fn layer() -> AllowedHostsLayer {
+        AllowedHostsLayer::new()
+    }
 }
 
 impl<S, R> AllowedHosts<S, R> {

@@ -28,6 +28,10 @@ impl Client {
         match address.segments() {
             // NAT64 with the well-known prefix 64:ff9b::/96 (RFC 6052 section 2.1).
             [0x64, 0xff9b, 0, 0, 0, 0, _, _] => ipv4(0),
+            // What a stateless translator makes of IPv4, ::ffff:0:0:0/96 (RFC 2765 section 2.1), and what was
+            // once an address compatible with it, ::/96 (RFC 4291 section 2.5.5.1), but for `::` and `::1`.
+            [0, 0, 0, 0, 0xffff, 0, _, _] => ipv4(0),
+            [0, 0, 0, 0, 0, 0, _, _] if bits > 1 => ipv4(0),
             // NAT64 with a prefix of the network's own choice within 64:ff9b:1::/48 (RFC 8215).
             [0x64, 0xff9b, 1, ..] => Self::V6(address),
             // 6to4 gives a /48 to each IPv4 address, 2002:<address>::/48 (RFC 3056 section 2).
@@ -64,6 +68,8 @@ mod tests {
     fn ipv4_behind_a_translator_or_a_tunnel_is_the_ipv4_client() {
         for address in [
             "64:ff9b::203.0.113.1",
+            "::ffff:0:203.0.113.1",
+            "::203.0.113.1",
             "2002:cb00:7101::1",
             "2002:cb00:7101:ffff::1",
             "2001:0:4136:e378:8000:63bf:34ff:8efe",
@@ -75,6 +81,9 @@ mod tests {
         assert_ne!(client("64:ff9b:1::203.0.113.1"), client("64:ff9b:1::203.0.113.2"));
         assert_ne!(client("2002:cb00:7101::1"), client("2002:cb00:7102::1"));
         // The prefixes end where they end.
+        assert_eq!(client("::ffff:1:0:1"), client("::ffff:1:0:2"));
+        assert_eq!(client("::1:0:1"), client("::1:0:2"));
+        assert_eq!(client("::1"), client("::1:0:1"));
         assert_eq!(client("64:ff9b:0:0:1::1"), client("64:ff9b:0:0:2::1"));
         assert_eq!(client("64:ff9b:2::1"), client("64:ff9b:2::2"));
         assert_eq!(client("2001:1::1"), client("2001:1::2"));

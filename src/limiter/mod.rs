@@ -21,8 +21,9 @@
 //! # Who is one client
 //!
 //! - An IPv4 address. An IPv4-mapped IPv6 address is the same client, and so is an address of IPv6 that
-//!   stands for a host of IPv4: behind NAT64 with the well-known prefix `64:ff9b::/96` (RFC 6052), 6to4
-//!   (`2002::/16`) or Teredo (`2001::/32`). 6to4 gives each IPv4 address a /48, and all clients of a
+//!   stands for a host of IPv4: behind NAT64 with the well-known prefix `64:ff9b::/96` (RFC 6052), behind a
+//!   stateless translator (`::ffff:0:0:0/96`), IPv4-compatible (`::/96`), 6to4 (`2002::/16`) or Teredo
+//!   (`2001::/32`). 6to4 gives each IPv4 address a /48, and all clients of a
 //!   Teredo server are in one /64.
 //! - The /64 of an IPv6 address: that is the least that one subscriber is given.
 //! - A whole IPv6 address where a /64 has many hosts in it: on the link (`fe80::/10`), whose hosts can

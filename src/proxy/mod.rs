@@ -19,8 +19,8 @@
 //!    answer, for it is short of descriptors perhaps, the last list serves for a minute, and then
 //!    nobody is let in: 503 with `Retry-After`.
 //! 4. Every required header is there, and not blank: 401.
-//! 5. The user header is there, once, and not blank: 401, for two of them 400. Its text without the
-//!    white space around it is the user.
+//! 5. The user header is there, once, and not blank: 401, for two of them, or more than 1 KiB, 400. Its text
+//!    without the white space around it is the user.
 //! 6. The user is one of the allowed ones, if they are named, letter by letter: 401.
 //! 7. The [`OriginPolicy`] lets the web page call, if a browser says that one does: 401. A proxy knows
 //!    its users by cookies, which a browser adds to the calls of any page.

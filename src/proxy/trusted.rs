@@ -16,6 +16,9 @@ use crate::{
     verify::{CredentialKey, TokenDigest, Verification, VerifyError},
 };
 
+/// How many bytes of a user header are read.
+const MOST_USER: usize = 1024;
+
 /// Takes the caller from a header that a trusted proxy writes.
 ///
 /// The rules are fixed: to change them, build another one and put it in this one's place. A caller that
@@ -197,6 +200,10 @@ impl HeaderRules {
         let user = users.next().ok_or(Denied::Missing)?;
         // Of two of them, one may be the client's own.
         if users.next().is_some() {
+            return Err(Denied::Malformed);
+        }
+        // Each stream of the user keeps it.
+        if user.len() > MOST_USER {
             return Err(Denied::Malformed);
         }
         match std::str::from_utf8(user.as_bytes()).map(str::trim) {

@@ -165,7 +165,7 @@ impl<D: From<Bytes>> WatchedProj<'_, D> {
         match (*self.format, ending) {
             (Format::Grpc, _) => Last::trailers(grpc_trailers(reason)),
             (Format::GrpcWeb(messages), _) if messages.is_between_messages() => Last::data(grpc_web_trailers(reason)),
-            (Format::GrpcWeb(_) | Format::GrpcWebText, _) | (_, Ending::Abort) => abort,
+            (Format::GrpcWeb(_) | Format::GrpcWebOpaque, _) | (_, Ending::Abort) => abort,
             (format, Ending::LastEvent | Ending::LastBytes(_)) if format.is_mid_event() => Last::Nothing,
             (Format::Events(_), Ending::LastEvent) => {
                 let spread = self.settings.rules.spread(*retry);
@@ -219,16 +219,35 @@ where
 {
     /// The next frame. A frame wakes the first context's task, and the end of access the second one's.
     pub(super) fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        guards: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        if self.watched.is_none() {
+            let Some(inner) = self.project().inner.as_pin_mut() else { return Poll::Ready(None) };
+            return inner.poll_frame(cx).map_err(Into::into);
+        }
+        // The body is a user's own, and so are its data.
+        match catch_unwind(AssertUnwindSafe(|| self.as_mut().poll_watched(cx, guards))) {
+            Ok(polled) => polled,
+            Err(panic) => {
+                let mut this = self.project();
+                if let (Some(watched), true) = (this.watched, this.inner.is_some()) {
+                    watched.as_mut().project().finish(this.inner.as_mut(), EndReason::Failed);
+                }
+                resume_unwind(panic);
+            }
+        }
+    }
+
+    /// The same for a body that is watched, but for what becomes of a panic.
+    fn poll_watched(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         guards: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut this = self.project();
-        let Some(watched) = this.watched else {
-            let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
-            return inner.poll_frame(cx).map_err(Into::into);
-        };
-
+        let Some(watched) = this.watched else { return Poll::Ready(None) };
         loop {
             let mut watched = watched.as_mut().project();
             let Some(inner) = this.inner.as_mut().as_pin_mut() else { return watched.last.poll(cx) };
@@ -252,21 +271,15 @@ where
                 }
                 continue;
             } else {
-                // Its data are a user's own too.
-                let poll = || inner.poll_frame(cx).map_ok(contiguous);
-                match catch_unwind(AssertUnwindSafe(poll)) {
-                    Err(panic) => {
-                        watched.finish(this.inner.as_mut(), EndReason::Failed);
-                        resume_unwind(panic);
-                    }
-                    Ok(Poll::Pending) => None,
-                    Ok(Poll::Ready(Some(Ok(frame)))) => {
+                match inner.poll_frame(cx).map_ok(contiguous) {
+                    Poll::Pending => None,
+                    Poll::Ready(Some(Ok(frame))) => {
                         // Frames are large, and hardly one has to be moved.
                         let frame = if watched.mark.is_behind() {
                             let Some(frame) = watched.mark.pass(frame) else { continue };
                             frame
                         } else {
-                            watched.mark.is_past();
+                            watched.mark.is_past(&frame);
                             frame
                         };
                         if !watched.guard.as_mut().admit_frame() {
@@ -275,7 +288,7 @@ where
                         }
                         Some(frame)
                     }
-                    Ok(Poll::Ready(failed_or_finished)) => {
+                    Poll::Ready(failed_or_finished) => {
                         let reason = if failed_or_finished.is_some() { EndReason::Failed } else { EndReason::Finished };
                         watched.finish(this.inner.as_mut(), reason);
                         return Poll::Ready(failed_or_finished.map(|frame| frame.map_err(Into::into)));

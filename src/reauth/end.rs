@@ -16,9 +16,9 @@ use crate::{ended::EndReason, grpc};
 /// | --- | --- |
 /// | `application/grpc` | trailers, whatever is chosen here |
 /// | `application/grpc-web` | a last message with the trailers between two messages, else an abort |
-/// | `application/grpc-web-text` | an abort |
+/// | `application/grpc-web-text`, and gRPC-Web under a `Content-Encoding` | an abort |
+/// | any other under a `Content-Encoding` | the bytes so far and no more, or an abort |
 /// | `text/event-stream` | what is chosen here; between two events only, else the bytes so far and no more |
-/// | under a `Content-Encoding` | the bytes so far and no more, or an abort |
 /// | any other | what is chosen here |
 #[derive(Clone, Default)]
 #[non_exhaustive]

@@ -8,13 +8,10 @@ use std::{
 };
 
 use futures_sink::Sink;
-use tokio::{
-    runtime::Handle,
-    time::{Sleep, sleep},
-};
+use tokio::time::{Instant, Sleep};
 
 use super::EndReason;
-use crate::unwind::contained;
+use crate::{timer::timer, unwind::contained};
 
 /// How long a goodbye may take: for a client that does not read.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -39,11 +36,9 @@ impl<S: Sink<T>, T> Farewell<S, T> {
 impl<S, T> Farewell<S, T> {
     /// Access has ended. Returns whether there is something to be said, and a clock to say it by.
     pub(super) fn begin(&mut self, reason: EndReason) -> bool {
-        if Handle::try_current().is_err() {
-            return false;
-        }
+        let Some(limit) = timer(Instant::now() + LIMIT) else { return false };
+        self.limit = Some(Box::pin(limit));
         self.item = contained(|| (self.message)(reason));
-        self.limit = Some(Box::pin(sleep(LIMIT)));
         self.item.is_some()
     }
 

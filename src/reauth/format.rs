@@ -16,8 +16,8 @@ pub(super) enum Format {
     Grpc,
     /// gRPC-Web, whose trailers are the last message of the body.
     GrpcWeb(Messages),
-    /// gRPC-Web in base64.
-    GrpcWebText,
+    /// gRPC-Web in base64, or encoded as a whole: no message can be written into it.
+    GrpcWebOpaque,
     /// Something else.
     Other {
         /// Whether the last byte is no line end.
@@ -30,22 +30,23 @@ pub(super) enum Format {
 impl Format {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let is_identity = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
-        if !headers.get_all(CONTENT_ENCODING).iter().all(is_identity) {
-            return Self::Encoded;
-        }
+        let is_encoded = !headers.get_all(CONTENT_ENCODING).iter().all(is_identity);
         let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         let essence = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
         // gRPC names the encoding of its messages behind a plus.
         let family = essence.split(|&byte| byte == b'+').next().unwrap_or_default();
         let is = |family: &[u8], name: &str| family.eq_ignore_ascii_case(name.as_bytes());
-        if is(essence, "text/event-stream") {
-            Self::Events(Boundary::START)
-        } else if is(family, "application/grpc") {
+        // How gRPC ends is no part of what is encoded.
+        if is(family, "application/grpc") {
             Self::Grpc
-        } else if is(family, "application/grpc-web") {
+        } else if is(family, "application/grpc-web") && !is_encoded {
             Self::GrpcWeb(Messages::START)
-        } else if is(family, "application/grpc-web-text") {
-            Self::GrpcWebText
+        } else if is(family, "application/grpc-web") || is(family, "application/grpc-web-text") {
+            Self::GrpcWebOpaque
+        } else if is_encoded {
+            Self::Encoded
+        } else if is(essence, "text/event-stream") {
+            Self::Events(Boundary::START)
         } else {
             Self::Other { is_line_open: false }
         }
@@ -66,7 +67,7 @@ impl Format {
                     *is_line_open = !matches!(last, b'\n' | b'\r');
                 }
             }
-            Self::Grpc | Self::GrpcWebText | Self::Encoded => {}
+            Self::Grpc | Self::GrpcWebOpaque | Self::Encoded => {}
         }
     }
 }

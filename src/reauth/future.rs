@@ -1,6 +1,7 @@
 //! The inner response, its body watched.
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -12,7 +13,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::{StreamReauth, layer::Settings};
-use crate::Access;
+use crate::{Access, access::Entered};
 
 pin_project! {
     /// The response future of [`StreamReauthService`](super::StreamReauthService).
@@ -53,12 +54,23 @@ where
         Poll::Ready(match self.project().state.project() {
             StateProj::Inner { future, access, method, settings } => {
                 let response = ready!(future.poll(cx))?;
-                Ok(match access {
+                // Of a door further in, if there is one.
+                let innermost = Entered::innermost(response.extensions()).cloned();
+                Ok(match innermost.as_ref().or(access.as_ref()) {
                     Some(access) => settings.watch(access, method, response),
                     None => response.map(StreamReauth::untouched),
                 })
             }
             StateProj::Refused { response } => Ok(response.take().expect("a future is not polled after it was ready")),
+        })
+    }
+}
+
+impl<F, B: Body> fmt::Debug for ResponseFuture<F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Inner { .. } => "ResponseFuture::inner",
+            State::Refused { .. } => "ResponseFuture::refused",
         })
     }
 }

@@ -1,53 +1,14 @@
 //! When to ask again, and what the answer means: time and revisions in, decisions out.
 
-use std::{
-    fmt,
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::EndReason;
-use crate::ended::Ended;
+use super::{
+    EndReason,
+    rules::{FAR, Rules, at, random_unit},
+};
 use crate::revoke::{CheckRequest, CheckStart};
-
-/// What a stream's gate goes by.
-#[derive(Clone, Debug)]
-pub(super) struct Rules {
-    pub(super) heartbeat: Option<Duration>,
-    /// The part of an interval by which a heartbeat may come early, 0 to 1.
-    pub(super) jitter: f64,
-    pub(super) max_age: Duration,
-    pub(super) check_timeout: Duration,
-    pub(super) grace: Duration,
-    /// By how much a stream may end before its expiry, at most.
-    pub(super) early_close: Duration,
-    pub(super) on_end: OnEnd,
-}
-
-/// What is called when a stream has ended.
-#[derive(Clone, Default)]
-pub(super) struct OnEnd(Option<Arc<dyn Fn(&Ended) + Send + Sync>>);
-
-impl OnEnd {
-    pub(super) fn new(hook: impl Fn(&Ended) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(hook)))
-    }
-
-    pub(super) fn call(&self, ended: &Ended) {
-        if let Some(hook) = &self.0 {
-            hook(ended);
-        }
-    }
-}
-
-impl fmt::Debug for OnEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OnEnd").field(&self.0.is_some()).finish()
-    }
-}
 
 /// As of when access is confirmed.
 #[derive(Clone, Copy, Debug)]
@@ -394,7 +355,7 @@ impl Gate {
     }
 
     /// Whether what was confirmed last, or the grace, vouches for a frame at `now`.
-    fn is_fresh(&self, now: Instant, revision: Option<u64>) -> bool {
+    pub(super) fn is_fresh(&self, now: Instant, revision: Option<u64>) -> bool {
         match (&self.grace, revision) {
             (Some(grace), _) => revision == grace.revision,
             (None, Some(_)) => revision == self.confirmed_revision,
@@ -410,24 +371,10 @@ impl Gate {
         time_left.map(|left| at(now, left.saturating_sub(self.early.into()).min(LOOK_AT_THE_WALL)))
     }
 
-    /// When a awaited must be answered. One that is begun again in the grace has no longer than that.
+    /// When the awaited check must be answered. One that is begun again in the grace has no longer than that.
     fn answer_due(&self, awaited: &Awaited) -> Instant {
         let due = at(awaited.started_at, self.rules.check_timeout);
         self.grace.as_ref().map_or(due, |grace| due.min(grace.ends))
-    }
-}
-
-impl Rules {
-    /// `retry`, or up to five times as long, so that clients which are cut together do not come back
-    /// together; as it is where heartbeats have no jitter either.
-    pub(super) fn spread(&self, retry: Duration) -> Duration {
-        let more = if self.jitter > 0.0 { 4.0 * random_unit() } else { 0.0 };
-        retry.saturating_add(retry.min(FAR).mul_f64(more))
-    }
-
-    fn next_heartbeat(&self, now: Instant) -> Option<Instant> {
-        let early = self.jitter * random_unit();
-        self.heartbeat.map(|interval| at(now, interval.min(FAR).mul_f64(1.0 - early)))
     }
 }
 
@@ -435,25 +382,11 @@ impl Rules {
 /// machine sleeps, and a clock may be set right.
 const LOOK_AT_THE_WALL: Duration = Duration::from_secs(60);
 
-/// Timers need not reach further: the wall clock is read again when one fires.
-const FAR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
-/// `from + after`, at most a month ahead.
-fn at(from: Instant, after: Duration) -> Instant {
-    from + after.min(FAR)
-}
-
-/// A number from 0 to 1 that need not be hard to guess: it only keeps streams out of step.
-fn random_unit() -> f64 {
-    let bits = RandomState::new().hash_one(0_u8);
-    (bits >> 11) as f64 / (1_u64 << 53) as f64
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::rules::OnEnd, *};
 
     /// What happens to a stream.
     #[derive(Clone, Copy, Debug)]

@@ -14,14 +14,14 @@ use std::{
 
 use pin_project_lite::pin_project;
 use tokio::{
-    runtime::Handle,
     sync::futures::OwnedNotified,
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep},
 };
 
 use super::{
     EndReason,
-    gate::{Gate, Next, Rules},
+    gate::{Gate, Next},
+    rules::Rules,
     subscriber::Subscriber,
 };
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
     ended::Ended,
     observe::{self, OpenStream},
     revoke::PendingCheck,
+    timer,
     unwind::contained,
 };
 
@@ -300,30 +301,26 @@ impl Guard {
     /// [`admit_waiting_frame`](Self::admit_waiting_frame) says so.
     pub(super) fn admit_frame(mut self: Pin<&mut Self>) -> bool {
         let admitted = self.as_mut().admit();
-        let this = self.project();
+        let this = self.as_mut().project();
         let Some(outer) = this.outer else { return admitted };
         let admitted_by_outer = outer.as_mut().admit_frame();
-        if admitted != admitted_by_outer {
-            // The other one has yet to say so: until then the frame waits here too.
-            if admitted {
-                this.gate.frame_waits_elsewhere();
-            } else {
-                outer.as_mut().frame_waits_elsewhere();
-            }
+        // The clock of the door further out is a user's own: what it did to this one counts.
+        if admitted && admitted_by_outer && self.holds(Instant::now()) {
+            return true;
         }
-        admitted && admitted_by_outer
+        // Until both say so the frame waits at both.
+        let this = self.project();
+        if admitted {
+            this.gate.frame_waits_elsewhere();
+        }
+        if let Some(outer) = this.outer.as_mut().filter(|_| admitted_by_outer) {
+            outer.as_mut().frame_waits_elsewhere();
+        }
+        false
     }
 
     fn admit(mut self: Pin<&mut Self>) -> bool {
-        // A timer stands still while the machine sleeps, so the wall clock is compared.
-        let time_left = match contained(|| self.subscriber.as_ref().and_then(Subscriber::time_left)) {
-            Some(time_left) => time_left,
-            None => {
-                self.as_mut().panicked();
-                self.ended(EndReason::CheckPanicked);
-                return false;
-            }
-        };
+        let Some(time_left) = self.as_mut().time_left() else { return false };
         let has_expired = time_left.is_some_and(|left| left.is_zero());
         if self.gate.goes_by_revision() && !has_expired && self.is_idle() {
             return true;
@@ -343,9 +340,11 @@ impl Guard {
         }
     }
 
-    /// Whether the frame that waits may pass now; it then no longer waits.
+    /// Whether the frame that waits may pass now; it then no longer waits. Since `poll_verdict` a user's code
+    /// may have run: the verifier of the door further out, a sink that was asked for room.
     pub(super) fn admit_waiting_frame(mut self: Pin<&mut Self>) -> bool {
-        let admitted = self.lets_pass(Instant::now());
+        let now = Instant::now();
+        let admitted = self.as_mut().has_time(now) && self.lets_pass(now);
         if admitted {
             self.as_mut().frame_passes();
         }
@@ -353,8 +352,37 @@ impl Guard {
     }
 
     fn lets_pass(&self, now: Instant) -> bool {
-        let here = self.subscriber.as_ref().is_some_and(|subscriber| self.gate.lets_pass(now, subscriber.revision()));
+        let here = self.subscriber.as_ref().is_some_and(|subscriber| {
+            !subscriber.has_new_alerts()
+                && !subscriber.is_outdated(&self.access)
+                && self.gate.lets_pass(now, subscriber.revision())
+        });
         here && self.outer.as_ref().is_none_or(|outer| outer.lets_pass(now))
+    }
+
+    /// Whether a frame that was admitted a moment ago would be so again, but for the clock.
+    fn holds(&self, now: Instant) -> bool {
+        self.subscriber
+            .as_ref()
+            .is_some_and(|subscriber| !subscriber.has_new_alerts() && self.gate.is_fresh(now, subscriber.revision()))
+    }
+
+    /// Whether the wall clock leaves the stream any time.
+    fn has_time(mut self: Pin<&mut Self>, now: Instant) -> bool {
+        let Some(time_left) = self.as_mut().time_left() else { return false };
+        let this = self.project();
+        this.gate.expires_in(now, time_left) && this.outer.as_mut().is_none_or(|outer| outer.as_mut().has_time(now))
+    }
+
+    /// How long the credential is good for by the wall clock, which is compared for a timer stands still
+    /// while the machine sleeps. `None` if that could not be read, which ends the stream.
+    fn time_left(mut self: Pin<&mut Self>) -> Option<Option<Duration>> {
+        let time_left = contained(|| self.subscriber.as_ref().and_then(Subscriber::time_left));
+        if time_left.is_none() {
+            self.as_mut().panicked();
+            self.ended(EndReason::CheckPanicked);
+        }
+        time_left
     }
 
     fn frame_passes(self: Pin<&mut Self>) {
@@ -410,22 +438,21 @@ impl Guard {
         this.end.is_reported = true;
         this.end.open = OpenStream::uncounted();
         let ended = Ended { reason, identity: this.access.identity() };
-        let has_returned = contained(|| this.gate.rules().on_end.call(&ended)).is_some();
+        let has_returned = this.gate.rules().on_end.call(&ended);
         observe::stream_ended(&ended) && has_returned
     }
 }
 
 /// Sets the timer, and starts it: it elapses whether or not it is polled.
 ///
-/// Outside of a runtime there is no timer: then a stream is checked when it is polled, and not before.
+/// Without a timer a stream is checked when it is polled, and not before.
 fn arm(mut timer: Pin<&mut Option<Sleep>>, deadline: Option<Instant>) {
     let Some(deadline) = deadline else { return };
     match timer.as_mut().as_pin_mut() {
         Some(timer) if timer.deadline() == deadline => {}
         Some(timer) => timer.reset(deadline),
-        None if Handle::try_current().is_err() => {}
         None => {
-            timer.set(Some(sleep_until(deadline)));
+            timer.set(timer::timer(deadline));
             if let Some(timer) = timer.as_pin_mut() {
                 timer.reset(deadline);
             }

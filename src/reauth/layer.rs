@@ -11,7 +11,7 @@ use tower_layer::Layer;
 
 use super::{
     Ending, GuardedSink, GuardedStream, StreamReauth, StreamReauthService, SupervisedBody, WithUploads,
-    gate::{OnEnd, Rules},
+    rules::{OnEnd, Rules},
 };
 use crate::{Access, ended::Ended, respond::EmptyBody};
 
@@ -45,7 +45,7 @@ pub(super) struct Settings {
     pub(super) retry: Duration,
     pub(super) missing_access_allowed: bool,
     pub(super) is_enabled: bool,
-    filter: Option<Arc<Filter>>,
+    filters: Vec<Arc<Filter>>,
 }
 
 impl StreamReauthLayer {
@@ -68,7 +68,7 @@ impl StreamReauthLayer {
             retry: Duration::from_secs(1),
             missing_access_allowed: false,
             is_enabled: true,
-            filter: None,
+            filters: Vec::new(),
         };
         Self { settings: Arc::new(settings), respond: EmptyBody, uploads: PhantomData }
     }
@@ -172,23 +172,26 @@ impl<R, U> StreamReauthLayer<R, U> {
         self.with(|settings| settings.comment = comment.into())
     }
 
-    /// Watches only those of the responses that stream for which `is_stream` is true.
+    /// Watches only those of the responses that stream for which `is_stream` is true. Of several filters
+    /// all must be.
     #[must_use]
     pub fn with_filter(self, is_stream: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        self.with(|settings| settings.filter = Some(Arc::new(is_stream)))
+        self.with(|settings| settings.filters.push(Arc::new(is_stream)))
     }
 
-    /// Lets requests without an [`Access`] through, their responses unwatched, in place of a 500.
+    /// Lets requests without an [`Access`] through, in place of a 500: their responses are unwatched, unless
+    /// a door further in lets them in.
     #[must_use]
     pub fn with_missing_access_allowed(self) -> Self {
         self.with(|settings| settings.missing_access_allowed = true)
     }
 
     /// Calls `hook` when a stream has ended, for an audit: once for each, after it has let go of all that
-    /// it held.
+    /// it held. Several hooks are all called, in the order in which they were added, though one of them
+    /// panics.
     #[must_use]
     pub fn with_on_end(self, hook: impl Fn(&Ended) + Send + Sync + 'static) -> Self {
-        self.with_rules(|rules| rules.on_end = OnEnd::new(hook))
+        self.with_rules(|rules| rules.on_end.add(hook))
     }
 
     /// Leaves every response and every upload unwatched while `is_enabled` is false, for a layer whose type
@@ -307,7 +310,7 @@ impl Settings {
         response: Response<B>,
     ) -> Response<StreamReauth<B>> {
         let (parts, body) = response.into_parts();
-        let is_wanted = || self.filter.as_ref().is_none_or(|filter| filter(&parts));
+        let is_wanted = || self.filters.iter().all(|filter| filter(&parts));
         let body = if self.is_enabled && streams(method, &parts, &body) && is_wanted() {
             StreamReauth::watched(body, access.clone(), Arc::clone(self), &parts.headers)
         } else {

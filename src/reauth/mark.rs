@@ -33,9 +33,11 @@ impl Mark {
         matches!(self, Self::Behind(_))
     }
 
-    /// Something of the inner body passed: a mark that comes next is a letter.
-    pub(super) fn is_past(&mut self) {
-        *self = Self::Settled;
+    /// A frame of the inner body passes: if there is anything in it, a mark that comes next is a letter.
+    pub(super) fn is_past<D: Buf>(&mut self, frame: &Frame<D>) {
+        if frame.data_ref().is_none_or(Buf::has_remaining) {
+            *self = Self::Settled;
+        }
     }
 
     /// Whether all that was taken out is known to have been a mark.

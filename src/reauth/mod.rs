@@ -10,13 +10,12 @@
 //! | door | the layer that lets a request in: [`BearerAuthLayer`](crate::BearerAuthLayer), or a source of your own |
 //! | check | the verifier is asked whether a credential is good, and the answer is judged |
 //! | recheck | a check for a stream that is open; the door's is the first one |
-//! | shared check | a recheck that all streams of one credential use (`revoke/shared_check.rs`) |
+//! | shared check | a recheck that all streams of one credential use |
 //! | confirmation | what shows that access holds: a check, as of when it began, or an unmoved revision |
 //! | denial | an answer by which access is gone |
 //! | revision | a verifier's counter that moves when its answers may have changed: [`Revision`](crate::revoke::Revision) |
-//! | epoch | the number of times that everything was revoked |
 //! | alert | a denial or a revocation; it wakes all streams of its credential |
-//! | subscriber | a stream's share in the shared check of its credential (`subscriber.rs`) |
+//! | subscriber | a stream's share in the shared check of its credential |
 //! | holder | whose credential it is, as an answer named them: what a revocation finds a stream by |
 //! | heartbeat | the recheck of a stream that nothing else has checked for an interval, and its comment |
 //! | grace | the time for which a stream outlives a verifier that cannot be reached |
@@ -44,7 +43,8 @@
 //!
 //! # How late a revocation is
 //!
-//! No frame passes after it. An idle stream ends at once where a revision moves or
+//! No frame passes after it, but within a [`max_age`](StreamReauthLayer::with_max_age) or a
+//! [grace](StreamReauthLayer::with_grace) that was chosen. An idle stream ends at once where a revision moves or
 //! [`Revocations`](crate::revoke::Revocations) have it. Where the verifier says nothing of itself, the
 //! revocation is late by a heartbeat and the time limit of a check at most: 20 s by default, and by a grace
 //! where one was chosen and the verifier is silent.
@@ -53,13 +53,14 @@
 //!
 //! Streams that were opened with one credential, through the doors of one layer, share their checks: each
 //! uses one that began after its own reason to check arose. So any number of idle streams cost one check
-//! per interval; with a jitter of `j` at most one in `1 - j` of it. Two layers around one verifier ask it
+//! per interval; with a jitter of `j` two checks may be as little as `1 - j` of it apart. Two layers around one verifier ask it
 //! twice, and under a limiter each client's address asks for itself. What an answer means, which scopes it
 //! leaves and when it is too late, each stream decides for itself.
 //!
 //! # What a stream costs
 //!
-//! An idle stream keeps at most 1 KiB, its [`Access`](crate::Access) included. The streams of one credential
+//! An idle stream keeps at most 1 KiB, its [`Access`](crate::Access) included; what its identity holds, and the
+//! scopes that a caller who is taken at their word declares, come on top. The streams of one credential
 //! keep at most 576 bytes and the text of the token together. While a revision stands still a frame
 //! allocates nothing; where the verifier is asked about it, no more than its answer does.
 //!
@@ -71,7 +72,11 @@
 //! # Deployment
 //!
 //! - Put this layer *inside* the layers of the other two questions and inside compression: it reads
-//!   their [`Access`](crate::Access), and it cannot write between the events of a compressed body.
+//!   their [`Access`](crate::Access), and it cannot write between the events of a compressed body. What a door
+//!   or a scope layer further in decides holds for the stream as well, but a door further in is not asked
+//!   about [uploads](StreamReauthLayer::with_uploads).
+//! - Streams need a tokio runtime with its timer enabled: without one they are checked when they are polled,
+//!   and an idle one outlives its expiry.
 //! - What is promised is that no frame *leaves this wrapper* after access is gone. Bytes that were
 //!   handed to the server before still arrive, and a server does not poll a body while its client
 //!   does not read: give its connections a write deadline, and [`supervise`](StreamReauthLayer::supervise) a
@@ -84,8 +89,8 @@
 //!
 //! # gRPC
 //!
-//! Whichever [`Ending`] is chosen, a gRPC call ends with `UNAUTHENTICATED`, `PERMISSION_DENIED` or
-//! `UNAVAILABLE`, as its client expects. The three layers go around a tonic server as around any other
+//! Whichever [`Ending`] is chosen, a native gRPC call ends with `UNAUTHENTICATED`, `PERMISSION_DENIED` or
+//! `UNAVAILABLE`, as its client expects; what gRPC-Web gets, [`Ending`] says. The three layers go around a tonic server as around any other
 //! service, and refuse a call in the way of gRPC by themselves: see [`respond`](crate::respond).
 //!
 //! For browsers put them *inside* `tonic_web::GrpcWebLayer`, which makes of the trailers a frame that a
@@ -95,8 +100,8 @@
 //!
 //! A socket is no response body, so its handler watches it by hand, with a clone of the layer:
 //! [`watch_stream`](StreamReauthLayer::watch_stream) what is sent, or
-//! [`watch_sink`](StreamReauthLayer::watch_sink) the socket itself, which then is not read from either once
-//! access is gone. A close frame with a code that says why is its
+//! [`watch_sink`](StreamReauthLayer::watch_sink) the whole socket, which after access ends is neither written
+//! to nor read from. A close frame with a code that says why is its
 //! [farewell](GuardedSink::with_farewell), or is sent by hand:
 //!
 //! ```
@@ -160,10 +165,12 @@
 //! ```
 
 // - `layer`, `service`, `future`: the layer, what a request meets in it, and what is made of its response.
+// - `rules`: what the builder methods set.
 // - `gate`: when to check and what the answer means; time and revisions in, decisions out.
 // - `guard`: carries these decisions out, with a timer, a subscriber and the verifier.
 // - `subscriber`: one stream's subscription to the credential that it goes by.
 // - `body`, `stream`, `sink`, `upload`: a guard around what may stream.
+// - `until_ended`: `Access::ended`, for work that streams nothing.
 // - `supervised`: a body with a task of its own, for a server that does not poll; `wakers`: its wakers.
 // - `end`, `farewell`: what a client sees of the end, of a body and of a socket.
 // - `format`, `sse`, `grpc_messages`, `mark`: where in its format a body stands.
@@ -184,6 +191,7 @@ mod grpc_messages;
 mod guard;
 mod layer;
 mod mark;
+mod rules;
 mod service;
 mod sink;
 mod sse;

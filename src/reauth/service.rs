@@ -8,21 +8,38 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body;
+use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{ResponseFuture, StreamReauth, layer::Settings};
+use super::{ResponseFuture, StreamReauth, StreamReauthLayer, layer::Settings};
 use crate::{
-    access,
+    access::{self, Watched},
     challenge::{Challenge, OfRequest},
     respond::{EmptyBody, Refusal, Respond, refuse},
 };
 
-/// The service of [`StreamReauthLayer`](super::StreamReauthLayer).
+/// The service of [`StreamReauthLayer`].
 #[derive(Clone)]
 pub struct StreamReauthService<S, R = EmptyBody> {
     pub(super) inner: S,
     pub(super) settings: Arc<Settings>,
     pub(super) respond: R,
+}
+
+impl<S> StreamReauthService<S> {
+    /// Watches the responses of `inner`. For more than the defaults, see [`StreamReauthLayer`].
+    #[must_use]
+    pub fn new(inner: S) -> Self {
+        StreamReauthLayer::new().layer(inner)
+    }
+}
+
+impl StreamReauthService<()> {
+    /// The layer that makes such services: [`StreamReauthLayer::new`].
+    #[must_use]
+    pub fn layer() -> StreamReauthLayer {
+        StreamReauthLayer::new()
+    }
 }
 
 impl<S, R> StreamReauthService<S, R> {
@@ -56,11 +73,17 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         // Shared with the layers further in: what a route requires is added to this very value.
         let access = match access::of(&request, "StreamReauthLayer") {
-            Ok(access) => Some(access.clone()),
-            Err(_) if self.settings.missing_access_allowed => None,
+            Ok(access) => {
+                access.is_watched();
+                Some(access.clone())
+            }
+            Err(_) if self.settings.missing_access_allowed => {
+                request.extensions_mut().insert(Watched);
+                None
+            }
             Err(denied) => {
                 let refusal = Refusal::new(&request, &denied, None);
                 return ResponseFuture::refused(refuse(

@@ -16,8 +16,8 @@ use pin_project_lite::pin_project;
 use super::{
     AccessEnded, EndReason,
     farewell::{Farewell, Leave},
-    gate::Rules,
     guard::{Guard, Verdict},
+    rules::Rules,
     wakers::TwoWakers,
 };
 use crate::{Access, unwind::contained};
@@ -26,7 +26,8 @@ pin_project! {
     /// A sink into which the server sends, such as a WebSocket, until access ends: made by
     /// [`StreamReauthLayer::watch_sink`](super::StreamReauthLayer::watch_sink).
     ///
-    /// An item is handed to the inner sink only if access was confirmed after it was sent here. When
+    /// An item is handed to the inner sink only if access was confirmed after it was sent here, or within
+    /// [`max_age`](super::StreamReauthLayer::with_max_age) before. When
     /// access is gone, what is sent is refused with [`SendError::Ended`], and the inner sink is dropped the
     /// next time that either half is polled, whatever it was waiting for; or, with
     /// [`with_farewell`](Self::with_farewell), after it has said goodbye.
@@ -41,6 +42,8 @@ pin_project! {
         inner: Option<S>,
         reason: Option<EndReason>,
         is_closed: bool,
+        // What the client sends came to its end.
+        is_read: bool,
         leaves_later: bool,
         // Boxed, so that the sink can be moved if the inner one can.
         guard: Pin<Box<Guard>>,
@@ -70,6 +73,7 @@ impl<S, T> GuardedSink<S, T> {
             inner: Some(inner),
             reason: None,
             is_closed: false,
+            is_read: false,
             leaves_later: false,
             guard: Box::pin(Guard::new(access, rules)),
             waiting: None,
@@ -247,9 +251,12 @@ impl<S: Sink<T>, T> Sink<T> for GuardedSink<S, T> {
             return Poll::Ready(Ok(()));
         }
         ready!(self.as_mut().poll_inner(cx, Sink::poll_close))?;
-        let this = self.project();
+        let this = self.as_mut().project();
         *this.is_closed = true;
         this.guard.as_mut().finishes_when_dropped();
+        if *this.is_read {
+            self.end(EndReason::Finished);
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -262,7 +269,11 @@ impl<S: Stream, T> Stream for GuardedSink<S, T> {
         self.tasks.other.register(cx);
         loop {
             if self.as_mut().poll_access().is_err() {
-                ready!(self.as_mut().poll_leave(cx, Some(read_to_the_end)));
+                let read = Some(read_to_the_end as Leave<S>).filter(|_| !self.is_read);
+                ready!(self.as_mut().poll_leave(cx, read));
+                return Poll::Ready(None);
+            }
+            if self.is_read {
                 return Poll::Ready(None);
             }
             let item = self.as_mut().poll_contained(|this| match this.project().inner.as_pin_mut() {
@@ -270,8 +281,11 @@ impl<S: Stream, T> Stream for GuardedSink<S, T> {
                 None => Poll::Ready(None),
             });
             if let Poll::Ready(item) = item {
-                if item.is_none() && self.is_closed {
-                    self.end(EndReason::Finished);
+                if item.is_none() {
+                    *self.as_mut().project().is_read = true;
+                    if self.is_closed {
+                        self.end(EndReason::Finished);
+                    }
                 }
                 return Poll::Ready(item);
             }

@@ -13,8 +13,8 @@ use pin_project_lite::pin_project;
 
 use super::{
     EndReason,
-    gate::Rules,
     guard::{Guard, Verdict},
+    rules::Rules,
 };
 use crate::{Access, unwind::contained};
 

@@ -15,9 +15,9 @@ use tower_service::Service;
 
 use super::{
     AccessEnded, EndReason,
-    gate::Rules,
     guard::{Guard, Verdict},
     layer::Settings,
+    rules::Rules,
 };
 use crate::{Access, unwind::contained};
 
@@ -45,6 +45,23 @@ pin_project! {
 pub struct WithUploads<S> {
     pub(super) inner: S,
     pub(super) settings: Arc<Settings>,
+}
+
+impl<S> WithUploads<S> {
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 impl<S, B> Service<Request<B>> for WithUploads<S>
@@ -104,9 +121,12 @@ where
                 }
             }
             if let Poll::Ready(frame) = inner.poll_frame(cx) {
-                if let (None, Some(guard)) = (&frame, this.guard.as_mut()) {
-                    guard.as_mut().ended(EndReason::Finished);
+                if !matches!(frame, Some(Ok(_))) {
+                    if let Some(guard) = this.guard.as_mut() {
+                        guard.as_mut().ended(EndReason::Finished);
+                    }
                     *this.guard = None;
+                    contained(|| this.inner.set(None));
                 }
                 return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
             }

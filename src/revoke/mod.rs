@@ -1,32 +1,40 @@
-//! What takes an earlier answer back.
-//!
-//! - `revision`: [`Revision`], a verifier's counter that moves when its answers may have changed.
-//! - `revocations`: [`Revocations`], for verifiers that cannot revoke, such as those of signed tokens.
-//! - `shared_check`: the recheck that all streams of one credential share, and its answer.
-//! - `registry`: values by credential, each kept for as long as a stream subscribes to it.
-//!
-//! # How an idle stream is woken
-//!
-//! 1. A verifier changes its mind and calls [`Revision::bump`] or [`Revision::bump_for`], or somebody calls
-//!    a method of [`Revocations`].
-//! 2. Both find the credentials that are concerned in a `Registry` and call `Notify::notify_waiters`: for
-//!    a revision in `Inner::wake` and `Inner::wake_for`, for revocations in `SharedCheck::revoke`, which is
-//!    an alert, as the denial that another stream gets is.
-//! 3. The stream's task wakes up in `Guard::poll_wake` (in `reauth/guard.rs`), which polls that
-//!    notification beside the timer of its heartbeat and its expiry, and runs `Guard::poll_verdict`.
-//! 4. `Guard::step` ends a stream whose holder was revoked, without a check. Else `Gate::next` compares
-//!    the revision with the one that was confirmed last, and says `Ask`.
-//! 5. `SharedCheck::begin` asks the verifier, once for all streams of the credential, and
-//!    `Access::apply` says what the answer means for this stream.
+//! What takes an earlier answer back: [`Revision`], a verifier's counter that moves when its answers may have
+//! changed, and [`Revocations`], for verifiers that cannot revoke, such as those of signed tokens.
 
+// - `revision`, `revocations`: these two.
+// - `shared_check`: the recheck that all streams of one credential share.
+// - `running`: a check on its way, and its answer.
+// - `holder`: whose the streams of a credential are.
+// - `registry`: values by credential, each kept for as long as a stream subscribes to it.
+//
+// # How an idle stream is woken and ended
+//
+// 1. A verifier changes its mind and calls `Revision::bump` or `Revision::bump_for`, or somebody calls a
+//    method of `Revocations`.
+// 2. Both find the credentials concerned in a `Registry` and wake their streams by `unwind::wake_all`: for a
+//    revision in `Inner::wake` and `Inner::wake_for`, for revocations in `SharedCheck::revoke`. A revocation
+//    is an alert, and so is a denial that any stream of the credential receives.
+// 3. The stream's task was parked by `Guard::poll_wake` (in `reauth/guard.rs`), on that notification and one
+//    timer. Woken, it polls its body, and that runs `Guard::poll_verdict`.
+// 4. `Guard::step` ends a stream whose holder was revoked, without a check. Else `Gate::next` compares
+//    the revision with the one that was confirmed last, and says `Ask`.
+// 5. `SharedCheck::begin` asks the verifier, once for all streams of the credential, and
+//    `Access::apply` says what the answer means for this stream.
+// 6. `Guard::ended` makes the end final. `WatchedProj::end` (in `reauth/body.rs`) drops the inner body and
+//    writes the ending.
+
+mod holder;
 mod registry;
 mod revision;
 mod revocations;
+mod running;
 mod shared_check;
 
 pub(crate) use self::{
+    holder::Holder,
     registry::{Entry, Registry, Subscription},
-    shared_check::{Answer, CheckRequest, CheckStart, Holder, PendingCheck, SharedCheck},
+    running::{Answer, Progress, Running},
+    shared_check::{CheckRequest, CheckStart, PendingCheck, SharedCheck},
 };
 pub use self::{
     revision::Revision,

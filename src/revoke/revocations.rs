@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{registry::Registry, shared_check::SharedCheck};
-use crate::{Clock, Identity};
+use crate::{Clock, Identity, unwind::contained};
 
 /// How much longer than asked for an entry is kept: for clocks that disagree, and for a layer's leeway.
 const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -170,9 +170,9 @@ impl Revocations {
         self.end(|identity| identity.issued_at().is_some_and(|issued_at| is_before(issued_at, time)));
     }
 
-    /// Revokes everything: ends every open stream that is not renewed with a later credential before it
-    /// is polled, whatever its own says, and refuses what was issued before now. At the door, what does
-    /// not say when it was issued is for the verifier to judge.
+    /// Revokes everything: ends every open stream of the layers and sources that were given this, whatever
+    /// its credential says, unless it is renewed with a later one before it is polled; and refuses what was
+    /// issued before now. At the door, what does not say when it was issued is for the verifier to judge.
     pub fn revoke_all(&self) {
         let now = self.0.clock.now();
         self.remember().push_back(now);
@@ -188,9 +188,14 @@ impl Revocations {
     /// Forgets that what was issued to `subject` was revoked. Returns whether it was.
     pub fn forget_subject<'a>(&self, subject: impl Into<Subject<'a>>) -> bool {
         let subject = subject.into();
+        let issuer = subject.issuer.map(Into::into);
         let mut remembered = self.remember();
-        let Some(subjects) = remembered.subjects.get_mut(&subject.issuer.map(Into::into)) else { return false };
-        subjects.remove(subject.subject).is_some()
+        let Some(subjects) = remembered.subjects.get_mut(&issuer) else { return false };
+        let was_revoked = subjects.remove(subject.subject).is_some();
+        if subjects.is_empty() {
+            remembered.subjects.remove(&issuer);
+        }
+        was_revoked
     }
 
     /// Whether a credential of this identity is revoked.
@@ -228,9 +233,14 @@ impl Revocations {
     }
 
     fn revoke_credential(&self, credential_id: &str, until: Option<SystemTime>) {
-        let now = self.0.clock.now();
+        // It only says what can be forgotten: what cannot be read keeps nothing from being revoked.
+        let now = contained(|| self.0.clock.now());
         self.remember().revoke_credential(credential_id, until, now);
-        self.end(|identity| identity.credential_id() == Some(credential_id) && self.is_revoked(identity));
+        // A layer with a leeway may have a stream open though the credential has expired.
+        let concerns = |identity: &Identity| {
+            identity.credential_id() == Some(credential_id) && self.is_revoked_with(identity, MARGIN)
+        };
+        self.end(concerns);
     }
 
     fn end(&self, concerns: impl Fn(&Identity) -> bool) {
@@ -252,9 +262,9 @@ impl Revocations {
 }
 
 impl Remembered {
-    fn revoke_credential(&mut self, credential_id: &str, until: Option<SystemTime>, now: SystemTime) {
+    fn revoke_credential(&mut self, credential_id: &str, until: Option<SystemTime>, now: Option<SystemTime>) {
         // Twice as many as were left the last time: so each entry is looked at a few times in all.
-        if self.credentials.len() > 2 * self.swept + 64 {
+        if let Some(now) = now.filter(|_| self.credentials.len() > 2 * self.swept + 64) {
             let is_over = |until: SystemTime| until.checked_add(MARGIN).is_some_and(|end| end <= now);
             self.credentials.retain(|_, until| !until.is_some_and(is_over));
             self.swept = self.credentials.len();

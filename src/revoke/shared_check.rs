@@ -11,19 +11,22 @@
 //! it may use whatever leads back here.
 
 use std::{
-    future::Future,
     pin::Pin,
     sync::{Arc, PoisonError, Weak},
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::revision::RevisionWatch;
+use super::{
+    holder::{Holder, Holders},
+    revision::RevisionWatch,
+    running::{Answer, Progress, Running},
+};
 use crate::{
     Identity,
-    sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Notify, Ordering, OwnedNotified},
+    sync::{AtomicU64, Mutex, MutexGuard, Notify, Ordering, OwnedNotified},
     unwind::{contained, wake_all},
     verify::{Verification, VerifyError},
 };
@@ -39,18 +42,11 @@ pub(crate) struct SharedCheck {
     /// Wakes all streams: the revision's own, so that a stream waits for one thing only.
     notify: Arc<Notify>,
     /// Wakes those that wait for an answer.
-    progress: Arc<Notify>,
+    progress: Progress,
     watch: Option<RevisionWatch>,
     last: Mutex<Option<Check>>,
-    /// Whose streams they are. Mostly one, for streams that were opened with one token; but a token may
-    /// be given another name, and then each stream is known by the name that its own answer gave.
-    holders: Mutex<Vec<Weak<Holder>>>,
-}
-
-/// Who holds a credential, as an answer named them.
-pub(crate) struct Holder {
-    identity: Identity,
-    revoked: AtomicBool,
+    /// Whose streams they are.
+    holders: Holders,
 }
 
 /// The check that was begun last.
@@ -96,13 +92,6 @@ pub(crate) struct CheckRequest {
     pub(crate) timeout: Duration,
 }
 
-/// What a verifier answered.
-#[derive(Clone, Debug)]
-pub(crate) enum Answer {
-    Said(Result<Identity, VerifyError>),
-    Panicked,
-}
-
 /// A check that one stream waits for.
 pub(crate) enum PendingCheck {
     Answered(Answer),
@@ -116,22 +105,6 @@ pub(crate) enum PendingCheck {
     },
 }
 
-/// An answer on its way.
-pub(crate) struct Running {
-    state: Mutex<RunningState>,
-    /// Wakes all that wait, for each of them can poll on.
-    waker: Waker,
-}
-
-enum RunningState {
-    Idle(Verification),
-    /// One stream polls it.
-    Polling,
-    Done(Answer),
-}
-
-struct Progress(Arc<Notify>);
-
 impl SharedCheck {
     /// For the streams of a credential, which watch the revision if the verifier has one.
     pub(crate) fn new(watch: Option<RevisionWatch>) -> Self {
@@ -140,10 +113,10 @@ impl SharedCheck {
             denied: AtomicU64::new(0),
             alerts: AtomicU64::new(0),
             notify: watch.as_ref().map_or_else(Arc::default, |watch| Arc::clone(watch.moved())),
-            progress: Arc::default(),
+            progress: Progress::default(),
             watch,
             last: Mutex::default(),
-            holders: Mutex::default(),
+            holders: Holders::default(),
         }
     }
 
@@ -186,47 +159,14 @@ impl SharedCheck {
 
     /// What a stream of `identity` is found by when that is revoked, from now on.
     pub(crate) fn hold(&self, identity: Identity) -> Arc<Holder> {
-        let mut holders = self.holders();
-        let (mut found, mut known) = (None, Vec::with_capacity(holders.len()));
-        holders.retain(|holder| match holder.upgrade() {
-            // One whose streams are at their end is not for a stream that starts.
-            Some(holder) => {
-                if !holder.is_revoked() && holder.stands_for(&identity) {
-                    found = Some(Arc::clone(&holder));
-                }
-                known.push(holder);
-                true
-            }
-            None => false,
-        });
-        let holder = found.unwrap_or_else(|| {
-            let new = Arc::new(Holder { identity, revoked: AtomicBool::new(false) });
-            holders.reserve_exact(1);
-            holders.push(Arc::downgrade(&new));
-            new
-        });
-        // What was looked at may be left to us alone by now, and holds a user's claims.
-        drop(holders);
-        contained(|| drop(known));
-        holder
+        self.holders.hold(identity)
     }
 
     /// Ends the streams of those holders that `concerns` picks, and of those of whom it cannot tell.
     pub(crate) fn revoke(&self, concerns: impl Fn(&Identity) -> bool) {
-        let holders: Vec<_> = self.holders().iter().filter_map(Weak::upgrade).collect();
-        let mut any = false;
-        for holder in &holders {
-            // It reads the clock, which may be a user's own.
-            if contained(|| concerns(&holder.identity)).unwrap_or(true) {
-                holder.revoked.store(true, Ordering::Release);
-                any = true;
-            }
-        }
-        if any {
+        if self.holders.revoke(concerns) {
             self.alert();
         }
-        // With an identity go its claims.
-        contained(|| drop(holders));
     }
 
     /// A check that will do for `request`; `verify` begins it if there is none.
@@ -248,20 +188,19 @@ impl SharedCheck {
         contained(|| drop(replaced));
 
         let number = start.number;
-        match contained(verify).map(Verification::into_ready) {
-            None => (start, PendingCheck::Answered(self.answered(number, Answer::Panicked))),
-            Some(Ok(answer)) => (start, PendingCheck::Answered(self.answered(number, Answer::Said(answer)))),
+        let answer = match contained(verify).map(Verification::into_ready) {
+            None => Answer::Panicked,
+            Some(Ok(answer)) => Answer::Said(answer),
             Some(Err(unknown)) => {
-                let running = Arc::new(Running {
-                    state: Mutex::new(RunningState::Idle(unknown)),
-                    waker: Waker::from(Arc::new(Progress(Arc::clone(&self.progress)))),
-                });
+                let running = Arc::new(Running::waiting(unknown, self.progress.clone()));
                 let stage = Stage::Running(Arc::downgrade(&running));
-                let pending = PendingCheck::Waiting { number, running: Some(running), progress: self.progress() };
+                let pending = PendingCheck::Waiting { number, running: Some(running), progress: self.progress.next() };
                 self.advance(number, stage);
-                (start, pending)
+                return (start, pending);
             }
-        }
+        };
+        self.answered(number, &answer);
+        (start, PendingCheck::Answered(answer))
     }
 
     /// Polls the check on. `None` if a newer check replaced this one before it was answered: the stream
@@ -274,7 +213,7 @@ impl SharedCheck {
             };
             match running {
                 Some(running) => {
-                    if let Some(answer) = self.drive(number, running) {
+                    if let Some(answer) = running.drive(|answer| self.answered(number, answer)) {
                         return Poll::Ready(Some(answer));
                     }
                 }
@@ -290,38 +229,17 @@ impl SharedCheck {
             if progress.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            *progress = self.progress();
+            *progress = self.progress.next();
         }
     }
 
-    /// Polls the verifier's future, unless another stream does at this moment.
-    fn drive(&self, number: u64, running: &Running) -> Option<Answer> {
-        let mut verification = match running.take()? {
-            Ok(verification) => verification,
-            Err(answer) => return Some(answer),
-        };
-        let mut cx = Context::from_waker(&running.waker);
-        let answer = match contained(|| Pin::new(&mut verification).poll(&mut cx)) {
-            None => Answer::Panicked,
-            Some(Poll::Ready(answer)) => Answer::Said(answer),
-            Some(Poll::Pending) => {
-                running.set(RunningState::Idle(verification));
-                return None;
-            }
-        };
-        running.set(RunningState::Done(answer.clone()));
-        contained(|| drop(verification));
-        Some(self.answered(number, answer))
-    }
-
     /// Keeps the answer of the check with this number; a denial alerts all streams.
-    fn answered(&self, number: u64, answer: Answer) -> Answer {
+    fn answered(&self, number: u64, answer: &Answer) {
         self.advance(number, Stage::Answered(answer.clone()));
         if answer.is_denial() {
             self.denied.fetch_max(number, Ordering::AcqRel);
             self.alert();
         }
-        answer
     }
 
     /// Takes the check with this number to its next stage, and wakes those that wait for it.
@@ -335,7 +253,7 @@ impl SharedCheck {
         };
         drop(last);
         if is_awaited {
-            wake_all(&self.progress);
+            self.progress.tell();
         }
         contained(|| drop(replaced));
     }
@@ -350,15 +268,7 @@ impl SharedCheck {
             Found::Starting => None,
             Found::Running(running) => Some(running),
         };
-        PendingCheck::Waiting { number, running, progress: self.progress() }
-    }
-
-    fn progress(&self) -> Pin<Box<OwnedNotified>> {
-        Box::pin(Arc::clone(&self.progress).notified_owned())
-    }
-
-    fn holders(&self) -> MutexGuard<'_, Vec<Weak<Holder>>> {
-        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+        PendingCheck::Waiting { number, running, progress: self.progress.next() }
     }
 
     fn alert(&self) {
@@ -369,21 +279,6 @@ impl SharedCheck {
     // A panic elsewhere leaves it whole: each change to it is one assignment.
     fn last(&self) -> MutexGuard<'_, Option<Check>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Holder {
-    /// Whether a revocation ended the streams of this holder.
-    pub(crate) fn is_revoked(&self) -> bool {
-        self.revoked.load(Ordering::Acquire)
-    }
-
-    /// Whether it is found by whatever `identity` would be found by.
-    pub(crate) fn stands_for(&self, identity: &Identity) -> bool {
-        self.identity.issuer() == identity.issuer()
-            && self.identity.subject() == identity.subject()
-            && self.identity.credential_id() == identity.credential_id()
-            && self.identity.issued_at() == identity.issued_at()
     }
 }
 
@@ -415,51 +310,6 @@ impl Stage {
             Self::Starting => Some(Found::Starting),
             Self::Running(running) => running.upgrade().map(Found::Running),
             Self::Answered(answer) => Some(Found::Answered(answer.clone())),
-        }
-    }
-}
-
-impl Running {
-    /// The future, for this stream to poll, or its answer; `None` while another stream polls it.
-    fn take(&self) -> Option<Result<Verification, Answer>> {
-        let mut state = self.state();
-        match std::mem::replace(&mut *state, RunningState::Polling) {
-            RunningState::Idle(verification) => Some(Ok(verification)),
-            RunningState::Polling => None,
-            RunningState::Done(answer) => {
-                *state = RunningState::Done(answer.clone());
-                Some(Err(answer))
-            }
-        }
-    }
-
-    fn set(&self, state: RunningState) {
-        *self.state() = state;
-    }
-
-    fn state(&self) -> MutexGuard<'_, RunningState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Wake for Progress {
-    fn wake(self: Arc<Self>) {
-        wake_all(&self.0);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        wake_all(&self.0);
-    }
-}
-
-impl Answer {
-    /// Whether the credential is no longer good for any stream.
-    fn is_denial(&self) -> bool {
-        match self {
-            Self::Said(Err(
-                VerifyError::Rejected | VerifyError::Expired | VerifyError::Revoked | VerifyError::LockedOut { .. },
-            )) => true,
-            Self::Said(Ok(_) | Err(VerifyError::Unavailable { .. })) | Self::Panicked => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The inner response, or the refusal.
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -10,7 +11,7 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The response future of the layers that refuse at once or not at all: those of this room, and the one
+    /// The response future of the layers that refuse at once or not at all: those of this module, and the one
     /// of allowed hosts.
     ///
     /// Not to be polled again once it was ready: it may panic.
@@ -51,5 +52,14 @@ where
                 Poll::Ready(Ok(response.take().expect("a future is not polled after it was ready")))
             }
         }
+    }
+}
+
+impl<F, B> fmt::Debug for ResponseFuture<F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Inner { .. } => "ResponseFuture::inner",
+            State::Refused { .. } => "ResponseFuture::refused",
+        })
     }
 }

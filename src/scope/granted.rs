@@ -29,9 +29,8 @@ impl Granted {
     /// What both this and `outer` grant.
     #[must_use]
     pub fn and(self, outer: Self) -> Self {
-        let mine = self.scopes.iter().filter(|scope| outer.allows(scope));
-        let theirs = outer.scopes.iter().filter(|scope| self.allows(scope));
-        let scopes = mine.chain(theirs).cloned().collect();
+        let (mine, theirs) = (outer.allowed(self.scopes.clone()), self.allowed(outer.scopes.clone()));
+        let scopes = mine.into_iter().chain(theirs).collect();
         let outer = match self.outer {
             None => outer,
             Some(further) => Arc::unwrap_or_clone(further).and(outer),
@@ -49,6 +48,15 @@ impl Granted {
     #[must_use]
     pub fn allows(&self, scope: &Scope) -> bool {
         self.hierarchy.allows(&self.resolved, scope) && self.outer.as_ref().is_none_or(|outer| outer.allows(scope))
+    }
+
+    /// Those of `wanted` that were granted, by name or by implication.
+    fn allowed(&self, wanted: ScopeSet) -> ScopeSet {
+        let here = self.hierarchy.allowed(&self.resolved, &wanted).cloned().collect();
+        match &self.outer {
+            Some(outer) => outer.allowed(here),
+            None => here,
+        }
     }
 
     /// Whether all of `requirement` is met.

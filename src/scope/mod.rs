@@ -62,7 +62,8 @@
 //
 // A request passes `ScopeResolver::call`, which has `Access::resolve` keep a `Grant` of the layer, and
 // `RequireScope::call`, which has `Access::require` compare. At a recheck `Access::apply` renews each grant
-// by `Grant::renewed` and compares again, by the same `Terms::check`.
+// by `Grant::renewed` and compares again, by the same `Terms::check`. A refusal goes through `refused` (in
+// `service`) to `respond::refuse`, whose status is `Denied::status`'s: 403.
 
 mod few;
 mod future;

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, HeaderName};
 
 use super::{Declared, Granted, ResolveScopes, Scope, ScopeHierarchy, ScopeSet};
-use crate::{Denied, Identity};
+use crate::{AuthMethod, Denied, Identity};
 
 /// A strategy, what implies what, and the header that declares scopes.
 #[derive(Clone)]
@@ -21,8 +21,16 @@ pub(crate) struct Grant {
     resolution: Arc<Resolution>,
     /// What the request declared, as far as it can matter at a recheck.
     // Boxed: it is rare, and each request has room for one.
-    declared: Option<Box<ScopeSet>>,
+    declared: Option<Box<Declaration>>,
     scopes: ScopeSet,
+}
+
+/// What a request declared.
+#[derive(Clone)]
+struct Declaration {
+    scopes: ScopeSet,
+    /// How the caller proved who they are: one who proves it in another way did not declare this.
+    by: AuthMethod,
 }
 
 impl Resolution {
@@ -42,14 +50,22 @@ impl Grant {
         let Resolution { resolver, hierarchy, .. } = &**resolution;
         let view = Declared::new(declared.as_ref(), hierarchy);
         let scopes = resolver.resolve(identity, view);
-        let declared = if declared.is_some() { resolver.keep_declared(identity, view).map(Box::new) } else { None };
+        let kept = if declared.is_some() { resolver.keep_declared(identity, view) } else { None };
+        let declared = kept.map(|scopes| Box::new(Declaration { scopes, by: identity.method() }));
         Self { resolution: Arc::clone(resolution), declared, scopes }
     }
 
     /// What `identity` has now. Calls the resolver.
     pub(crate) fn renewed(&self, identity: &Identity) -> Self {
         let Resolution { resolver, hierarchy, .. } = &*self.resolution;
-        let scopes = resolver.resolve(identity, Declared::new(self.declared.as_deref(), hierarchy));
+        let declared = self.declared.as_deref();
+        let view = Declared::new(declared.map(|declared| &declared.scopes), hierarchy);
+        let scopes = if declared.is_none_or(|declared| declared.by == identity.method()) {
+            resolver.resolve(identity, view)
+        } else {
+            // Who vouches for the caller now has not vouched for this: it narrows, and gives nothing.
+            view.narrow(&resolver.resolve(identity, Declared::new(None, hierarchy)))
+        };
         Self { scopes, ..self.clone() }
     }
 

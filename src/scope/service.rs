@@ -7,30 +7,64 @@ use std::{
 };
 
 use http::{Request, Response};
+use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Requirement, Resolution, ResponseFuture};
+use super::{RequireScopeLayer, Requirement, Resolution, ResolveScopes, ResponseFuture, ScopeResolverLayer};
 use crate::{
     Access, Denied, access,
     challenge::Challenge,
-    respond::{Refusal, Respond, refuse},
+    respond::{EmptyBody, Refusal, Respond, refuse},
 };
 
-/// The service of [`ScopeResolverLayer`](super::ScopeResolverLayer).
+/// The service of [`ScopeResolverLayer`].
 #[derive(Clone)]
-pub struct ScopeResolver<S, R> {
+pub struct ScopeResolver<S, R = EmptyBody> {
     pub(super) inner: S,
     pub(super) resolution: Arc<Resolution>,
     pub(super) missing_access_allowed: bool,
     pub(super) respond: R,
 }
 
-/// The service of [`RequireScopeLayer`](super::RequireScopeLayer).
+/// The service of [`RequireScopeLayer`].
 #[derive(Clone)]
-pub struct RequireScope<S, R> {
+pub struct RequireScope<S, R = EmptyBody> {
     pub(super) inner: S,
     pub(super) requirement: Requirement,
     pub(super) respond: R,
+}
+
+impl<S> ScopeResolver<S> {
+    /// Resolves scopes by `resolver` for `inner`. For more than the defaults, see [`ScopeResolverLayer`].
+    #[must_use]
+    pub fn new(inner: S, resolver: impl ResolveScopes) -> Self {
+        ScopeResolverLayer::new(resolver).layer(inner)
+    }
+}
+
+impl ScopeResolver<()> {
+    /// The layer that makes such services: [`ScopeResolverLayer::new`].
+    #[must_use]
+    pub fn layer(resolver: impl ResolveScopes) -> ScopeResolverLayer {
+        ScopeResolverLayer::new(resolver)
+    }
+}
+
+impl<S> RequireScope<S> {
+    /// Requires `requirement` of the callers of `inner`. For more than the defaults, see
+    /// [`RequireScopeLayer`].
+    #[must_use]
+    pub fn new(inner: S, requirement: impl Into<Requirement>) -> Self {
+        RequireScopeLayer::new(requirement).layer(inner)
+    }
+}
+
+impl RequireScope<()> {
+    /// The layer that makes such services: [`RequireScopeLayer::new`].
+    #[must_use]
+    pub fn layer(requirement: impl Into<Requirement>) -> RequireScopeLayer {
+        RequireScopeLayer::new(requirement)
+    }
 }
 
 impl<S, R> ScopeResolver<S, R> {

@@ -1,18 +1,20 @@
 //! Is this credential good, and whose is it?
 //!
-//! - `verify_token`: [`VerifyToken`], the trait.
-//! - `verification`: [`Verification`], its answer, now or later.
-//! - `closure`: [`verify_fn`] and [`verify_async`], which make verifiers of closures.
-//! - `error`: [`VerifyError`], why there is no identity.
-//! - `secret`: [`InvalidSecret`], a text that nobody could present.
-//! - `static_token`: [`StaticToken`], one secret.
-//! - `tokens`: [`Tokens`], many tokens, each with a name, a subject, scopes and an expiry.
-//! - `token`: [`BearerToken`], what a request presents, and [`TokenDigest`], how tokens are kept.
-//! - `key`: [`CredentialKey`], which tells credentials apart without keeping them.
-//!
-//! A new verifier is a file here, behind a feature of its own if it needs a crate, and its tests are a
-//! file of `tests/library`. It implements [`VerifyToken`], and owns a
-//! [`Revision`](crate::revoke::Revision) if it can tell when its answers change.
+//! A verifier implements [`VerifyToken`]: [`StaticToken`] is one secret, [`Tokens`] many, [`verify_fn`] and
+//! [`verify_async`] make one of a closure.
+
+// - `verify_token`: the trait; `verification`: its answer, now or later; `error`: why there is no identity.
+// - `closure`: verifiers of closures.
+// - `static_token`, `tokens`: one secret; many tokens, each with a name, a subject, scopes and an expiry.
+// - `secret`: what makes a text one that nobody could present.
+// - `token`: what a request presents, and how tokens are kept; `key`: what tells credentials apart.
+//
+// # A new verifier
+//
+// It is a file here, behind a feature of its own if it needs a crate, and its tests are a file of
+// `tests/library`. It implements `VerifyToken::verify`, and owns a `Revision` if it can tell when its answers
+// change. Of the `Identity` it gives what the credential says: `expires_at`, `issuer`, `issued_at` and
+// `credential_id`. The door judges the expiry (`access/policy.rs`); revocation goes by the other three.
 
 mod closure;
 mod error;

@@ -156,13 +156,15 @@ fn the_middle_that_is_rewritten_in_place_is_shown_as_it_is() {
 #[test]
 fn whole_records_behind_a_torn_one_are_shown_and_the_log_says_once_what_is_not() {
     let torn = &message(3)[..25];
-    let house = House::over(State::holding(&(message(1) + torn + &message(2) + &"\0".repeat(300) + &message(3))));
+    let transcript = message(1) + torn + &message(2) + &"\0".repeat(300) + &message(3);
+    let house = House::over(State::holding(&transcript));
     let (mut stream, history) = house.stream("");
     assert_eq!(ids(&history), numbered(3));
     assert_eq!(ids(&house.page("?limit=5")), numbered(3));
     house.state.append(torn);
     house.state.append(&message(4));
     assert_eq!(stream.event().data["messageId"], "m4");
+    house.gateway.has_logged(&format!("offset={}", transcript.len()));
     let log = house.gateway.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains("no records")).collect();
     assert_eq!(lines.len(), 2, "{log}");

@@ -8,6 +8,8 @@
 mod client;
 
 mod bad_input;
+mod challenges;
+mod changed_settings;
 mod changed_transcripts;
 mod client_tokens;
 mod connections;
@@ -19,6 +21,7 @@ mod http2;
 mod kill;
 mod live;
 mod log;
+mod model;
 mod output;
 mod pages;
 mod process;

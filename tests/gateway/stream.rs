@@ -34,6 +34,11 @@ impl Stream {
         (stream, history.data)
     }
 
+    /// What it is renewed by.
+    pub fn id(&self) -> &str {
+        self.response.header("x-stream-id").expect("an id")
+    }
+
     /// The next event.
     pub fn event(&mut self) -> Event {
         self.event_within(PATIENCE).unwrap_or_else(|| panic!("no event came: {:?}", self.response))

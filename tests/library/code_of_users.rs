@@ -2,17 +2,24 @@
 //! is final: it may block, come back to what it was called by, and panic.
 
 use std::{
+    cell::Cell,
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
-    task::{Context, Wake, Waker},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
-use futures_util::{SinkExt, StreamExt, stream};
-use http_body::Body;
+use bytes::{Buf, Bytes};
+use futures_util::{FutureExt, SinkExt, StreamExt, stream};
+use http::Method;
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
 use tokio_util::codec::{Framed, LinesCodec};
 use tower_reauth::{
     Access, BearerAuthLayer, Denied,
@@ -23,7 +30,7 @@ use tower_reauth::{
 };
 use tracing::span;
 
-use crate::support::{KEEPALIVE, Oracle, Seen, alice, behind, open, reauth};
+use crate::support::{KEEPALIVE, Oracle, Seen, alice, behind, event_stream, open, reauth};
 
 #[test]
 fn a_verifier_that_blocks_in_place_does_not_stop_the_runtime() {
@@ -192,4 +199,78 @@ fn a_waker_may_move_the_revision_that_it_was_woken_by() {
         });
         is_done.recv_timeout(Duration::from_secs(3)).unwrap_or_else(|_| panic!("merged: {is_merged}: it is stuck"));
     }
+}
+
+/// Data whose code panics at one of its calls.
+struct Brittle {
+    data: Bytes,
+    calls_left: Cell<usize>,
+}
+
+impl Brittle {
+    fn called(&self) {
+        self.calls_left.set(self.calls_left.get().checked_sub(1).expect("the data panic, as they were told"));
+    }
+}
+
+impl Buf for Brittle {
+    fn remaining(&self) -> usize {
+        self.called();
+        self.data.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.called();
+        self.data.chunk()
+    }
+
+    fn advance(&mut self, by: usize) {
+        self.called();
+        self.data.advance(by);
+    }
+}
+
+impl From<Bytes> for Brittle {
+    fn from(data: Bytes) -> Self {
+        assert_ne!(data, KEEPALIVE, "the comment is not taken");
+        Self { data, calls_left: Cell::new(usize::MAX) }
+    }
+}
+
+/// A body of one frame, if it has that.
+struct OfBrittle {
+    frame: Option<Brittle>,
+    _life: Arc<()>,
+}
+
+impl Body for OfBrittle {
+    type Data = Brittle;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Brittle>, Infallible>>> {
+        self.frame.take().map_or(Poll::Pending, |data| Poll::Ready(Some(Ok(Frame::data(data)))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_that_panic_wherever_they_are_looked_at_are_a_body_that_failed() {
+    let mut panics = 0;
+    // Without a frame it is the comment that cannot be made of the data's type.
+    for calls_left in [None, Some(0), Some(1), Some(2), Some(3), Some(4)] {
+        let (ends, life) = (Arc::new(Mutex::new(Vec::new())), Arc::new(()));
+        let told = Arc::clone(&ends);
+        let layer = reauth().with_on_end(move |ended| told.lock().expect("no panic").push(ended.reason));
+        let data = |calls| Brittle { data: Bytes::from_static(b"data: 1\n\n"), calls_left: Cell::new(calls) };
+        let body = OfBrittle { frame: calls_left.map(data), _life: Arc::clone(&life) };
+        let access = behind(BearerAuthLayer::new(Oracle::with_revision())).await;
+        let mut body = Box::pin(layer.watch(&access, &Method::GET, event_stream(body)).into_body());
+        if AssertUnwindSafe(body.frame()).catch_unwind().await.is_ok() {
+            continue;
+        }
+        panics += 1;
+        assert_eq!(*ends.lock().expect("no panic"), [EndReason::Failed], "{calls_left:?}");
+        assert_eq!(Arc::strong_count(&life), 1, "{calls_left:?}");
+        assert!(body.frame().await.is_none(), "{calls_left:?}");
+    }
+    assert!(panics >= 4, "{panics}");
 }

@@ -14,13 +14,17 @@ use std::{
 use http::{Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
-    Access, AuthMethod, BearerAuthLayer, Denied, Identity, RequireScopeLayer, StaticToken, VerifyToken,
+    Access, AuthMethod, BearerAuthLayer, Compat, Denied, Identity, RequireScopeLayer, StaticToken, VerifyToken,
     bearer::{Auth, AuthLayer, Authenticate, Bearer, Head},
+    hosts::AllowedHosts,
+    reauth::StreamReauthService,
+    scope::{RequireScope, ScopeResolver},
     verify::{BearerToken, Verification, VerifyAsync, VerifyError, VerifyFn, verify_async, verify_fn},
 };
 
 use crate::support::{
-    Answer, Oracle, READ, Reader, Seen, Wall, access, alice, event_stream, reauth, request, request_with, script,
+    Answer, Oracle, READ, Reader, Script, Seen, Wall, access, alice, event_stream, reauth, request, request_with,
+    script,
 };
 
 /// Answers with the subject of the caller.
@@ -272,6 +276,28 @@ async fn the_service_hands_out_the_one_that_it_wraps() {
     assert_eq!(service.get_ref(), "inner!");
     assert_eq!(service.into_inner(), "inner!");
     assert_eq!(answer(Auth::layer(Bearer::new(StaticToken::new("t0ken"))), request()).await.status(), 200);
+}
+
+#[tokio::test]
+async fn each_service_is_made_around_another_and_makes_its_layer() {
+    let inner = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Script::default())));
+    let by_hand = AllowedHosts::new(Auth::new(
+        ScopeResolver::new(RequireScope::new(StreamReauthService::new(inner), READ), Compat::new(READ)),
+        Bearer::new(StaticToken::new("t0ken")),
+    ));
+    let by_layers = ServiceBuilder::new()
+        .layer(AllowedHosts::layer())
+        .layer(Auth::layer(Bearer::new(StaticToken::new("t0ken"))))
+        .layer(ScopeResolver::layer(Compat::new(READ)))
+        .layer(RequireScope::layer(READ))
+        .layer(StreamReauthService::layer())
+        .service(inner);
+    for service in [by_hand, by_layers] {
+        let mut request = request();
+        request.headers_mut().insert("host", "localhost".parse().expect("ASCII"));
+        let Ok(response) = service.oneshot(request).await;
+        assert_eq!(response.status(), 200);
+    }
 }
 
 #[tokio::test]

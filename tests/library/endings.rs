@@ -429,14 +429,24 @@ async fn grpc_web_ends_with_a_last_message_between_two_messages_and_with_an_abor
 #[tokio::test(start_paused = true)]
 async fn whatever_is_chosen_no_cut_of_grpc_looks_like_a_success() {
     for ending in endings() {
-        let oracle = Oracle::with_revision();
-        let (_feed, mut native) = stream(&oracle, ending.clone(), "application/grpc+proto").await;
-        let (_feed, mut text) = stream(&oracle, ending.clone(), "application/grpc-web-text").await;
-        oracle.says(Err(VerifyError::Rejected));
-        oracle.moves();
-        let Seen::Trailers(trailers) = native.next().await else { panic!("{ending:?}: no trailers") };
-        assert_eq!(trailers["grpc-status"], "16", "{ending:?}");
-        assert_eq!(text.next().await, Seen::Cut(EndReason::Revoked), "{ending:?}");
+        for coding in ["identity", "gzip"] {
+            let oracle = Oracle::with_revision();
+            let open = async |content_type| {
+                let headers = [(header::CONTENT_TYPE, content_type), (header::CONTENT_ENCODING, coding)];
+                stream_with(&oracle, ending.clone(), &headers).await
+            };
+            let (_feed, mut native) = open("application/grpc+proto").await;
+            let (_feed, mut text) = open("application/grpc-web-text").await;
+            let (_feed, mut web) = open("application/grpc-web").await;
+            oracle.says(Err(VerifyError::Rejected));
+            oracle.moves();
+            let Seen::Trailers(trailers) = native.next().await else { panic!("{ending:?} {coding}: no trailers") };
+            assert_eq!(trailers["grpc-status"], "16", "{ending:?} {coding}");
+            assert_eq!(text.next().await, Seen::Cut(EndReason::Revoked), "{ending:?} {coding}");
+            let last = web.next().await;
+            assert_eq!(last == Seen::Cut(EndReason::Revoked), coding == "gzip", "{ending:?} {coding}: {last:?}");
+            assert_ne!(last, Seen::End, "{ending:?} {coding}");
+        }
     }
 }
 

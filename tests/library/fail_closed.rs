@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use http::Request;
 use tokio::time::{Instant, advance};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -20,12 +20,12 @@ use tower_reauth::{
     reauth::EndReason,
     revoke::Revision,
     scope::Declared,
-    verify::{BearerToken, CredentialKey, TokenDigest, Verification, VerifyError},
+    verify::{BearerToken, CredentialKey, TokenDigest, Verification, VerifyError, verify_async},
 };
 
 use crate::support::{
-    KEEPALIVE, Oracle, READ, Reader, Seen, Wall, alice, assert_took, event_stream, handler, open, reauth, request,
-    script,
+    KEEPALIVE, Oracle, READ, Reader, Seen, Wall, alice, assert_took, behind, event_stream, handler, open, reauth,
+    request, script,
 };
 
 const BEAT: Duration = Duration::from_secs(15);
@@ -410,6 +410,34 @@ fn outside_of_a_runtime_a_stream_is_checked_when_it_is_polled() {
     feed.data("data: secret\n\n");
     assert_eq!(stream.now(), None, "an abort takes two polls");
     assert_eq!(stream.now(), Some(Seen::Cut(EndReason::Revoked)));
+}
+
+#[test]
+fn a_runtime_without_a_timer_is_no_panic_and_streams_are_checked_when_they_are_polled() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let secret = StaticToken::new("t0ken");
+        let auth = BearerAuthLayer::new(verify_async(async |_| {
+            tokio::task::yield_now().await;
+            Ok(alice())
+        }));
+        let (feed, mut later) = open(auth, reauth()).await;
+        feed.data("data: 1\n\n");
+        assert_eq!(later.next().await, Seen::data("data: 1\n\n"));
+
+        let (feed, mut stream) = open(BearerAuthLayer::new(secret.clone()), reauth()).await;
+        assert_eq!(stream.now(), None);
+        feed.data("data: 1\n\n");
+        assert_eq!(stream.now(), Some(Seen::data("data: 1\n\n")));
+        let access = behind(BearerAuthLayer::new(secret.clone())).await;
+        let sink = futures_util::sink::drain::<u8>();
+        let mut sink = reauth().watch_sink(&access, sink).with_farewell(|_| 9);
+        sink.send(1).await.expect("access holds");
+        secret.rotate("another");
+        feed.data("data: secret\n\n");
+        assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
+        assert!(sink.send(2).await.is_err());
+    });
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,22 +1,30 @@
 //! Two doors, two resolvers, two requirements, two lists of revocations: all hold, at the door and for as
 //! long as the stream lives.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
 
 use http::{Request, Response};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
-    BearerAuthLayer, Identity, RequireScopeLayer, ScopeResolverLayer, ScopeSet, StaticToken, Strict, Tokens,
+    BearerAuthLayer, Clock, Identity, RequireScopeLayer, ScopeResolverLayer, ScopeSet, StaticToken, Strict, Tokens,
+    VerifyToken,
     access::RenewError,
     reauth::EndReason,
-    revoke::Revocations,
+    revoke::{Revision, Revocations},
     scope::{Declared, ScopeHierarchy},
-    verify::{Token, VerifyError},
+    verify::{BearerToken, Token, Verification, VerifyError},
 };
 
 use crate::support::{
-    ADMIN, Oracle, READ, Reader, Seen, WRITE, access, alice, behind, event_stream, handler, open, reauth, request,
-    script,
+    ADMIN, Oracle, READ, Reader, Seen, WRITE, Wall, access, alice, behind, event_stream, handler, open, reauth,
+    request, script,
 };
 
 #[tokio::test(start_paused = true)]
@@ -36,6 +44,46 @@ async fn a_stream_behind_two_doors_ends_when_either_shuts() {
         feed.data("data: secret\n\n");
         assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked), "door {shuts}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_when_any_door_shuts_wherever_the_layer_that_watches_it_stands_among_them() {
+    for shuts in [0, 1, 2, 3] {
+        let doors = [(); 3].map(|()| StaticToken::new("t0ken"));
+        let door = |at: usize| BearerAuthLayer::new(doors[at].clone().with_scopes(READ));
+        let (feed, body) = script();
+        let service = ServiceBuilder::new()
+            .layer(door(0))
+            .layer(reauth())
+            .layer(door(1))
+            .layer(RequireScopeLayer::new(READ))
+            .layer(door(2))
+            .service(handler(event_stream(body)));
+        let Ok(response) = service.oneshot(request()).await;
+        let mut stream = Reader::of(response);
+        feed.data("data: 1\n\n");
+        assert_eq!(stream.next().await, Seen::data("data: 1\n\n"));
+        let Some(door) = doors.get(shuts) else { continue };
+        door.rotate("another");
+        assert_eq!(stream.now(), None, "an abort takes two polls");
+        assert_eq!(stream.now(), Some(Seen::Cut(EndReason::Revoked)), "door {shuts}");
+        assert!(feed.is_dropped());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_lets_requests_without_access_through_watches_what_a_door_further_in_lets_in() {
+    let secret = StaticToken::new("t0ken");
+    let (feed, body) = script();
+    let service = ServiceBuilder::new()
+        .layer(reauth().with_missing_access_allowed())
+        .layer(BearerAuthLayer::new(secret.clone()))
+        .service(handler(event_stream(body)));
+    let Ok(response) = service.oneshot(request()).await;
+    let mut stream = Reader::of(response);
+    secret.rotate("another");
+    feed.data("data: secret\n\n");
+    assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,6 +125,60 @@ async fn a_heartbeat_behind_two_doors_asks_both() {
         let Ok(response) = service.oneshot(request()).await;
         doors[denies].says(Err(VerifyError::Rejected));
         assert_eq!(Reader::of(response).next().await, Seen::Cut(EndReason::Revoked), "door {denies}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_outer_doors_code_revokes_while_it_is_asked_stops_the_frame_at_the_inner_one() {
+    for asked in ["the verifier", "the clock"] {
+        let (revocations, wall) = (Revocations::new(), Wall::new());
+        let acts = Arc::new(AtomicBool::new(false));
+        let (armed, list) = (Arc::clone(&acts), revocations.clone());
+        let act = move |site| {
+            if site == asked && armed.load(Ordering::Relaxed) {
+                list.revoke("inner");
+            }
+        };
+        let (outer, shown, expires_at) = (act.clone(), wall.clone(), wall.after(60));
+        // A clock is read for a frame where a revision vouches for it.
+        let inner = if asked == "the clock" { Oracle::with_revision() } else { Oracle::without_revision() };
+        inner.says(Ok(alice().with_credential_id("inner")));
+        let steady = Revision::new();
+        let verifier = Acting { act: outer, revision: Some(steady).filter(|_| asked == "the clock"), expires_at };
+        let clock = Clock::from_fn(move || {
+            act("the clock");
+            shown.now()
+        });
+        let (feed, body) = script();
+        let service = ServiceBuilder::new()
+            .layer(BearerAuthLayer::new(verifier).with_clock(clock))
+            .layer(BearerAuthLayer::new(inner).with_revocations(&revocations))
+            .layer(reauth())
+            .service(handler(event_stream(body)));
+        let Ok(response) = service.oneshot(request()).await;
+        let mut stream = Reader::of(response);
+        assert_eq!(stream.now(), None);
+        acts.store(true, Ordering::Relaxed);
+        feed.data("data: secret\n\n");
+        assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked), "{asked}");
+    }
+}
+
+/// A verifier that does something when it is asked.
+struct Acting<F> {
+    act: F,
+    revision: Option<Revision>,
+    expires_at: SystemTime,
+}
+
+impl<F: Fn(&'static str) + Send + Sync + 'static> VerifyToken for Acting<F> {
+    fn verify(&self, _: &BearerToken) -> Verification {
+        (self.act)("the verifier");
+        Ok(alice().with_expires_at(self.expires_at)).into()
+    }
+
+    fn revision(&self) -> Option<&Revision> {
+        self.revision.as_ref()
     }
 }
 

@@ -14,8 +14,11 @@ use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Record
 use tokio::time::advance;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_reauth::{
-    Access, BearerAuthLayer, Denied, RequireScopeLayer, StreamReauthLayer, observe::describe_metrics,
-    reauth::EndReason, revoke::Revocations, verify::VerifyError,
+    Access, BearerAuthLayer, Denied, RequireScopeLayer, StreamReauthLayer,
+    observe::describe_metrics,
+    reauth::{EndReason, Ended},
+    revoke::Revocations,
+    verify::VerifyError,
 };
 
 use crate::support::{
@@ -408,4 +411,21 @@ async fn the_end_of_each_stream_is_reported_once_and_after_it_let_go() {
         }
         assert_eq!(*reported.lock().expect("no panic"), [(reason, "alice".to_owned(), true)]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_hooks_each_is_told_though_one_of_them_panics() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hook = |name: u8| {
+        let told = Arc::clone(&told);
+        move |ended: &Ended| {
+            told.lock().expect("no panic with the lock held").push((name, ended.reason));
+            assert_ne!(name, 2, "a hook panics, as it was told");
+        }
+    };
+    let layer = reauth().with_on_end(hook(1)).with_on_end(hook(2)).with_on_end(hook(3));
+    let (feed, mut stream) = open(BearerAuthLayer::new(Oracle::with_revision()), layer).await;
+    feed.end();
+    stream.rest().await;
+    assert_eq!(*told.lock().expect("no panic with the lock held"), [1, 2, 3].map(|name| (name, EndReason::Finished)));
 }

@@ -140,6 +140,18 @@ async fn a_filter_says_which_of_them_are_watched() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_several_filters_each_must_take_a_response_for_a_stream() {
+    let access = Access::new(alice());
+    for (first, second) in [(true, true), (true, false), (false, true)] {
+        let layer = reauth().with_filter(move |_| first).with_filter(move |_| second);
+        let (_feed, body) = script();
+        let response = layer.watch(&access, &Method::GET, event_stream(body));
+        let debug = format!("{:?}", response.body());
+        assert!(debug.contains(&format!("watched: {}", first && second)), "{first} {second}: {debug}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_response_is_watched_by_hand() {
     let answer = Arc::new(Mutex::new(Ok(alice())));
     let current = Arc::clone(&answer);

@@ -10,7 +10,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use http::{HeaderName, Request, StatusCode};
 use tokio::time::{Instant, advance};
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
     Access, AuthMethod, BearerAuthLayer, Denied, Identity, RequireScopeLayer, ScopeResolverLayer, ScopeSet, Strict,
     Tokens,
@@ -287,30 +287,39 @@ async fn a_revocation_between_the_door_and_the_renewal_is_not_lost() {
 #[tokio::test(start_paused = true)]
 async fn a_renewal_does_not_believe_what_the_client_wrote_at_the_first_door() {
     const SCOPES: HeaderName = HeaderName::from_static("x-scopes");
-    let resolver = || ScopeResolverLayer::new(Strict::new(READ)).with_declared_header(SCOPES);
-    let granted = async |auth: BearerAuthLayer, request: Request<()>| {
-        let service = ServiceBuilder::new().layer(auth).layer(resolver()).service_fn(async |request: Request<()>| {
-            Ok::<_, Infallible>(http::Response::new(Some(access(&request).clone())))
-        });
-        let Ok(response) = service.oneshot(request).await;
-        response.into_body().expect("it is let in")
-    };
-    // A token of alice's, good for reading; she comes without a proxy and declares what she likes.
-    let tokens = Tokens::new([Token::new("t", "t0ken").with_subject("alice").with_scopes(READ)]);
-    let mut first = request_with("Bearer t0ken");
-    first.headers_mut().insert(SCOPES, "admin,history:read".parse().expect("ASCII"));
-    let stream = granted(BearerAuthLayer::new(tokens.expect("no duplicates")), first).await;
-    assert!(!stream.granted().allows(&ADMIN), "a declaration never widens");
-    // Later through the proxy, which overwrites the header.
+    const OTHER: HeaderName = HeaderName::from_static("x-other-scopes");
+    let reads = |header| ScopeResolverLayer::new(Strict::new(READ)).with_declared_header(header);
+    let inner = service_fn(async |request: Request<()>| {
+        Ok::<_, Infallible>(http::Response::new(Some(access(&request).clone())))
+    });
+    // Later through the proxy, which overwrites the header: on a route that reads it, and on others.
     let proxy = TrustedProxy::new(TrustedNetworks::parse(["10.0.0.1"]).expect("a network"), X_USER);
     let from = PeerAddr(([10, 0, 0, 1], 1).into());
-    let again = Request::builder().header(X_USER, "alice").header(SCOPES, "history:read").extension(from).body(());
-    let service = ServiceBuilder::new().layer(AuthLayer::from_authenticator(proxy)).layer(resolver()).service_fn(
-        async |request: Request<()>| Ok::<_, Infallible>(http::Response::new(Some(access(&request).clone()))),
-    );
-    let Ok(response) = service.oneshot(again.expect("a request")).await;
-    stream.renew(&response.into_body().expect("the proxy is trusted")).expect("alice as well");
-    assert_eq!(stream.granted().scopes().to_string(), "history:read");
+    let again = || Request::builder().header(X_USER, "alice").header(SCOPES, "history:read").extension(from).body(());
+    let proxied = AuthLayer::from_authenticator(proxy);
+    let Ok(response) = proxied.layer(reads(SCOPES).layer(inner)).oneshot(again().expect("a request")).await;
+    let same = response.into_body().expect("the proxy is trusted");
+    let Ok(response) = proxied.layer(reads(OTHER).layer(inner)).oneshot(again().expect("a request")).await;
+    let other = response.into_body().expect("the proxy is trusted");
+    let Ok(response) = proxied.layer(inner).oneshot(again().expect("a request")).await;
+    let none = response.into_body().expect("the proxy is trusted");
+
+    for (own, fresh) in [(vec![READ], same), (vec![READ, ADMIN], other), (vec![READ, ADMIN], none)] {
+        // A token of alice's; she comes without a proxy and declares what she likes.
+        let token = Token::new("t", "t0ken").with_subject("alice").with_scopes(ScopeSet::from_iter(own.clone()));
+        let direct = BearerAuthLayer::new(Tokens::new([token]).expect("no duplicates"));
+        let mut first = request_with("Bearer t0ken");
+        first.headers_mut().insert(SCOPES, "admin,history:read".parse().expect("ASCII"));
+        let Ok(response) = direct.layer(reads(SCOPES).layer(inner)).oneshot(first).await;
+        let opened = response.into_body().expect("it is let in");
+        assert_eq!(opened.granted().allows(&ADMIN), own.contains(&ADMIN), "a declaration never widens");
+        opened.renew(&fresh).expect("alice as well");
+        assert_eq!(opened.granted().scopes().to_string(), "history:read", "the proxy vouched for no more");
+        // Nor does a recheck believe it.
+        let mut stream = Box::pin(reauth().watch_stream(&opened, stream::pending::<()>()));
+        assert!(tokio::time::timeout(MINUTE, stream.next()).await.is_err());
+        assert_eq!(opened.granted().scopes().to_string(), "history:read");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -236,3 +236,23 @@ async fn what_a_client_declares_does_not_make_its_checks_dear() {
     let limit = took[1] + std::time::Duration::from_millis(50);
     assert!(took[2] < limit && took[3] < limit, "{took:?}: cold, without the header, with it, with too much of it");
 }
+
+#[test]
+fn what_several_layers_grant_is_found_in_time_that_grows_with_the_sum_of_their_sets() {
+    let scopes = |prefix: &str, count: usize| -> ScopeSet {
+        (0..count).map(|n| format!("{prefix}{n}").parse::<Scope>().expect("a scope")).collect()
+    };
+    let mut hierarchy = ScopeHierarchy::new();
+    for n in 0..79 {
+        let scope = |n: usize| format!("own{n}").parse().expect("a scope");
+        hierarchy = hierarchy.with_implied(scope(n), scope(n + 1));
+    }
+    let (few, many) = (Granted::new(scopes("own", 80), hierarchy.clone()), Granted::new(scopes("s", 2_730), hierarchy));
+    let fastest = (0..3).map(|_| {
+        let started = std::time::Instant::now();
+        assert!(few.clone().and(many.clone()).scopes().is_empty());
+        started.elapsed()
+    });
+    let fastest = fastest.min().expect("three");
+    assert!(fastest < std::time::Duration::from_millis(50), "{fastest:?}");
+}

@@ -5,13 +5,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use http::Request;
+use http::{Request, Response};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_reauth::{
     Access, BearerAuthLayer, RequireScopeLayer, ScopeResolverLayer, StaticToken, StreamReauthLayer, Strict, Tokens,
     bearer::Bearer,
     reauth::EndReason,
-    verify::{Token, TokenDigest, Verification, verify_fn},
+    respond::{Refusal, Respond},
+    verify::{Token, TokenDigest, Verification, VerifyError, verify_async, verify_fn},
 };
 
 use crate::support::{READ, Reader, Seen, alice, event_stream, handler, logging, open, reauth, request_with, script};
@@ -75,6 +76,39 @@ async fn no_debug_output_shows_a_secret_or_its_digest() {
     assert_hidden(response.body());
     assert_hidden(&*debugged.lock().expect("nobody panics"));
     assert_eq!(debugged.lock().expect("nobody panics").len(), 1, "the token was looked at");
+}
+
+#[tokio::test]
+async fn a_refusal_shows_no_secret_of_the_request_that_it_refuses() {
+    #[derive(Clone)]
+    struct Shows(Arc<Mutex<Vec<String>>>);
+
+    impl Respond<String> for Shows {
+        fn respond(&self, refusal: &Refusal<'_>) -> Response<String> {
+            self.0.lock().expect("nobody panics").push(format!("{refusal:?} {:?}", refusal.headers()));
+            Response::new(String::new())
+        }
+    }
+
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let later = verify_async(async |_| Err(VerifyError::Rejected));
+    for auth in [BearerAuthLayer::new(StaticToken::new("another")), BearerAuthLayer::new(later)] {
+        for presented in [vec![SECRET], vec![SECRET, SECRET], vec!["no one", SECRET]] {
+            let mut request = Request::builder().uri(format!("/?access_token={SECRET}")).body(()).expect("a request");
+            for token in presented {
+                let value = format!("Bearer {token}").parse().expect("a header can hold it");
+                request.headers_mut().append("authorization", value);
+            }
+            let auth = auth.clone().with_response(Shows(Arc::clone(&shown)));
+            let service = ServiceBuilder::new()
+                .layer(auth)
+                .service_fn(async |_: Request<()>| Ok::<_, std::convert::Infallible>(Response::new(String::new())));
+            let Ok(_) = service.oneshot(request).await;
+        }
+    }
+    let shown = shown.lock().expect("nobody panics");
+    assert_eq!(shown.len(), 6);
+    assert_hidden(&*shown);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
+    future::poll_fn,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -17,6 +18,7 @@ use tokio_util::codec::{Framed, LinesCodec};
 use tower_reauth::{
     Access, BearerAuthLayer, Identity, StaticToken, StreamReauthLayer,
     reauth::{AccessEnded, EndReason, GuardedSink, SendError},
+    revoke::Revocations,
     verify::VerifyError,
 };
 
@@ -34,7 +36,11 @@ struct Socket(Rc<RefCell<Wire>>);
 struct Wire {
     sent: Vec<u32>,
     received: VecDeque<u32>,
+    is_at_end: bool,
+    /// How often it was read after its end.
+    read_behind_its_end: u32,
     is_full: bool,
+    when_asked_for_room: Option<Box<dyn FnOnce()>>,
     fails: bool,
     wakers: Vec<Waker>,
 }
@@ -60,7 +66,21 @@ impl Socket {
         Rc::strong_count(&self.0) == 1
     }
 
+    /// What the other side sent comes to its end.
+    fn ends(&self) {
+        self.0.borrow_mut().is_at_end = true;
+    }
+
+    /// Does something the next time that it is asked for room.
+    fn when_asked_for_room(&self, act: impl FnOnce() + 'static) {
+        self.0.borrow_mut().when_asked_for_room = Some(Box::new(act));
+    }
+
     fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<(), &'static str>> {
+        let act = self.0.borrow_mut().when_asked_for_room.take();
+        if let Some(act) = act {
+            act();
+        }
         let mut wire = self.0.borrow_mut();
         if wire.fails {
             return Poll::Ready(Err("broken"));
@@ -101,6 +121,10 @@ impl Stream for Socket {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<u32>> {
         let mut wire = self.0.borrow_mut();
         let item = wire.received.pop_front();
+        if item.is_none() && wire.is_at_end {
+            wire.read_behind_its_end += 1;
+            return Poll::Ready(None);
+        }
         if item.is_none() {
             wire.wakers.push(cx.waker().clone());
             return Poll::Pending;
@@ -437,6 +461,71 @@ async fn a_sink_that_was_closed_has_finished() {
     assert_eq!(socket.sent(), [1]);
     drop(guarded);
     assert_eq!((log.count("the response is complete"), log.count("stream ended")), (1, 1), "{}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_has_finished_when_both_directions_came_to_their_end_whichever_was_first() {
+    for reads_first in [true, false] {
+        let log = logging();
+        let (socket, mut guarded) = socket(&Oracle::with_revision()).await;
+        socket.ends();
+        if reads_first {
+            assert_eq!(guarded.next().await, None);
+            assert_eq!(guarded.end_reason(), None, "it can still be written to");
+        }
+        guarded.close().await.expect("room");
+        if !reads_first {
+            assert_eq!(guarded.next().await, None);
+        }
+        assert_eq!(guarded.end_reason(), Some(EndReason::Finished));
+        assert!(socket.is_dropped());
+        assert_eq!(guarded.next().await, None);
+        assert_eq!((log.count("the response is complete"), log.count("stream ended")), (1, 1), "{}", log.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_to_its_end_is_not_read_again_not_even_for_a_farewell() {
+    let secret = StaticToken::new("t0ken");
+    let access = behind(BearerAuthLayer::new(secret.clone())).await;
+    let socket = Socket::default();
+    let mut guarded = reauth().watch_sink(&access, socket.clone()).with_farewell(|_| 9);
+    socket.ends();
+    assert_eq!(guarded.next().await, None);
+    assert_eq!(guarded.next().await, None);
+    secret.rotate("another");
+    assert_eq!(guarded.next().await, None);
+    assert_eq!((socket.sent(), socket.0.borrow().read_behind_its_end), (vec![9], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn access_that_goes_while_a_sink_is_asked_for_room_stops_the_item_that_waits() {
+    for has_revision in [true, false] {
+        for (how, reason) in [("revoke", EndReason::Revoked), ("expire", EndReason::Expired)] {
+            let (wall, oracle) = (Wall::new(), Oracle::without_revision());
+            let oracle = if has_revision { Oracle::with_revision() } else { oracle };
+            oracle.says(Ok(alice().with_credential_id("a").with_expires_at(wall.after(60))));
+            let revocations = Revocations::with_clock(wall.clock());
+            let auth = BearerAuthLayer::new(oracle.clone()).with_clock(wall.clock()).with_revocations(&revocations);
+            let socket = Socket::default();
+            let mut guarded = Box::pin(reauth().watch_sink(&behind(auth).await, socket.clone()));
+            guarded.feed(1).await.expect("room");
+            if has_revision {
+                guarded.flush().await.expect("room");
+                poll_fn(|cx| guarded.as_mut().poll_ready(cx)).await.expect("room");
+                oracle.moves();
+                guarded.as_mut().start_send(2).expect("access holds");
+            }
+            assert_eq!(socket.sent(), vec![1; has_revision.into()], "the other one waits for an answer");
+            let wall = wall.clone();
+            socket.when_asked_for_room(move || match how {
+                "revoke" => revocations.revoke("a"),
+                _ => wall.set_by(3_600),
+            });
+            assert_eq!(refused(guarded.flush().await), Some(reason), "{has_revision}");
+            assert_eq!(socket.sent(), vec![1; has_revision.into()], "{how} {has_revision}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

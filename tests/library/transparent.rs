@@ -214,6 +214,21 @@ async fn a_comment_does_not_make_a_letter_of_the_mark_at_the_head() {
         }
         assert_eq!(seen, rest, "{frames:?}");
 
+        // A frame of nothing is not the head of the body.
+        let (feed, mut stream) = open(BearerAuthLayer::new(Oracle::with_revision()), reauth()).await;
+        feed.data("");
+        assert_eq!(stream.next().await, Seen::data(""));
+        assert_eq!(stream.next().await, Seen::Data(KEEPALIVE));
+        let mut seen = Vec::new();
+        for frame in frames {
+            feed.data(*frame);
+            while let Some(frame) = stream.now() {
+                let Seen::Data(data) = frame else { panic!("{frame:?}") };
+                seen.extend_from_slice(&data);
+            }
+        }
+        assert_eq!(seen, rest, "{frames:?}");
+
         // Where nothing was written before it, the mark stays.
         let (feed, mut stream) = open(BearerAuthLayer::new(Oracle::with_revision()), reauth()).await;
         let mut seen = Vec::new();

@@ -95,6 +95,25 @@ async fn the_reading_ends_with_an_error_when_access_ends_idle_or_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_came_to_its_end_or_failed_is_let_go_and_not_read_again() {
+    for fails in [false, true] {
+        let Opened { upload, mut reading, feed: _feed, stream: _stream } =
+            open(&BearerAuthLayer::new(Oracle::with_revision())).await;
+        let end = if fails { Seen::Failure } else { Seen::End };
+        if fails {
+            upload.failure()
+        } else {
+            upload.end()
+        }
+        upload.data("behind the end");
+        assert_eq!(reading.next().await, end);
+        assert!(upload.is_dropped());
+        assert!(reading.is_end_stream());
+        assert_eq!(reading.next().await, Seen::End);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_upload_is_asked_about_at_a_heartbeat() {
     let oracle = Oracle::without_revision();
     let Opened { upload: _upload, mut reading, feed: _feed, stream: _stream } =

@@ -3,11 +3,16 @@
 //!
 //! The sources are the library's own; only what they find in [`sync`] is loom's.
 
+#[path = "../../src/revoke/holder.rs"]
+mod holder;
 #[path = "../../src/revoke/registry.rs"]
 mod registry;
 #[path = "../../src/revoke/revision.rs"]
 mod revision;
 mod revisions;
+#[expect(dead_code, reason = "the door uses the rest")]
+#[path = "../../src/revoke/running.rs"]
+mod running;
 #[path = "../../src/revoke/shared_check.rs"]
 mod shared_check;
 mod shared_checks;

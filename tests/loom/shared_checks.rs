@@ -18,7 +18,8 @@ use crate::{
     Identity,
     registry::{Entry, Subscription},
     revision::Revision,
-    shared_check::{Answer, CheckRequest, CheckStart, SharedCheck},
+    running::Answer,
+    shared_check::{CheckRequest, CheckStart, SharedCheck},
     verify::{TokenDigest, Verification, VerifyError},
 };
 

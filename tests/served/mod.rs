@@ -11,7 +11,7 @@ pub struct Served {
     pub address: SocketAddr,
     pub runtime: Runtime,
     stop: CancellationToken,
-    serving: JoinHandle<()>,
+    serving: Option<JoinHandle<()>>,
     _tasks: server::tasks::Tasks,
 }
 
@@ -26,13 +26,19 @@ impl Served {
             let address = listener.local_addr().expect("an address");
             (address, tokio::spawn(serve(listener, service, config.limits, stop.clone())))
         });
-        Self { address, runtime, stop, serving, _tasks: tasks }
+        Self { address, runtime, stop, serving: Some(serving), _tasks: tasks }
     }
 
     /// Ends the gateway as its own `main` does: it must not take long, and must not panic.
-    pub fn close(self) {
+    pub fn close(mut self) {
+        self.stop();
+    }
+
+    /// The same, of one that is looked at once more.
+    pub fn stop(&mut self) {
         self.stop.cancel();
-        let served = self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), self.serving).await });
+        let Some(serving) = self.serving.take() else { return };
+        let served = self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), serving).await });
         served.expect("the gateway ends soon").expect("the gateway ends well");
     }
 }

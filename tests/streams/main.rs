@@ -4,6 +4,7 @@
 #[allow(dead_code)]
 #[path = "../client/mod.rs"]
 mod client;
+mod faults;
 mod house;
 mod renew;
 mod resume;

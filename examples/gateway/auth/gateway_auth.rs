@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use http::Response;
 use tokio::sync::watch;
 use tower_reauth::{
     Denied, Identity, Tokens, VerifyToken,
@@ -12,6 +13,7 @@ use tower_reauth::{
     verify::{CredentialKey, DuplicateToken, Token, Verification, VerifyError},
 };
 
+use super::challenge::name_schemes;
 use super::rules::{Credential, Occasion, Rules};
 use crate::config::{ClientToken, RateLimit, Settings};
 
@@ -57,6 +59,12 @@ impl GatewayAuth {
         }
         *applied = settings.clone();
         Ok(())
+    }
+
+    /// The response, whose challenge names the schemes that are good by the settings of now.
+    pub fn challenge<B>(&self, mut response: Response<B>) -> Response<B> {
+        name_schemes(response.headers_mut(), &self.0.rules.load());
+        response
     }
 
     /// Applies settings as they are published, for as long as they are.

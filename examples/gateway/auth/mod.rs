@@ -18,6 +18,7 @@
 //!    for another: a caller that was let in without one has no token when a token is required.
 
 mod bearer;
+mod challenge;
 mod gateway_auth;
 mod local;
 mod respond;

@@ -1,6 +1,7 @@
 //! Refusals in OpenClaw's JSON.
 //!
-//! `WWW-Authenticate` and `Retry-After` are the library's to add.
+//! `WWW-Authenticate` and `Retry-After` are the library's to add, also to what a handler refuses: it finds the
+//! reason in the response's extensions.
 
 use axum::body::Body;
 use http::{Response, StatusCode};
@@ -13,7 +14,7 @@ use crate::http::reply;
 /// Whatever is wrong with a credential is 401, as with OpenClaw. Where OpenClaw has no such answer (a
 /// verifier that cannot tell, a server that is put together wrongly) the shape is the same.
 pub fn respond(denied: &Denied) -> Response<Body> {
-    match denied {
+    let mut response = match denied {
         Denied::Missing | Denied::Malformed | Denied::Rejected | Denied::Expired | Denied::Revoked => {
             reply::unauthorized()
         }
@@ -35,7 +36,9 @@ pub fn respond(denied: &Denied) -> Response<Body> {
             "Credentials cannot be verified now. Please try again later.",
         ),
         _ => reply::refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal Server Error"),
-    }
+    };
+    response.extensions_mut().insert(denied.clone());
+    response
 }
 
 #[cfg(test)]

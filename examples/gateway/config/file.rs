@@ -1,33 +1,22 @@
 //! Reading a file of settings.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, ErrorKind, Read};
+use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use crate::files::disk::File;
+
 /// The text of a regular file, without a byte order mark, and what else there is to say of it. Blocks.
-///
-/// A pipe in its place would keep the reader waiting for ever, so it is looked at before it is
-/// opened, and again after that: it may have been another one.
 pub fn read(path: &Path) -> io::Result<(String, Facts)> {
-    regular(&fs::metadata(path)?)?;
     let mut file = File::open(path)?;
     let found = file.metadata()?;
-    regular(&found)?;
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
+    let mut text = file.read_to_string()?;
     if let Some(rest) = text.strip_prefix('\u{feff}') {
         text = rest.to_owned();
     }
     Ok((text, Facts::of(&found)))
-}
-
-fn regular(found: &Metadata) -> io::Result<()> {
-    match found.is_file() {
-        true => Ok(()),
-        false => Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file")),
-    }
 }
 
 /// What a file was when it was read.
@@ -80,6 +69,8 @@ impl Facts {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::io::ErrorKind;
     use std::process::Command;
     use std::sync::mpsc;
     use std::thread;
@@ -93,8 +84,8 @@ mod tests {
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let (done, result) = mpsc::channel();
         thread::spawn(move || done.send(read(&pipe).unwrap_err().kind()));
-        assert_eq!(result.recv_timeout(Duration::from_secs(10)), Ok(ErrorKind::InvalidInput));
-        assert_eq!(read(folder.path()).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(result.recv_timeout(Duration::from_secs(10)), Ok(ErrorKind::Unsupported));
+        assert_eq!(read(folder.path()).unwrap_err().kind(), ErrorKind::IsADirectory);
     }
 
     #[test]

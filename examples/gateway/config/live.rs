@@ -7,16 +7,18 @@
 //!    files go on being followed: a broken openclaw.json does not hold up a token rotation.
 //! 4. Such a file is tried again until it is good, soon and then less often: short of descriptors, say, a
 //!    rotation must not be lost. That is said once for each change, and how often it was tried when it is over.
-//! 5. Every file is also read once in a while whether or not it is known to have changed, so that no revocation
+//! 5. Each file is read on a thread of its own, so that one on a file system that hangs holds up no other, and
+//!    what else hangs holds up none.
+//! 6. Every file is also read once in a while whether or not it is known to have changed, so that no revocation
 //!    hangs on being told of changes.
 
-use std::pin::pin;
+use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use tokio::sync::watch;
-use tokio::task::spawn_blocking;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::sources::{Contents, Source, Sources};
@@ -31,6 +33,8 @@ const UNFINISHED: Duration = Duration::from_millis(20);
 /// How soon a file that is no good is tried again, at first and after some times.
 const SOONEST: Duration = Duration::from_millis(100);
 const LATEST: Duration = Duration::from_secs(1);
+/// How long a file may take to be read until that is said.
+const LONG: Duration = Duration::from_secs(2);
 /// How often a file is read that is not known to have changed.
 const ONCE_IN_A_WHILE: Duration = Duration::from_secs(10);
 
@@ -46,15 +50,38 @@ pub struct LiveSettings {
 /// A file that is followed.
 struct Followed {
     source: Source,
-    file: Watched,
+    watch: Watch,
     /// When it is read though nothing was heard of it.
     due: Instant,
+    /// What the file says, while it is read.
+    reading: Option<Reading>,
     /// Whether it has changed since it was last read to its end.
     is_news: bool,
     /// How often it could not be used since it last could.
     failures: u32,
     /// What was said of that.
     said: String,
+}
+
+struct Reading {
+    result: oneshot::Receiver<Result<Box<Contents>, ConfigError>>,
+    /// When it is said that this takes long.
+    hangs: Option<Instant>,
+}
+
+enum Watch {
+    Begins(oneshot::Receiver<Watched>),
+    Is(Watched),
+    /// There was no thread for it.
+    Not,
+}
+
+/// What has happened to a file.
+enum Event {
+    /// It may have changed.
+    Heard,
+    Due,
+    Read(Result<Box<Contents>, ConfigError>),
 }
 
 impl LiveSettings {
@@ -75,36 +102,30 @@ impl LiveSettings {
 
     /// Follows the files until it is dropped. The last settings remain readable after that.
     pub async fn follow(mut self, watcher: &Watcher) {
-        // What changed before the watch began is read at once.
-        let due = Instant::now();
-        let follow = |(source, file)| {
-            let file = watcher.watch(file);
-            Followed { source, file, due, is_news: false, failures: 0, said: String::new() }
-        };
-        let mut files: Vec<_> = self.sources.by_source().map(follow).collect();
+        let mut files: Vec<_> =
+            self.sources.by_source().map(|(source, file)| Followed::new(source, file, watcher)).collect();
         loop {
             let next = files.iter_mut().map(|followed| Box::pin(followed.next()));
-            let (is_heard, n, _) = select_all(next).await;
+            let (event, n, _) = select_all(next).await;
             let followed = &mut files[n];
-            if is_heard {
-                sleep(SETTLE).await;
-                followed.file.mark_seen();
-                followed.is_news = true;
+            match event {
+                Event::Heard => {
+                    sleep(SETTLE).await;
+                    followed.begin_to_read(&self, true);
+                }
+                Event::Due => followed.begin_to_read(&self, false),
+                Event::Read(result) => {
+                    let result = result.and_then(|contents| self.take_over(followed.source, *contents));
+                    followed.conclude(result);
+                }
             }
-            let result = self.reread(followed.source).await;
-            followed.conclude(result);
         }
     }
 
-    /// Reads one file again. A file system that hangs holds up the settings, and no request.
-    async fn reread(&mut self, source: Source) -> Result<(), ConfigError> {
-        let (sources, contents) = (self.sources.clone(), self.contents.clone());
-        let read = spawn_blocking(move || {
-            let contents = contents.with(source, &sources)?;
-            let settings = Settings::new(&sources, &contents)?;
-            Ok::<_, ConfigError>((contents, settings))
-        });
-        let (contents, settings) = read.await.map_err(|error| ConfigError::Unusable(error.to_string()))??;
+    /// Publishes what one of the files says.
+    fn take_over(&mut self, source: Source, contents: Contents) -> Result<(), ConfigError> {
+        let contents = self.contents.clone().with_part(source, contents);
+        let settings = Settings::new(&self.sources, &contents)?;
         self.contents = contents;
         self.publish(settings);
         Ok(())
@@ -131,13 +152,55 @@ impl LiveSettings {
 }
 
 impl Followed {
-    /// Waits until the file is to be read: whether something was heard of it.
-    async fn next(&mut self) -> bool {
-        let due = pin!(sleep_until(self.due));
-        tokio::select! {
-            () = self.file.changed() => true,
-            () = due => false,
+    fn new(source: Source, file: &Path, watcher: &Watcher) -> Self {
+        let (watcher, file) = (watcher.clone(), file.to_owned());
+        let watch = Watch::Begins(on_a_thread(move || watcher.watch(file)));
+        Self { source, watch, due: Instant::now(), reading: None, is_news: false, failures: 0, said: String::new() }
+    }
+
+    /// Waits until something happens. May be dropped and called again.
+    async fn next(&mut self) -> Event {
+        while let Some(Reading { result, hangs }) = &mut self.reading {
+            let result = tokio::select! {
+                result = result => result,
+                () = sleep_until(hangs.unwrap_or_else(Instant::now)), if hangs.is_some() => {
+                    tracing::warn!(source = ?self.source, "a file of settings is not read to its end: what it said goes on");
+                    *hangs = None;
+                    continue;
+                }
+            };
+            self.reading = None;
+            let is_lost = |_| Err(ConfigError::Unusable("the file could not be read to its end".to_owned()));
+            return Event::Read(result.unwrap_or_else(is_lost));
         }
+        match &mut self.watch {
+            Watch::Begins(watch) => tokio::select! {
+                watched = watch => {
+                    // What changed before was not heard.
+                    self.watch = watched.map_or(Watch::Not, Watch::Is);
+                    Event::Due
+                }
+                () = sleep_until(self.due) => Event::Due,
+            },
+            Watch::Is(file) => tokio::select! {
+                () = file.changed() => Event::Heard,
+                () = sleep_until(self.due) => Event::Due,
+            },
+            Watch::Not => {
+                sleep_until(self.due).await;
+                Event::Due
+            }
+        }
+    }
+
+    fn begin_to_read(&mut self, live: &LiveSettings, is_news: bool) {
+        if let Watch::Is(file) = &mut self.watch {
+            file.mark_seen();
+        }
+        self.is_news |= is_news;
+        let (source, sources, contents) = (self.source, live.sources.clone(), live.contents.clone());
+        let result = on_a_thread(move || contents.with(source, &sources).map(Box::new));
+        self.reading = Some(Reading { result, hangs: Some(Instant::now() + LONG) });
     }
 
     fn conclude(&mut self, result: Result<(), ConfigError>) {
@@ -168,6 +231,17 @@ impl Followed {
     }
 }
 
+/// What `work` returns; nothing if there is no thread for it.
+fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
+    let (done, result) = oneshot::channel();
+    // The error is that nobody waits any more.
+    let work = move || drop(done.send(work()));
+    if let Err(error) = thread::Builder::new().name("settings".to_owned()).spawn(work) {
+        tracing::warn!(%error, "no thread for a file of settings");
+    }
+    result
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -183,6 +257,7 @@ mod tests {
     use super::super::environment::Environment;
     use super::super::{Auth, Secret};
     use super::*;
+    use crate::files::disk::fault;
 
     const SOON: Duration = Duration::from_secs(10);
     const QUIET: Duration = Duration::from_millis(150);
@@ -408,6 +483,63 @@ mod tests {
         says(&lines, "--tokens needs auth mode").await;
         house.write("token", "two");
         assert_eq!(house.new_settings().await.auth, token("two"));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_hangs_holds_up_no_rotation() {
+        for calls in 0..6 {
+            let mut house = House::new().await;
+            let hang = fault::Hang::after(calls, &house.folder.path().join("openclaw.json"));
+            house.write("openclaw.json", "{ gateway: { allowRealIpFallback: true } }");
+            let hung = async {
+                while hang.held() == 0 {
+                    house.settings.borrow_and_update();
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(SOON, hung).await.expect("it hangs");
+            house.write("token", "two");
+            assert_eq!(house.new_settings().await.auth, token("two"));
+            house.write("tokens.toml", "token = []");
+            assert!(house.new_settings().await.client_tokens.as_ref().unwrap().is_empty());
+            drop(hang);
+            let read = async {
+                while !house.settings.borrow_and_update().allow_real_ip_fallback {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(SOON, read).await.expect("it is read in the end");
+            assert_eq!(house.settings.borrow().auth, token("two"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_hangs_is_said() {
+        let (_guard, lines) = log();
+        let house = House::new().await;
+        let file = house.folder.path().join("token");
+        let (token_file, config) = (Some(file.clone()), house.folder.path().join("openclaw.json"));
+        let (flags, environment) = (Given::default(), Environment::default());
+        let sources = Sources { config, token_file, tokens: None, flags, environment, exposed: None };
+        let live = LiveSettings::open(sources).unwrap();
+        let _hang = fault::Hang::after(0, &file);
+        tokio::select! {
+            () = live.follow(&house.watcher) => unreachable!("it follows for ever"),
+            () = says(&lines, "is not read to its end") => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn whichever_call_of_a_rotation_fails_it_is_applied_in_the_end() {
+        for error in fault::ERRORS {
+            for calls in 0..10 {
+                let mut house = House::new().await;
+                let fault = fault::Broken::after(calls, &house.folder.path().join("token"), error);
+                house.write("token", "two");
+                assert_eq!(house.new_settings().await.auth, token("two"), "after {calls} calls {}", error());
+                drop(fault);
+            }
+        }
     }
 
     #[tokio::test]

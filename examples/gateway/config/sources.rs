@@ -132,6 +132,23 @@ impl Contents {
         Ok(self)
     }
 
+    /// The contents with that of one file as it is there.
+    pub fn with_part(self, source: Source, other: Self) -> Self {
+        match source {
+            Source::Config => {
+                Self { document: other.document, facts: FileFacts { config: other.facts.config, ..self.facts }, ..self }
+            }
+            Source::Token => {
+                Self { token: other.token, facts: FileFacts { token: other.facts.token, ..self.facts }, ..self }
+            }
+            Source::ClientTokens => Self {
+                client_tokens: other.client_tokens,
+                facts: FileFacts { client_tokens: other.facts.client_tokens, ..self.facts },
+                ..self
+            },
+        }
+    }
+
     /// How the file of tokens was cut, if that is what happened to it.
     fn cut(&self, facts: &Facts, tokens: &[ClientToken]) -> Option<Cut> {
         let before = self.facts.client_tokens.as_ref()?;

@@ -1,6 +1,13 @@
 //! The routes: a session's history, the end of its streams, and a fresh credential for one.
 
-use std::{future, io, sync::Arc};
+use std::{
+    error::Error,
+    future,
+    io::{self, ErrorKind},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use ::http::{
     HeaderName, HeaderValue, StatusCode, Version,
@@ -15,7 +22,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::once};
 use serde_json::json;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::timeout;
 use tower_reauth::{Access, Denied, Scope, StreamReauthLayer, access::RenewError, proxy::PeerAddr, reauth::EndReason};
 
 use super::{State, accept::wants_events, reply};
@@ -67,6 +74,12 @@ pub async fn only_post() -> Response {
 /// What an open stream is renewed by.
 const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
 
+/// How long a session may take to be found and read, and the row alone.
+const PATIENCE: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(2);
+/// How long the making of a page counts.
+const LONG: Duration = Duration::from_secs(1);
+
 const REQUESTER: HeaderName = HeaderName::from_static("x-openclaw-requester-session-key");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
@@ -87,7 +100,7 @@ pub fn history(
     async move {
         let mut response = match (query, opening) {
             (Err(bad), _) => Box::pin(refuse(state, key, bad)).await,
-            (Ok(query), Some(opening)) => Box::pin(stream(state, key, query, *opening)).await,
+            (Ok(query), Some(opening)) => Box::pin(stream(state, key, query, *opening, room)).await,
             (Ok(query), None) => page(state, key, query, access, room).await,
         };
         let headers = response.headers_mut();
@@ -166,16 +179,29 @@ async fn confirm(access: &Access) -> Result<(), Box<Response>> {
     Err(Box::new(response))
 }
 
-/// Reads a page that is not remembered.
+/// Reads a page that is not remembered. That goes on though the client may not wait any more: what it takes is
+/// given back when it is done, or hangs.
 async fn read(
     state: Arc<State>,
     settings: Arc<Settings>,
     asked: (RequestedKey, Query),
 ) -> Result<Bytes, Box<Response>> {
-    let session = match find(&state, &settings, &asked.0).await {
-        Ok(session) => session,
-        Err(response) => return Err(Box::new(response)),
-    };
+    let key = asked.0.clone();
+    let made = tokio::spawn(timeout(PATIENCE, make(state, settings, asked)));
+    match made.await {
+        Ok(Ok(made)) => made,
+        Ok(Err(_)) => Err(Box::new(hangs(&key))),
+        Err(error) => Err(Box::new(broken(&error))),
+    }
+}
+
+async fn make(
+    state: Arc<State>,
+    settings: Arc<Settings>,
+    asked: (RequestedKey, Query),
+) -> Result<Bytes, Box<Response>> {
+    let key = asked.0.clone();
+    let session = find(&state, &settings, &key).await.map_err(Box::new)?;
     let transcript = session.transcript.as_ref().map(|place| state.transcripts.at(place));
     let turn = match &transcript {
         Some(transcript) => transcript.turn().await,
@@ -185,10 +211,11 @@ async fn read(
     if let Some(body) = state.pages.find(&asked, &settings).await {
         return Ok(body);
     }
-    let room = Arc::clone(&state.making).acquire_owned().await;
-    let read = spawn_blocking(move || {
-        // For as long as this reads, whether or not the client still waits.
-        let _turn = (turn, room);
+    let thread = state.sessions.turn(&key).await;
+    let making = Arc::clone(&state.making).acquire_owned().await;
+    let mut read = pin!(thread.ask(move || {
+        // For as long as this reads, whether or not anybody still waits.
+        let _turn = turn;
         let now = now();
         match history::page(transcript.as_deref(), asked.1, now) {
             Ok(page) => {
@@ -201,8 +228,16 @@ async fn read(
             }
             Err(error) => Err(Box::new(unreadable(&session.key, session.transcript.as_ref(), &error))),
         }
-    });
-    read.await.unwrap_or_else(|error| Err(Box::new(broken(&error))))
+    }));
+    let read = match timeout(LONG, &mut read).await {
+        Ok(read) => read,
+        Err(_) => {
+            // It may hang, and others are to have their turns.
+            drop(making);
+            read.await
+        }
+    };
+    read.unwrap_or_else(|error| Err(Box::new(broken(&error))))
 }
 
 /// What a request for a stream says besides what it is of.
@@ -222,7 +257,26 @@ impl Opening {
     }
 }
 
-async fn stream(state: Arc<State>, key: RequestedKey, query: Query, opening: Opening) -> Response {
+/// `room` is that of the connection.
+async fn stream(
+    state: Arc<State>,
+    key: RequestedKey,
+    query: Query,
+    opening: Opening,
+    room: Option<PageBytes>,
+) -> Response {
+    let asked = key.clone();
+    let opened = timeout(PATIENCE, open_stream(state, key, query, opening, room)).await;
+    opened.unwrap_or_else(|_| hangs(&asked))
+}
+
+async fn open_stream(
+    state: Arc<State>,
+    key: RequestedKey,
+    query: Query,
+    opening: Opening,
+    room: Option<PageBytes>,
+) -> Response {
     let settings = state.settings();
     let session = match find(&state, &settings, &key).await {
         Ok(session) => session,
@@ -230,11 +284,12 @@ async fn stream(state: Arc<State>, key: RequestedKey, query: Query, opening: Ope
     };
     let feed = FeedKey { asked: key, session: session.key.clone(), query };
     let (key, transcript) = (session.key.clone(), session.transcript.clone());
-    match Box::pin(state.streams.open(feed, session, opening.options)).await {
+    match state.streams.open(feed, session, opening.options, room).await {
         Ok(events) => {
             let renewable = opening.access.and_then(|access| state.renewals.add(access));
             event_stream(events.with_scope_updates(opening.scope_updates).with_renewable(renewable), opening.version)
         }
+        Err(error) if error.kind() == ErrorKind::OutOfMemory => reply::busy(),
         Err(error) => unreadable(&key, transcript.as_ref(), &error),
     }
 }
@@ -242,7 +297,7 @@ async fn stream(state: Arc<State>, key: RequestedKey, query: Query, opening: Ope
 /// The session, or the answer in its place.
 async fn find(state: &Arc<State>, settings: &Arc<Settings>, key: &RequestedKey) -> Result<Session, Response> {
     let (sessions, settings, asked) = (Arc::clone(&state.sessions), Arc::clone(settings), key.clone());
-    match spawn_blocking(move || sessions.find(&asked, &settings)).await {
+    match state.sessions.ask(key, move || sessions.find(&asked, &settings)).await {
         Ok(Ok(Some(session))) => Ok(session),
         Ok(Ok(None)) => Err(reply::session_not_found(key.as_str())),
         Ok(Err(error)) => Err(unreadable(key.as_str(), None, &error)),
@@ -290,27 +345,36 @@ pub async fn kill(
     if let Err(denied) = access.and_then(|access| access.require(required)) {
         return respond(&denied);
     }
-    let killed = spawn_blocking(move || {
-        let named = |key: &RequestedKey| state.sessions.canonical(key);
-        let (session, is_stored) = match named(&key) {
-            Ok(found) => found,
-            Err(error) => return unreadable(key.as_str(), None, &error),
+    let session = match named(&state, &key).await {
+        // What is streamed can be killed, whether its row is there still, and can be read, or not.
+        Ok((session, is_stored)) if is_stored || state.streams.are_open(&session) => session,
+        Ok(_) => return reply::session_not_found(key.as_str()),
+        Err(error) => match state.sessions.canonical_unread(&key) {
+            session if state.streams.are_open(&session) => session,
+            _ => return unreadable(key.as_str(), None, &error),
+        },
+    };
+    if !is_local {
+        let own = match &requester {
+            Some(requester) => named(&state, requester).await.map(|(own, _)| Some(own)),
+            None => Ok(None),
         };
-        // What is streamed can be killed, whether its row is there still or not.
-        if !is_stored && !state.streams.are_open(&session) {
-            return reply::session_not_found(key.as_str());
-        }
-        let own = match requester.as_ref().map(named).transpose() {
-            Ok(own) => own.map(|(own, _)| own),
+        match own {
             Err(error) => return unreadable(key.as_str(), None, &error),
-        };
-        if !is_local && own.as_ref() != Some(&session) && state.streams.are_open(&session) {
-            return reply::forbidden("The session is not the requester's own.");
+            Ok(own) if own.as_ref() != Some(&session) && state.streams.are_open(&session) => {
+                return reply::forbidden("The session is not the requester's own.");
+            }
+            Ok(_) => {}
         }
-        let killed = state.streams.kill(&session);
-        reply::json(StatusCode::OK, &json!({ "ok": true, "killed": killed }))
-    });
-    killed.await.unwrap_or_else(|error| broken(&error))
+    }
+    let killed = state.streams.kill(&session);
+    reply::json(StatusCode::OK, &json!({ "ok": true, "killed": killed }))
+}
+
+/// The canonical key of a session, and whether there is a row for it.
+async fn named(state: &Arc<State>, key: &RequestedKey) -> io::Result<(String, bool)> {
+    let (sessions, asked) = (Arc::clone(&state.sessions), key.clone());
+    timeout(SOON, state.sessions.ask(key, move || sessions.canonical(&asked))).await??
 }
 
 /// `POST /streams/{id}/renew`: the stream goes by the credential of this request from now on.
@@ -341,8 +405,13 @@ fn unreadable(key: &str, transcript: Option<&Place>, error: &io::Error) -> Respo
     reply::unavailable("The session cannot be read at the moment.")
 }
 
+/// A session that is not read in time.
+fn hangs(key: &RequestedKey) -> Response {
+    unreadable(key.as_str(), None, &ErrorKind::TimedOut.into())
+}
+
 /// A panic in a reader: a defect of ours, and one request's only.
-fn broken(error: &JoinError) -> Response {
+fn broken(error: &dyn Error) -> Response {
     tracing::error!(%error, "a request could not be answered");
     reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal Server Error")
 }

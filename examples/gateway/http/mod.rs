@@ -1,8 +1,8 @@
 //! Requests and answers: what is around the layers of `gateway.rs`.
 //!
-//! A request comes by `hosts`, which may ask whom it is for, and `target`, which makes its target a path that the router knows and parses what the path
-//! names; then through the layers of its route to one of the `handlers`, which find all that they need in
-//! [`State`] and answer with a [`reply`].
+//! A request passes `hosts`, which may ask whom it is for, and `target`, which makes its target a path that
+//! the router knows and parses what the path names; then the layers of its route; then one of the `handlers`,
+//! which find all that they need in [`State`] and answer with a [`reply`].
 //!
 //! - `hosts`: whom requests may be for where nobody has to say who they are
 //! - `target`: OpenClaw's reading of URLs, as a layer in front of the router and one around a route

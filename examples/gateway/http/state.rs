@@ -20,7 +20,7 @@ pub struct State {
     pub pages: PageCache,
     pub streams: Arc<Streams>,
     pub renewals: Renewals,
-    /// Room for the pages that are made and not yet sent, those that are remembered among them.
+    /// Room for the pages and histories that are made and not yet sent, those that are remembered among them.
     pub page_bytes: PageBytes,
     /// Turns to make a page. Each takes a thread, and some times the memory of the page.
     pub making: Arc<Semaphore>,
@@ -39,11 +39,13 @@ impl State {
     ) -> Self {
         let sessions = Arc::new(Lookup::new(config, settings));
         let transcripts = Arc::new(Transcripts::default());
+        let page_bytes = PageBytes::new(PAGE_BYTES);
         let readers = Readers {
             sessions: Arc::clone(&sessions),
             transcripts: Arc::clone(&transcripts),
             watcher,
             ids: Ids::default(),
+            room: page_bytes.clone(),
         };
         Self {
             sessions,
@@ -51,7 +53,7 @@ impl State {
             pages: PageCache::default(),
             streams: Arc::new(Streams::new(readers, stop)),
             renewals: Renewals::default(),
-            page_bytes: PageBytes::new(PAGE_BYTES),
+            page_bytes,
             making: Arc::new(Semaphore::new(MAKING)),
         }
     }

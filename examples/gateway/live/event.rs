@@ -4,98 +4,132 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-/// The first thing on every stream: reconnect after a second.
-pub const RETRY: Bytes = Bytes::from_static(b"retry: 1000\n\n");
-
-/// One event. Those who want its id and those who do not get parts of the same bytes.
+/// One event. All who send it share its bytes, whether they want its id or not.
 #[derive(Clone, Debug)]
 pub struct Event {
-    with_id: Bytes,
+    head: Bytes,
     /// Where the line with the id ends.
     id_end: usize,
+    /// A long one is not copied together: this comes after the head.
+    rest: Arc<[Bytes]>,
 }
 
 /// An event for as long as somebody still sends it.
 #[derive(Debug)]
 pub struct WeakEvent {
-    with_id: Weak<Vec<u8>>,
+    head: Bytes,
     id_end: usize,
+    rest: Weak<[Bytes]>,
+}
+
+/// The bytes of an event, one part after the other. It holds the event until the last of them.
+#[derive(Debug)]
+pub struct Parts {
+    event: Option<Event>,
+    with_id: bool,
+    next: usize,
 }
 
 impl Event {
     /// `id` is text on one line without a NUL, and `write` adds JSON on one line.
     pub fn new(id: &str, name: &str, write: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let (with_id, id_end) = written(id, name, write);
-        Self { with_id: with_id.into(), id_end }
+        let (mut head, id_end) = head(id, name);
+        write(&mut head);
+        head.extend_from_slice(END);
+        Self { head: head.into(), id_end, rest: Arc::default() }
     }
 
-    /// The same, and what it can be had by once more.
-    pub fn shared(id: &str, name: &str, write: impl FnOnce(&mut Vec<u8>)) -> (Self, WeakEvent) {
-        let (with_id, id_end) = written(id, name, write);
-        let with_id = Arc::new(with_id);
-        let weak = WeakEvent { with_id: Arc::downgrade(&with_id), id_end };
-        (Self { with_id: Bytes::from_owner(Shared(with_id)), id_end }, weak)
+    /// The same of JSON in parts.
+    pub fn of_parts(id: &str, name: &str, data: impl IntoIterator<Item = Bytes>) -> Self {
+        let (head, id_end) = head(id, name);
+        let rest = data.into_iter().chain([Bytes::from_static(END)]).collect();
+        Self { head: head.into(), id_end, rest }
+    }
+
+    /// Every stream is told to reconnect after a second.
+    pub fn retry() -> Self {
+        Self { head: Bytes::from_static(b"retry: 1000\n\n"), id_end: 0, rest: Arc::default() }
+    }
+
+    pub fn downgrade(&self) -> WeakEvent {
+        WeakEvent { head: self.head.clone(), id_end: self.id_end, rest: Arc::downgrade(&self.rest) }
     }
 
     pub fn len(&self) -> usize {
-        self.with_id.len()
+        self.head.len() + self.rest.iter().map(Bytes::len).sum::<usize>()
     }
 
-    pub fn with_id(&self) -> Bytes {
-        self.with_id.clone()
-    }
-
-    /// As OpenClaw writes it.
-    pub fn without_id(&self) -> Bytes {
-        self.with_id.slice(self.id_end..)
+    /// With its id, or as OpenClaw writes it.
+    pub fn parts(self, with_id: bool) -> Parts {
+        Parts { event: Some(self), with_id, next: 0 }
     }
 }
+
+const END: &[u8] = b"\n\n";
 
 impl WeakEvent {
     pub fn upgrade(&self) -> Option<Event> {
-        let with_id = Bytes::from_owner(Shared(self.with_id.upgrade()?));
-        Some(Event { with_id, id_end: self.id_end })
+        Some(Event { head: self.head.clone(), id_end: self.id_end, rest: self.rest.upgrade()? })
     }
 }
 
-struct Shared(Arc<Vec<u8>>);
+impl Iterator for Parts {
+    type Item = Bytes;
 
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
+    fn next(&mut self) -> Option<Bytes> {
+        let event = self.event.as_ref()?;
+        let part = match self.next.checked_sub(1) {
+            None => event.head.slice(if self.with_id { 0.. } else { event.id_end.. }),
+            Some(at) => event.rest[at].clone(),
+        };
+        self.next += 1;
+        if self.next > event.rest.len() {
+            self.event = None;
+        }
+        Some(part)
     }
 }
 
-/// The bytes of an event, and where the line with its id ends.
-fn written(id: &str, name: &str, write: impl FnOnce(&mut Vec<u8>)) -> (Vec<u8>, usize) {
-    let mut bytes = format!("id: {id}\n").into_bytes();
-    let id_end = bytes.len();
-    bytes.extend_from_slice(format!("event: {name}\ndata: ").as_bytes());
-    write(&mut bytes);
-    bytes.extend_from_slice(b"\n\n");
-    (bytes, id_end)
+/// What stands before the data of an event, and where the line with its id ends.
+fn head(id: &str, name: &str) -> (Vec<u8>, usize) {
+    let mut head = format!("id: {id}\n").into_bytes();
+    let id_end = head.len();
+    head.extend_from_slice(format!("event: {name}\ndata: ").as_bytes());
+    (head, id_end)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_shared_event_is_there_for_as_long_as_somebody_sends_it() {
-        let (event, weak) = Event::shared("7", "history", |data| data.extend_from_slice(b"{}"));
-        let sending = event.without_id();
-        drop(event);
-        let again = weak.upgrade().unwrap();
-        assert!(again.with_id().as_ptr_range().contains(&sending.as_ptr()));
-        drop((again, sending));
-        assert!(weak.upgrade().is_none());
+    fn in_parts(parts: &[&'static str]) -> Event {
+        Event::of_parts("7", "history", parts.iter().map(|part| Bytes::from_static(part.as_bytes())))
+    }
+
+    fn text(event: &Event, with_id: bool) -> String {
+        String::from_utf8(event.clone().parts(with_id).collect::<Vec<_>>().concat()).unwrap()
     }
 
     #[test]
-    fn an_event_is_the_same_with_its_id_and_without() {
-        let event = Event::new("7", "message", |data| data.extend_from_slice(b"{}"));
-        assert_eq!(event.with_id(), "id: 7\nevent: message\ndata: {}\n\n");
-        assert_eq!(event.without_id(), "event: message\ndata: {}\n\n");
-        assert!(event.with_id().as_ptr_range().contains(&event.without_id().as_ptr()));
+    fn an_event_in_parts_is_there_for_as_long_as_somebody_sends_it() {
+        let event = in_parts(&["[", "]"]);
+        let weak = event.downgrade();
+        let mut sending = event.parts(true);
+        for _ in 0..3 {
+            sending.next();
+            assert!(weak.upgrade().is_some());
+        }
+        assert_eq!(sending.next().as_deref(), Some(END));
+        assert!(weak.upgrade().is_none());
+        assert_eq!(sending.next(), None);
+    }
+
+    #[test]
+    fn an_event_is_the_same_with_its_id_and_without_whole_and_in_parts() {
+        for event in [Event::new("7", "history", |data| data.extend_from_slice(b"[1]")), in_parts(&["[", "1", "]"])] {
+            assert_eq!(text(&event, true), "id: 7\nevent: history\ndata: [1]\n\n");
+            assert_eq!(text(&event, false), "event: history\ndata: [1]\n\n");
+            assert_eq!(event.len(), text(&event, true).len());
+        }
     }
 }

@@ -9,24 +9,26 @@ use std::{
 
 use tokio::{
     sync::{Mutex, broadcast},
-    task::{AbortHandle, spawn_blocking},
+    task::AbortHandle,
     time::{Instant, sleep, sleep_until},
 };
 
 use super::{
-    event::{Event, WeakEvent},
+    event::Event,
     feed_state::{FeedState, First, Update},
+    history::LastHistory,
     resume::{Ids, Start},
 };
 use crate::{
+    config::Settings,
     files::{Watched, Watcher},
+    serve::PageBytes,
     sessions::{
-        history::{self, Page, Query},
+        history::Query,
         lookup::Lookup,
-        now,
         sqlite::{Followed, Row},
         store::{RequestedKey, Session},
-        transcript::{Place, Position, Transcripts, View},
+        transcript::{Place, Transcripts},
     },
 };
 
@@ -41,13 +43,6 @@ pub(super) const LOOK_BYTES: usize = 256 * 1024;
 /// When what could not be read is tried again: after the first time, and at most.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_AT_MOST: Duration = Duration::from_secs(16);
-
-/// How many messages a `history` event has at most: the newest. Its cursor asks for those before them.
-const MOST_IN_HISTORY: usize = 1000;
-
-/// The longest `history` event that is kept for the next stream that joins; a longer one is kept for as long as
-/// some stream sends it.
-const KEPT_HISTORY: usize = 256 * 1024;
 
 /// How long a feed does not look after it sent a whole history: at least, and at most.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -73,6 +68,8 @@ pub struct Readers {
     pub transcripts: Arc<Transcripts>,
     pub watcher: Watcher,
     pub ids: Ids,
+    /// Room for histories that are not yet sent.
+    pub room: PageBytes,
 }
 
 /// Follows one transcript until it is dropped.
@@ -94,8 +91,8 @@ pub enum Sent {
     Events(Arc<[Event]>),
     /// Whoever comes to this joins anew.
     Anew,
-    /// The session is no more.
-    End,
+    /// The key that was asked for means another session now, or none.
+    Over,
 }
 
 /// What a stream gets: the history so far or what it missed of it, and what comes after exactly that.
@@ -127,12 +124,17 @@ impl Feed {
         Self { key, readers, state, last, sent, following }
     }
 
+    /// Whether the feed is followed still: not if it was [over](Sent::Over).
+    pub fn is_followed(&self) -> bool {
+        !self.following.is_finished()
+    }
+
     /// Joins a stream to the feed.
     pub async fn join(&self, start: Start) -> io::Result<Subscription> {
         let mut last = Arc::clone(&self.last).lock_owned().await;
         let mut state = Arc::clone(&self.state).lock_owned().await;
         let (key, readers, sent) = (self.key.clone(), self.readers.clone(), self.sent.clone());
-        let joined = spawn_blocking(move || {
+        let joined = self.readers.sessions.ask(&self.key.asked, move || {
             let first = update(&mut state, &readers, &sent, Some(&start))?.first;
             // Under the same lock: no event is between the two.
             let sent = sent.subscribe();
@@ -140,7 +142,7 @@ impl Feed {
             let first = match first {
                 First::Nothing => Vec::new(),
                 First::Events(events) => events,
-                First::History(view) => vec![last.history(view.as_ref(), &key, &readers.ids)?],
+                First::History(view) => vec![last.history(view.as_ref(), &key, &readers.ids, &readers.room)?],
             };
             Ok(Subscription { first, sent })
         });
@@ -172,53 +174,14 @@ fn update(
     Ok(update)
 }
 
-/// The last `history` event, as of when, and how long it took to write.
-#[derive(Default)]
-pub(super) struct LastHistory {
-    event: Option<(Option<Position>, Kept)>,
-    took: Duration,
-}
-
-enum Kept {
-    Whole(Event),
-    WhileItIsSent(WeakEvent),
-}
-
-impl LastHistory {
-    pub(super) fn history(&mut self, view: Option<&View>, key: &FeedKey, ids: &Ids) -> io::Result<Event> {
-        let position = view.map(View::position);
-        let began = Instant::now();
-        let known = self.event.as_ref().filter(|(at, _)| *at == position);
-        let known = known.and_then(|(_, kept)| match kept {
-            Kept::Whole(event) => Some(event.clone()),
-            Kept::WhileItIsSent(event) => event.upgrade(),
-        });
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let page = match view {
-            Some(view) => {
-                let query = Query { limit: key.query.limit.or(Some(MOST_IN_HISTORY)), ..key.query };
-                history::read(view, query, now())?.page
-            }
-            None => Page::default(),
-        };
-        let (history, weak) =
-            Event::shared(&ids.write(key, position), "history", |data| page.write(&key.session, data));
-        let is_short = history.len() <= KEPT_HISTORY;
-        let kept = if is_short { Kept::Whole(history.clone()) } else { Kept::WhileItIsSent(weak) };
-        self.event = Some((position, kept));
-        self.took = began.elapsed();
-        Ok(history)
-    }
-}
-
 /// What is watched for a feed.
 struct Places {
     paths: Paths,
     transcripts: Vec<Watched>,
     stores: Vec<Watched>,
     rows: Vec<Followed>,
+    /// The settings have changed, and by those of now there is no such session. It may come.
+    is_lost: bool,
 }
 
 /// Where the transcript may be, and what says so.
@@ -247,7 +210,12 @@ impl Places {
         let transcripts = files.map(|place| watcher.watch(place.path())).collect();
         let stores = paths.stores.iter().map(|path| watcher.watch(path)).collect();
         let rows = paths.rows.iter().map(|row| row.follow(watcher)).collect();
-        Self { paths, transcripts, stores, rows }
+        Self { transcripts, stores, rows, paths, is_lost: false }
+    }
+
+    fn lost() -> Self {
+        let paths = Paths { candidates: Vec::new(), stores: Vec::new(), rows: Vec::new() };
+        Self { paths, transcripts: Vec::new(), stores: Vec::new(), rows: Vec::new(), is_lost: true }
     }
 }
 
@@ -273,6 +241,8 @@ impl Follower {
         let mut due = Due { row: Some(Instant::now()), transcript: None };
         let mut looked_up = Instant::now();
         let mut wait = None;
+        let mut settings = self.readers.sessions.subscribe();
+        let mut known = self.readers.sessions.settings();
         loop {
             let next = due.row.into_iter().chain(due.transcript).min();
             tokio::select! {
@@ -284,23 +254,36 @@ impl Follower {
                     due.row.get_or_insert(looked_up + LOOKUPS);
                     continue;
                 }
+                Ok(()) = settings.changed() => {
+                    due.row = Some(Instant::now());
+                    continue;
+                }
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
             let now = Instant::now();
             let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
             let (row, transcript) = (is_due(due.row), is_due(due.transcript));
-            let watched = places.paths.clone();
-            let again = match self.catch_up(row.then_some(watched), transcript).await {
+            let of_now = self.readers.sessions.settings();
+            let lookup = row.then(|| RowLookup {
+                watched: places.paths.clone(),
+                is_lost: places.is_lost || !Lookup::are_alike(&known, &of_now),
+                settings: Arc::clone(&of_now),
+            });
+            let again = match self.catch_up(lookup, transcript).await {
                 None => return,
-                Some(Ok(CaughtUp { moved, anew })) => {
+                Some(Ok(CaughtUp { is_over: true, .. })) => return,
+                Some(Ok(CaughtUp { moved, anew, .. })) => {
                     if wait.take().is_some() {
                         tracing::info!(key = self.key.session, "a session can be read again");
+                    }
+                    if row {
+                        known = of_now;
                     }
                     places = moved.unwrap_or(places);
                     if anew {
                         self.pause().await;
                     }
-                    None
+                    places.is_lost.then(|| Instant::now() + RETRY)
                 }
                 Some(Err(error)) => {
                     if wait.is_none() {
@@ -325,38 +308,36 @@ impl Follower {
     /// that is sent one after the other cannot keep up.
     async fn pause(&self) {
         sleep(PAUSE).await;
-        let took = self.last.lock().await.took;
+        let took = self.last.lock().await.took();
         sleep((4 * took).min(PAUSE_AT_MOST)).await;
     }
 
-    /// `watched` is where the transcript was looked for, if the row is to be looked up again. `None` when there are
-    /// no streams any more.
-    async fn catch_up(&self, watched: Option<Paths>, transcript: bool) -> Option<io::Result<CaughtUp>> {
+    /// `None` when there are no streams any more.
+    async fn catch_up(&self, lookup: Option<RowLookup>, transcript: bool) -> Option<io::Result<CaughtUp>> {
+        // First the turn: who joins must not wait for it.
+        let turn = self.readers.sessions.followers_turn(&self.key.asked).await;
         let mut state = self.state.upgrade()?.lock_owned().await;
         let (key, readers, sent) = (self.key.clone(), self.readers.clone(), self.sent.clone());
-        let caught_up = spawn_blocking(move || {
-            let mut moved = None;
-            if let Some(watched) = watched {
-                match readers.sessions.find(&key.asked, &readers.sessions.settings())? {
-                    Some(session) if Paths::of(&session) != watched => {
-                        moved = Some(Places::watch(Paths::of(&session), &readers.watcher));
-                        state.move_to(session.candidates);
+        let caught_up = turn.ask(move || {
+            let moved = match lookup {
+                None => None,
+                Some(lookup) => match lookup.find(&key, &readers)? {
+                    Found::Same => None,
+                    Found::Elsewhere(places) => Some(places),
+                    Found::Another => {
+                        // An error says that nobody listens.
+                        let _ = sent.send(Sent::Over);
+                        return Ok(CaughtUp { moved: None, anew: false, is_over: true });
                     }
-                    // A commit that takes a row away is meant so.
-                    None if watched.are_in_a_database() => {
-                        state.end();
-                        // An error says that nobody listens, which is nobody's loss.
-                        let _ = sent.send(Sent::End);
-                        return Ok(CaughtUp { moved, anew: false });
-                    }
-                    // A row that is gone from a file is no other transcript: what was shown goes on.
-                    _ => {}
-                }
+                },
+            };
+            if let Some(places) = &moved {
+                state.move_to(places.paths.candidates.clone());
             }
             let anew = (transcript || moved.is_some()) && update(&mut state, &readers, &sent, None)?.anew;
-            Ok(CaughtUp { moved, anew })
+            Ok(CaughtUp { moved, anew, is_over: false })
         });
-        Some(caught_up.await.unwrap_or_else(|panicked| Err(panicked.into())))
+        Some(caught_up.await.and_then(|caught_up| caught_up))
     }
 }
 
@@ -365,6 +346,39 @@ struct CaughtUp {
     moved: Option<Places>,
     /// All of the history was sent.
     anew: bool,
+    /// The streams were ended.
+    is_over: bool,
+}
+
+/// A row to be looked up again.
+struct RowLookup {
+    watched: Paths,
+    /// What was shown is not to go on if there is no row.
+    is_lost: bool,
+    settings: Arc<Settings>,
+}
+
+enum Found {
+    /// The session where it was. A row that is gone from a file is no other session: what was shown goes on.
+    Same,
+    Elsewhere(Places),
+    /// Another session, or none.
+    Another,
+}
+
+impl RowLookup {
+    fn find(self, key: &FeedKey, readers: &Readers) -> io::Result<Found> {
+        Ok(match readers.sessions.find(&key.asked, &self.settings)? {
+            Some(session) if session.key != key.session => Found::Another,
+            Some(session) if Paths::of(&session) != self.watched => {
+                Found::Elsewhere(Places::watch(Paths::of(&session), &readers.watcher))
+            }
+            // A commit that takes a row away is meant so.
+            None if self.watched.are_in_a_database() => Found::Another,
+            None if self.is_lost => Found::Elsewhere(Places::lost()),
+            Some(_) | None => Found::Same,
+        })
+    }
 }
 
 async fn any_row_changed(rows: &mut [Followed]) {

@@ -84,12 +84,6 @@ impl FeedState {
         self.candidates = candidates;
     }
 
-    /// The session is no more, nor are its streams.
-    pub fn end(&mut self) {
-        self.transcript = None;
-        self.told = Told::Nothing;
-    }
-
     /// Reads the transcript. All of the answer is as of one moment. After an error the streams wait for the
     /// next update.
     pub fn update(&mut self, transcripts: &Transcripts, joining: Option<&Start>) -> io::Result<Update> {

@@ -8,6 +8,7 @@
 //! - `streams`: the open streams, by session and by feed, and the body of each
 //! - `feed`: one transcript, followed for the streams that share it
 //! - `feed_state`: what was sent, and the events that come next
+//! - `history`: the event that a stream begins with
 //! - `tail`: what an appended message does to what is shown
 //! - `resume`: ids of events, and where a stream that was cut goes on
 //! - `event`: the bytes of an event, with its id and without
@@ -30,6 +31,7 @@
 mod event;
 mod feed;
 mod feed_state;
+mod history;
 mod renewal;
 mod resume;
 mod scopes;

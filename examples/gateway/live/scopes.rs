@@ -4,7 +4,6 @@
 //! a parameter `scopes`, gets them: a `scopes` event comes before all others, and another one whenever
 //! they are not those that were sent last. OpenClaw has no such event, so nobody else gets it. It has no id.
 
-use bytes::Bytes;
 use serde_json::json;
 use tower_reauth::{Access, Scope, ScopeSet};
 
@@ -24,7 +23,7 @@ impl ScopeUpdates {
     }
 
     /// The event to send now, if the scopes have changed.
-    pub fn next(&mut self) -> Option<Bytes> {
+    pub fn next(&mut self) -> Option<Event> {
         let granted = self.access.granted();
         if self.last.as_ref() == Some(granted.scopes()) {
             return None;
@@ -32,6 +31,6 @@ impl ScopeUpdates {
         let scopes: Vec<_> = granted.scopes().iter().map(Scope::as_str).collect();
         let data = json!({ "scopes": scopes }).to_string();
         self.last = Some(granted.scopes().clone());
-        Some(Event::new("", "scopes", |json| json.extend_from_slice(data.as_bytes())).without_id())
+        Some(Event::new("", "scopes", |json| json.extend_from_slice(data.as_bytes())))
     }
 }

@@ -17,19 +17,22 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http_body::{Body, Frame};
 use tokio::{
-    sync::broadcast::{self, error::RecvError},
-    task::spawn_blocking,
+    sync::{
+        OwnedSemaphorePermit,
+        broadcast::{self, error::RecvError},
+    },
     time::sleep,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     Feed, FeedKey, Readers, Renewable, ScopeUpdates, StreamId, StreamOptions,
-    event::{Event, RETRY},
+    event::{Event, Parts},
     feed::{Sent, Subscription},
+    history::no_room,
     resume::Start,
 };
-use crate::sessions::store::Session;
+use crate::{serve::PageBytes, sessions::store::Session};
 
 /// The most bytes that are handed on at once. Access is asked for again in between, so that a long
 /// history does not go on after the end of it. (Who gets half an event drops it.)
@@ -59,31 +62,39 @@ impl Streams {
     }
 
     /// Opens a stream of this session. It begins with what the feed knows now, or with what it knows more than the
-    /// client.
-    pub async fn open(&self, key: FeedKey, found: Session, options: StreamOptions) -> io::Result<EventBody> {
+    /// client. What is on its way takes room on the connection.
+    pub async fn open(
+        &self,
+        key: FeedKey,
+        found: Session,
+        options: StreamOptions,
+        room: Option<PageBytes>,
+    ) -> io::Result<EventBody> {
         let killed = || OpenSession { killed: self.stop.child_token() };
         let session = self.sessions.get_or_insert(key.session.clone(), killed);
         let ended = Box::pin(session.killed.clone().cancelled_owned());
         let feed = match self.feeds.get(&key) {
-            Some(feed) => feed,
-            None => {
+            Some(feed) if feed.is_followed() => feed,
+            over => {
+                if over.is_some() {
+                    self.feeds.remove(&key);
+                }
                 let (feeds, readers) = (Arc::clone(&self.feeds), self.readers.clone());
                 // Not under the lock: to start one blocks.
-                let started = spawn_blocking(move || {
+                let asked = key.asked.clone();
+                let start = move || {
                     let feed = Feed::start(key.clone(), &found, readers);
                     feeds.get_or_insert(key, || feed)
-                });
-                started.await?
+                };
+                self.readers.sessions.ask(&asked, start).await?
             }
         };
-        let Subscription { first, sent } = feed.join(options.start).await?;
-        let reading = Reading { feed, _session: session, first: first.into_iter(), sent };
+        let begun = Begun::of(feed.join(options.start).await?, room.as_ref())?;
+        let reading = Reading { feed, _session: session, begun, room };
         let events = stream::unfold(reading, async |mut reading| Some((reading.next().await?, reading)));
-        let bytes = if options.ids { Event::with_id } else { Event::without_id };
-        let bytes = events.map(move |event| bytes(&event));
-        let retry = stream::iter([RETRY]);
-        let events = retry.chain(bytes).boxed();
-        Ok(EventBody { events, piece_by_piece: Bytes::new(), ended, renewable: None, scope_updates: None })
+        let events = stream::iter([Event::retry()]).chain(events).boxed();
+        let with_ids = options.ids;
+        Ok(EventBody { events, with_ids, rest: None, piece: Bytes::new(), ended, renewable: None, scope_updates: None })
     }
 
     /// Whether there are streams of the session with this canonical key.
@@ -171,22 +182,42 @@ struct Reading {
     feed: Arc<Held<FeedKey, Feed>>,
     /// Open for as long as it is read.
     _session: Arc<Held<String, OpenSession>>,
+    begun: Begun,
+    /// That of the connection.
+    room: Option<PageBytes>,
+}
+
+/// What a stream begins with, and what comes after.
+struct Begun {
     first: vec::IntoIter<Event>,
+    /// Until the first is sent.
+    taken: Option<OwnedSemaphorePermit>,
     sent: broadcast::Receiver<Sent>,
+}
+
+impl Begun {
+    fn of(Subscription { first, sent }: Subscription, room: Option<&PageBytes>) -> io::Result<Self> {
+        let taken = match room {
+            Some(room) => Some(room.take(first.iter().map(Event::len).sum()).ok_or_else(no_room)?),
+            None => None,
+        };
+        Ok(Self { first: first.into_iter(), taken, sent })
+    }
 }
 
 impl Reading {
     async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.first.next() {
+            if let Some(event) = self.begun.first.next() {
                 return Some(event);
             }
-            match self.sent.recv().await {
+            self.begun.taken = None;
+            match self.begun.sent.recv().await {
                 Ok(Sent::Events(events)) => match &*events {
                     [event] => return Some(event.clone()),
-                    events => self.first = Vec::from(events).into_iter(),
+                    events => self.begun.first = Vec::from(events).into_iter(),
                 },
-                Ok(Sent::End) | Err(RecvError::Closed) => return None,
+                Ok(Sent::Over) | Err(RecvError::Closed) => return None,
                 // Boxed: it is seldom, and each stream would keep room for it.
                 Ok(Sent::Anew) | Err(RecvError::Lagged(_)) => Box::pin(self.begin_anew()).await,
             }
@@ -195,12 +226,9 @@ impl Reading {
 
     async fn begin_anew(&mut self) {
         loop {
-            match self.feed.join(Start::History).await {
-                Ok(Subscription { first, sent }) => {
-                    self.first = first.into_iter();
-                    self.sent = sent;
-                    return;
-                }
+            let joined = self.feed.join(Start::History).await;
+            match joined.and_then(|joined| Begun::of(joined, self.room.as_ref())) {
+                Ok(begun) => return self.begun = begun,
                 // The feed says so when it finds it out.
                 Err(error) => tracing::debug!(%error, "a stream waits for its history"),
             }
@@ -211,9 +239,11 @@ impl Reading {
 
 /// The body of one stream.
 pub struct EventBody {
-    events: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
-    /// What is left of the event that is handed on.
-    piece_by_piece: Bytes,
+    events: Pin<Box<dyn Stream<Item = Event> + Send>>,
+    with_ids: bool,
+    /// What is left of the event that is handed on: its parts, and a part of that.
+    rest: Option<Parts>,
+    piece: Bytes,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Known by its id for as long as it is open.
     renewable: Option<Renewable>,
@@ -245,16 +275,22 @@ impl Body for EventBody {
         if self.ended.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);
         }
-        if self.piece_by_piece.is_empty() {
-            self.piece_by_piece = match self.scope_updates.as_mut().and_then(ScopeUpdates::next) {
-                Some(update) => update,
+        while self.piece.is_empty() {
+            if let Some(part) = self.rest.as_mut().and_then(Parts::next) {
+                self.piece = part;
+                continue;
+            }
+            self.rest = None;
+            let (event, with_id) = match self.scope_updates.as_mut().and_then(ScopeUpdates::next) {
+                Some(update) => (update, false),
                 None => match ready!(self.events.poll_next_unpin(cx)) {
-                    Some(event) => event,
+                    Some(event) => (event, self.with_ids),
                     None => return Poll::Ready(None),
                 },
             };
+            self.rest = Some(event.parts(with_id));
         }
-        let length = self.piece_by_piece.len().min(PIECE);
-        Poll::Ready(Some(Ok(Frame::data(self.piece_by_piece.split_to(length)))))
+        let length = self.piece.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.piece.split_to(length)))))
     }
 }

@@ -37,9 +37,14 @@ impl PageBytes {
     /// The page, which takes room until the last of it is dropped; `None` if there is too little. A page that
     /// is larger than all the room may have all of it.
     pub fn hold(&self, page: Bytes) -> Option<Bytes> {
-        let units = u32::try_from(page.len().div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units);
-        let room = Arc::clone(&self.room).try_acquire_many_owned(units).ok()?;
+        let room = self.take(page.len())?;
         Some(Bytes::from_owner(Held { page, _room: room }))
+    }
+
+    /// Room for so many bytes.
+    pub fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units);
+        Arc::clone(&self.room).try_acquire_many_owned(units).ok()
     }
 }
 

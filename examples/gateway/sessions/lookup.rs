@@ -4,7 +4,10 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
 
-use super::store::{Agent, AgentId, RequestedKey, Session, Sessions, StoreSettings};
+use super::{
+    lanes::{Lanes, Turn},
+    store::{Agent, AgentId, RequestedKey, Session, Sessions, StoreSettings},
+};
 use crate::config::{Config, SessionScope, Settings};
 
 /// Finds sessions. Blocks, on files and on locks.
@@ -13,12 +16,13 @@ pub struct Lookup {
     home: Option<PathBuf>,
     settings: watch::Receiver<Arc<Settings>>,
     sessions: Sessions,
+    lanes: Lanes,
 }
 
 impl Lookup {
     pub fn new(config: &Config, settings: watch::Receiver<Arc<Settings>>) -> Self {
         let (state_dir, home) = (config.state_dir.clone(), config.home.clone());
-        Self { state_dir, home, settings, sessions: Sessions::default() }
+        Self { state_dir, home, settings, sessions: Sessions::default(), lanes: Lanes::default() }
     }
 
     /// The settings of now.
@@ -26,9 +30,49 @@ impl Lookup {
         Arc::clone(&self.settings.borrow())
     }
 
+    /// The settings of now and, marked as changed, of later.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Settings>> {
+        let mut settings = self.settings.clone();
+        settings.mark_unchanged();
+        settings
+    }
+
+    /// Whether a key finds the same session under both settings.
+    pub fn are_alike(a: &Settings, b: &Settings) -> bool {
+        a.session == b.session && a.agents == b.agents
+    }
+
     /// The session that goes by this key.
     pub fn find(&self, key: &RequestedKey, settings: &Settings) -> io::Result<Option<Session>> {
         self.sessions.find(key, &self.store_settings(settings))
+    }
+
+    /// Waits for a turn to ask the file system about the session of this key.
+    pub async fn turn(&self, key: &RequestedKey) -> Turn {
+        self.lanes.turn(key.clone(), self.agent(key)).await
+    }
+
+    /// The same for an open stream of that session.
+    pub async fn followers_turn(&self, key: &RequestedKey) -> Turn {
+        self.lanes.followers_turn(self.agent(key)).await
+    }
+
+    /// Runs what asks the file system about the session of this key, on a thread, when it is its turn.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        key: &RequestedKey,
+        ask: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        self.turn(key).await.ask(ask).await
+    }
+
+    fn agent(&self, key: &RequestedKey) -> AgentId {
+        key.canonical(&self.store_settings(&self.settings())).agent
+    }
+
+    /// The canonical key by the settings alone: what it is unless an agent that is configured no more has a row.
+    pub fn canonical_unread(&self, key: &RequestedKey) -> String {
+        key.canonical(&self.store_settings(&self.settings())).key
     }
 
     /// The canonical key of the session that goes by this key, and whether a store has a row for it.

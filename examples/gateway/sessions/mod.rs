@@ -6,6 +6,7 @@
 //! way of [`projection::page`]; [`PageCache`](pages::PageCache) keeps it for the next request.
 //!
 //! - `lookup`: the store's sessions under the settings of the moment
+//! - `lanes`: how many may ask the file system at a time
 //! - `store`: from a requested key to a row of `sessions.json` and the place of the transcript
 //! - `transcript`: from a file of lines to messages, by an index that grows with the file
 //! - `sqlite`: from a row of an agent's database to the records of a session
@@ -20,6 +21,7 @@
 #[cfg(test)]
 mod faults;
 pub mod history;
+mod lanes;
 pub mod lookup;
 pub mod pages;
 pub mod projection;

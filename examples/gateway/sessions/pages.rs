@@ -4,7 +4,8 @@
 //!    every file and row that had a say. Each time it is asked for, all of that is checked again, and only if
 //!    nothing has changed it is the answer. What was changed a moment ago is not remembered yet.
 //! 2. That takes a few calls to the file system and no reading, so it is done in place, where a page
-//!    that has to be read goes to a thread of its own.
+//!    that has to be read goes to a thread of its own. Where the file system hangs, so does the worker that asks
+//!    it: one worker never asks, and when no other is free, the page is read, on such a thread.
 //! 3. A check is shared by all requests that came before it *began*, and by no other: what changed before a
 //!    request came counts for it. So that there can be several, a request yields to others before it checks.
 //! 4. A page that says what time it is now is never remembered, nor one that could not be read.
@@ -14,10 +15,11 @@ use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
+use std::time::Duration;
 
 use bytes::Bytes;
 use lru::LruCache;
-use tokio::task::yield_now;
+use tokio::{runtime::Handle, sync::Semaphore, task::yield_now, time::timeout};
 
 use super::{
     history::Query,
@@ -29,12 +31,18 @@ use crate::config::Settings;
 const ROOM: usize = 64 * 1024 * 1024;
 /// The largest page that is remembered.
 const LARGEST: usize = ROOM / 16;
+/// How long a turn to ask in place is waited for: far longer than it takes where nothing hangs.
+const PATIENCE: Duration = Duration::from_millis(5);
 /// What an entry takes besides its page, roughly.
 const OVERHEAD: usize = 1024;
 
 /// The pages that were asked for last.
 #[derive(Debug)]
-pub struct PageCache(Mutex<Entries>);
+pub struct PageCache {
+    entries: Mutex<Entries>,
+    /// Turns to ask in place.
+    in_place: Semaphore,
+}
 
 #[derive(Debug)]
 struct Entries {
@@ -63,7 +71,10 @@ impl PageCache {
     /// The page for this key and query, if it is still right.
     pub async fn find(&self, asked: &(RequestedKey, Query), settings: &Arc<Settings>) -> Option<Bytes> {
         let kept = self.entries().pages.get(asked).cloned()?;
-        (Arc::ptr_eq(&kept.page.settings, settings) && kept.is_valid().await).then(|| kept.page.body.clone())
+        if !Arc::ptr_eq(&kept.page.settings, settings) {
+            return None;
+        }
+        kept.is_valid(&self.in_place).await.then(|| kept.page.body.clone())
     }
 
     /// Remembers a page, if it can be known later whether it is still right.
@@ -74,7 +85,7 @@ impl PageCache {
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,18 +106,26 @@ impl Entry {
         Self { page, checks_begun: AtomicU64::new(0), last_valid: AtomicU64::new(0) }
     }
 
-    /// Whether it was right at a moment after this was called.
-    async fn is_valid(&self) -> bool {
+    /// Whether it was right at a moment after this was called, as far as can be told.
+    async fn is_valid(&self, in_place: &Semaphore) -> bool {
         let before = self.checks_begun.load(Ordering::SeqCst);
         yield_now().await;
         if self.last_valid.load(Ordering::SeqCst) > before {
             return true;
         }
+        let turn = match in_place.try_acquire() {
+            Ok(turn) => turn,
+            Err(_) => match timeout(PATIENCE, in_place.acquire()).await {
+                Ok(Ok(turn)) => turn,
+                _ => return false,
+            },
+        };
         let check = self.checks_begun.fetch_add(1, Ordering::SeqCst) + 1;
         let is_valid = self.page.proof.is_unchanged();
         if is_valid {
             self.last_valid.fetch_max(check, Ordering::SeqCst);
         }
+        drop(turn);
         is_valid
     }
 }
@@ -119,7 +138,9 @@ impl CachedPage {
 
 impl Default for PageCache {
     fn default() -> Self {
-        Self(Mutex::new(Entries { pages: LruCache::unbounded(), size: 0 }))
+        let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+        let entries = Mutex::new(Entries { pages: LruCache::unbounded(), size: 0 });
+        Self { entries, in_place: Semaphore::new((workers - 1).max(1)) }
     }
 }
 
@@ -253,7 +274,7 @@ mod tests {
         proof.stamps.take(&gateway.path("at/one.jsonl")).unwrap();
         let kept = Entry::new(CachedPage { body: Bytes::new(), settings: gateway.state.settings(), proof });
         let ask = || {
-            let mut asking = tokio_test::task::spawn(kept.is_valid());
+            let mut asking = tokio_test::task::spawn(kept.is_valid(&gateway.state.pages.in_place));
             assert!(asking.poll().is_pending());
             asking
         };

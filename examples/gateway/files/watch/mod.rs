@@ -14,9 +14,20 @@
 //! 4. However many handles there are, a folder is watched once.
 //! 5. The operating system may be silent: a network file system, a limit on watches, a folder far
 //!    above that was renamed. So each file is also looked at every two seconds.
+//! 6. A file system may hang. What it is asked about a file is asked by a thread that waits for this file
+//!    alone, and under no lock: all other files are watched as before.
+//!
+//! - `registry`: who watches what; memory, behind the one lock
+//! - `points`: which names a path depends on
+//! - `looks`: the threads that ask the file system
+//! - `system`: the thread that asks the operating system to report
 
+mod looks;
 mod points;
 mod registry;
+mod system;
+#[cfg(test)]
+mod tests;
 
 use std::future;
 use std::io;
@@ -28,11 +39,16 @@ use std::time::Duration;
 use notify::RecommendedWatcher;
 use tokio::sync::watch;
 
+use self::looks::{Look, Looks};
 use self::registry::Registry;
 use crate::files::Stamp;
 
 /// How often a file is looked at, should the operating system be silent about it.
 const POLL: Duration = Duration::from_secs(2);
+
+/// How often a path is walked again because it changed under the walk. More than a few times
+/// means somebody plays games with it; the poll finds out how they ended.
+const MAX_WALKS: usize = 8;
 
 /// Watches files. Clones share everything.
 #[derive(Clone)]
@@ -41,9 +57,8 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Starts two threads: one that hears the operating system, one that polls. They end when the
-    /// last clone and the last handle are gone. A system that refuses to watch at all leaves the
-    /// polling, and a line in the log.
+    /// Starts a few threads, which end when the last clone and the last handle are gone. A system that
+    /// refuses to watch at all leaves the polling, and a line in the log.
     pub fn new() -> io::Result<Self> {
         let (heard, events) = mpsc::channel();
         let system = notify::recommended_watcher(heard)
@@ -57,7 +72,26 @@ impl Watcher {
         events: mpsc::Receiver<notify::Result<notify::Event>>,
         poll: Duration,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared(Mutex::new(Registry::new(system))));
+        let (orders, ordered) = mpsc::channel();
+        let registry = Registry::new(system.is_some().then_some(orders));
+        let shared = Arc::new_cyclic(|shared: &Weak<Shared>| {
+            let looker = shared.clone();
+            let look = move |file: &Path, look| {
+                let shared = looker.upgrade();
+                shared.map(|shared| shared.look(file, look)).is_some()
+            };
+            Shared { registry: Mutex::new(registry), looks: Looks::new(look) }
+        });
+
+        if let Some(system) = system {
+            let shared = Arc::downgrade(&shared);
+            let obey = move || {
+                system::obey(system, ordered, |folder, order, result| {
+                    shared.upgrade().map(|shared| shared.lock().is_ordered(folder, order, result)).is_some()
+                });
+            };
+            thread::Builder::new().name("watch-system".to_owned()).spawn(obey)?;
+        }
 
         let hearer = Arc::downgrade(&shared);
         thread::Builder::new().name("watch-events".to_owned()).spawn(move || {
@@ -65,30 +99,31 @@ impl Watcher {
                 let Some(shared) = hearer.upgrade() else {
                     break;
                 };
-                shared.lock().on_event(event);
+                let due = shared.lock().on_event(event);
+                shared.looks.add(due);
             }
         })?;
 
-        let poller = Arc::downgrade(&shared);
-        thread::Builder::new().name("watch-poll".to_owned()).spawn(move || {
-            loop {
-                thread::sleep(poll);
-                if !Shared::check_all(&poller) {
-                    break;
-                }
-            }
-        })?;
+        let (poller, looks) = (Arc::downgrade(&shared), shared.looks.clone());
+        let look_in_turn = move || while looks.supervise(poll) && Shared::check_all(&poller) {};
+        thread::Builder::new().name("watch-poll".to_owned()).spawn(look_in_turn)?;
 
         Ok(Self { shared })
     }
 
-    /// Watches `file` until the handle is dropped. Does a little blocking work on the file system.
+    /// Watches `file` until the handle is dropped. Asks the file system about it, so this may take long, and
+    /// nobody else waits for it.
     pub fn watch(&self, file: impl AsRef<Path>) -> Watched {
         // A path that cannot be made absolute is empty, or there is no current folder: it names
         // no file, and nothing will ever be heard of it.
         let file = path::absolute(&file).unwrap_or_else(|_| file.as_ref().to_owned());
-        let changes = self.shared.lock().add(&file);
-        Watched { file, changes, shared: Arc::clone(&self.shared) }
+        let (changes, is_followed) = self.shared.lock().add(&file);
+        // The handle first: whatever happens, it is taken back.
+        let watched = Watched { file, changes, shared: Arc::clone(&self.shared) };
+        if !is_followed {
+            self.shared.begin(&watched.file);
+        }
+        watched
     }
 }
 
@@ -121,305 +156,67 @@ impl Drop for Watched {
     }
 }
 
-struct Shared(Mutex<Registry>);
+struct Shared {
+    /// Nobody who has it asks the file system anything.
+    registry: Mutex<Registry>,
+    looks: Looks,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.looks.end();
+    }
+}
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Registry> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at every file once, not under the lock: that is most of what is done with the file
-    /// system. (To begin to watch a file, and to follow one that has changed, is done under it, so a file
-    /// system that hangs then holds up all that watch.) `false` when nobody watches any more.
+    /// Looks at every file once. `false` when nobody watches any more.
     fn check_all(shared: &Weak<Self>) -> bool {
         let Some(shared) = shared.upgrade() else {
             return false;
         };
         let files = shared.lock().files();
-        for file in files {
-            let now = Stamp::of(&file).ok();
-            shared.lock().checked(&file, now);
-        }
+        shared.looks.add(files.into_iter().map(|file| (file, Look::Poll)));
         true
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use std::fs::{self, OpenOptions};
-    use std::io::Write;
-
-    use tempfile::TempDir;
-    use tokio::time::timeout;
-
-    use super::*;
-
-    /// Long enough for a loaded machine; the event itself takes a millisecond.
-    const SOON: Duration = Duration::from_secs(10);
-    /// Long enough for an event that should not have come; shorter than the poll.
-    const QUIET: Duration = Duration::from_millis(100);
-
-    async fn sees_a_change(watched: &mut Watched) {
-        timeout(SOON, watched.changed()).await.expect("a change");
-        // What else the same write caused.
-        while timeout(QUIET, watched.changed()).await.is_ok() {}
+    /// Begins to follow a file.
+    fn begin(&self, file: &Path) {
+        self.follow(file);
+        let stamp = Stamp::of(file).ok();
+        self.lock().set_followed(file, stamp);
     }
 
-    /// Waits, without taking it, for a change to be signalled.
-    async fn is_signalled(watched: &Watched) {
-        let signalled = async {
-            while !watched.changes.has_changed().unwrap() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+    /// Looks at a file of which something was heard, or not.
+    fn look(&self, file: &Path, look: Look) {
+        match look {
+            Look::Content => {}
+            Look::Path => self.follow(file),
+            Look::Poll => {
+                let stamp = Stamp::of(file).ok();
+                if !self.lock().is_news(file, stamp.as_ref()) {
+                    return;
+                }
+                self.follow(file);
             }
-        };
-        timeout(SOON, signalled).await.expect("a change");
-    }
-
-    async fn sees_nothing(watched: &mut Watched) {
-        assert!(timeout(QUIET, watched.changed()).await.is_err());
-    }
-
-    /// A watcher that never polls, so that what is seen was heard.
-    fn without_polling() -> Watcher {
-        let (heard, events) = mpsc::channel();
-        let system = notify::recommended_watcher(heard).unwrap();
-        Watcher::start(Some(system), events, Duration::from_secs(3600)).unwrap()
-    }
-
-    /// A watcher that the operating system tells nothing.
-    fn only_polling() -> Watcher {
-        let (_, events) = mpsc::channel();
-        Watcher::start(None, events, Duration::from_millis(10)).unwrap()
-    }
-
-    /// A file with this text, and a handle on it.
-    fn heard_file(text: &str) -> (TempDir, PathBuf, Watched) {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("file");
-        fs::write(&file, text).unwrap();
-        let watched = without_polling().watch(&file);
-        (folder, file, watched)
-    }
-
-    /// A folder with a file `token` below another one, and a handle on the file.
-    fn heard_folder() -> (TempDir, PathBuf, Watched) {
-        let root = TempDir::new().unwrap();
-        let folder = root.path().join("secrets");
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("token"), "old").unwrap();
-        let watched = without_polling().watch(folder.join("token"));
-        (root, folder, watched)
-    }
-
-    fn append(file: &Path, text: &str) {
-        let mut file = OpenOptions::new().append(true).open(file).unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-    }
-
-    #[tokio::test]
-    async fn an_append_is_seen_each_time() {
-        let (_folder, file, mut watched) = heard_file("one\n");
-        sees_nothing(&mut watched).await;
-        append(&file, "two\n");
-        sees_a_change(&mut watched).await;
-        append(&file, "three\n");
-        sees_a_change(&mut watched).await;
-    }
-
-    #[tokio::test]
-    async fn an_append_between_two_calls_is_not_lost() {
-        let (_folder, file, mut watched) = heard_file("");
-        append(&file, "one\n");
-        is_signalled(&watched).await;
-        sees_a_change(&mut watched).await;
-    }
-
-    #[tokio::test]
-    async fn what_was_marked_as_seen_does_not_wake() {
-        let (_folder, file, mut watched) = heard_file("");
-        append(&file, "one\n");
-        is_signalled(&watched).await;
-        watched.mark_seen();
-        sees_nothing(&mut watched).await;
-        append(&file, "two\n");
-        sees_a_change(&mut watched).await;
-    }
-
-    #[tokio::test]
-    async fn reading_the_file_and_writing_its_neighbour_are_no_change() {
-        let (folder, file, mut watched) = heard_file("one\n");
-        fs::read(&file).unwrap();
-        fs::write(folder.path().join("other"), "x").unwrap();
-        sees_nothing(&mut watched).await;
-    }
-
-    #[tokio::test]
-    async fn a_file_renamed_over_it_is_seen_and_followed() {
-        let (folder, file, mut watched) = heard_file("old");
-        fs::write(folder.path().join("new"), "new").unwrap();
-        fs::rename(folder.path().join("new"), &file).unwrap();
-        sees_a_change(&mut watched).await;
-        append(&file, "er");
-        sees_a_change(&mut watched).await;
-    }
-
-    #[tokio::test]
-    async fn a_file_deleted_and_written_again_is_seen_both_times() {
-        let (_folder, file, mut watched) = heard_file("old");
-        fs::remove_file(&file).unwrap();
-        sees_a_change(&mut watched).await;
-        fs::write(&file, "new").unwrap();
-        sees_a_change(&mut watched).await;
-    }
-
-    #[tokio::test]
-    async fn a_file_whose_folders_come_later_is_seen() {
-        let root = TempDir::new().unwrap();
-        let folder = root.path().join("agents/main/sessions");
-        let file = folder.join("sessions.json");
-        let mut watched = without_polling().watch(&file);
-        fs::create_dir_all(&folder).unwrap();
-        sees_a_change(&mut watched).await;
-        fs::write(&file, "{}").unwrap();
-        sees_a_change(&mut watched).await;
-        append(&file, " ");
-        sees_a_change(&mut watched).await;
-    }
-
-    #[tokio::test]
-    async fn a_folder_deleted_and_made_again_is_followed() {
-        let (_root, folder, mut watched) = heard_folder();
-        let file = folder.join("token");
-        fs::remove_dir_all(&folder).unwrap();
-        sees_a_change(&mut watched).await;
-        fs::create_dir(&folder).unwrap();
-        fs::write(&file, "new").unwrap();
-        sees_a_change(&mut watched).await;
-        append(&file, "er");
-        sees_a_change(&mut watched).await;
-    }
-
-    #[tokio::test]
-    async fn a_folder_renamed_over_with_another_is_followed() {
-        let (root, folder, mut watched) = heard_folder();
-        let file = folder.join("token");
-        fs::rename(&folder, root.path().join("secrets.old")).unwrap();
-        sees_a_change(&mut watched).await;
-        fs::create_dir(&folder).unwrap();
-        fs::write(&file, "new").unwrap();
-        sees_a_change(&mut watched).await;
-        append(&root.path().join("secrets.old/token"), "x");
-        sees_nothing(&mut watched).await;
-    }
-
-    #[cfg(unix)]
-    #[tokio::test]
-    async fn a_swapped_link_on_the_way_is_seen_and_followed() {
-        use std::os::unix::fs::symlink;
-
-        // As Kubernetes lays out a mounted secret: token -> ..data/token, ..data -> ..1.
-        let folder = TempDir::new().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        for (version, secret) in [("..1", "old"), ("..2", "new")] {
-            fs::create_dir(at(version)).unwrap();
-            fs::write(at(version).join("token"), secret).unwrap();
         }
-        symlink("..1", at("..data")).unwrap();
-        symlink("..data/token", at("token")).unwrap();
-
-        let mut watched = without_polling().watch(at("token"));
-        symlink("..2", at("..data_tmp")).unwrap();
-        sees_nothing(&mut watched).await;
-        fs::rename(at("..data_tmp"), at("..data")).unwrap();
-        sees_a_change(&mut watched).await;
-        assert_eq!(fs::read_to_string(at("token")).unwrap(), "new");
-
-        append(&at("..2/token"), "er");
-        sees_a_change(&mut watched).await;
-        append(&at("..1/token"), "er");
-        sees_nothing(&mut watched).await;
+        // First the stamp, then the word: what changes after the stamp is news to the next look.
+        let stamp = Stamp::of(file).ok();
+        self.lock().signal(file, stamp);
     }
 
-    #[tokio::test]
-    async fn two_handles_on_one_file_both_wake_and_the_second_outlives_the_first() {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("log");
-        fs::write(&file, "").unwrap();
-        let watcher = without_polling();
-        let mut first = watcher.watch(&file);
-        let mut second = watcher.watch(&file);
-        append(&file, "one\n");
-        sees_a_change(&mut first).await;
-        sees_a_change(&mut second).await;
-        drop(first);
-        append(&file, "two\n");
-        sees_a_change(&mut second).await;
-    }
-
-    #[tokio::test]
-    async fn a_thousand_handles_in_one_folder_share_one_watch_and_leave_nothing() {
-        let folder = TempDir::new().unwrap();
-        let watcher = without_polling();
-        let handles: Vec<_> = (0..1000).map(|n| watcher.watch(folder.path().join(format!("log-{}", n % 10)))).collect();
-        assert_eq!(watcher.shared.lock().folders_watched(), 1);
-        assert_eq!(watcher.shared.lock().files().len(), 10);
-        drop(handles);
-        assert_eq!(watcher.shared.lock().folders_watched(), 0);
-        assert_eq!(watcher.shared.lock().files().len(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_silent_file_system_is_polled() {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("log");
-        let mut watched = only_polling().watch(&file);
-        fs::write(&file, "one\n").unwrap();
-        sees_a_change(&mut watched).await;
-        append(&file, "two\n");
-        sees_a_change(&mut watched).await;
-        fs::remove_file(&file).unwrap();
-        sees_a_change(&mut watched).await;
-    }
-
-    #[tokio::test]
-    async fn a_folder_far_above_that_is_replaced_is_found_by_the_poll_and_heard_again() {
-        let root = TempDir::new().unwrap();
-        let file = root.path().join("a/b/log");
-        fs::create_dir_all(root.path().join("a/b")).unwrap();
-        fs::write(&file, "old").unwrap();
-        let watcher = without_polling();
-        let mut watched = watcher.watch(&file);
-        fs::rename(root.path().join("a"), root.path().join("z")).unwrap();
-        fs::create_dir_all(root.path().join("a/b")).unwrap();
-        fs::write(&file, "newer").unwrap();
-        sees_nothing(&mut watched).await;
-        assert!(Shared::check_all(&Arc::downgrade(&watcher.shared)));
-        sees_a_change(&mut watched).await;
-        append(&file, "!");
-        sees_a_change(&mut watched).await;
-    }
-
-    #[tokio::test]
-    async fn odd_paths_are_watched_without_a_panic() {
-        let watcher = without_polling();
-        for path in ["", "/", ".", "relative", "/dev/null/below-a-file"] {
-            let mut watched = watcher.watch(path);
-            sees_nothing(&mut watched).await;
+    /// Walks the path of a file and watches the folders that matter. Walks it again after a folder is newly
+    /// watched: what happened there in between was not heard.
+    fn follow(&self, file: &Path) {
+        for _ in 0..MAX_WALKS {
+            let points = points::of(file);
+            let asked = self.lock().depend(file, points);
+            if !asked.wait() {
+                break;
+            }
         }
-    }
-
-    #[cfg(unix)]
-    #[tokio::test]
-    async fn a_loop_of_links_is_watched_until_it_is_mended() {
-        use std::os::unix::fs::symlink;
-
-        let folder = TempDir::new().unwrap();
-        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
-        symlink(&b, &a).unwrap();
-        symlink(&a, &b).unwrap();
-        let mut watched = without_polling().watch(&a);
-        fs::remove_file(&b).unwrap();
-        fs::write(&b, "mended").unwrap();
-        sees_a_change(&mut watched).await;
     }
 }

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Component, Path, PathBuf};
+
+use crate::files::disk;
 
 /// As many links as Linux follows in one path.
 const MAX_LINKS: usize = 40;
@@ -43,11 +44,11 @@ pub fn of(path: &Path) -> BTreeSet<Point> {
         };
         let here = at.join(name);
         let point = Point { folder: at.clone(), name: name.to_owned() };
-        match fs::symlink_metadata(&here) {
+        match disk::stat_link(&here) {
             Ok(found) if found.is_symlink() => {
                 points.insert(point);
                 links += 1;
-                match fs::read_link(&here) {
+                match disk::read_link(&here) {
                     Ok(target) if links <= MAX_LINKS => ahead.extend(steps(&target)),
                     _ => break,
                 }
@@ -72,6 +73,8 @@ fn steps(path: &Path) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tempfile::TempDir;
 
     use super::*;

@@ -3,21 +3,21 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
 
 use notify::event::ModifyKind;
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode};
+use notify::{Event, EventKind};
 use tokio::sync::watch;
 
-use super::points::{self, Point};
+use super::looks::Look;
+use super::points::Point;
+use super::system::{Asked, Asking, Order, Ordered};
 use crate::files::Stamp;
-
-/// How often a path is walked again because it changed under the walk. More than a few times
-/// means somebody plays games with it; the poll finds out how they ended.
-const MAX_WALKS: usize = 8;
 
 pub struct Registry {
     /// `None`: the operating system reports nothing.
-    system: Option<RecommendedWatcher>,
+    orders: Option<Sender<Order>>,
+    ordered: u64,
     files: HashMap<PathBuf, File>,
     folders: HashMap<PathBuf, Folder>,
 }
@@ -25,6 +25,8 @@ pub struct Registry {
 struct File {
     handles: usize,
     changes: watch::Sender<()>,
+    /// Whether all that happens from now on is reported.
+    is_followed: bool,
     /// `None`: it could not be looked at.
     stamp: Option<Stamp>,
     points: BTreeSet<Point>,
@@ -32,28 +34,39 @@ struct File {
 
 #[derive(Default)]
 struct Folder {
-    /// Whether the operating system reports on the folder that is at this path now.
-    watched: bool,
+    state: Watch,
     /// The files that depend on a name in this folder.
     names: HashMap<OsString, BTreeSet<PathBuf>>,
 }
 
+/// Whether the operating system reports on the folder that is at this path now.
+#[derive(Default)]
+enum Watch {
+    #[default]
+    No,
+    Ordered {
+        number: u64,
+        asking: Vec<Asking>,
+    },
+    Yes,
+}
+
 impl Registry {
-    pub fn new(system: Option<RecommendedWatcher>) -> Self {
-        Self { system, files: HashMap::new(), folders: HashMap::new() }
+    pub fn new(orders: Option<Sender<Order>>) -> Self {
+        Self { orders, ordered: 0, files: HashMap::new(), folders: HashMap::new() }
     }
 
-    /// One more handle on `file`.
-    pub fn add(&mut self, file: &Path) -> watch::Receiver<()> {
-        if let Some(known) = self.files.get_mut(file) {
-            known.handles += 1;
-            return known.changes.subscribe();
-        }
-        let (changes, receiver) = watch::channel(());
-        let new = File { handles: 1, changes, stamp: Stamp::of(file).ok(), points: BTreeSet::new() };
-        self.files.insert(file.to_owned(), new);
-        self.follow(file);
-        receiver
+    /// One more handle on `file`, and whether it is followed already.
+    pub fn add(&mut self, file: &Path) -> (watch::Receiver<()>, bool) {
+        let file = self.files.entry(file.to_owned()).or_insert_with(|| File {
+            handles: 0,
+            changes: watch::Sender::new(()),
+            is_followed: false,
+            stamp: None,
+            points: BTreeSet::new(),
+        });
+        file.handles += 1;
+        (file.changes.subscribe(), file.is_followed)
     }
 
     /// One handle less.
@@ -63,7 +76,7 @@ impl Registry {
         };
         known.handles -= 1;
         if known.handles == 0 {
-            self.depend(file, BTreeSet::new());
+            self.set_points(file, BTreeSet::new());
             self.files.remove(file);
         }
     }
@@ -73,59 +86,84 @@ impl Registry {
         self.files.keys().cloned().collect()
     }
 
-    /// The operating system reports an event.
-    pub fn on_event(&mut self, event: notify::Result<Event>) {
+    /// The file is followed from now on, and had this stamp.
+    pub fn set_followed(&mut self, file: &Path, stamp: Option<Stamp>) {
+        if let Some(known) = self.files.get_mut(file).filter(|known| !known.is_followed) {
+            known.is_followed = true;
+            known.stamp = stamp;
+        }
+    }
+
+    /// The operating system reports an event: what is to be looked at.
+    pub fn on_event(&mut self, event: notify::Result<Event>) -> Vec<(PathBuf, Look)> {
         let event = match event {
             Ok(event) if !event.need_rescan() => event,
             // It lost track. That means "check now", never "nothing happened".
             lost => {
                 tracing::warn!(?lost, "file events were lost: looking at every file");
-                for file in self.files() {
-                    self.follow(&file);
-                    self.signal(&file);
-                }
-                return;
+                return self.files().into_iter().map(|file| (file, Look::Path)).collect();
             }
         };
         // Opening, reading and closing change nothing.
         if event.kind.is_access() {
-            return;
+            return Vec::new();
         }
         // More bytes in a file cannot make a path lead elsewhere; anything else can.
-        let only_data = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
+        let look = match event.kind {
+            EventKind::Modify(ModifyKind::Data(_)) => Look::Content,
+            _ => Look::Path,
+        };
+        let mut due = Vec::new();
         for path in &event.paths {
-            if !only_data {
+            if look == Look::Path {
                 self.forget(path);
             }
-            for file in self.dependents(path) {
-                if !only_data {
-                    self.follow(&file);
-                }
-                self.signal(&file);
-            }
+            due.extend(self.dependents(path).into_iter().map(|file| (file, look)));
         }
+        due
     }
 
-    /// The poll found this stamp at `file`.
-    pub fn checked(&mut self, file: &Path, now: Option<Stamp>) {
-        let Some(known) = self.files.get(file) else {
-            return;
+    /// Whether the poll found another stamp than is known. Nobody said so: the folders on the way may not be those
+    /// that are watched.
+    pub fn is_news(&mut self, file: &Path, now: Option<&Stamp>) -> bool {
+        let is_news = |known: &&File| known.is_followed && known.stamp.as_ref() != now;
+        let Some(known) = self.files.get(file).filter(is_news) else {
+            return false;
         };
-        if known.stamp == now {
-            return;
-        }
-        // Nobody said so: the folders on the way may not be those that are watched.
         let folders: Vec<_> = known.points.iter().map(|point| point.folder.clone()).collect();
         for folder in folders {
             self.forget(&folder);
         }
-        self.follow(file);
-        self.signal(file);
+        true
+    }
+
+    /// Wakes who watches the file, which has this stamp.
+    pub fn signal(&mut self, file: &Path, stamp: Option<Stamp>) {
+        if let Some(known) = self.files.get_mut(file) {
+            known.stamp = stamp;
+            known.changes.send_replace(());
+        }
+    }
+
+    /// An order was obeyed, or was not.
+    pub fn is_ordered(&mut self, folder: PathBuf, order: u64, result: Ordered) {
+        let Some(known) = self.folders.get_mut(&folder) else { return };
+        // It may have been forgotten meanwhile, and ordered again.
+        let Watch::Ordered { number, asking } = &mut known.state else { return };
+        if *number != order {
+            return;
+        }
+        let asking = std::mem::take(asking);
+        known.state = if result == Ordered::Watched { Watch::Yes } else { Watch::No };
+        for asking in asking {
+            // The error is that nobody waits any more.
+            let _ = asking.send(result);
+        }
     }
 
     #[cfg(test)]
     pub fn folders_watched(&self) -> usize {
-        self.folders.values().filter(|folder| folder.watched).count()
+        self.folders.values().filter(|folder| matches!(folder.state, Watch::Yes)).count()
     }
 
     /// The files for which something at `path` matters: a name in a folder, or a folder itself.
@@ -136,42 +174,27 @@ impl Registry {
         name.into_iter().chain(inside).flatten().cloned().collect()
     }
 
-    fn signal(&mut self, file: &Path) {
-        if let Some(known) = self.files.get_mut(file) {
-            known.stamp = Stamp::of(file).ok();
-            known.changes.send_replace(());
+    /// Makes `file` depend on these points and no others, and asks for reports on their folders.
+    pub fn depend(&mut self, file: &Path, points: BTreeSet<Point>) -> Asked {
+        let folders: BTreeSet<_> = points.iter().map(|point| point.folder.clone()).collect();
+        match self.set_points(file, points) {
+            true => Asked::new(folders.iter().filter_map(|folder| self.watch(folder))),
+            false => Asked::new([]),
         }
     }
 
-    /// Walks the path of `file` and watches the folders that matter. Walks it again after a folder
-    /// is newly watched: what happened there in between was not heard.
-    fn follow(&mut self, file: &Path) {
-        for _ in 0..MAX_WALKS {
-            if !self.depend(file, points::of(file)) {
-                break;
-            }
-        }
-    }
-
-    /// Makes `file` depend on these points and no others. `true` if the walk that found them may
-    /// be out of date.
-    fn depend(&mut self, file: &Path, points: BTreeSet<Point>) -> bool {
-        let Some(known) = self.files.get_mut(file) else {
-            return false;
-        };
+    /// `false` if nobody watches the file any more.
+    fn set_points(&mut self, file: &Path, points: BTreeSet<Point>) -> bool {
+        let Some(known) = self.files.get_mut(file) else { return false };
         let before = std::mem::replace(&mut known.points, points.clone());
-        let mut again = false;
         for point in &points {
             let folder = self.folders.entry(point.folder.clone()).or_default();
             folder.names.entry(point.name.clone()).or_default().insert(file.to_owned());
-            if !folder.watched {
-                again |= self.watch(&point.folder);
-            }
         }
         for point in before.difference(&points) {
             self.release(file, point);
         }
-        again
+        true
     }
 
     /// `file` no longer depends on `point`; a folder nobody depends on is no longer watched.
@@ -191,33 +214,30 @@ impl Registry {
         }
     }
 
-    /// Asks the operating system to report on a folder. `true` if it is worth walking again: the
-    /// folder is watched from now on, or is gone already.
-    fn watch(&mut self, path: &Path) -> bool {
-        let (Some(system), Some(folder)) = (&mut self.system, self.folders.get_mut(path)) else {
-            return false;
-        };
-        match notify::Watcher::watch(system, path, RecursiveMode::NonRecursive) {
-            Ok(()) => {
-                folder.watched = true;
-                true
-            }
-            Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => true,
-            Err(error) => {
-                tracing::warn!(folder = %path.display(), %error, "cannot watch this folder: polling");
-                false
+    /// Asks for reports on a folder, unless there are.
+    fn watch(&mut self, path: &Path) -> Option<std::sync::mpsc::Receiver<Ordered>> {
+        let (orders, folder) = (self.orders.as_ref()?, self.folders.get_mut(path)?);
+        let (asking, answer) = channel();
+        match &mut folder.state {
+            Watch::Yes => return None,
+            Watch::Ordered { asking: all, .. } => all.push(asking),
+            Watch::No => {
+                self.ordered += 1;
+                folder.state = Watch::Ordered { number: self.ordered, asking: vec![asking] };
+                // The error is that the thread has ended, as it does with the last handle.
+                let _ = orders.send(Order::Watch { folder: path.to_owned(), number: self.ordered });
             }
         }
+        Some(answer)
     }
 
     /// If this is a watched folder: it may have become another one, so it counts as not watched.
     fn forget(&mut self, path: &Path) {
-        let (Some(system), Some(folder)) = (&mut self.system, self.folders.get_mut(path)) else {
+        let (Some(orders), Some(folder)) = (&self.orders, self.folders.get_mut(path)) else {
             return;
         };
-        if std::mem::take(&mut folder.watched) {
-            // The error is that the watch ended with the folder.
-            let _ = notify::Watcher::unwatch(system, path);
+        if !matches!(std::mem::take(&mut folder.state), Watch::No) {
+            let _ = orders.send(Order::Unwatch { folder: path.to_owned() });
         }
     }
 }

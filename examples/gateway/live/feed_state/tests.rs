@@ -12,7 +12,8 @@ use super::*;
 use crate::{
     files::disk::fault,
     json::Value,
-    live::feed::LastHistory,
+    live::history::LastHistory,
+    serve::PageBytes,
     sessions::{projection::seq, store::RequestedKey},
 };
 
@@ -90,7 +91,10 @@ impl Disk {
         match feed.update(&self.transcripts, Some(start)).unwrap().first {
             First::Nothing => panic!("it joined"),
             First::Events(events) => events,
-            First::History(view) => vec![LastHistory::default().history(view.as_ref(), &feed.key, &feed.ids).unwrap()],
+            First::History(view) => {
+                let room = PageBytes::new(1024);
+                vec![LastHistory::default().history(view.as_ref(), &feed.key, &feed.ids, &room).unwrap()]
+            }
         }
     }
 
@@ -169,7 +173,7 @@ struct Client {
 impl Client {
     fn sees(&mut self, events: &[Event]) {
         for event in events {
-            let event = String::from_utf8(event.with_id().to_vec()).unwrap();
+            let event = text(event, true);
             let [id, name, data] = event.trim_end().splitn(3, '\n').collect::<Vec<_>>().try_into().unwrap();
             self.id = id.strip_prefix("id: ").unwrap().to_owned();
             let data = json::parse(data.strip_prefix("data: ").unwrap().as_bytes()).unwrap();
@@ -184,6 +188,10 @@ impl Client {
             }
         }
     }
+}
+
+fn text(event: &Event, with_id: bool) -> String {
+    String::from_utf8(event.clone().parts(with_id).collect::<Vec<_>>().concat()).unwrap()
 }
 
 fn shown(message: &Object) -> String {
@@ -307,8 +315,8 @@ fn what_was_missed_comes_as_messages_and_not_as_the_history() {
     let mut missed = |disk: &mut Disk, what: &[Happens]| {
         what.iter().for_each(|what| disk.happens(*what));
         let first = disk.joined(&mut disk.feed(""), &Start::After(client.id.clone()));
-        let names = first.iter().map(|event| event.without_id()[7..14].to_vec());
-        let names: Vec<_> = names.map(|name| String::from_utf8(name).unwrap()).collect();
+        let names = first.iter().map(|event| text(event, false)[7..14].to_owned());
+        let names: Vec<_> = names.collect();
         client.sees(&first);
         names
     };
@@ -339,6 +347,6 @@ fn an_id_of_another_session_or_process_gets_the_whole_history() {
     ] {
         let first = disk.joined(&mut feed, &start);
         assert_eq!(first.len(), 1);
-        assert!(first[0].without_id().starts_with(b"event: history\n"));
+        assert!(text(&first[0], false).starts_with("event: history\n"));
     }
 }

@@ -73,18 +73,26 @@ impl Page {
 
     /// The same, at the end of what is there.
     pub fn write(&self, key: &str, body: &mut Vec<u8>) {
-        body.extend_from_slice(b"{\"sessionKey\":");
-        json::write(&key, body);
-        body.extend_from_slice(b",\"items\":");
+        let [before, between, after] = self.frame(key);
+        body.extend_from_slice(&before);
         let start = body.len();
         json::write(&self.messages, body);
         let messages = start..body.len();
-        body.extend_from_slice(b",\"messages\":");
+        body.extend_from_slice(&between);
         body.extend_from_within(messages);
-        body.extend_from_slice(format!(",\"hasMore\":{}", self.has_more).as_bytes());
+        body.extend_from_slice(&after);
+    }
+
+    /// What stands before, between and after the two lists of messages.
+    pub fn frame(&self, key: &str) -> [Vec<u8>; 3] {
+        let mut before = b"{\"sessionKey\":".to_vec();
+        json::write(&key, &mut before);
+        before.extend_from_slice(b",\"items\":");
+        let mut after = format!(",\"hasMore\":{}", self.has_more);
         if let Some(seq) = self.next_cursor {
-            body.extend_from_slice(format!(",\"nextCursor\":\"{seq}\"").as_bytes());
+            after += &format!(",\"nextCursor\":\"{seq}\"");
         }
-        body.push(b'}');
+        after.push('}');
+        [before, b",\"messages\":".to_vec(), after.into_bytes()]
     }
 }

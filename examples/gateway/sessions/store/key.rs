@@ -36,7 +36,7 @@ impl RequestedKey {
     }
 
     /// The key as the stores have it.
-    pub(super) fn canonical(&self, settings: &StoreSettings) -> CanonicalKey {
+    pub fn canonical(&self, settings: &StoreSettings) -> CanonicalKey {
         let key = fold(&self.0);
         let default = settings.default_agent();
         match AgentKey::parse(&key) {
@@ -65,9 +65,9 @@ impl RequestedKey {
 
 /// A key by the rules of this module, and the agent whose store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct CanonicalKey {
-    pub(super) key: String,
-    pub(super) agent: AgentId,
+pub struct CanonicalKey {
+    pub key: String,
+    pub agent: AgentId,
 }
 
 impl CanonicalKey {

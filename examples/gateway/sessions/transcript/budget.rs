@@ -4,17 +4,47 @@
 //! free waits, one after the other, so that a large page is not put off for ever by small ones; a page that is
 //! larger than all there are waits for all of them.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 const ALL: u64 = 64 * 1024 * 1024;
 
-static BUDGET: Budget = Budget { free: Mutex::new(ALL), freed: Condvar::new(), turn: Mutex::new(()) };
+/// How long a share may be in use until it counts no more: its file system hangs, and others must go on.
+const HUNG: Duration = Duration::from_secs(5);
+
+static BUDGET: LazyLock<Budget> = LazyLock::new(|| Budget {
+    shares: Mutex::new(Shares { free: ALL, taken: HashMap::new(), number: 0 }),
+    freed: Condvar::new(),
+    turn: Mutex::new(()),
+});
 
 struct Budget {
-    free: Mutex<u64>,
+    shares: Mutex<Shares>,
     freed: Condvar,
     /// Held by the one who waits.
     turn: Mutex<()>,
+}
+
+struct Shares {
+    free: u64,
+    /// By number: how many bytes, and since when.
+    taken: HashMap<u64, (u64, Instant)>,
+    number: u64,
+}
+
+impl Shares {
+    fn give_back(&mut self, number: u64) {
+        self.free += self.taken.remove(&number).map_or(0, |(bytes, _)| bytes);
+    }
+
+    fn forget_hung(&mut self) {
+        let hung = self.taken.iter().filter(|(_, (_, since))| since.elapsed() >= HUNG);
+        let hung: Vec<_> = hung.map(|(number, _)| *number).collect();
+        hung.into_iter().for_each(|number| self.give_back(number));
+    }
 }
 
 /// Bytes that are in use until this is dropped. Nobody takes a second one while holding one.
@@ -26,19 +56,26 @@ impl Share {
     pub(crate) fn take(bytes: u64) -> Self {
         let bytes = bytes.min(ALL);
         let _turn = BUDGET.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = BUDGET.freed.wait_while(Self::free(), |free| *free < bytes);
-        *free.unwrap_or_else(PoisonError::into_inner) -= bytes;
-        Self(bytes)
+        let mut shares = Self::all();
+        while shares.free < bytes {
+            shares = BUDGET.freed.wait_timeout(shares, HUNG).unwrap_or_else(PoisonError::into_inner).0;
+            shares.forget_hung();
+        }
+        shares.free -= bytes;
+        shares.number += 1;
+        let number = shares.number;
+        shares.taken.insert(number, (bytes, Instant::now()));
+        Self(number)
     }
 
-    fn free() -> MutexGuard<'static, u64> {
-        BUDGET.free.lock().unwrap_or_else(PoisonError::into_inner)
+    fn all() -> MutexGuard<'static, Shares> {
+        BUDGET.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        *Self::free() += self.0;
+        Self::all().give_back(self.0);
         BUDGET.freed.notify_all();
     }
 }
@@ -61,10 +98,12 @@ mod tests {
                 scope.spawn(move || {
                     for _ in 0..50 {
                         let share = Share::take(bytes);
-                        let before = in_use.fetch_add(share.0, Ordering::SeqCst);
-                        assert!(before + share.0 <= ALL);
+                        let bytes = bytes.min(ALL);
+                        let before = in_use.fetch_add(bytes, Ordering::SeqCst);
+                        assert!(before + bytes <= ALL);
                         thread::yield_now();
-                        in_use.fetch_sub(share.0, Ordering::SeqCst);
+                        in_use.fetch_sub(bytes, Ordering::SeqCst);
+                        drop(share);
                     }
                 });
             }
