@@ -84,10 +84,18 @@ const OPERATOR: [Scope; 6] = [
     Scope::from_static("operator.talk.secrets"),
 ];
 
+/// What many streams took is given back when they are gone.
+#[cfg(not(test))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const DECLARED_SCOPES: HeaderName = HeaderName::from_static("x-openclaw-scopes");
 
 /// How long what is said at the end may take to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long a thread that reads files is kept when there are none to read.
+const IDLE_THREAD: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
@@ -101,7 +109,11 @@ fn main() -> ExitCode {
 }
 
 fn start(flags: Flags) -> Result<(), Box<dyn Error>> {
-    let runtime = runtime::Builder::new_multi_thread().worker_threads(tasks::workers()).enable_all().build()?;
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(tasks::workers())
+        .thread_keep_alive(IDLE_THREAD)
+        .enable_all()
+        .build()?;
     let ended = runtime.block_on(run(flags));
     // Nobody waits any more for what still reads a file.
     runtime.shutdown_background();

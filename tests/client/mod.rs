@@ -121,6 +121,16 @@ impl Response {
         self.whole_blocks().map(|block| String::from_utf8_lossy(block).into_owned()).collect()
     }
 
+    /// Takes the blocks that have come since the last call, once there is one or the time is over.
+    pub fn take_blocks(&mut self, within: Duration) -> Vec<String> {
+        let deadline = Instant::now() + within;
+        while memchr::memmem::find(&self.body, b"\n\n").is_none() && self.more(deadline) {}
+        let Some(end) = memchr::memmem::rfind(&self.body, b"\n\n") else { return Vec::new() };
+        let taken: Vec<u8> = self.body.drain(..end + 2).collect();
+        let text = String::from_utf8(taken).expect("events are UTF-8");
+        text.split_terminator("\n\n").map(str::to_owned).collect()
+    }
+
     /// Reads on until the body ends. `None` if it does not in this time.
     pub fn end_within(&mut self, time: Duration) -> Option<End> {
         let deadline = Instant::now() + time;

@@ -342,7 +342,7 @@ impl Run {
 struct Client {
     /// It is cut once in so many looks; 0: never.
     stays: usize,
-    stream: Option<(Response, usize)>,
+    stream: Option<Response>,
     /// The id of the last event.
     id: Option<String>,
     shown: Shown,
@@ -350,7 +350,7 @@ struct Client {
 
 impl Client {
     fn looks(&mut self, address: SocketAddr, seed: u64, within: Duration, written: &HashSet<String>) {
-        let (stream, seen) = match &mut self.stream {
+        let stream = match &mut self.stream {
             Some(stream) => stream,
             none => {
                 let request = Request::new("GET", &format!("/sessions/{}/history?resume", key(seed)));
@@ -365,13 +365,10 @@ impl Client {
                     return;
                 }
                 assert_eq!(stream.status, 200, "seed {seed}");
-                none.insert((stream, 0))
+                none.insert(stream)
             }
         };
-        let blocks = stream.blocks(*seen + 1, within.max(Duration::from_millis(1)));
-        let new = blocks[*seen..].to_vec();
-        *seen = blocks.len();
-        for block in new {
+        for block in stream.take_blocks(within.max(Duration::from_millis(1))) {
             self.sees(&block, seed, written);
         }
     }

@@ -309,6 +309,11 @@ mod tests {
             self.settings.borrow_and_update().clone()
         }
 
+        async fn comes_to(&mut self, is_right: impl Fn(&Settings) -> bool) {
+            let right = self.settings.wait_for(|settings| is_right(settings));
+            timeout(SOON, right).await.expect("other settings").unwrap();
+        }
+
         async fn nothing_new(&mut self) {
             assert!(timeout(QUIET, self.settings.changed()).await.is_err());
         }
@@ -493,22 +498,16 @@ mod tests {
             house.write("openclaw.json", "{ gateway: { allowRealIpFallback: true } }");
             let hung = async {
                 while hang.held() == 0 {
-                    house.settings.borrow_and_update();
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };
             timeout(SOON, hung).await.expect("it hangs");
             house.write("token", "two");
-            assert_eq!(house.new_settings().await.auth, token("two"));
+            house.comes_to(|settings| settings.auth == token("two")).await;
             house.write("tokens.toml", "token = []");
-            assert!(house.new_settings().await.client_tokens.as_ref().unwrap().is_empty());
+            house.comes_to(|settings| settings.client_tokens.as_ref().is_some_and(|tokens| tokens.is_empty())).await;
             drop(hang);
-            let read = async {
-                while !house.settings.borrow_and_update().allow_real_ip_fallback {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            };
-            timeout(SOON, read).await.expect("it is read in the end");
+            house.comes_to(|settings| settings.allow_real_ip_fallback).await;
             assert_eq!(house.settings.borrow().auth, token("two"));
         }
     }
