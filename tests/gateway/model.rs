@@ -331,8 +331,9 @@ impl Run {
     fn clients_look(&mut self, within: Duration) {
         for client in &mut self.clients {
             client.looks(self.address, self.seed, within, &self.writer.written);
-            if client.stays > 0 && self.writer.random.once_in(client.stays) {
-                client.stream = None;
+            // A client that is cut before anything has come would never get on.
+            if client.has_seen && client.stays > 0 && self.writer.random.once_in(client.stays) {
+                (client.stream, client.has_seen) = (None, false);
             }
         }
     }
@@ -343,6 +344,8 @@ struct Client {
     /// It is cut once in so many looks; 0: never.
     stays: usize,
     stream: Option<Response>,
+    /// Whether this stream has brought an event.
+    has_seen: bool,
     /// The id of the last event.
     id: Option<String>,
     shown: Shown,
@@ -378,7 +381,7 @@ impl Client {
             assert!(block.starts_with(':') || block.starts_with("retry:"), "seed {seed}: {block}");
             return;
         };
-        self.id = Some(id.to_owned());
+        (self.id, self.has_seen) = (Some(id.to_owned()), true);
         let event = event.strip_prefix("event: ").and_then(|event| event.split_once("\ndata: "));
         let (name, data) = event.unwrap_or_else(|| panic!("seed {seed}: {block}"));
         let data: Value = serde_json::from_str(data).expect("JSON");
