@@ -47,15 +47,15 @@ mod counted {
     library_benchmark_group!(name = counts, benchmarks = [request, thousand_frames]);
 
     #[library_benchmark(setup = at_the_door)]
-    #[bench::accepted(args = (Presents::Token), config = takes(9_119, HASHING))]
-    #[bench::refused(args = (Presents::WrongToken), config = takes(8_057, HASHING))]
+    #[bench::accepted(args = (Presents::Token), config = takes(9_000, HASHING))]
+    #[bench::refused(args = (Presents::WrongToken), config = takes(8_104, HASHING))]
     fn request((door, request): (Door, Request)) -> (StatusCode, Door) {
         (door.stacks[door.whole].answer(request), door)
     }
 
     #[library_benchmark(setup = streaming)]
-    #[bench::revision_unchanged(args = (REVISION), config = takes(450_153, 0))]
-    #[bench::and_an_expiry(args = (EXPIRY), config = takes(611_153, 0))]
+    #[bench::revision_unchanged(args = (REVISION), config = takes(473_153, 0))]
+    #[bench::and_an_expiry(args = (EXPIRY), config = takes(630_153, 0))]
     fn thousand_frames(mut streaming: Streaming) -> Streaming {
         let context = streaming.runtime.enter();
         (0..1_000).for_each(|_| streaming.stream.next());
