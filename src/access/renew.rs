@@ -18,12 +18,12 @@ impl Access {
     /// that a stream outlives a token that is renewed. `fresh` is the access of a later request of the
     /// same caller, which came through the door.
     ///
-    /// The stream ends at the fresh credential's expiry, and when that is revoked; what becomes of the
-    /// old one no longer matters. It is the fresh request's door that is asked from then on, with the
-    /// clock, the leeway and the revocations that this one has. Scopes are resolved for it as they were for the stream's own request,
-    /// from what the fresh request declared where its route reads the same header, and must be enough
-    /// for what the stream's own route required. Behind two doors, the outer credential is renewed with
-    /// that of the fresh request's outer door, if it came through one.
+    /// The stream ends at the fresh credential's expiry, and when that is revoked; what becomes of the old
+    /// one no longer matters. It is the fresh request's door that is asked from then on, with the clock, the
+    /// leeway and the revocations that this one has. Scopes are resolved for it as they were for the stream's
+    /// own request, from what the fresh request declared where its route reads the same header, and must be
+    /// enough for what the stream's own route required. Behind two doors, the outer credential is renewed
+    /// with that of the fresh request's outer door, if it came through one.
     ///
     /// # Errors
     ///

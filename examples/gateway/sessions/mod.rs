@@ -15,8 +15,17 @@
 //! - `history`: pages, and how a query asks for one
 //! - `pages`: pages that were sent before
 //!
-//! Sessions are in files or in a database, as each agent has it at the moment; [`Sessions`](store::Sessions) finds
-//! them in either, and a [`Transcript`](transcript::Transcript) is read in the same way from either.
+//! # The stores
+//!
+//! Sessions are in files or in a database, as each agent has it at the moment. What reads a transcript does not
+//! know which. Another store would have
+//!
+//! 1. an arm in [`Sessions::find`](store::Sessions::find): from a [`RequestedKey`](store::RequestedKey) to a
+//!    [`Session`](store::Session), with the [`Place`](transcript::Place) of its transcript, the files to watch for a
+//!    move, and the [`Proof`](store::Proof) by which a page that is remembered is known to be right still;
+//! 2. a variant of [`Place`](transcript::Place), and of [`Transcript`](transcript::Transcript) and
+//!    [`View`](transcript::View) with what they do: the records of one moment ([`History`](record::History)), and
+//!    what has changed [`since`](transcript::View::since) a [`Position`](transcript::Position).
 
 #[cfg(test)]
 mod faults;

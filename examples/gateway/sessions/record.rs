@@ -52,7 +52,6 @@ pub struct TranscriptPosition<'a> {
 pub struct TranscriptSource(Arc<str>);
 
 impl TranscriptSource {
-    #[allow(dead_code, reason = "a folder of JSONL files has no such name")]
     pub fn new(name: &str) -> Self {
         Self(name.into())
     }
