@@ -1,7 +1,6 @@
 //! The routes: a session's history, the end of its streams, and a fresh credential for one.
 
 use std::{
-    error::Error,
     future,
     io::{self, ErrorKind},
     pin::pin,
@@ -33,6 +32,7 @@ use crate::{
     serve::PageBytes,
     sessions::{
         history::{self, BadQuery, Query},
+        lanes::unfinished,
         now, pages,
         sqlite::UnknownSchema,
         store::{RequestedKey, Session},
@@ -191,7 +191,7 @@ async fn read(
     match made.await {
         Ok(Ok(made)) => made,
         Ok(Err(_)) => Err(Box::new(hangs(&key))),
-        Err(error) => Err(Box::new(broken(&error))),
+        Err(error) => Err(Box::new(broken(&unfinished(error)))),
     }
 }
 
@@ -410,8 +410,12 @@ fn hangs(key: &RequestedKey) -> Response {
     unreadable(key.as_str(), None, &ErrorKind::TimedOut.into())
 }
 
-/// A panic in a reader: a defect of ours, and one request's only.
-fn broken(error: &dyn Error) -> Response {
+/// A request that was not answered because the gateway ends; or for a panic in a reader, which is a defect of
+/// ours, and one request's only.
+fn broken(error: &io::Error) -> Response {
+    if error.kind() == ErrorKind::Interrupted {
+        return reply::unavailable("The gateway is ending.");
+    }
     tracing::error!(%error, "a request could not be answered");
     reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal Server Error")
 }

@@ -7,13 +7,13 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    io,
+    io::{self, ErrorKind},
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::spawn_blocking,
+    task::{JoinError, spawn_blocking},
 };
 
 use super::store::{AgentId, RequestedKey};
@@ -53,8 +53,13 @@ impl Turn {
             let _turn = self;
             ask()
         });
-        Ok(asked.await?)
+        asked.await.map_err(unfinished)
     }
+}
+
+/// Why there is no answer: a panic, or the gateway ends ([`ErrorKind::Interrupted`]).
+pub fn unfinished(error: JoinError) -> io::Error {
+    if error.is_cancelled() { io::Error::new(ErrorKind::Interrupted, "the gateway ends") } else { error.into() }
 }
 
 /// So many turns at a time for each key.
@@ -106,5 +111,14 @@ mod tests {
         assert!(turns.turn(0).now_or_never().is_none());
         drop(held);
         assert!(turns.turn(0).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_ends_is_no_panic() {
+        let cut_off = tokio::spawn(std::future::pending::<()>());
+        cut_off.abort();
+        assert_eq!(unfinished(cut_off.await.unwrap_err()).kind(), ErrorKind::Interrupted);
+        let defect = spawn_blocking(|| panic!("a defect"));
+        assert_ne!(unfinished(defect.await.unwrap_err()).kind(), ErrorKind::Interrupted);
     }
 }

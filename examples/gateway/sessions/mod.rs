@@ -30,7 +30,7 @@
 #[cfg(test)]
 mod faults;
 pub mod history;
-mod lanes;
+pub mod lanes;
 pub mod lookup;
 pub mod pages;
 pub mod projection;
