@@ -204,43 +204,32 @@ async fn a_comment_does_not_make_a_letter_of_the_mark_at_the_head() {
     ] {
         let (feed, mut stream) = open(BearerAuthLayer::new(Oracle::with_revision()), reauth()).await;
         assert_eq!(stream.next().await, Seen::Data(KEEPALIVE));
-        let mut seen = Vec::new();
-        for frame in frames {
-            feed.data(*frame);
-            while let Some(frame) = stream.now() {
-                let Seen::Data(data) = frame else { panic!("{frame:?}") };
-                seen.extend_from_slice(&data);
-            }
-        }
-        assert_eq!(seen, rest, "{frames:?}");
+        assert_eq!(passed(&feed, &mut stream, frames), rest, "{frames:?}");
 
         // A frame of nothing is not the head of the body.
         let (feed, mut stream) = open(BearerAuthLayer::new(Oracle::with_revision()), reauth()).await;
         feed.data("");
         assert_eq!(stream.next().await, Seen::data(""));
         assert_eq!(stream.next().await, Seen::Data(KEEPALIVE));
-        let mut seen = Vec::new();
-        for frame in frames {
-            feed.data(*frame);
-            while let Some(frame) = stream.now() {
-                let Seen::Data(data) = frame else { panic!("{frame:?}") };
-                seen.extend_from_slice(&data);
-            }
-        }
-        assert_eq!(seen, rest, "{frames:?}");
+        assert_eq!(passed(&feed, &mut stream, frames), rest, "{frames:?}");
 
         // Where nothing was written before it, the mark stays.
         let (feed, mut stream) = open(BearerAuthLayer::new(Oracle::with_revision()), reauth()).await;
-        let mut seen = Vec::new();
-        for frame in frames {
-            feed.data(*frame);
-            while let Some(frame) = stream.now() {
-                let Seen::Data(data) = frame else { panic!("{frame:?}") };
-                seen.extend_from_slice(&data);
-            }
-        }
-        assert_eq!(seen, frames.concat(), "{frames:?}");
+        assert_eq!(passed(&feed, &mut stream, frames), frames.concat(), "{frames:?}");
     }
+}
+
+/// The bytes that are seen of these frames, each looked for before the next one comes.
+fn passed(feed: &Feed, stream: &mut Reader<Script>, frames: &[&'static [u8]]) -> Vec<u8> {
+    let mut seen = Vec::new();
+    for frame in frames {
+        feed.data(*frame);
+        while let Some(frame) = stream.now() {
+            let Seen::Data(data) = frame else { panic!("{frame:?}") };
+            seen.extend_from_slice(&data);
+        }
+    }
+    seen
 }
 
 /// Data in several pieces.

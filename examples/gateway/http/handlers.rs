@@ -200,8 +200,7 @@ async fn make(
     settings: Arc<Settings>,
     asked: (RequestedKey, Query),
 ) -> Result<Bytes, Box<Response>> {
-    let key = asked.0.clone();
-    let session = find(&state, &settings, &key).await.map_err(Box::new)?;
+    let session = find(&state, &settings, &asked.0).await.map_err(Box::new)?;
     let transcript = session.transcript.as_ref().map(|place| state.transcripts.at(place));
     let turn = match &transcript {
         Some(transcript) => transcript.turn().await,
@@ -211,7 +210,7 @@ async fn make(
     if let Some(body) = state.pages.find(&asked, &settings).await {
         return Ok(body);
     }
-    let thread = state.sessions.turn(&key).await;
+    let thread = state.sessions.turn(&asked.0).await;
     let making = Arc::clone(&state.making).acquire_owned().await;
     let mut read = pin!(thread.ask(move || {
         // For as long as this reads, whether or not anybody still waits.
