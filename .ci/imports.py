@@ -18,7 +18,7 @@ TIERS = [
     # The layers of the three questions.
     ["bearer/", "scope/", "reauth/"],
     # Neighbours behind features.
-    ["axum.rs", "hosts/", "limiter/", "proxy/"],
+    ["axum.rs", "hosts/", "limiter/", "proxy/", "resource_metadata/"],
 ]
 
 NO_CODE = re.compile(
