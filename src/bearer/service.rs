@@ -22,7 +22,7 @@ use crate::{
     respond::{Completion, EmptyBody, Refusal, Respond, refuse},
     revoke::{Answer, Registry, Revision, SharedCheck},
     unwind::contained,
-    verify::{CredentialKey, Verification},
+    verify::{CredentialKey, Rejection, Verification},
 };
 
 /// The service of [`AuthLayer`].
@@ -47,11 +47,12 @@ pub(super) struct Door<A> {
 pub(super) struct Refused {
     denied: Denied,
     identity: Option<Identity>,
+    rejection: Option<Rejection>,
 }
 
 impl From<Denied> for Refused {
     fn from(denied: Denied) -> Self {
-        Self { denied, identity: None }
+        Self { denied, identity: None, rejection: None }
     }
 }
 
@@ -169,7 +170,7 @@ impl<A: Authenticate> Door<A> {
             }
             Err(error) => {
                 contained(|| drop(credential));
-                Err(Refused { denied: error.into(), identity: known })
+                Err(Refused { denied: error.into(), identity: known, rejection: error.rejection() })
             }
         }
     }
@@ -190,7 +191,8 @@ impl<A: Authenticate> Door<A> {
         respond: &impl Respond<B>,
     ) -> Response<B> {
         hide_authorization(request.headers_mut());
-        let refusal = Refusal::new(request, &refused.denied, refused.identity.as_ref());
+        let refusal =
+            Refusal::new(request, &refused.denied, refused.identity.as_ref()).with_rejection(refused.rejection);
         let challenge = &self.policy.challenge;
         refuse(&refusal, challenge, &challenge.of(request), respond)
     }

@@ -65,6 +65,7 @@ use crate::{
     challenge::{Challenge, OfRequest},
     grpc::Kind,
     observe,
+    verify::Rejection,
 };
 
 /// Makes the response to a refusal.
@@ -83,6 +84,7 @@ pub trait Respond<B> {
 pub struct Refusal<'a> {
     denied: &'a Denied,
     identity: Option<&'a Identity>,
+    rejection: Option<Rejection>,
     method: &'a Method,
     uri: &'a Uri,
     headers: &'a HeaderMap,
@@ -94,11 +96,16 @@ impl<'a> Refusal<'a> {
         Self {
             denied,
             identity,
+            rejection: None,
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
             extensions: request.extensions(),
         }
+    }
+
+    pub(crate) fn with_rejection(self, rejection: Option<Rejection>) -> Self {
+        Self { rejection, ..self }
     }
 
     /// Why it is refused.
@@ -111,6 +118,12 @@ impl<'a> Refusal<'a> {
     #[must_use]
     pub fn identity(&self) -> Option<&'a Identity> {
         self.identity
+    }
+
+    /// Why the credential is not good, where its verifier says so: for a log, and not for the response.
+    #[must_use]
+    pub fn rejection(&self) -> Option<Rejection> {
+        self.rejection
     }
 
     /// The request's method.
@@ -223,7 +236,7 @@ pub(crate) fn refuse<B>(
     add_headers(response.headers_mut(), refusal.denied, challenge, of_request);
     response.extensions_mut().insert(refusal.denied.clone());
     response.extensions_mut().insert(Complete);
-    observe::refused(refusal.denied, refusal.identity);
+    observe::refused(refusal.denied, refusal.rejection, refusal.identity);
     response
 }
 
@@ -234,7 +247,7 @@ pub(crate) fn refuse_in_handler<B: Default>(denied: &Denied) -> Response<B> {
     add_headers(response.headers_mut(), denied, &Challenge::new(), &OfRequest::default());
     response.extensions_mut().insert(denied.clone());
     response.extensions_mut().insert(Provisional);
-    observe::refused(denied, None);
+    observe::refused(denied, None, None);
     response
 }
 
@@ -272,7 +285,7 @@ fn complete<B>(response: &mut Response<B>, challenge: &Challenge, of_request: &O
     }
     add_headers(response.headers_mut(), &denied, challenge, of_request);
     if !is_provisional {
-        observe::refused(&denied, None);
+        observe::refused(&denied, None, None);
     }
 }
 
@@ -328,6 +341,7 @@ impl fmt::Debug for Refusal<'_> {
         f.debug_struct("Refusal")
             .field("denied", &self.denied)
             .field("identity", &self.identity)
+            .field("rejection", &self.rejection)
             .field("method", &self.method)
             .finish_non_exhaustive()
     }
