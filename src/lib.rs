@@ -122,6 +122,7 @@
 //! | --- | --- |
 //! | `axum` | [`Access`] and [`Identity`] as extractors, also optional ones; [`Denied`] as a response; `tower_reauth::axum::respond_with` |
 //! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
+//! | `json-rpc` | the module `json_rpc`: a stream that answers a call of JSON-RPC ends with an error of that call |
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
 //! | `resource-metadata` | the module `resource_metadata`: the document of RFC 9728, and the challenge that points to it |
@@ -135,7 +136,7 @@
 
 // # The order of the modules
 //
-// Values, and what every module uses (`identity`, `clock`, `sync`, `timer`, `unwind`, sets of scopes, then `denied` and
+// Values, and what every module uses (`identity`, `clock`, `media_type`, `sync`, `timer`, `unwind`, sets of scopes, then `denied` and
 // `ended`) < `verify`, `revoke` < `access`, `observe`, `respond`, how scopes are resolved < the layers of
 // the three questions, `bearer`, `scope`, `reauth` < neighbours behind features. A file imports only from its
 // own tier or lower; the list is `TIERS` in `.ci/imports.py`, which checks it.
@@ -167,8 +168,11 @@ mod grpc;
 #[cfg(feature = "hosts")]
 pub mod hosts;
 mod identity;
+#[cfg(feature = "json-rpc")]
+pub mod json_rpc;
 #[cfg(feature = "limiter")]
 pub mod limiter;
+mod media_type;
 pub mod observe;
 #[cfg(feature = "trusted-proxy")]
 pub mod proxy;
