@@ -122,6 +122,9 @@
 //! | --- | --- |
 //! | `axum` | [`Access`] and [`Identity`] as extractors, also optional ones; [`Denied`] as a response; `tower_reauth::axum::respond_with` |
 //! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
+//! | `http-client` | the module `http_client`, with a client of hyper and rustls for verifiers that ask a provider; its cryptography is that of `ring` |
+//! | `http-client-aws-lc-rs` | the same with the cryptography of `aws-lc-rs` |
+//! | `http-client-native-roots` | beside one of the two: the certificates that the machine trusts, in place of Mozilla's |
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
 //! | `tracing` | an event for each refusal and end, and who is calling in the request's span: [`observe`] |
@@ -165,6 +168,8 @@ mod ended;
 mod grpc;
 #[cfg(feature = "hosts")]
 pub mod hosts;
+#[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs"))]
+pub mod http_client;
 mod identity;
 #[cfg(feature = "limiter")]
 pub mod limiter;

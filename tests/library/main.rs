@@ -15,6 +15,7 @@ mod fail_closed;
 mod grpc;
 mod heartbeat;
 mod hostile;
+mod http_client;
 mod layers_add_up;
 mod live_scopes;
 mod ndjson;
