@@ -122,7 +122,7 @@
 //! | --- | --- |
 //! | `axum` | [`Access`] and [`Identity`] as extractors, also optional ones; [`Denied`] as a response; `tower_reauth::axum::respond_with` |
 //! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
-//! | `json-rpc` | the module `json_rpc`: a stream that answers a call of JSON-RPC ends with an error of that call |
+//! | `json-rpc` | the module `json_rpc`: calls of JSON-RPC, as those of MCP, are known to who decides, and the stream that answers one ends with an error of it |
 //! | `http-client` | the module `http_client`, with a client of hyper and rustls for verifiers that ask a provider; its cryptography is that of `ring` |
 //! | `http-client-aws-lc-rs` | the same with the cryptography of `aws-lc-rs` |
 //! | `http-client-native-roots` | beside one of the two: the certificates that the machine trusts, in place of Mozilla's |
