@@ -4,7 +4,7 @@
 //! [`verify_async`] make one of a closure.
 
 // - `verify_token`: the trait; `verification`: its answer, now or later; `error`: why there is no identity.
-// - `closure`: verifiers of closures.
+// - `closure`: verifiers of closures; `cached`: a cache around any.
 // - `static_token`, `tokens`: one secret; many tokens, each with a name, a subject, scopes and an expiry.
 // - `secret`: what makes a text one that nobody could present.
 // - `token`: what a request presents, and how tokens are kept; `key`: what tells credentials apart.
@@ -16,6 +16,8 @@
 // change. Of the `Identity` it gives what the credential says: `expires_at`, `issuer`, `issued_at` and
 // `credential_id`. The door judges the expiry (`access/policy.rs`); revocation goes by the other three.
 
+#[cfg(feature = "cached")]
+mod cached;
 mod closure;
 mod error;
 mod key;
@@ -26,6 +28,8 @@ mod tokens;
 mod verification;
 mod verify_token;
 
+#[cfg(feature = "cached")]
+pub use self::cached::Cached;
 pub(crate) use self::token::KeptToken;
 pub use self::{
     closure::{VerifyAsync, VerifyFn, verify_async, verify_fn},

@@ -7,6 +7,7 @@
 mod axum;
 mod bearer_syntax;
 mod bounded_door;
+mod cached;
 mod code_of_users;
 mod door;
 mod endings;
