@@ -125,6 +125,7 @@
 //! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
+//! | `resource-metadata` | the module `resource_metadata`: the document of RFC 9728, and the challenge that points to it |
 //! | `tracing` | an event for each refusal and end, and who is calling in the request's span: [`observe`] |
 //! | `trusted-proxy` | the module `proxy`: callers and client addresses from a proxy's headers |
 
@@ -154,7 +155,7 @@
 // - What a lock gives up is moved out, and dropped after it.
 
 pub mod access;
-#[cfg(any(feature = "hosts", feature = "trusted-proxy"))]
+#[cfg(any(feature = "hosts", feature = "resource-metadata", feature = "trusted-proxy"))]
 mod authority;
 #[cfg(feature = "axum")]
 pub mod axum;
@@ -173,6 +174,8 @@ pub mod observe;
 #[cfg(feature = "trusted-proxy")]
 pub mod proxy;
 pub mod reauth;
+#[cfg(feature = "resource-metadata")]
+pub mod resource_metadata;
 pub mod respond;
 pub mod revoke;
 pub mod scope;

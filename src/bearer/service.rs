@@ -19,7 +19,7 @@ use crate::{
     respond::{Completion, EmptyBody, Refusal, Respond, refuse},
     revoke::{Answer, AsOf, Confirmed, Flights, Registry, Revision, SharedCheck, Waiting},
     unwind::contained,
-    verify::{CredentialKey, Verification},
+    verify::{CredentialKey, Rejection, Verification},
 };
 
 /// The service of [`AuthLayer`].
@@ -44,11 +44,12 @@ pub(super) struct Door<A> {
 pub(super) struct Refused {
     denied: Denied,
     identity: Option<Identity>,
+    rejection: Option<Rejection>,
 }
 
 impl From<Denied> for Refused {
     fn from(denied: Denied) -> Self {
-        Self { denied, identity: None }
+        Self { denied, identity: None, rejection: None }
     }
 }
 
@@ -171,7 +172,7 @@ impl<A: Authenticate> Door<A> {
             }
             Err(error) => {
                 contained(|| drop(credential));
-                Err(Refused { denied: error.into(), identity: known })
+                Err(Refused { denied: error.into(), identity: known, rejection: error.rejection() })
             }
         }
     }
@@ -192,7 +193,8 @@ impl<A: Authenticate> Door<A> {
         respond: &impl Respond<B>,
     ) -> Response<B> {
         hide_authorization(request.headers_mut());
-        let refusal = Refusal::new(request, &refused.denied, refused.identity.as_ref());
+        let refusal =
+            Refusal::new(request, &refused.denied, refused.identity.as_ref()).with_rejection(refused.rejection);
         let challenge = &self.policy.challenge;
         refuse(&refusal, challenge, &challenge.of(request), respond)
     }

@@ -95,7 +95,7 @@ impl<A: Authenticate> Authenticate for Limited<A> {
         self.check(attempt.client)?;
         match &verdict {
             Ok(_) => self.limiter.succeeded(attempt.client),
-            Err(VerifyError::Rejected) => self.limiter.failed(attempt.client),
+            Err(error) if error.is_rejected() => self.limiter.failed(attempt.client),
             Err(_) => {}
         }
         verdict

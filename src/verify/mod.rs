@@ -3,7 +3,8 @@
 //! A verifier implements [`VerifyToken`]: [`StaticToken`] is one secret, [`Tokens`] many, [`verify_fn`] and
 //! [`verify_async`] make one of a closure.
 
-// - `verify_token`: the trait; `verification`: its answer, now or later; `error`: why there is no identity.
+// - `verify_token`: the trait; `verification`: its answer, now or later; `error`: why there is no identity, and `rejection`: in
+//   a word for logs.
 // - `closure`: verifiers of closures; `cached`: a cache around any.
 // - `static_token`, `tokens`: one secret; many tokens, each with a name, a subject, scopes and an expiry.
 // - `secret`: what makes a text one that nobody could present.
@@ -21,6 +22,7 @@ mod cached;
 mod closure;
 mod error;
 mod key;
+mod rejection;
 mod secret;
 mod static_token;
 mod token;
@@ -35,6 +37,7 @@ pub use self::{
     closure::{VerifyAsync, VerifyFn, verify_async, verify_fn},
     error::VerifyError,
     key::CredentialKey,
+    rejection::Rejection,
     secret::InvalidSecret,
     static_token::StaticToken,
     token::{BearerToken, TokenDigest},
@@ -48,7 +51,7 @@ use crate::Denied;
 impl From<VerifyError> for Denied {
     fn from(error: VerifyError) -> Self {
         match error {
-            VerifyError::Rejected => Self::Rejected,
+            VerifyError::Rejected | VerifyError::RejectedFor { .. } => Self::Rejected,
             VerifyError::Expired => Self::Expired,
             VerifyError::Revoked => Self::Revoked,
             VerifyError::LockedOut { retry_after } => Self::LockedOut { retry_after },

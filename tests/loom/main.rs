@@ -7,12 +7,14 @@
 mod holder;
 #[path = "../../src/revoke/registry.rs"]
 mod registry;
+#[expect(dead_code, reason = "gates use the rest")]
 #[path = "../../src/revoke/revision.rs"]
 mod revision;
 mod revisions;
 #[expect(dead_code, reason = "the door uses the rest")]
 #[path = "../../src/revoke/running.rs"]
 mod running;
+#[expect(dead_code, reason = "gates use the rest")]
 #[path = "../../src/revoke/shared_check.rs"]
 mod shared_check;
 mod shared_checks;
