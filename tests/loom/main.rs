@@ -7,7 +7,6 @@
 mod holder;
 #[path = "../../src/revoke/registry.rs"]
 mod registry;
-#[expect(dead_code, reason = "gates use the rest")]
 #[path = "../../src/revoke/revision.rs"]
 mod revision;
 mod revisions;
