@@ -123,6 +123,10 @@
 //! | `axum` | [`Access`] and [`Identity`] as extractors, also optional ones; [`Denied`] as a response; `tower_reauth::axum::respond_with` |
 //! | `cached` | [`Cached`](verify::Cached): a cache around any verifier |
 //! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
+//! | `json-rpc` | the module `json_rpc`: a stream that answers a call of JSON-RPC ends with an error of that call |
+//! | `http-client` | the module `http_client`, with a client of hyper and rustls for verifiers that ask a provider; its cryptography is that of `ring` |
+//! | `http-client-aws-lc-rs` | the same with the cryptography of `aws-lc-rs` |
+//! | `http-client-native-roots` | beside one of the two: the certificates that the machine trusts, in place of Mozilla's |
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
 //! | `resource-metadata` | the module `resource_metadata`: the document of RFC 9728, and the challenge that points to it |
@@ -136,7 +140,7 @@
 
 // # The order of the modules
 //
-// Values, and what every module uses (`identity`, `clock`, `sync`, `timer`, `unwind`, sets of scopes, then `denied` and
+// Values, and what every module uses (`identity`, `clock`, `media_type`, `sync`, `timer`, `unwind`, sets of scopes, then `denied` and
 // `ended`) < `verify`, `revoke` < `access`, `observe`, `respond`, how scopes are resolved < the layers of
 // the three questions, `bearer`, `scope`, `reauth` < neighbours behind features. A file imports only from its
 // own tier or lower; the list is `TIERS` in `.ci/imports.py`, which checks it.
@@ -167,9 +171,14 @@ mod ended;
 mod grpc;
 #[cfg(feature = "hosts")]
 pub mod hosts;
+#[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs"))]
+pub mod http_client;
 mod identity;
+#[cfg(feature = "json-rpc")]
+pub mod json_rpc;
 #[cfg(feature = "limiter")]
 pub mod limiter;
+mod media_type;
 pub mod observe;
 #[cfg(feature = "trusted-proxy")]
 pub mod proxy;

@@ -17,6 +17,8 @@ mod fail_closed;
 mod grpc;
 mod heartbeat;
 mod hostile;
+mod http_client;
+mod json_rpc;
 mod layers_add_up;
 mod live_scopes;
 mod ndjson;

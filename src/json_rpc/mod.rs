@@ -1,0 +1,58 @@
+//! Streams that answer a call of JSON-RPC, as those of MCP do, and end with an error of that call.
+//!
+//! To a client of JSON-RPC a stream that ends without a response is a call that never returns: it waits for its time
+//! limit, or asks again with the credential that is gone. [`JsonRpcEndingLayer`] takes the `id` of the call from the
+//! request, so that the [`StreamReauthLayer`](crate::StreamReauthLayer) outside it can answer the call when access
+//! ends:
+//!
+//! ```text
+//! data: {"jsonrpc":"2.0","id":7,"error":{"code":401,"message":"access ended","data":{"reason":"expired","reconnect":false}}}
+//! ```
+//!
+//! The code is the status that the same reason has as a refusal: 401, 403, 429 or 503. Codes of applications lie
+//! outside of -32768 to -32000 (JSON-RPC 2.0 section 5.1).
+//!
+//! # How a request is decided
+//!
+//! 1. A `POST` of `application/json` is read to its end, up to [`with_limit`](JsonRpcEndingLayer::with_limit), and
+//!    goes on with the body that was read. A longer one is 413, one that breaks off is 400. Any other request goes on
+//!    as it is.
+//! 2. If the body is one object with a `method`, and an `id` that is a number or a text, it is a call. A notification
+//!    and a batch have no answer of their own, and neither has what is no JSON: the inner service says so.
+//! 3. The response to a call has its [`Ending`](crate::reauth::Ending) in its extensions. What it says stands between
+//!    two server-sent events, or, in any other format, on a line of its own.
+//!
+//! # Example
+//!
+//! ```
+//! use axum::{Router, body::Body, http::Request, routing::post};
+//! use tower::ServiceExt;
+//! use tower_reauth::{BearerAuthLayer, StaticToken, StreamReauthLayer, json_rpc::JsonRpcEndingLayer, reauth::Ending};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let app = Router::new()
+//!     .route("/mcp", post(async |body: String| body))
+//!     .layer(JsonRpcEndingLayer::new())
+//!     .layer(StreamReauthLayer::new())
+//!     .layer(BearerAuthLayer::new(StaticToken::new("s3cret")));
+//!
+//! let call = Request::post("/mcp")
+//!     .header("authorization", "Bearer s3cret")
+//!     .header("content-type", "application/json")
+//!     .body(Body::from(r#"{"jsonrpc":"2.0","id":7,"method":"tools/call"}"#))?;
+//! let response = app.oneshot(call).await?;
+//! assert!(response.extensions().get::<Ending>().is_some());
+//! # Ok(())
+//! # }
+//! ```
+
+// - `call`: which bodies are calls, and how one ends whose access ends.
+// - `layer`, `service`, `future`: the layer, and how it reads a body before it calls on.
+
+mod call;
+mod future;
+mod layer;
+mod service;
+
+pub use self::{future::ResponseFuture, layer::JsonRpcEndingLayer, service::JsonRpcEnding};
