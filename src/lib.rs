@@ -123,6 +123,7 @@
 //! | `axum` | [`Access`] and [`Identity`] as extractors, also optional ones; [`Denied`] as a response; `tower_reauth::axum::respond_with` |
 //! | `cached` | [`Cached`](verify::Cached): a cache around any verifier |
 //! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
+//! | `introspection` | [`Introspection`](verify::Introspection): tokens that their issuer is asked about (RFC 7662) |
 //! | `json-rpc` | the module `json_rpc`: a stream that answers a call of JSON-RPC ends with an error of that call |
 //! | `http-client` | the module `http_client`, with a client of hyper and rustls for verifiers that ask a provider; its cryptography is that of `ring` |
 //! | `http-client-aws-lc-rs` | the same with the cryptography of `aws-lc-rs` |
@@ -165,9 +166,13 @@ mod authority;
 pub mod axum;
 pub mod bearer;
 mod challenge;
+#[cfg(any(feature = "introspection", feature = "security-events"))]
+mod claims;
 mod clock;
 mod denied;
 mod ended;
+#[cfg(any(feature = "introspection", feature = "security-events"))]
+mod fault;
 mod grpc;
 #[cfg(feature = "hosts")]
 pub mod hosts;

@@ -6,6 +6,7 @@
 // - `verify_token`: the trait; `verification`: its answer, now or later; `error`: why there is no identity, and `rejection`: in
 //   a word for logs.
 // - `closure`: verifiers of closures; `cached`: a cache around any.
+// - `introspection`: one that asks an authorization server.
 // - `static_token`, `tokens`: one secret; many tokens, each with a name, a subject, scopes and an expiry.
 // - `secret`: what makes a text one that nobody could present.
 // - `token`: what a request presents, and how tokens are kept; `key`: what tells credentials apart.
@@ -21,6 +22,8 @@
 mod cached;
 mod closure;
 mod error;
+#[cfg(feature = "introspection")]
+mod introspection;
 mod key;
 mod rejection;
 mod secret;
@@ -32,6 +35,8 @@ mod verify_token;
 
 #[cfg(feature = "cached")]
 pub use self::cached::Cached;
+#[cfg(feature = "introspection")]
+pub use self::introspection::{ClientAuth, Introspection, InvalidEndpoint};
 pub(crate) use self::token::KeptToken;
 pub use self::{
     closure::{VerifyAsync, VerifyFn, verify_async, verify_fn},

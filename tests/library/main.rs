@@ -18,6 +18,7 @@ mod grpc;
 mod heartbeat;
 mod hostile;
 mod http_client;
+mod introspection;
 mod json_rpc;
 mod layers_add_up;
 mod live_scopes;

@@ -6,9 +6,7 @@
 
 mod store;
 
-use std::{
-    any::type_name, fmt, future::poll_fn, panic::resume_unwind, pin::pin, sync::Arc, task::Poll, time::Duration,
-};
+use std::{any::type_name, fmt, future::poll_fn, panic::resume_unwind, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -17,7 +15,7 @@ use super::{BearerToken, CredentialKey, TokenDigest, Verification, VerifyError, 
 use crate::{
     Clock, Identity,
     revoke::{Answer, AsOf, Confirmed, Flights, Revision},
-    timer::timer,
+    timer::within,
 };
 
 /// A verifier that keeps the answers of another one for a while: one that asks over a network, mostly.
@@ -291,7 +289,8 @@ impl<V: VerifyToken> Cached<V> {
             Err(unknown) => {
                 let cached = self.clone();
                 Verification::pending(async move {
-                    let answer = within(cached.rules.time_limit, unknown).await;
+                    let end = Instant::now().checked_add(cached.rules.time_limit);
+                    let answer = within(end, unknown).await.unwrap_or(Err(VerifyError::unavailable()));
                     cached.settle(token, asked, answer)
                 })
             }
@@ -345,22 +344,6 @@ fn said(answer: Answer) -> Result<Identity, VerifyError> {
         // Not told again by the panic hook, which knows it from the first time.
         Answer::Panicked => resume_unwind(Box::new("the verifier behind the cache panicked")),
     }
-}
-
-/// The answer, or that there was none in time.
-async fn within(limit: Duration, answer: Verification) -> Result<Identity, VerifyError> {
-    let mut answer = pin!(answer);
-    let mut timer = pin!(Instant::now().checked_add(limit).and_then(timer));
-    poll_fn(|cx| {
-        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-            return Poll::Ready(answer);
-        }
-        match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {
-            Some(Poll::Ready(())) => Poll::Ready(Err(VerifyError::unavailable())),
-            Some(Poll::Pending) | None => Poll::Pending,
-        }
-    })
-    .await
 }
 
 impl<V> Clone for Cached<V> {
