@@ -9,8 +9,8 @@ import re
 TIERS = [
     # Values, and what every room uses.
     [
-        "authority.rs", "clock.rs", "http_client/", "identity.rs", "media_type.rs", "sync.rs", "timer.rs", "unwind.rs",
-        "scope/few.rs", "scope/set.rs",
+        "authority.rs", "claims.rs", "clock.rs", "fault.rs", "http_client/", "identity.rs", "media_type.rs", "sync.rs",
+        "timer.rs", "unwind.rs", "scope/few.rs", "scope/set.rs",
     ],
     ["scope/requirement.rs", "scope/hierarchy.rs", "scope/granted.rs"],
     ["denied.rs", "ended.rs", "grpc.rs"],
