@@ -154,7 +154,6 @@
 // - What a lock gives up is moved out, and dropped after it.
 
 pub mod access;
-#[cfg(any(feature = "hosts", feature = "resource-metadata", feature = "trusted-proxy"))]
 mod authority;
 #[cfg(feature = "axum")]
 pub mod axum;
@@ -170,6 +169,8 @@ mod identity;
 #[cfg(feature = "limiter")]
 pub mod limiter;
 pub mod observe;
+#[cfg_attr(not(feature = "trusted-proxy"), allow(unreachable_pub, reason = "its types are exported from there"))]
+mod origin;
 #[cfg(feature = "trusted-proxy")]
 pub mod proxy;
 pub mod reauth;
