@@ -45,10 +45,6 @@ pub(crate) fn flag(claims: &Claims, name: &'static str) -> Result<Option<bool>, 
     of(claims, name, "true or false", Value::as_bool)
 }
 
-pub(crate) fn member<'a>(claims: &'a Claims, name: &'static str) -> Result<Option<&'a Claims>, WrongType> {
-    of(claims, name, "an object", Value::as_object)
-}
-
 /// A text, or several: the `aud` of RFC 7519 section 4.1.3.
 pub(crate) fn texts<'a>(claims: &'a Claims, name: &'static str) -> Result<Option<Vec<&'a str>>, WrongType> {
     of(claims, name, "a text or an array of texts", |value| match value {

@@ -160,7 +160,6 @@
 // - What a lock gives up is moved out, and dropped after it.
 
 pub mod access;
-#[cfg(any(feature = "hosts", feature = "resource-metadata", feature = "trusted-proxy"))]
 mod authority;
 #[cfg(feature = "axum")]
 pub mod axum;
@@ -176,7 +175,7 @@ mod fault;
 mod grpc;
 #[cfg(feature = "hosts")]
 pub mod hosts;
-#[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs"))]
+#[cfg(any(feature = "_https", feature = "introspection"))]
 pub mod http_client;
 mod identity;
 #[cfg(feature = "json-rpc")]
@@ -185,6 +184,8 @@ pub mod json_rpc;
 pub mod limiter;
 mod media_type;
 pub mod observe;
+#[cfg_attr(not(feature = "trusted-proxy"), allow(unreachable_pub, reason = "its types are exported from there"))]
+mod origin;
 #[cfg(feature = "trusted-proxy")]
 pub mod proxy;
 pub mod reauth;
