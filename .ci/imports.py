@@ -19,7 +19,7 @@ TIERS = [
     # The layers of the three questions.
     ["bearer/", "scope/", "reauth/"],
     # Neighbours behind features.
-    ["axum.rs", "hosts/", "limiter/", "proxy/", "resource_metadata/"],
+    ["axum.rs", "hosts/", "limiter/", "proxy/", "resource_metadata/", "session/", "websocket/"],
 ]
 
 NO_CODE = re.compile(

@@ -202,6 +202,8 @@ mod until_ended;
 mod upload;
 mod wakers;
 
+#[cfg(feature = "axum-ws")]
+pub(crate) use self::wakers::TwoWakers;
 pub use self::{
     body::StreamReauth,
     end::{CutBody, Ending, LastBytes},
