@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     Router,
-    extract::{State, ws::Message},
+    extract::{State, WebSocketUpgrade, ws::Message},
     response::Response,
     routing::any,
 };
@@ -108,6 +108,11 @@ async fn pinged(upgrade: ReauthUpgrade, State(ends): State<Ends>) -> Response {
     })
 }
 
+/// axum's own.
+async fn plain(upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(async |mut socket| while socket.recv().await.is_some() {})
+}
+
 fn app(oracle: &Oracle, ends: Ends) -> Router {
     let layer = BearerAuthLayer::new(oracle.clone())
         .with_places([Place::AUTHORIZATION, Place::subprotocol("bearer.").expect("a token")]);
@@ -118,6 +123,7 @@ fn app(oracle: &Oracle, ends: Ends) -> Router {
         .route("/leave", any(leave))
         .route("/panic", any(panic))
         .route("/pinged", any(pinged))
+        .route("/plain", any(plain))
         .with_state(ends)
         .layer(StreamReauthLayer::new())
         .layer(layer)
@@ -373,4 +379,28 @@ async fn the_rules_of_a_layer_hold_for_a_socket() {
     let (_client, _) = connect_async(request).await.expect("the door is open");
     revoke(&oracle);
     assert_eq!(end(&mut ends).await, Some(EndReason::Revoked));
+}
+
+#[test]
+fn an_idle_socket_keeps_less_than_9_kib_where_axums_own_keeps_more_than_128() {
+    const SOCKETS: usize = 50;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (address, _ends) = runtime.block_on(served(&Oracle::with_revision()));
+    let kept = |path| {
+        let open = || runtime.block_on(handshake(address, path));
+        // The server does what is left to do.
+        let settle = || runtime.block_on(async { tokio::time::sleep(Duration::from_millis(50)).await });
+        let _first = (open(), settle());
+        let mut clients = Vec::with_capacity(SOCKETS);
+        // The clients' ends are of this thread too: some hundred bytes each.
+        let kept = allocation_counter::measure(|| {
+            clients.extend((0..SOCKETS).map(|_| open()));
+            settle();
+        });
+        kept.bytes_current / SOCKETS as i64
+    };
+    let (own, axums) = (kept("/echo"), kept("/plain"));
+    println!("{own} bytes; a socket of axum's {axums}");
+    assert!((1..9 * 1024).contains(&own), "{own}");
+    assert!(axums > 128 * 1024, "{axums}");
 }
