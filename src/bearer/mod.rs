@@ -125,7 +125,6 @@
 // - `authenticate`: the trait `Authenticate`, and `Bearer`, which reads tokens.
 // - `place`: where a token may stand: `authorization`, `query`, `cookie`, `subprotocol`, or a header.
 // - `layer`, `service`, `future`: the layer, what a request meets in it, and what it waits in.
-// - `flight`: one check for equal credentials that arrive together.
 //
 // A request enters at `Auth::call`, is read by `Authenticate::present`, which for `Bearer` is `place::read`, has
 // its credential taken out of others' sight by `Authenticate::conceal` and, where the verifier must be
@@ -136,7 +135,6 @@
 mod authenticate;
 mod authorization;
 mod cookie;
-mod flight;
 mod future;
 mod head;
 mod layer;
