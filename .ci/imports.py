@@ -22,7 +22,7 @@ TIERS = [
     # The layers of the three questions.
     ["bearer/", "scope/", "reauth/"],
     # Neighbours behind features.
-    ["axum.rs", "hosts/", "json_rpc/", "limiter/", "proxy/", "resource_metadata/"],
+    ["axum.rs", "hosts/", "json_rpc/", "limiter/", "proxy/", "resource_metadata/", "session/", "websocket/"],
 ]
 
 NO_CODE = re.compile(

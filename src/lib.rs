@@ -121,6 +121,7 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `axum` | [`Access`] and [`Identity`] as extractors, also optional ones; [`Denied`] as a response; `tower_reauth::axum::respond_with` |
+//! | `axum-ws` | the module `websocket`: sockets that end, both halves, when access ends |
 //! | `cached` | [`Cached`](verify::Cached): a cache around any verifier |
 //! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
 //! | `http-client-aws-lc-rs` | the same with the cryptography of `aws-lc-rs` |
@@ -131,6 +132,7 @@
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
 //! | `resource-metadata` | the module `resource_metadata`: the document of RFC 9728, and the challenge that points to it |
+//! | `session-binding` | the module `session`: a session's id is good for the caller who began it, and for nobody else |
 //! | `tracing` | an event for each refusal and end, and who is calling in the request's span: [`observe`] |
 //! | `trusted-proxy` | the module `proxy`: callers and client addresses from a proxy's headers |
 
@@ -194,10 +196,14 @@ pub mod resource_metadata;
 pub mod respond;
 pub mod revoke;
 pub mod scope;
+#[cfg(feature = "session-binding")]
+pub mod session;
 mod sync;
 mod timer;
 mod unwind;
 pub mod verify;
+#[cfg(feature = "axum-ws")]
+pub mod websocket;
 
 #[doc(inline)]
 pub use self::{

@@ -112,8 +112,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let met = self.door.meet(Head::from(&request));
-        let (met, is_private) = self.door.conceal(&mut request, met);
+        let (met, is_private) = self.door.meet(&mut request);
         match met {
             Ok(Met::Admitted(access)) => {
                 let completion = self.door.let_in(&mut request, access);
@@ -133,40 +132,40 @@ where
 }
 
 impl<A: Authenticate> Door<A> {
-    /// Takes the credential from the head of a request, and asks whose it is.
-    fn meet(self: &Arc<Self>, head: Head<'_>) -> Result<Met<A::Credential>, Refused> {
+    /// Takes the credential from a request and out of others' sight, and asks whose it is. Returns what becomes of
+    /// the request, and whether its response is the caller's alone.
+    fn meet<B>(self: &Arc<Self>, request: &mut Request<B>) -> (Result<Met<A::Credential>, Refused>, bool) {
         contained(|| {
-            let Self { authenticator, policy, verify_timeout, flights, .. } = &**self;
-            let credential = authenticator.present(head)?;
-            let as_of = AsOf { confirmed: Confirmed::by(authenticator.revision()), epoch: policy.epoch() };
-            let verify = || authenticator.verify(&credential);
-            let asked = if authenticator.coalesces() {
-                Flights::ask_alone(as_of, verify)
-            } else {
-                flights.ask(as_of, *verify_timeout, || authenticator.key(&credential), verify)
-            };
-            match asked {
-                Ok(answer) => self.judge(credential, as_of, answer).map(Met::Admitted),
-                Err(waiting) => Ok(Met::Waits(credential, waiting)),
-            }
+            let met = self.ask(Head::from(&*request));
+            (met, self.conceal(request))
         })
-        .unwrap_or_else(|| Err(Denied::CheckPanicked.into()))
+        .unwrap_or_else(|| {
+            contained(|| self.conceal(request));
+            (Err(Denied::CheckPanicked.into()), false)
+        })
     }
 
-    /// Takes the credential out of what others see. Returns what becomes of the request, and whether its
-    /// response is the caller's alone.
-    fn conceal<B>(
-        &self,
-        request: &mut Request<B>,
-        met: Result<Met<A::Credential>, Refused>,
-    ) -> (Result<Met<A::Credential>, Refused>, bool) {
+    fn ask(self: &Arc<Self>, head: Head<'_>) -> Result<Met<A::Credential>, Refused> {
+        let Self { authenticator, policy, verify_timeout, flights, .. } = &**self;
+        let credential = authenticator.present(head)?;
+        let as_of = AsOf { confirmed: Confirmed::by(authenticator.revision()), epoch: policy.epoch() };
+        let verify = || authenticator.verify(&credential);
+        let asked = if authenticator.coalesces() {
+            Flights::ask_alone(as_of, verify)
+        } else {
+            flights.ask(as_of, *verify_timeout, || authenticator.key(&credential), verify)
+        };
+        match asked {
+            Ok(answer) => self.judge(credential, as_of, answer).map(Met::Admitted),
+            Err(waiting) => Ok(Met::Waits(credential, waiting)),
+        }
+    }
+
+    fn conceal<B>(&self, request: &mut Request<B>) -> bool {
         hide_authorization(request.headers_mut());
         let mut head = HeadMut::new(request);
-        if contained(|| self.authenticator.conceal(&mut head)).is_none() {
-            contained(|| drop(met));
-            return (Err(Denied::CheckPanicked.into()), false);
-        }
-        (met, head.is_response_private())
+        self.authenticator.conceal(&mut head);
+        head.is_response_private()
     }
 
     /// Lets the caller in, if the verifier knows them.

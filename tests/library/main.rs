@@ -2,7 +2,7 @@
 //! test, named by a sentence, for each thing that is promised.
 //!
 //! Time is tokio's paused clock, and the wall clock follows it; only what goes over a socket (in `grpc`,
-//! `ndjson`, `sockets`, `supervised`, `uploads` and `websocket`) or blocks a thread runs in real time.
+//! `ndjson`, `sockets`, `supervised`, `uploads`, `watched_sockets` and `websocket`) or blocks a thread runs in real time.
 
 mod answers;
 mod axum;
@@ -46,4 +46,5 @@ mod support;
 mod tokens;
 mod transparent;
 mod uploads;
+mod watched_sockets;
 mod websocket;

@@ -1,9 +1,13 @@
 //! Where in a request a token may stand besides the `Authorization` header, and who sees it there.
 
-use std::{convert::Infallible, sync::mpsc};
+use std::{
+    convert::Infallible,
+    sync::{Arc, mpsc},
+};
 
 use ::axum::extract::OriginalUri;
-use http::{HeaderName, Request, Response, StatusCode, request::Parts};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, request::Parts};
 use proptest::prelude::*;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
@@ -345,6 +349,41 @@ fn a_name_that_a_place_cannot_have_is_an_error() {
     for name in ["", "a b", "a=b", "a;b", "b\u{fc}rger", "a,b"] {
         assert_eq!(Place::cookie(name), Err(InvalidPlace::CookieName), "{name}");
         assert_eq!(Place::subprotocol(name), Err(InvalidPlace::SubprotocolPrefix), "{name}");
+    }
+}
+
+/// Memory that says whether somebody still has it, as a connection's read buffer would be.
+#[derive(Clone)]
+struct Buffer(Arc<String>);
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+#[tokio::test]
+async fn a_stream_holds_on_to_no_buffer_of_its_request_wherever_the_token_stood() {
+    for (stands, mut request) in presented("t0ken").into_iter().enumerate() {
+        let mut buffers = Vec::new();
+        for value in request.headers_mut().values_mut() {
+            let buffer = Buffer(Arc::new(value.to_str().unwrap().to_owned()));
+            *value = HeaderValue::from_maybe_shared(Bytes::from_owner(buffer.clone())).unwrap();
+            buffers.push(buffer);
+        }
+        let target = Buffer(Arc::new(request.uri().to_string()));
+        *request.uri_mut() = Uri::from_maybe_shared(Bytes::from_owner(target.clone())).unwrap();
+        buffers.push(target);
+
+        let (feed, body) = script();
+        let service = everywhere("t0ken").layer(StreamReauthLayer::new().layer(handler(event_stream(body))));
+        let Ok(response) = service.oneshot(request).await;
+        let mut reader = Reader::of(response);
+        feed.data("data: 1\n\n");
+        assert_eq!(reader.next().await, Seen::data("data: 1\n\n"), "{stands}");
+        for Buffer(buffer) in buffers {
+            assert_eq!(Arc::strong_count(&buffer), 1, "{stands}: {buffer}");
+        }
     }
 }
 
