@@ -21,6 +21,7 @@ mod http2;
 mod kill;
 mod live;
 mod log;
+#[cfg(feature = "full")]
 mod memory;
 mod model;
 mod output;
