@@ -121,9 +121,18 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `axum` | [`Access`] and [`Identity`] as extractors, also optional ones; [`Denied`] as a response; `tower_reauth::axum::respond_with` |
+//! | `axum-ws` | the module `websocket`: sockets that end, both halves, when access ends |
+//! | `cached` | [`Cached`](verify::Cached): a cache around any verifier |
 //! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
+//! | `http-client-aws-lc-rs` | the same with the cryptography of `aws-lc-rs` |
+//! | `http-client-native-roots` | beside one of the two: the certificates that the machine trusts, in place of Mozilla's |
+//! | `http-client` | the module `http_client`, with a client of hyper and rustls for verifiers that ask a provider; its cryptography is that of `ring` |
+//! | `introspection` | [`Introspection`](verify::Introspection): tokens that their issuer is asked about (RFC 7662) |
+//! | `json-rpc` | the module `json_rpc`: calls of JSON-RPC, as those of MCP, are known to who decides, and the stream that answers one ends with an error of it |
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
+//! | `resource-metadata` | the module `resource_metadata`: the document of RFC 9728, and the challenge that points to it |
+//! | `session-binding` | the module `session`: a session's id is good for the caller who began it, and for nobody else |
 //! | `tracing` | an event for each refusal and end, and who is calling in the request's span: [`observe`] |
 //! | `trusted-proxy` | the module `proxy`: callers and client addresses from a proxy's headers |
 
@@ -134,7 +143,7 @@
 
 // # The order of the modules
 //
-// Values, and what every module uses (`identity`, `clock`, `sync`, `timer`, `unwind`, sets of scopes, then `denied` and
+// Values, and what every module uses (`identity`, `clock`, `media_type`, `sync`, `timer`, `unwind`, sets of scopes, then `denied` and
 // `ended`) < `verify`, `revoke` < `access`, `observe`, `respond`, how scopes are resolved < the layers of
 // the three questions, `bearer`, `scope`, `reauth` < neighbours behind features. A file imports only from its
 // own tier or lower; the list is `TIERS` in `.ci/imports.py`, which checks it.
@@ -153,32 +162,48 @@
 // - What a lock gives up is moved out, and dropped after it.
 
 pub mod access;
-#[cfg(any(feature = "hosts", feature = "trusted-proxy"))]
 mod authority;
 #[cfg(feature = "axum")]
 pub mod axum;
 pub mod bearer;
 mod challenge;
+#[cfg(any(feature = "introspection", feature = "security-events"))]
+mod claims;
 mod clock;
 mod denied;
 mod ended;
+#[cfg(any(feature = "introspection", feature = "security-events"))]
+mod fault;
 mod grpc;
 #[cfg(feature = "hosts")]
 pub mod hosts;
+#[cfg(any(feature = "_https", feature = "introspection"))]
+pub mod http_client;
 mod identity;
+#[cfg(feature = "json-rpc")]
+pub mod json_rpc;
 #[cfg(feature = "limiter")]
 pub mod limiter;
+mod media_type;
 pub mod observe;
+#[cfg_attr(not(feature = "trusted-proxy"), allow(unreachable_pub, reason = "its types are exported from there"))]
+mod origin;
 #[cfg(feature = "trusted-proxy")]
 pub mod proxy;
 pub mod reauth;
+#[cfg(feature = "resource-metadata")]
+pub mod resource_metadata;
 pub mod respond;
 pub mod revoke;
 pub mod scope;
+#[cfg(feature = "session-binding")]
+pub mod session;
 mod sync;
 mod timer;
 mod unwind;
 pub mod verify;
+#[cfg(feature = "axum-ws")]
+pub mod websocket;
 
 #[doc(inline)]
 pub use self::{

@@ -7,7 +7,7 @@
 //!
 //! | name | kind | label | help |
 //! | --- | --- | --- | --- |
-//! | `tower_reauth_refused_total` | counter | `reason`: a word of [`Denied::as_str`] | Requests that were refused, by reason. |
+//! | `tower_reauth_refused_total` | counter | `reason`: a word of [`Denied::as_str`]; where the verifier says why a credential is not good, `rejection`: a word of [`Rejection`] | Requests that were refused, by reason. |
 //! | `tower_reauth_streams_ended_total` | counter | `reason`: a word of [`EndReason::as_str`](crate::reauth::EndReason::as_str) | Streams that ended, by reason. |
 //! | `tower_reauth_streams_open` | gauge | none | Streams that are open and watched. |
 //!
@@ -19,11 +19,11 @@
 //!
 //! | event | level | fields |
 //! | --- | --- | --- |
-//! | `request refused` | ERROR where the server is put together wrongly, WARN where the verifier cannot tell, else DEBUG | `reason`, `subject`, `credential_id` |
+//! | `request refused` | ERROR where the server is put together wrongly, WARN where the verifier cannot tell, else DEBUG | `reason`, `rejection`, `subject`, `credential_id` |
 //! | `stream ended` | ERROR after a panic of the verifier, WARN where it could not tell, else DEBUG | `reason`, `subject`, `credential_id` |
 //!
 //! `subject` and `credential_id` are absent where nobody knows them: a token that is not good names
-//! nobody. A caller who is let in is recorded in the span of the request too, if that has the fields:
+//! nobody. So is `rejection`, the word of a [`Rejection`], but where the verifier says why. A caller who is let in is recorded in the span of the request too, if that has the fields:
 //!
 //! ```
 //! # use tracing::field::Empty;
@@ -47,7 +47,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{Access, Denied, Identity, ended::Ended, unwind::contained};
+use crate::{Access, Denied, Identity, ended::Ended, unwind::contained, verify::Rejection};
 
 /// Counts by reason. Those that are named have a key that was made when the program was compiled; for
 /// any other one is made, which is an allocation.
@@ -80,22 +80,22 @@ pub fn describe_metrics() {
 /// Logs at the level that the first argument says.
 #[cfg(feature = "tracing")]
 macro_rules! log {
-    ($level:expr, $identity:expr, $reason:expr, $($text:tt)+) => {{
+    ($level:expr, $identity:expr, $reason:expr, $($field:ident,)? $text:literal) => {{
         let subject = $identity.map(Identity::subject);
         let credential_id = $identity.and_then(Identity::credential_id);
         match $level {
-            tracing::Level::ERROR => tracing::error!(reason = $reason, subject, credential_id, $($text)+),
-            tracing::Level::WARN => tracing::warn!(reason = $reason, subject, credential_id, $($text)+),
-            _ => tracing::debug!(reason = $reason, subject, credential_id, $($text)+),
+            tracing::Level::ERROR => tracing::error!(reason = $reason, $($field,)? subject, credential_id, $text),
+            tracing::Level::WARN => tracing::warn!(reason = $reason, $($field,)? subject, credential_id, $text),
+            _ => tracing::debug!(reason = $reason, $($field,)? subject, credential_id, $text),
         }
     }};
 }
 
 /// A request was refused: its response is complete.
-pub(crate) fn refused(denied: &Denied, identity: Option<&Identity>) {
+pub(crate) fn refused(denied: &Denied, rejection: Option<Rejection>, identity: Option<&Identity>) {
     // Recorders and subscribers are a user's code. What they do with a panic is not for the caller to pay.
-    contained(|| count_refusal(denied));
-    contained(|| log_refusal(denied, identity));
+    contained(|| count_refusal(denied, rejection));
+    contained(|| log_refusal(denied, rejection, identity));
     if let Denied::NoAccess { .. } | Denied::NoPeer = denied {
         if !contained(is_error_logged).unwrap_or(false) {
             warn_once(denied);
@@ -104,7 +104,12 @@ pub(crate) fn refused(denied: &Denied, identity: Option<&Identity>) {
 }
 
 #[allow(unused_variables, reason = "nobody counts without the feature")]
-fn count_refusal(denied: &Denied) {
+fn count_refusal(denied: &Denied, rejection: Option<Rejection>) {
+    #[cfg(feature = "metrics")]
+    if let Some(rejection) = rejection {
+        let rejection = rejection.as_str();
+        return metrics::counter!(REFUSED, "reason" => denied.as_str(), "rejection" => rejection).increment(1);
+    }
     #[cfg(feature = "metrics")]
     count!(
         REFUSED,
@@ -114,7 +119,7 @@ fn count_refusal(denied: &Denied) {
 }
 
 #[allow(unused_variables, reason = "nobody listens without the feature")]
-fn log_refusal(denied: &Denied, identity: Option<&Identity>) {
+fn log_refusal(denied: &Denied, rejection: Option<Rejection>, identity: Option<&Identity>) {
     #[cfg(feature = "tracing")]
     {
         let level = match denied {
@@ -122,7 +127,8 @@ fn log_refusal(denied: &Denied, identity: Option<&Identity>) {
             Denied::Unavailable { .. } => tracing::Level::WARN,
             _ => tracing::Level::DEBUG,
         };
-        log!(level, identity, denied.as_str(), "request refused: {denied}");
+        let rejection = rejection.map(Rejection::as_str);
+        log!(level, identity, denied.as_str(), rejection, "request refused: {denied}");
     }
 }
 

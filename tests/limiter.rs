@@ -26,7 +26,9 @@ use tower_reauth::{
     limiter::{Attempt, FailureLimiter, FailureLimits, Limited},
     proxy::{PeerAddr, TrustedNetworks, TrustedProxy},
     revoke::{Revision, Revocations},
-    verify::{BearerToken, CredentialKey, Token, TokenDigest, Verification, VerifyError, verify_async, verify_fn},
+    verify::{
+        BearerToken, CredentialKey, Rejection, Token, TokenDigest, Verification, VerifyError, verify_async, verify_fn,
+    },
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -174,6 +176,17 @@ async fn a_verifier_that_cannot_tell_neither_counts_nor_clears() {
     house.fail(STRANGER, 9).await;
     assert_eq!(house.ask(STRANGER, "right").await, (503, Some(1)));
     house.fail(STRANGER, 1).await;
+    assert_eq!(house.ask(STRANGER, "right").await, (429, Some(300)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guess_counts_whatever_the_reason_for_which_it_is_rejected() {
+    let verifier = verify_fn(|token| match token.as_bytes() {
+        b"right" => Ok(Identity::new("boss", AuthMethod::Token)),
+        _ => Err(VerifyError::rejected(Rejection::BAD_SIGNATURE)),
+    });
+    let house = House::new(FailureLimits::new(), verifier);
+    house.fail(STRANGER, 10).await;
     assert_eq!(house.ask(STRANGER, "right").await, (429, Some(300)));
 }
 

@@ -2,9 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{HeaderMap, header::AUTHORIZATION};
-
-use super::Head;
+use super::{Head, HeadMut, Place, authorization, place};
 use crate::{
     Denied, Identity,
     revoke::{Registry, Revision},
@@ -35,6 +33,14 @@ pub trait Authenticate: Send + Sync + 'static {
     /// `Unavailable`, say. A [`VerifyError`] is one by [`Into`].
     fn present(&self, head: Head<'_>) -> Result<Self::Credential, Denied>;
 
+    /// Takes what [`present`](Self::present) has read, or would have, out of a request that goes on or is
+    /// refused, where logs and whoever stands further in should not see it: a token in the target, say. Called
+    /// once for each request, after the credential was read and before anything is made of the answer. That
+    /// `Authorization` headers are sensitive is marked by the door. Default: nothing.
+    fn conceal(&self, head: &mut HeadMut<'_>) {
+        let _ = head;
+    }
+
     /// Verifies a credential.
     fn verify(&self, credential: &Self::Credential) -> Verification;
 
@@ -42,6 +48,12 @@ pub trait Authenticate: Send + Sync + 'static {
     /// question, unless its answer hangs on more than at the door: on a lock that began since, say.
     fn verify_again(&self, credential: &Self::Credential) -> Verification {
         self.verify(credential)
+    }
+
+    /// Whether equal questions that are asked together are one question already: see
+    /// [`VerifyToken::coalesces`].
+    fn coalesces(&self) -> bool {
+        false
     }
 
     /// Is given the door's whole verdict on a credential that a request presented, once for each request:
@@ -94,12 +106,20 @@ macro_rules! through_a_pointer {
                 (**self).present(head)
             }
 
+            fn conceal(&self, head: &mut HeadMut<'_>) {
+                (**self).conceal(head);
+            }
+
             fn verify(&self, credential: &Self::Credential) -> Verification {
                 (**self).verify(credential)
             }
 
             fn verify_again(&self, credential: &Self::Credential) -> Verification {
                 (**self).verify_again(credential)
+            }
+
+            fn coalesces(&self) -> bool {
+                (**self).coalesces()
             }
 
             fn conclude(
@@ -127,11 +147,13 @@ macro_rules! through_a_pointer {
 
 through_a_pointer!(&'static A, Box<A>, Arc<A>);
 
-/// Bearer tokens of the `Authorization` header (RFC 6750 section 2.1).
+/// Bearer tokens: of the `Authorization` header (RFC 6750 section 2.1), or of other [places](Place).
 #[derive(Clone)]
 pub struct Bearer {
     verifier: Arc<dyn VerifyToken>,
     syntax: TokenSyntax,
+    /// `None` for the `Authorization` header alone.
+    places: Option<Arc<[Place]>>,
     /// The tokens of open streams.
     kept: Arc<Registry<KeptToken>>,
 }
@@ -152,7 +174,7 @@ impl Bearer {
     /// Bearer tokens that `verifier` knows.
     #[must_use]
     pub fn new(verifier: impl VerifyToken) -> Self {
-        Self { verifier: Arc::new(verifier), syntax: TokenSyntax::default(), kept: Arc::default() }
+        Self { verifier: Arc::new(verifier), syntax: TokenSyntax::default(), places: None, kept: Arc::default() }
     }
 
     /// Takes tokens of another syntax than RFC 6750's.
@@ -162,35 +184,19 @@ impl Bearer {
         self
     }
 
-    /// Reads the `Authorization` header, by these rules in order:
-    ///
-    /// 1. no header, or another scheme than `Bearer` (in any case): no credential;
-    /// 2. two headers: malformed, for nobody can say which one was meant;
-    /// 3. after the scheme at least one space, then a token of the syntax: that is the credential;
-    /// 4. anything else, and more than [`BearerToken::MAX_LEN`] bytes after the scheme, is malformed.
-    fn parse(&self, headers: &HeaderMap) -> Result<BearerToken, Denied> {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let value = values.next().ok_or(Denied::Missing)?;
-        if values.next().is_some() {
-            return Err(Denied::Malformed);
+    /// Looks for tokens in these places, in this order, in place of the `Authorization` header alone. All are
+    /// looked at whatever is found, and two tokens are malformed: so the order changes no answer, and a place
+    /// that stands there twice is one place.
+    #[must_use]
+    pub fn with_places(mut self, places: impl IntoIterator<Item = Place>) -> Self {
+        let mut chain: Vec<Place> = Vec::new();
+        for place in places {
+            if !chain.contains(&place) {
+                chain.push(place);
+            }
         }
-
-        let bytes = value.as_bytes();
-        let scheme_end = bytes.iter().position(|&b| b == b' ').unwrap_or(bytes.len());
-        if !bytes[..scheme_end].eq_ignore_ascii_case(b"bearer") {
-            return Err(Denied::Missing);
-        }
-
-        if bytes.len() - scheme_end > BearerToken::MAX_LEN + 1 {
-            return Err(Denied::Malformed);
-        }
-
-        let gap = bytes[scheme_end..].iter().take_while(|&&b| self.syntax.separates(b)).count();
-        let start = scheme_end + gap;
-        let token = bytes[start..].trim_ascii_end();
-        let is_token = self.syntax.matches(token);
-        let token = is_token.then(|| BearerToken::from_header(value, start..start + token.len())).flatten();
-        token.ok_or(Denied::Malformed)
+        self.places = Some(chain.into());
+        self
     }
 }
 
@@ -198,11 +204,28 @@ impl Authenticate for Bearer {
     type Credential = BearerToken;
 
     fn present(&self, head: Head<'_>) -> Result<BearerToken, Denied> {
-        self.parse(head.headers())
+        match &self.places {
+            None => authorization::read(head.headers(), self.syntax),
+            Some(places) => place::read(places, head, self.syntax),
+        }
+    }
+
+    fn conceal(&self, head: &mut HeadMut<'_>) {
+        if let Some(places) = &self.places {
+            place::conceal(places, head, self.syntax);
+        }
     }
 
     fn verify(&self, token: &BearerToken) -> Verification {
         self.verifier.verify(token)
+    }
+
+    fn verify_again(&self, token: &BearerToken) -> Verification {
+        self.verifier.verify_again(token)
+    }
+
+    fn coalesces(&self) -> bool {
+        self.verifier.coalesces()
     }
 
     fn revision(&self) -> Option<&Revision> {
@@ -220,20 +243,20 @@ impl Authenticate for Bearer {
 
 impl fmt::Debug for Bearer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bearer").field("syntax", &self.syntax).finish_non_exhaustive()
+        f.debug_struct("Bearer").field("syntax", &self.syntax).field("places", &self.places).finish_non_exhaustive()
     }
 }
 
 impl TokenSyntax {
     /// Whether a byte between the scheme, with the space that ends it, and the token belongs to neither.
-    fn separates(self, byte: u8) -> bool {
+    pub(super) fn separates(self, byte: u8) -> bool {
         match self {
             Self::B64Token => byte == b' ',
             Self::Opaque => matches!(byte, b' ' | b'\t'),
         }
     }
 
-    fn matches(self, token: &[u8]) -> bool {
+    pub(super) fn matches(self, token: &[u8]) -> bool {
         match self {
             Self::B64Token => {
                 let padding = token.iter().rev().take_while(|&&b| b == b'=').count();

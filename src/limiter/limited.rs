@@ -11,7 +11,7 @@ use http::{Extensions, HeaderMap};
 use super::FailureLimiter;
 use crate::{
     Denied, Identity,
-    bearer::{Authenticate, Head},
+    bearer::{Authenticate, Head, HeadMut},
     revoke::Revision,
     verify::{CredentialKey, Verification, VerifyError},
 };
@@ -69,6 +69,10 @@ impl<A: Authenticate> Authenticate for Limited<A> {
         Ok(Attempt { credential: presented?, client })
     }
 
+    fn conceal(&self, head: &mut HeadMut<'_>) {
+        self.inner.conceal(head);
+    }
+
     fn verify(&self, attempt: &Self::Credential) -> Verification {
         self.inner.verify(&attempt.credential)
     }
@@ -78,6 +82,10 @@ impl<A: Authenticate> Authenticate for Limited<A> {
             Ok(()) => self.inner.verify_again(&attempt.credential),
             Err(locked_out) => Err(locked_out).into(),
         }
+    }
+
+    fn coalesces(&self) -> bool {
+        self.inner.coalesces()
     }
 
     /// Counts the verdict. A client that was locked out while it waited for one does not learn it: or
@@ -91,7 +99,7 @@ impl<A: Authenticate> Authenticate for Limited<A> {
         self.check(attempt.client)?;
         match &verdict {
             Ok(_) => self.limiter.succeeded(attempt.client),
-            Err(VerifyError::Rejected) => self.limiter.failed(attempt.client),
+            Err(error) if error.is_rejected() => self.limiter.failed(attempt.client),
             Err(_) => {}
         }
         verdict

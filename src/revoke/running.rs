@@ -134,7 +134,11 @@ impl Answer {
     pub(crate) fn is_denial(&self) -> bool {
         match self {
             Self::Said(Err(
-                VerifyError::Rejected | VerifyError::Expired | VerifyError::Revoked | VerifyError::LockedOut { .. },
+                VerifyError::Rejected
+                | VerifyError::RejectedFor { .. }
+                | VerifyError::Expired
+                | VerifyError::Revoked
+                | VerifyError::LockedOut { .. },
             )) => true,
             Self::Said(Ok(_) | Err(VerifyError::Unavailable { .. })) | Self::Panicked => false,
         }

@@ -2,12 +2,21 @@
 
 use std::{error::Error, fmt, time::Duration};
 
+use super::Rejection;
+
 /// Why a verifier did not answer with an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VerifyError {
     /// The token is not good: unknown, or malformed to the verifier. Answered with 401.
     Rejected,
+    /// As [`Rejected`](Self::Rejected), by a verifier that says why: made by [`rejected`](Self::rejected). The
+    /// two differ in what is logged and counted, and in nothing else.
+    #[non_exhaustive]
+    RejectedFor {
+        /// For a log and a metric, and for no response.
+        reason: Rejection,
+    },
     /// The token was good once, and its time is over. Answered with 401.
     Expired,
     /// The token was good once, and was taken back. Answered with 401. For a verifier that remembers
@@ -29,6 +38,27 @@ pub enum VerifyError {
 }
 
 impl VerifyError {
+    /// The token is not good, for this reason.
+    #[must_use]
+    pub const fn rejected(reason: Rejection) -> Self {
+        Self::RejectedFor { reason }
+    }
+
+    /// Whether the token is not good, and no more is known of it: said with a reason or without.
+    #[must_use]
+    pub const fn is_rejected(&self) -> bool {
+        matches!(self, Self::Rejected | Self::RejectedFor { .. })
+    }
+
+    /// Why the token is not good, where its verifier says so.
+    #[must_use]
+    pub const fn rejection(&self) -> Option<Rejection> {
+        match self {
+            Self::RejectedFor { reason } => Some(*reason),
+            _ => None,
+        }
+    }
+
     /// The verifier cannot tell; ask again in a second.
     #[must_use]
     pub const fn unavailable() -> Self {
@@ -51,7 +81,7 @@ impl VerifyError {
 impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Rejected => "the token is not good",
+            Self::Rejected | Self::RejectedFor { .. } => "the token is not good",
             Self::Expired => "the token has expired",
             Self::Revoked => "the token was revoked",
             Self::LockedOut { .. } => "too many failed attempts",

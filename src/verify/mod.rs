@@ -3,8 +3,10 @@
 //! A verifier implements [`VerifyToken`]: [`StaticToken`] is one secret, [`Tokens`] many, [`verify_fn`] and
 //! [`verify_async`] make one of a closure.
 
-// - `verify_token`: the trait; `verification`: its answer, now or later; `error`: why there is no identity.
-// - `closure`: verifiers of closures.
+// - `verify_token`: the trait; `verification`: its answer, now or later; `error`: why there is no identity, and `rejection`: in
+//   a word for logs.
+// - `closure`: verifiers of closures; `cached`: a cache around any.
+// - `introspection`: one that asks an authorization server.
 // - `static_token`, `tokens`: one secret; many tokens, each with a name, a subject, scopes and an expiry.
 // - `secret`: what makes a text one that nobody could present.
 // - `token`: what a request presents, and how tokens are kept; `key`: what tells credentials apart.
@@ -16,9 +18,14 @@
 // change. Of the `Identity` it gives what the credential says: `expires_at`, `issuer`, `issued_at` and
 // `credential_id`. The door judges the expiry (`access/policy.rs`); revocation goes by the other three.
 
+#[cfg(feature = "cached")]
+mod cached;
 mod closure;
 mod error;
+#[cfg(feature = "introspection")]
+mod introspection;
 mod key;
+mod rejection;
 mod secret;
 mod static_token;
 mod token;
@@ -26,11 +33,16 @@ mod tokens;
 mod verification;
 mod verify_token;
 
+#[cfg(feature = "cached")]
+pub use self::cached::Cached;
+#[cfg(feature = "introspection")]
+pub use self::introspection::{ClientAuth, Introspection, InvalidEndpoint};
 pub(crate) use self::token::KeptToken;
 pub use self::{
     closure::{VerifyAsync, VerifyFn, verify_async, verify_fn},
     error::VerifyError,
     key::CredentialKey,
+    rejection::Rejection,
     secret::InvalidSecret,
     static_token::StaticToken,
     token::{BearerToken, TokenDigest},
@@ -44,7 +56,7 @@ use crate::Denied;
 impl From<VerifyError> for Denied {
     fn from(error: VerifyError) -> Self {
         match error {
-            VerifyError::Rejected => Self::Rejected,
+            VerifyError::Rejected | VerifyError::RejectedFor { .. } => Self::Rejected,
             VerifyError::Expired => Self::Expired,
             VerifyError::Revoked => Self::Revoked,
             VerifyError::LockedOut { retry_after } => Self::LockedOut { retry_after },

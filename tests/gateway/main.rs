@@ -21,7 +21,7 @@ mod http2;
 mod kill;
 mod live;
 mod log;
-#[cfg(feature = "full")]
+#[cfg(feature = "jemalloc")]
 mod memory;
 mod model;
 mod output;

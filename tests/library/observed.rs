@@ -18,7 +18,7 @@ use tower_reauth::{
     observe::describe_metrics,
     reauth::{EndReason, Ended},
     revoke::Revocations,
-    verify::VerifyError,
+    verify::{Rejection, VerifyError},
 };
 
 use crate::support::{
@@ -74,7 +74,8 @@ impl Counts {
 
 impl Recorder for Counts {
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let why = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        let why = labels.join(" ");
         let mut counts = self.counters.lock().expect("no panic");
         Counter::from_arc(Arc::clone(counts.entry((key.name().to_owned(), why)).or_default()))
     }
@@ -244,6 +245,33 @@ async fn each_refusal_is_counted_and_logged_once_with_whom_it_met() {
     oracle.says(Err(VerifyError::Rejected));
     assert!(!refused(require, &oracle, request()).await.contains("subject"), "a token that is not good names nobody");
     assert!(!refused(require, &oracle, request_with("Bearer t0ken t0ken")).await.contains("subject"));
+}
+
+#[tokio::test]
+async fn the_reason_of_a_rejection_is_counted_and_logged_and_in_no_response() {
+    let (counts, log) = (Counts::default(), logging());
+    let _recorded = metrics::set_default_local_recorder(&counts);
+    let mut responses = Vec::new();
+    for error in [VerifyError::rejected(Rejection::BAD_SIGNATURE), VerifyError::Rejected] {
+        let oracle = Oracle::without_revision();
+        for later in [false, true] {
+            if later {
+                oracle.says_after(Duration::ZERO, Err(error))
+            } else {
+                oracle.says(Err(error))
+            };
+            let layer = BearerAuthLayer::new(oracle.clone()).with_response(|denied: &Denied| {
+                http::Response::new(format!("{denied} {denied:?} {}", denied.as_str()))
+            });
+            let Ok(response) = layer.layer(handler(http::Response::new(String::new()))).oneshot(request()).await;
+            responses.push(format!("{:?} {}", response.headers(), response.body()));
+        }
+    }
+    assert!(responses.iter().all(|response| *response == responses[0]), "{responses:?}");
+    let refused = |labels: &str| format!("tower_reauth_refused_total {labels} 2");
+    assert_eq!(counts.shown(), [refused("reason=rejected"), refused("reason=rejected rejection=bad_signature")]);
+    assert_eq!(log.count(r#"reason="rejected" rejection="bad_signature""#), 2, "{}", log.text());
+    assert_eq!(log.count("request refused"), 4);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use tower_reauth::{
     BearerAuthLayer,
     access::AccessSource,
     reauth::EndReason,
-    verify::{CredentialKey, TokenDigest, Verification, VerifyError},
+    verify::{CredentialKey, Rejection, TokenDigest, Verification, VerifyError},
 };
 
 use crate::support::{Feed, KEEPALIVE, Oracle, Reader, Script, Seen, alice, assert_took, open, reauth};
@@ -165,7 +165,8 @@ async fn a_question_that_nobody_waits_for_any_more_is_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn a_denial_that_one_stream_gets_ends_the_others_at_once() {
-    for error in [VerifyError::Rejected, VerifyError::Expired, VerifyError::locked_out_for(SECOND)] {
+    let rejected = VerifyError::rejected(Rejection::UNKNOWN_KEY);
+    for error in [VerifyError::Rejected, rejected, VerifyError::Expired, VerifyError::locked_out_for(SECOND)] {
         let oracle = Oracle::without_revision();
         let mut streams = streams(&oracle, 10).await;
         let (feed, mut busy) = streams.remove(0);
