@@ -14,11 +14,11 @@ TIERS = [
     # Is a credential good, and what takes the answer back.
     ["verify/", "revoke/"],
     # The access, what is said of it, and how a refusal is answered.
-    ["scope/resolve.rs", "scope/resolution.rs", "challenge.rs", "access/", "observe.rs", "respond.rs"],
+    ["scope/resolve.rs", "scope/resolution.rs", "challenge.rs", "access/", "observe.rs", "respond/"],
     # The layers of the three questions.
     ["bearer/", "scope/", "reauth/"],
     # Neighbours behind features.
-    ["axum.rs", "hosts/", "limiter/", "proxy/"],
+    ["axum.rs", "hosts/", "limiter/", "proxy/", "resource_metadata/"],
 ]
 
 NO_CODE = re.compile(

@@ -46,6 +46,15 @@ impl<'a> Host<'a> {
         is_name.then(|| text.parse().map_or(Self::Name(text), |v4| Self::Address(IpAddr::V4(v4))))
     }
 
+    /// Whether it is this machine: 127.0.0.0/8, `::1`, and `localhost` with all names below it (RFC 6761 section 6.3).
+    #[cfg(any(feature = "hosts", feature = "resource-metadata"))]
+    pub(crate) fn is_loopback(&self) -> bool {
+        match self {
+            Self::Address(address) => address.is_loopback(),
+            Self::Name(name) => relative(name).eq_ignore_ascii_case("localhost") || self.is_below("localhost"),
+        }
+    }
+
     /// Whether this is a name below `parent`, which is in lower case and has no dot at its ends.
     pub(crate) fn is_below(&self, parent: &str) -> bool {
         let Self::Name(name) = self else { return false };

@@ -127,6 +127,7 @@
 //! | `http-client-native-roots` | beside one of the two: the certificates that the machine trusts, in place of Mozilla's |
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
+//! | `resource-metadata` | the module `resource_metadata`: the document of RFC 9728, and the challenge that points to it |
 //! | `tracing` | an event for each refusal and end, and who is calling in the request's span: [`observe`] |
 //! | `trusted-proxy` | the module `proxy`: callers and client addresses from a proxy's headers |
 
@@ -156,7 +157,7 @@
 // - What a lock gives up is moved out, and dropped after it.
 
 pub mod access;
-#[cfg(any(feature = "hosts", feature = "trusted-proxy"))]
+#[cfg(any(feature = "hosts", feature = "resource-metadata", feature = "trusted-proxy"))]
 mod authority;
 #[cfg(feature = "axum")]
 pub mod axum;
@@ -177,6 +178,8 @@ pub mod observe;
 #[cfg(feature = "trusted-proxy")]
 pub mod proxy;
 pub mod reauth;
+#[cfg(feature = "resource-metadata")]
+pub mod resource_metadata;
 pub mod respond;
 pub mod revoke;
 pub mod scope;

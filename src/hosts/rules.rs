@@ -8,7 +8,7 @@ use http::{
 use super::AllowedHost;
 use crate::{
     Denied,
-    authority::{Authority, Host, relative},
+    authority::{Authority, Host},
 };
 
 #[derive(Clone, Debug)]
@@ -52,13 +52,6 @@ impl Rules {
     }
 
     fn allows(&self, host: Host<'_>) -> bool {
-        (self.loopback && is_loopback(host)) || self.allowed.iter().any(|allowed| allowed.is(host))
-    }
-}
-
-fn is_loopback(host: Host<'_>) -> bool {
-    match host {
-        Host::Address(address) => address.is_loopback(),
-        Host::Name(name) => relative(name).eq_ignore_ascii_case("localhost") || host.is_below("localhost"),
+        (self.loopback && host.is_loopback()) || self.allowed.iter().any(|allowed| allowed.is(host))
     }
 }

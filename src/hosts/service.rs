@@ -77,7 +77,7 @@ where
             Err(denied) => {
                 let refusal = Refusal::new(&request, &denied, None);
                 let response = refuse(&refusal, &Challenge::new(), &OfRequest::default(), &self.respond);
-                ResponseFuture::refused(response)
+                ResponseFuture::answered(response)
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The inner response, or the refusal.
+//! The inner response, or one that was made at once.
 
 use std::{
     fmt,
@@ -11,8 +11,8 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The response future of the layers that refuse at once or not at all: those of this module, and the one
-    /// of allowed hosts.
+    /// The response future of the layers that answer at once or not at all: those of this module, and the ones
+    /// of allowed hosts and of resource metadata.
     ///
     /// Not to be polled again once it was ready: it may panic.
     pub struct ResponseFuture<F, B> {
@@ -25,7 +25,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F, B> {
         Inner { #[pin] future: F },
-        Refused { response: Option<Response<B>> },
+        Answered { response: Option<Response<B>> },
     }
 }
 
@@ -34,8 +34,8 @@ impl<F, B> ResponseFuture<F, B> {
         Self { state: State::Inner { future } }
     }
 
-    pub(crate) fn refused(response: Response<B>) -> Self {
-        Self { state: State::Refused { response: Some(response) } }
+    pub(crate) fn answered(response: Response<B>) -> Self {
+        Self { state: State::Answered { response: Some(response) } }
     }
 }
 
@@ -48,7 +48,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProj::Inner { future } => future.poll(cx),
-            StateProj::Refused { response } => {
+            StateProj::Answered { response } => {
                 Poll::Ready(Ok(response.take().expect("a future is not polled after it was ready")))
             }
         }
@@ -59,7 +59,7 @@ impl<F, B> fmt::Debug for ResponseFuture<F, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.state {
             State::Inner { .. } => "ResponseFuture::inner",
-            State::Refused { .. } => "ResponseFuture::refused",
+            State::Answered { .. } => "ResponseFuture::answered",
         })
     }
 }

@@ -117,7 +117,7 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         match self.resolve(&request) {
             Ok(()) => ResponseFuture::inner(self.inner.call(request)),
-            Err(refused) => ResponseFuture::refused(refused),
+            Err(refused) => ResponseFuture::answered(refused),
         }
     }
 }
@@ -138,7 +138,7 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         match self.check(&request) {
             Ok(()) => ResponseFuture::inner(self.inner.call(request)),
-            Err(refused) => ResponseFuture::refused(refused),
+            Err(refused) => ResponseFuture::answered(refused),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Time is tokio's paused clock, and the wall clock follows it; only what goes over a socket (in `grpc`,
 //! `ndjson`, `sockets`, `supervised`, `uploads` and `websocket`) or blocks a thread runs in real time.
 
+mod answers;
 mod axum;
 mod bearer_syntax;
 mod bounded_door;

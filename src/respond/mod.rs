@@ -1,8 +1,8 @@
 //! How a refusal becomes a response.
 //!
 //! By default by [`EmptyBody`]: the status of [`Denied`]'s table, and to a gRPC call a response that
-//! gRPC understands. A layer's `with_response` takes another [`Respond`]: a closure, [`GrpcOr`] around
-//! one, or on axum `respond_with`.
+//! gRPC understands. A layer's `with_response` takes another [`Respond`]: [`ProblemJson`] or [`OAuthJson`] for a
+//! body that says why, a closure for one of your own, [`GrpcOr`] around it, or on axum `respond_with`.
 //!
 //! What the standards ask for is added afterwards: `WWW-Authenticate` (RFC 9110 section 11.6.1) and
 //! `Retry-After` (section 10.2.3), where the response has none of its own; and the [`Denied`] is put
@@ -25,11 +25,11 @@
 //!     .layer(BearerAuthLayer::new(StaticToken::new("s3cret")).with_challenge(Challenge::new().with_realm("files")?))
 //!     .service_fn(async |request: Request<()>| {
 //!         let access: &Access = request.extensions().get().expect("the layer put it there");
-//!         let mut response = Response::new(String::new());
-//!         if let Err(denied) = access.require(Scope::from_static("files:write")) {
-//!             *response.status_mut() = denied.status();
-//!             response.extensions_mut().insert(denied);
-//!         }
+//!         let response: Response<String> = match access.require(Scope::from_static("files:write")) {
+//!             Ok(_) => Response::new("written".into()),
+//!             // With a body that says why: `ProblemJson.response(&denied)`.
+//!             Err(denied) => denied.into(),
+//!         };
 //!         Ok::<_, std::convert::Infallible>(response)
 //!     });
 //!
@@ -44,11 +44,19 @@
 //! # }
 //! ```
 
+// - `mod`: who makes the response, and what the standards add to it.
+// - `problem`, `oauth`: ready answers with a body.
+
+mod oauth;
+mod problem;
+
+pub use self::{oauth::OAuthJson, problem::ProblemJson};
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::{
-    Extensions, HeaderMap, HeaderValue, Method, Request, Response, Uri,
-    header::{RETRY_AFTER, WWW_AUTHENTICATE},
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
 use crate::{
@@ -62,7 +70,7 @@ use crate::{
 
 /// Makes the response to a refusal.
 ///
-/// Implemented by [`EmptyBody`], the default, by [`GrpcOr`], and by every closure
+/// Implemented by [`EmptyBody`], the default, by [`ProblemJson`], [`OAuthJson`] and [`GrpcOr`], and by every closure
 /// `Fn(&Denied) -> Response<B>`, so that a server answers in a format of its own. The body may be one
 /// that the service's body is made of: a `String` on axum, the handler's own body inside
 /// [`StreamReauthLayer`](crate::StreamReauthLayer).
@@ -158,6 +166,15 @@ fn status_alone<B: Default>(denied: &Denied) -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = denied.status();
     response
+}
+
+/// A handler's refusal: the status alone. The layer that let the request in adds the rest.
+impl<B: Default> From<Denied> for Response<B> {
+    fn from(denied: Denied) -> Self {
+        let mut response = status_alone(&denied);
+        response.extensions_mut().insert(denied);
+        response
+    }
 }
 
 /// Answers a gRPC call as gRPC, and every other request by what is inside: for one stack around both.
@@ -269,6 +286,31 @@ fn complete<B>(response: &mut Response<B>, challenge: &Challenge, of_request: &O
     add_headers(response.headers_mut(), &denied, challenge, of_request);
     if !is_provisional {
         observe::refused(&denied, None, None);
+    }
+}
+
+/// A refusal with a body, for a handler to answer with or for a layer to complete.
+fn with_body<B>(denied: &Denied, content_type: &'static str, body: String) -> Response<B>
+where
+    B: From<String>,
+{
+    let mut response = Response::new(body.into());
+    *response.status_mut() = denied.status();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.extensions_mut().insert(denied.clone());
+    response
+}
+
+/// What a client is told in words: nothing of what is wrong with the server itself.
+fn detail(denied: &Denied) -> Option<String> {
+    (denied.status() != StatusCode::INTERNAL_SERVER_ERROR).then(|| denied.to_string())
+}
+
+/// The scopes that a client lacks. A scope-token (RFC 6749 section 3.3) has nothing in it that JSON would escape.
+fn sufficient_scope(denied: &Denied) -> Option<String> {
+    match denied {
+        Denied::InsufficientScope { required } => Some(required.sufficient().to_string()).filter(|all| !all.is_empty()),
+        _ => None,
     }
 }
 
