@@ -125,6 +125,9 @@
 //! | `http-client` | the module `http_client`, with a client of hyper and rustls for verifiers that ask a provider; its cryptography is that of `ring` |
 //! | `http-client-aws-lc-rs` | the same with the cryptography of `aws-lc-rs` |
 //! | `http-client-native-roots` | beside one of the two: the certificates that the machine trusts, in place of Mozilla's |
+//! | `jwks` | beside one of the two below: the keys of an issuer, fetched again and again: the module `verify::jwks` |
+//! | `jwt` | the module `verify::jwt`: JSON Web Tokens, with cryptography that needs no C compiler |
+//! | `jwt-aws-lc-rs` | the same with the cryptography of `aws-lc-rs` |
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
 //! | `resource-metadata` | the module `resource_metadata`: the document of RFC 9728, and the challenge that points to it |
@@ -169,7 +172,7 @@ mod ended;
 mod grpc;
 #[cfg(feature = "hosts")]
 pub mod hosts;
-#[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs"))]
+#[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs", feature = "jwks"))]
 pub mod http_client;
 mod identity;
 #[cfg(feature = "limiter")]
