@@ -8,7 +8,10 @@ import re
 # line names.
 TIERS = [
     # Values, and what every room uses.
-    ["authority.rs", "clock.rs", "http_client/", "identity.rs", "sync.rs", "timer.rs", "unwind.rs", "scope/few.rs", "scope/set.rs"],
+    [
+        "authority.rs", "claims.rs", "clock.rs", "fault.rs", "http_client/", "identity.rs", "media_type.rs", "sync.rs",
+        "timer.rs", "unwind.rs", "scope/few.rs", "scope/set.rs",
+    ],
     ["scope/requirement.rs", "scope/hierarchy.rs", "scope/granted.rs"],
     ["denied.rs", "ended.rs", "grpc.rs"],
     # Is a credential good, and what takes the answer back.
@@ -18,7 +21,7 @@ TIERS = [
     # The layers of the three questions.
     ["bearer/", "scope/", "reauth/"],
     # Neighbours behind features.
-    ["axum.rs", "hosts/", "limiter/", "proxy/", "resource_metadata/"],
+    ["axum.rs", "hosts/", "json_rpc/", "limiter/", "proxy/", "resource_metadata/"],
 ]
 
 NO_CODE = re.compile(

@@ -8,7 +8,7 @@ use http::{
     header::{ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE},
 };
 
-use crate::Denied;
+use crate::{Denied, media_type};
 
 pub(crate) const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(crate) const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -27,8 +27,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// By the content type, of which the message format after a `+` is no part.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let content_type = headers.get(CONTENT_TYPE)?.as_bytes();
-        let essence = content_type.split(|byte| matches!(byte, b';' | b'+')).next()?.trim_ascii();
+        let essence = media_type::of(headers).split(|&byte| byte == b'+').next()?.trim_ascii();
         let kinds = [Self::Native, Self::Web, Self::WebText];
         kinds.into_iter().find(|kind| kind.content_type().as_bytes().eq_ignore_ascii_case(essence))
     }

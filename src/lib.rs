@@ -121,10 +121,13 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `axum` | [`Access`] and [`Identity`] as extractors, also optional ones; [`Denied`] as a response; `tower_reauth::axum::respond_with` |
+//! | `cached` | [`Cached`](verify::Cached): a cache around any verifier |
 //! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
 //! | `http-client` | the module `http_client`, with a client of hyper and rustls for verifiers that ask a provider; its cryptography is that of `ring` |
 //! | `http-client-aws-lc-rs` | the same with the cryptography of `aws-lc-rs` |
 //! | `http-client-native-roots` | beside one of the two: the certificates that the machine trusts, in place of Mozilla's |
+//! | `introspection` | [`Introspection`](verify::Introspection): tokens that their issuer is asked about (RFC 7662) |
+//! | `json-rpc` | the module `json_rpc`: calls of JSON-RPC, as those of MCP, are known to who decides, and the stream that answers one ends with an error of it |
 //! | `jwks` | beside one of the two below: the keys of an issuer, fetched again and again: the module `verify::jwks` |
 //! | `jwt` | the module `verify::jwt`: JSON Web Tokens, with cryptography that needs no C compiler |
 //! | `jwt-aws-lc-rs` | the same with the cryptography of `aws-lc-rs` |
@@ -141,7 +144,7 @@
 
 // # The order of the modules
 //
-// Values, and what every module uses (`identity`, `clock`, `sync`, `timer`, `unwind`, sets of scopes, then `denied` and
+// Values, and what every module uses (`identity`, `clock`, `media_type`, `sync`, `timer`, `unwind`, sets of scopes, then `denied` and
 // `ended`) < `verify`, `revoke` < `access`, `observe`, `respond`, how scopes are resolved < the layers of
 // the three questions, `bearer`, `scope`, `reauth` < neighbours behind features. A file imports only from its
 // own tier or lower; the list is `TIERS` in `.ci/imports.py`, which checks it.
@@ -166,17 +169,25 @@ mod authority;
 pub mod axum;
 pub mod bearer;
 mod challenge;
+#[cfg(any(feature = "_jwt", feature = "introspection", feature = "security-events"))]
+#[allow(dead_code, reason = "each feature reads some of what there is to read")]
+mod claims;
 mod clock;
 mod denied;
 mod ended;
+#[cfg(any(feature = "introspection", feature = "jwks", feature = "security-events"))]
+mod fault;
 mod grpc;
 #[cfg(feature = "hosts")]
 pub mod hosts;
-#[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs", feature = "jwks"))]
+#[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs", feature = "introspection", feature = "jwks"))]
 pub mod http_client;
 mod identity;
+#[cfg(feature = "json-rpc")]
+pub mod json_rpc;
 #[cfg(feature = "limiter")]
 pub mod limiter;
+mod media_type;
 pub mod observe;
 #[cfg(feature = "trusted-proxy")]
 pub mod proxy;

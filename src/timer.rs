@@ -1,5 +1,12 @@
 //! Timers, where there are any.
 
+#[cfg(any(feature = "cached", feature = "introspection", feature = "security-events"))]
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+};
+
 use tokio::{
     runtime::Handle,
     time::{Instant, Sleep},
@@ -12,4 +19,20 @@ use crate::unwind::contained;
 pub(crate) fn timer(deadline: Instant) -> Option<Sleep> {
     Handle::try_current().ok()?;
     contained(|| tokio::time::sleep_until(deadline))
+}
+
+/// What `future` comes to, unless it takes longer than until `end`: then it is dropped.
+#[cfg(any(feature = "cached", feature = "introspection", feature = "security-events"))]
+pub(crate) async fn within<T>(end: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    let (mut future, mut timer) = (pin!(future), pin!(end.and_then(timer)));
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {
+            Some(Poll::Ready(())) => Poll::Ready(None),
+            Some(Poll::Pending) | None => Poll::Pending,
+        }
+    })
+    .await
 }

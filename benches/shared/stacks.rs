@@ -6,7 +6,7 @@
 //! 3. On a tower service stands what is tower middleware. What needs axum is compared on an axum
 //!    router, with the others once more beside it.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     Router,
@@ -29,8 +29,10 @@ use http::{
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::validate_request::ValidateRequestHeaderLayer;
 use tower_reauth::{
-    BearerAuthLayer, Compat, RequireScopeLayer, Scope, ScopeResolverLayer, ScopeSet, StaticToken, StreamReauthLayer,
+    AuthMethod, BearerAuthLayer, Compat, Identity, RequireScopeLayer, Scope, ScopeResolverLayer, ScopeSet, StaticToken,
+    StreamReauthLayer, Tokens,
     scope::ScopeHierarchy,
+    verify::{Cached, Token, VerifyError, verify_async},
 };
 
 /// As long as the tokens that `openssl rand -hex 24` makes.
@@ -72,6 +74,8 @@ pub struct Head(HeaderMap);
 
 pub const BARE: &str = "bare";
 pub const BEARER_AUTH: &str = "BearerAuth";
+pub const TOKENS: &str = "BearerAuth of Tokens";
+pub const CACHED: &str = "BearerAuth of Cached, a hit";
 pub const WHOLE_STACK: &str = "BearerAuth + ScopeResolver + RequireScope";
 pub const WHOLE_STACK_AND_STREAM: &str = "the same + StreamReauth, no stream";
 pub const TOWER_HTTP: &str = "tower-http ValidateRequestHeaderLayer::bearer";
@@ -91,6 +95,14 @@ pub fn contestants() -> Vec<Contestant> {
         RequireScopeLayer::new(ScopeSet::from(READ)),
     );
 
+    let tokens = Tokens::new([Token::new("alice", TOKEN)]).expect("it is one token");
+    // One that must be waited for, as it would ask a provider.
+    let asks = verify_async(async |token| match token.to_str() {
+        Some(TOKEN) => Ok(Identity::new("alice", AuthMethod::Token).with_credential_id("alice")),
+        _ => Err(VerifyError::Rejected),
+    });
+    let cached = Cached::new(asks, Duration::from_secs(600)).with_rejections_for(Duration::from_secs(60));
+
     let service = service_fn(async |_: Request| Ok::<_, Infallible>(Response::new(Body::empty())));
     let router = Router::new().route("/", get(async || ()));
     // As `axum::serve` does it: without a state the layers would be put together for each request.
@@ -99,6 +111,8 @@ pub fn contestants() -> Vec<Contestant> {
     vec![
         Contestant::new(BARE, Base::Tower, service),
         Contestant::new(BEARER_AUTH, Base::Tower, bearer.layer(service)),
+        Contestant::new(TOKENS, Base::Tower, BearerAuthLayer::new(tokens).layer(service)),
+        Contestant::new(CACHED, Base::Tower, BearerAuthLayer::new(cached).layer(service)),
         Contestant::new(WHOLE_STACK, Base::Tower, (bearer.clone(), scopes.clone()).layer(service)),
         Contestant::new(
             WHOLE_STACK_AND_STREAM,

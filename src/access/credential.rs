@@ -5,10 +5,10 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Access, Confirmed, Policy, Source};
+use super::{Access, Policy, Source};
 use crate::{
     Denied, Identity,
-    revoke::{Registry, Revision, SharedCheck},
+    revoke::{Confirmed, Registry, Revision, SharedCheck},
     verify::{CredentialKey, Verification, VerifyError},
 };
 

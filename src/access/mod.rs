@@ -28,6 +28,6 @@ pub(crate) use self::{
     credential::{CredentialInUse, Effect},
     entered::{Entered, Watched, enter, of},
     policy::Policy,
-    source::{Confirmed, Source},
+    source::Source,
 };
 pub use self::{own::AccessSource, renew::RenewError, value::Access};

@@ -2,11 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Access, Confirmed, Policy, Source};
+use super::{Access, Policy, Source};
 use crate::{
     Clock, Denied,
     challenge::Challenge,
-    revoke::{Registry, Revision, Revocations, SharedCheck},
+    revoke::{Confirmed, Registry, Revision, Revocations, SharedCheck},
     verify::{CredentialKey, Verification},
 };
 

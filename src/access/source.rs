@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::Policy;
 use crate::{
     revoke::{Registry, Revision, SharedCheck},
@@ -25,20 +23,4 @@ pub(crate) trait Source: Send + Sync {
     /// The same source, without a hold on the request's buffers.
     fn detached(&self) -> Arc<dyn Source>;
     fn policy(&self) -> &Policy;
-}
-
-/// As of when the answer at the door holds. Read before the check, so that a revocation during the
-/// check is not lost.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Confirmed {
-    pub(crate) at: Instant,
-    /// The answer holds for as long as the revision stays at this number; `None` for a verifier without
-    /// a revision.
-    pub(crate) revision: Option<u64>,
-}
-
-impl Confirmed {
-    pub(crate) fn by(revision: Option<&Revision>) -> Self {
-        Self { at: Instant::now(), revision: revision.map(Revision::current) }
-    }
 }

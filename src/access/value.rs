@@ -8,11 +8,11 @@ use std::{
     },
 };
 
-use super::{Confirmed, CredentialInUse, Effect, Policy, Source, own::Own, terms::Terms};
+use super::{CredentialInUse, Effect, Policy, Source, own::Own, terms::Terms};
 use crate::{
     Denied, Identity, ScopeSet,
     ended::EndReason,
-    revoke::{Entry, SharedCheck, Subscription},
+    revoke::{Confirmed, Entry, SharedCheck, Subscription},
     scope::{Grant, Granted, Requirement, Resolution},
     unwind::contained,
     verify::{TokenDigest, Verification, VerifyError},

@@ -44,6 +44,12 @@ pub trait Authenticate: Send + Sync + 'static {
         self.verify(credential)
     }
 
+    /// Whether equal questions that are asked together are one question already: see
+    /// [`VerifyToken::coalesces`].
+    fn coalesces(&self) -> bool {
+        false
+    }
+
     /// Is given the door's whole verdict on a credential that a request presented, once for each request:
     /// the answer of [`verify`](Self::verify), after expiry and revocations were looked at. A verifier
     /// that did not answer in time could not tell. Where the verifier panicked there is no verdict.
@@ -100,6 +106,10 @@ macro_rules! through_a_pointer {
 
             fn verify_again(&self, credential: &Self::Credential) -> Verification {
                 (**self).verify_again(credential)
+            }
+
+            fn coalesces(&self) -> bool {
+                (**self).coalesces()
             }
 
             fn conclude(
@@ -203,6 +213,14 @@ impl Authenticate for Bearer {
 
     fn verify(&self, token: &BearerToken) -> Verification {
         self.verifier.verify(token)
+    }
+
+    fn verify_again(&self, token: &BearerToken) -> Verification {
+        self.verifier.verify_again(token)
+    }
+
+    fn coalesces(&self) -> bool {
+        self.verifier.coalesces()
     }
 
     fn revision(&self) -> Option<&Revision> {

@@ -14,10 +14,10 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
-use super::{Authenticate, flight::Waiting, service::Door};
+use super::{Authenticate, service::Door};
 use crate::{
     respond::{Completion, Respond},
-    revoke::Answer,
+    revoke::{Answer, Waiting},
     timer::timer,
     verify::VerifyError,
 };

@@ -4,13 +4,13 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{Auth, Authenticate, Bearer, TokenSyntax, flight::Flights, service::Door};
+use super::{Auth, Authenticate, Bearer, TokenSyntax, service::Door};
 use crate::{
     Clock, VerifyToken,
     access::Policy,
     challenge::Challenge,
     respond::EmptyBody,
-    revoke::{Registry, Revocations, SharedCheck},
+    revoke::{Flights, Registry, Revocations, SharedCheck},
 };
 
 /// How long a request waits for the verifier, unless another limit is chosen: the first one may find it

@@ -73,7 +73,6 @@
 // - `head`: what a credential is taken from.
 // - `authenticate`: the trait `Authenticate`, and `Bearer`, which reads the header.
 // - `layer`, `service`, `future`: the layer, what a request meets in it, and what it waits in.
-// - `flight`: one check for equal credentials that arrive together.
 //
 // A request enters at `Auth::call`, is read by `Authenticate::present` and, where the verifier must be
 // waited for, waits in a `ResponseFuture`. The verdict is made in `Door::judge`, by `Policy::admit` and then
@@ -81,7 +80,6 @@
 // `respond::refuse`.
 
 mod authenticate;
-mod flight;
 mod future;
 mod head;
 mod layer;

@@ -11,16 +11,13 @@ use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{
-    Admission, AuthLayer, Authenticate, Head, ResponseFuture,
-    flight::{AsOf, Flights, Waiting},
-};
+use super::{Admission, AuthLayer, Authenticate, Head, ResponseFuture};
 use crate::{
     Access, Denied, Identity,
-    access::{self, Confirmed, Policy, Source},
+    access::{self, Policy, Source},
     observe,
     respond::{Completion, EmptyBody, Refusal, Respond, refuse},
-    revoke::{Answer, Registry, Revision, SharedCheck},
+    revoke::{Answer, AsOf, Confirmed, Flights, Registry, Revision, SharedCheck, Waiting},
     unwind::contained,
     verify::{CredentialKey, Rejection, Verification},
 };
@@ -140,8 +137,13 @@ impl<A: Authenticate> Door<A> {
             let Self { authenticator, policy, verify_timeout, flights, .. } = &**self;
             let credential = authenticator.present(head)?;
             let as_of = AsOf { confirmed: Confirmed::by(authenticator.revision()), epoch: policy.epoch() };
-            let key = || authenticator.key(&credential);
-            match flights.ask(as_of, *verify_timeout, key, || authenticator.verify(&credential)) {
+            let verify = || authenticator.verify(&credential);
+            let asked = if authenticator.coalesces() {
+                Flights::ask_alone(as_of, verify)
+            } else {
+                flights.ask(as_of, *verify_timeout, || authenticator.key(&credential), verify)
+            };
+            match asked {
                 Ok(answer) => self.judge(credential, as_of, answer).map(Met::Admitted),
                 Err(waiting) => Ok(Met::Waits(credential, waiting)),
             }

@@ -80,6 +80,10 @@ impl<A: Authenticate> Authenticate for Limited<A> {
         }
     }
 
+    fn coalesces(&self) -> bool {
+        self.inner.coalesces()
+    }
+
     /// Counts the verdict. A client that was locked out while it waited for one does not learn it: or
     /// who asks often enough at once would not be limited at all.
     fn conclude(

@@ -67,9 +67,9 @@ enum WaitingFrame<D> {
 
 /// What is still to be said once the stream is at its end.
 enum Last<D> {
-    /// It is not at its end. Last bytes may depend on the type of the content.
+    /// It is not at its end. Boxed, for few streams have an ending that is not the layer's alone.
     NotYet {
-        content_type: Option<Box<HeaderValue>>,
+        own: Option<Box<OwnEnding>>,
     },
     /// Boxed: a stream that has not ended should not keep room for it.
     Frame(Box<Frame<D>>),
@@ -81,23 +81,38 @@ enum Last<D> {
     Nothing,
 }
 
+/// What an ending needs that belongs to one response.
+struct OwnEnding {
+    ending: Ending,
+    /// Last bytes may depend on it.
+    content_type: Option<HeaderValue>,
+}
+
 impl<B: Body> StreamReauth<B> {
     pub(super) fn untouched(inner: B) -> Self {
         Self { inner: Some(inner), watched: None }
     }
 
-    pub(super) fn watched(inner: B, access: Access, settings: Arc<Settings>, headers: &HeaderMap) -> Self {
-        let content_type = match settings.ending {
-            Ending::LastBytes(_) => headers.get(CONTENT_TYPE).cloned().map(Box::new),
-            _ => None,
+    /// `ending` is the response's own, where it has one.
+    pub(super) fn watched(
+        inner: B,
+        access: Access,
+        settings: Arc<Settings>,
+        headers: &HeaderMap,
+        ending: Option<Ending>,
+    ) -> Self {
+        let own = match (ending, &settings.ending) {
+            (None, last_bytes @ Ending::LastBytes(_)) => Some(last_bytes.clone()),
+            (own, _) => own,
         };
+        let own = own.map(|ending| Box::new(OwnEnding { ending, content_type: headers.get(CONTENT_TYPE).cloned() }));
         let watched = Watched {
             guard: Guard::new(access, Arc::clone(&settings.rules)),
             settings,
             format: Format::of(headers),
             mark: Mark::default(),
             waiting: None,
-            last: Last::NotYet { content_type },
+            last: Last::NotYet { own },
         };
         Self { inner: Some(inner), watched: Some(Box::pin(watched)) }
     }
@@ -140,10 +155,10 @@ impl<D: From<Bytes>> WatchedProj<'_, D> {
     fn end<B>(&mut self, mut inner: Pin<&mut Option<B>>, reason: EndReason) {
         let waiting = self.waiting.take();
         let last = std::mem::replace(self.last, Last::Abort { reason, turn_passed: false });
-        let content_type = if let Last::NotYet { content_type } = last { content_type } else { None };
+        let own = if let Last::NotYet { own } = last { own } else { None };
         contained(|| inner.set(None));
         contained(|| drop(waiting));
-        if let Some(last) = contained(|| self.last_of(reason, content_type.as_deref())) {
+        if let Some(last) = contained(|| self.last_of(reason, own.as_deref())) {
             *self.last = last;
         }
         self.guard.as_mut().report();
@@ -158,10 +173,12 @@ impl<D: From<Bytes>> WatchedProj<'_, D> {
     }
 
     /// What is to be said of an end of access.
-    fn last_of(&self, reason: EndReason, content_type: Option<&HeaderValue>) -> Last<D> {
+    fn last_of(&self, reason: EndReason, own: Option<&OwnEnding>) -> Last<D> {
+        let Settings { ending, retry, .. } = &**self.settings;
+        let ending = own.map_or(ending, |own| &own.ending);
+        let content_type = own.and_then(|own| own.content_type.as_ref());
         let cut = |is_line_open| CutBody { reason, content_type, is_line_open };
         let abort = Last::Abort { reason, turn_passed: false };
-        let Settings { ending, retry, .. } = &**self.settings;
         match (*self.format, ending) {
             (Format::Grpc, _) => Last::trailers(grpc_trailers(reason)),
             (Format::GrpcWeb(messages), _) if messages.is_between_messages() => Last::data(grpc_web_trailers(reason)),

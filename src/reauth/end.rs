@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
 
-use crate::{ended::EndReason, grpc};
+use crate::{ended::EndReason, grpc, media_type::essence};
 
 /// What a client sees when its access ends.
 ///
@@ -20,6 +20,19 @@ use crate::{ended::EndReason, grpc};
 /// | any other under a `Content-Encoding` | the bytes so far and no more, or an abort |
 /// | `text/event-stream` | what is chosen here; between two events only, else the bytes so far and no more |
 /// | any other | what is chosen here |
+///
+/// Chosen for all streams of a layer by [`with_ending`](super::StreamReauthLayer::with_ending), or for one by its
+/// handler, which puts an `Ending` into the extensions of its response: for last words that depend on the request.
+///
+/// ```
+/// use http::Response;
+/// use tower_reauth::reauth::Ending;
+///
+/// # let (mut response, job) = (Response::new(()), 7);
+/// response.extensions_mut().insert(Ending::last_bytes(move |cut| {
+///     format!("event: cut\ndata: {{\"job\":{job},\"reason\":\"{}\"}}\n\n", cut.reason.as_str()).into()
+/// }));
+/// ```
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Ending {
@@ -56,6 +69,14 @@ pub struct CutBody<'a> {
     pub content_type: Option<&'a HeaderValue>,
     /// Whether the bytes so far end in the middle of a line.
     pub is_line_open: bool,
+}
+
+impl CutBody<'_> {
+    /// Whether the response is an event stream.
+    #[must_use]
+    pub fn is_event_stream(&self) -> bool {
+        self.content_type.is_some_and(|value| essence(value).eq_ignore_ascii_case(b"text/event-stream"))
+    }
 }
 
 impl Ending {

@@ -1,11 +1,9 @@
 //! What the bytes of a response are, as far as it matters for writing into them.
 
-use http::{
-    HeaderMap, HeaderValue,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
-};
+use http::{HeaderMap, HeaderValue, header::CONTENT_ENCODING};
 
 use super::{grpc_messages::Messages, sse::Boundary};
+use crate::media_type;
 
 /// The format of a response, and where in it the bytes so far end.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +29,7 @@ impl Format {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let is_identity = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
         let is_encoded = !headers.get_all(CONTENT_ENCODING).iter().all(is_identity);
-        let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-        let essence = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        let essence = media_type::of(headers);
         // gRPC names the encoding of its messages behind a plus.
         let family = essence.split(|&byte| byte == b'+').next().unwrap_or_default();
         let is = |family: &[u8], name: &str| family.eq_ignore_ascii_case(name.as_bytes());

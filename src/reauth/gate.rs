@@ -16,6 +16,8 @@ pub(super) struct Baseline {
     pub(super) at: Instant,
     /// The verifier's revision then; `None` for a verifier that has none.
     pub(super) revision: Option<u64>,
+    /// Whether access is confirmed for as long as the revision stands still.
+    pub(super) vouches: bool,
     /// How long the credential is good for.
     pub(super) time_left: Option<Duration>,
     /// The number of checks begun by then.
@@ -33,6 +35,8 @@ pub(super) struct Gate {
     confirmed_at: Instant,
     /// The verifier's revision then; `None` for a verifier that has none.
     confirmed_revision: Option<u64>,
+    /// Whether a revision that stands still is a confirmation.
+    vouches: bool,
     expires_at: Option<Instant>,
     /// By how much this stream ends before its expiry.
     early: Milliseconds,
@@ -123,6 +127,7 @@ impl Gate {
             rules,
             confirmed_at: baseline.at,
             confirmed_revision: baseline.revision,
+            vouches: baseline.vouches,
             expires_at: None,
             early: Milliseconds(0),
             next_heartbeat,
@@ -143,6 +148,7 @@ impl Gate {
     pub(super) fn renewed(&mut self, now: Instant, baseline: Baseline) {
         self.confirmed_at = baseline.at;
         self.confirmed_revision = baseline.revision;
+        self.vouches = baseline.vouches;
         // A short-lived credential loses at most half of what is left of it.
         let early = self.rules.early_close.min(FAR).mul_f64(random_unit());
         self.early = baseline.time_left.map_or(Milliseconds(0), |left| early.min(left / 2).into());
@@ -195,7 +201,7 @@ impl Gate {
     /// Whether a revision vouches for frames, so that the time has no say in it while the gate is at
     /// rest, but for the expiry.
     pub(super) fn goes_by_revision(&self) -> bool {
-        self.confirmed_revision.is_some()
+        self.vouches
     }
 
     /// When to call [`next`](Self::next) again, if nothing else happens before.
@@ -325,7 +331,11 @@ impl Gate {
     /// Whether the frame that waits may pass. One that was cleared and found no room may pass later too:
     /// for as long as its answer could have been on its way.
     pub(super) fn lets_pass(&self, now: Instant, revision: Option<u64>) -> bool {
-        let is_recent = || revision.is_none() && now <= at(self.confirmed_at, self.rules.check_timeout);
+        let is_recent = || {
+            !self.vouches
+                && revision == self.confirmed_revision
+                && now <= at(self.confirmed_at, self.rules.check_timeout)
+        };
         match self.frame {
             FrameState::None => false,
             FrameState::Cleared => self.awaited.is_none() && (self.is_fresh(now, revision) || is_recent()),
@@ -356,10 +366,10 @@ impl Gate {
 
     /// Whether what was confirmed last, or the grace, vouches for a frame at `now`.
     pub(super) fn is_fresh(&self, now: Instant, revision: Option<u64>) -> bool {
-        match (&self.grace, revision) {
-            (Some(grace), _) => revision == grace.revision,
-            (None, Some(_)) => revision == self.confirmed_revision,
-            (None, None) => !self.rules.max_age.is_zero() && now <= at(self.confirmed_at, self.rules.max_age),
+        let is_recent = || !self.rules.max_age.is_zero() && now <= at(self.confirmed_at, self.rules.max_age);
+        match &self.grace {
+            Some(grace) => revision == grace.revision,
+            None => revision == self.confirmed_revision && (self.vouches || is_recent()),
         }
     }
 
@@ -422,6 +432,8 @@ mod tests {
     /// The gate in ten lines: every confirmation there ever was, and which of them let a frame pass.
     struct Model {
         revision: Option<u64>,
+        /// Whether a revision that stands still is a confirmation.
+        vouches: bool,
         begun: u64,
         /// Number and revision of each awaited that was answered well, the door's first.
         confirmations: Vec<(u64, Option<u64>)>,
@@ -430,10 +442,8 @@ mod tests {
     impl Model {
         /// Whether a frame may pass that became ready when `begun_by` checks had begun.
         fn lets_pass(&self, begun_by: u64) -> bool {
-            self.confirmations.iter().any(|&(number, revision)| match self.revision {
-                Some(now) => revision == Some(now),
-                None => number > begun_by,
-            })
+            let is_one = |number| self.vouches || number > begun_by;
+            self.confirmations.iter().any(|&(number, revision)| revision == self.revision && is_one(number))
         }
     }
 
@@ -453,13 +463,16 @@ mod tests {
         #[test]
         fn no_frame_passes_that_the_model_holds_back(
             has_revision: bool,
+            is_partial: bool,
             events in prop::collection::vec(event(), 0..100),
         ) {
             let mut now = Instant::now();
-            let mut model = Model { revision: has_revision.then_some(7), begun: 0, confirmations: Vec::new() };
+            let (revision, vouches) = (has_revision.then_some(7), has_revision && !is_partial);
+            let mut model = Model { revision, vouches, begun: 0, confirmations: Vec::new() };
             model.confirmations.push((0, model.revision));
             let baseline = |now, model: &Model| {
-                Baseline { at: now, revision: model.revision, time_left: None, begun: model.begun }
+                let Model { revision, vouches, begun, .. } = *model;
+                Baseline { at: now, revision, vouches, time_left: None, begun }
             };
             let mut gate = Gate::new(rules(), now, baseline(now, &model));
             let mut running: Option<CheckStart> = None;

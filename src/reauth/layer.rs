@@ -143,7 +143,8 @@ impl<R, U> StreamReauthLayer<R, U> {
         self.with_rules(|rules| rules.early_close = at_most)
     }
 
-    /// Chooses what the client sees when its access ends. Default: a clean end.
+    /// Chooses what the client sees when its access ends. Default: a clean end. A response that has an [`Ending`] in
+    /// its extensions ends in that way instead.
     #[must_use]
     pub fn with_ending(self, ending: Ending) -> Self {
         self.with(|settings| settings.ending = ending)
@@ -312,7 +313,9 @@ impl Settings {
         let (parts, body) = response.into_parts();
         let is_wanted = || self.filters.iter().all(|filter| filter(&parts));
         let body = if self.is_enabled && streams(method, &parts, &body) && is_wanted() {
-            StreamReauth::watched(body, access.clone(), Arc::clone(self), &parts.headers)
+            // It stays there, for a watch further out ends the stream in the same way.
+            let ending = parts.extensions.get().cloned();
+            StreamReauth::watched(body, access.clone(), Arc::clone(self), &parts.headers, ending)
         } else {
             StreamReauth::untouched(body)
         };

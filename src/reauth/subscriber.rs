@@ -11,8 +11,8 @@ use tokio::sync::futures::OwnedNotified;
 use super::{EndReason, gate::Baseline};
 use crate::{
     Access, Identity,
-    access::{Confirmed, CredentialInUse, Effect},
-    revoke::{Answer, CheckRequest, CheckStart, Holder, PendingCheck, SharedCheck, Subscription},
+    access::{CredentialInUse, Effect},
+    revoke::{Answer, CheckRequest, CheckStart, Confirmed, Holder, PendingCheck, SharedCheck, Subscription},
     unwind::contained,
 };
 
@@ -33,7 +33,7 @@ impl Subscriber {
     /// has happened since shows at the first poll.
     pub(super) fn new(access: &Access) -> (Self, Baseline) {
         let (credential, shared_check) = access.subscribe();
-        let Confirmed { at, revision } = credential.confirmed();
+        let Confirmed { at, revision, .. } = credential.confirmed();
         let revision = revision.and_then(|since| shared_check.revision_at(since));
         let identity = access.identity();
         let expires_at = identity.expires_at();
@@ -41,7 +41,9 @@ impl Subscriber {
         // One less than there are, so that the first poll looks at what came before.
         let seen_alerts = shared_check.alerts().wrapping_sub(1);
         let subscriber = Self { shared_check, credential, holder, expires_at, seen_alerts };
-        let baseline = Baseline { at, revision, time_left: subscriber.time_left(), begun: subscriber.begun() };
+        let vouches = subscriber.shared_check.vouches();
+        let (time_left, begun) = (subscriber.time_left(), subscriber.begun());
+        let baseline = Baseline { at, revision, vouches, time_left, begun };
         (subscriber, baseline)
     }
 

@@ -3,7 +3,8 @@
 
 // - `revision`, `revocations`: these two.
 // - `shared_check`: the recheck that all streams of one credential share.
-// - `running`: a check on its way, and its answer.
+// - `running`: a check on its way, and its answer; `confirmed`: as of when it holds.
+// - `flight`: one check for equal credentials that arrive together.
 // - `holder`: whose the streams of a credential are.
 // - `registry`: values by credential, each kept for as long as a stream subscribes to it.
 //
@@ -23,6 +24,8 @@
 // 6. `Guard::ended` makes the end final. `WatchedProj::end` (in `reauth/body.rs`) drops the inner body and
 //    writes the ending.
 
+mod confirmed;
+mod flight;
 mod holder;
 mod registry;
 mod revision;
@@ -31,9 +34,11 @@ mod running;
 mod shared_check;
 
 pub(crate) use self::{
+    confirmed::Confirmed,
+    flight::{AsOf, Flights, Waiting},
     holder::Holder,
     registry::{Entry, Registry, Subscription},
-    running::{Answer, Progress, Running},
+    running::Answer,
     shared_check::{CheckRequest, CheckStart, PendingCheck, SharedCheck},
 };
 pub use self::{

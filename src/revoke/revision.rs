@@ -30,6 +30,8 @@ pub struct Revision(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
+    /// Whether answers may change without a move.
+    partial: bool,
     /// Moves for every credential.
     all: AtomicU64,
     /// Moves for some.
@@ -62,11 +64,26 @@ impl Revision {
         Self::default()
     }
 
+    /// A counter for a verifier that learns of some changes and not of all: of what is forgotten here, say,
+    /// and not of what is revoked at a provider. Its moves wake streams as any other's do; that it stands
+    /// still vouches for nothing, so that frames are confirmed as those of a verifier without a revision.
+    #[must_use]
+    pub fn partial() -> Self {
+        Self(Arc::new(Inner { partial: true, ..Inner::default() }))
+    }
+
+    /// Whether answers may change without a move: see [`partial`](Self::partial).
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.0.partial
+    }
+
     /// A counter that moves whenever one of `others` does, for the same credentials: for a verifier
-    /// that asks several.
+    /// that asks several. It is partial if one of them is.
     #[must_use]
     pub fn merged<'a>(others: impl IntoIterator<Item = &'a Self>) -> Self {
-        let merged = Self::new();
+        let others: Vec<_> = others.into_iter().collect();
+        let merged = if others.iter().any(|other| other.is_partial()) { Self::partial() } else { Self::new() };
         for other in others {
             let mut derived = other.0.derived();
             derived.retain(|derived| derived.strong_count() > 0);
@@ -133,6 +150,11 @@ impl RevisionWatch {
         let has_moved = self.revision.current() != since;
         // Numbers only grow: the one below is never reached again.
         if has_moved { now.wrapping_sub(1) } else { now }
+    }
+
+    /// Whether an answer holds while the watch stands still.
+    pub(crate) fn vouches(&self) -> bool {
+        !self.revision.is_partial()
     }
 
     /// Wakes when the watch moves.

@@ -141,6 +141,11 @@ impl SharedCheck {
         self.watch.as_ref().map(RevisionWatch::current)
     }
 
+    /// Whether an answer holds while the revision stands still.
+    pub(crate) fn vouches(&self) -> bool {
+        self.watch.as_ref().is_some_and(RevisionWatch::vouches)
+    }
+
     /// What [`revision`](Self::revision) was when the verifier's revision was `since`: another number
     /// than now if it has moved.
     pub(crate) fn revision_at(&self, since: u64) -> Option<u64> {

@@ -6,7 +6,8 @@
 
 // - `verify_token`: the trait; `verification`: its answer, now or later; `error`: why there is no identity, and `rejection`: in
 //   a word for logs.
-// - `closure`: verifiers of closures.
+// - `closure`: verifiers of closures; `cached`: a cache around any.
+// - `introspection`: one that asks an authorization server.
 // - `static_token`, `tokens`: one secret; many tokens, each with a name, a subject, scopes and an expiry.
 // - `jwt`: signed tokens, and the keys to check them with; `jwks`: keys that are fetched.
 // - `secret`: what makes a text one that nobody could present.
@@ -19,8 +20,12 @@
 // change. Of the `Identity` it gives what the credential says: `expires_at`, `issuer`, `issued_at` and
 // `credential_id`. The door judges the expiry (`access/policy.rs`); revocation goes by the other three.
 
+#[cfg(feature = "cached")]
+mod cached;
 mod closure;
 mod error;
+#[cfg(feature = "introspection")]
+mod introspection;
 #[cfg(feature = "jwks")]
 pub mod jwks;
 #[cfg(feature = "_jwt")]
@@ -34,6 +39,10 @@ mod tokens;
 mod verification;
 mod verify_token;
 
+#[cfg(feature = "cached")]
+pub use self::cached::Cached;
+#[cfg(feature = "introspection")]
+pub use self::introspection::{ClientAuth, Introspection, InvalidEndpoint};
 pub(crate) use self::token::KeptToken;
 pub use self::{
     closure::{VerifyAsync, VerifyFn, verify_async, verify_fn},

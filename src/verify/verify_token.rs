@@ -23,6 +23,19 @@ pub trait VerifyToken: Send + Sync + 'static {
     /// Verifies `token`. Called often: a verifier that knows answers at once, without allocating.
     fn verify(&self, token: &BearerToken) -> Verification;
 
+    /// Verifies a `token` that was let in before, for a stream that is still open. The same question, unless
+    /// a verifier goes by more, or less, than at the door: past its cache, say.
+    fn verify_again(&self, token: &BearerToken) -> Verification {
+        self.verify(token)
+    }
+
+    /// Whether equal questions that are asked together are one question already, as those to
+    /// [`Cached`](super::Cached) are. The door then asks for each request, and does not hold up what is
+    /// known for what is not.
+    fn coalesces(&self) -> bool {
+        false
+    }
+
     /// What moves whenever an earlier answer may have changed, if the verifier can tell.
     ///
     /// With it a frame of a stream costs a few atomic loads instead of a verification, and a revocation
@@ -30,7 +43,8 @@ pub trait VerifyToken: Send + Sync + 'static {
     ///
     /// A verifier that asks another one may show that one's revision, as long as it hands on the token
     /// as it was presented: a move can concern one token, by its digest. If it hands on another token,
-    /// it shows a revision of its own.
+    /// it shows a revision of its own. One that learns of some changes only shows a
+    /// [partial](Revision::partial) one.
     fn revision(&self) -> Option<&Revision> {
         None
     }
@@ -41,6 +55,14 @@ macro_rules! through_a_pointer {
         impl<V: VerifyToken + ?Sized> VerifyToken for $pointer {
             fn verify(&self, token: &BearerToken) -> Verification {
                 (**self).verify(token)
+            }
+
+            fn verify_again(&self, token: &BearerToken) -> Verification {
+                (**self).verify_again(token)
+            }
+
+            fn coalesces(&self) -> bool {
+                (**self).coalesces()
             }
 
             fn revision(&self) -> Option<&Revision> {

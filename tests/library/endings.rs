@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use http_body::Body;
+use http_body_util::BodyExt;
 use std::time::Duration;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -14,7 +15,8 @@ use tower_reauth::{
 };
 
 use crate::support::{
-    Feed, Oracle, READ, Reader, Script, Seen, Wall, alice, event_stream, handler, open, reauth, request, script,
+    BodyReader, Feed, Oracle, READ, Reader, Script, Seen, Wall, alice, event_stream, handler, open, reauth, request,
+    script,
 };
 
 /// What brings an end about.
@@ -467,4 +469,33 @@ async fn clients_that_are_cut_together_are_told_different_times_to_come_back() {
     }
     assert!(told.iter().all(|retry| (1_000..=5_000).contains(retry)), "{told:?}");
     assert!(told.len() > 25, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_has_an_ending_of_its_own_ends_in_that_way_at_every_watch() {
+    for watches in [1, 2] {
+        let oracle = Oracle::with_revision();
+        oracle.says(Ok(alice().with_scopes(READ)));
+        let (feed, body) = script();
+        let mut response = event_stream(body);
+        response.extensions_mut().insert(Ending::last_bytes(|cut| {
+            assert!(cut.is_event_stream());
+            format!("data: {}\n\n", cut.reason.as_str()).into()
+        }));
+        let auth = BearerAuthLayer::new(oracle.clone());
+        let reauth = || StreamReauthLayer::new().with_jitter(0.0).with_ending(Ending::Abort);
+        let inner = reauth().layer(handler(response));
+        let mut stream = if watches == 1 {
+            let Ok(response) = auth.layer(inner).oneshot(request()).await;
+            BodyReader::of(response.map(BodyExt::boxed_unsync))
+        } else {
+            let Ok(response) = auth.layer(reauth().layer(inner)).oneshot(request()).await;
+            BodyReader::of(response.map(BodyExt::boxed_unsync))
+        };
+        feed.data("data: 1\n\n");
+        assert_eq!(stream.next().await, Seen::data("data: 1\n\n"));
+        oracle.says(Err(VerifyError::Rejected));
+        oracle.moves();
+        assert_eq!(stream.rest().await, [Seen::data("data: revoked\n\n"), Seen::End], "{watches}");
+    }
 }

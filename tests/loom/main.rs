@@ -13,6 +13,7 @@ mod revisions;
 #[expect(dead_code, reason = "the door uses the rest")]
 #[path = "../../src/revoke/running.rs"]
 mod running;
+#[expect(dead_code, reason = "gates use the rest")]
 #[path = "../../src/revoke/shared_check.rs"]
 mod shared_check;
 mod shared_checks;

@@ -6,6 +6,6 @@ mod error;
 #[path = "../../src/verify/verification.rs"]
 mod verification;
 
-pub(crate) use tower_reauth::verify::TokenDigest;
+pub(crate) use tower_reauth::verify::{Rejection, TokenDigest};
 
 pub(crate) use self::{error::VerifyError, verification::Verification};

@@ -6,10 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri, header::ACCEPT};
 
 use super::{Jwks, JwksError, cache_control::freshness, settings::Place, settings::secure};
-use crate::{
-    http_client::MAX_BODY_LEN,
-    verify::jwt::{KeySet, json},
-};
+use crate::{claims, http_client::MAX_BODY_LEN, verify::jwt::KeySet};
 
 /// What a provider answered.
 pub(super) struct Fetched {
@@ -38,7 +35,7 @@ impl Jwks {
             Err(error) => return Err(error),
         };
         let invalid = |problem: String| JwksError::Document(url.clone(), problem);
-        let members = json::object(document.body()).map_err(|error| invalid(error.to_string()))?;
+        let members = claims::object(document.body()).map_err(|error| invalid(error.to_string()))?;
         let text = |name: &str| {
             let text = members.get(name).and_then(|value| value.as_str());
             text.ok_or_else(|| invalid(format!("`{name}` is missing, or is no text")))

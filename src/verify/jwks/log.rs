@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::JwksError;
 #[cfg(feature = "tracing")]
 use crate::unwind::contained;
-use crate::verify::jwt::KeySet;
+use crate::{fault, verify::jwt::KeySet};
 
 /// The keys are others than before.
 #[allow(unused_variables, reason = "nobody listens without the feature")]
@@ -20,11 +20,12 @@ pub(super) fn fetched(keys: &KeySet) {
 }
 
 /// The keys are as before, if there are any: they are good for `left` from now on.
-#[allow(unused_variables, reason = "nobody listens without the feature")]
 pub(super) fn not_fetched(error: &JwksError, left: Option<Duration>) {
-    #[cfg(feature = "tracing")]
-    contained(|| match left {
-        None => tracing::warn!(%error, "keys not fetched: there are none"),
-        Some(left) => tracing::warn!(%error, ?left, "keys not fetched: those that are known go on for a while"),
-    });
+    match left.filter(|left| !left.is_zero()) {
+        None => fault::report(&"there are no keys", error),
+        #[cfg(feature = "tracing")]
+        Some(left) => drop(contained(|| tracing::warn!(%error, ?left, "keys not fetched"))),
+        #[cfg(not(feature = "tracing"))]
+        Some(_) => {}
+    }
 }

@@ -21,7 +21,8 @@
 //! # In the log
 //!
 //! Under the feature `tracing`: `keys fetched` at INFO where they have changed, with their number; `keys not
-//! fetched` at WARN with the error, and how long the known ones are still good.
+//! fetched` at WARN with the error, and how long the known ones are still good. That there are none is an ERROR and,
+//! without the feature, a line on standard error, once a minute at most.
 
 mod cache_control;
 mod error;

@@ -1,14 +1,15 @@
 //! What the claims of a token must be, and whose identity they make.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::{AuthMethod, Identity, Scope, ScopeSet, verify::Rejection};
+use crate::{
+    AuthMethod, Identity, Scope, ScopeSet,
+    claims::{Claims, WrongType, date, text},
+    verify::Rejection,
+};
 
 /// What a token must say, and what is taken from it.
 #[derive(Clone)]
@@ -27,7 +28,6 @@ pub(super) struct Rules {
     pub(super) read_claims: Option<ReadClaims>,
 }
 
-type Claims = Map<String, Value>;
 pub(super) type ReadClaims = fn(Identity, Claims) -> Option<Identity>;
 
 /// What says the same as no `typ` at all: a JWT (RFC 7519 section 5.1), an access token (RFC 9068 section 2.1).
@@ -61,10 +61,10 @@ impl Rules {
             None => return Err(Rejection::MISSING_CLAIM),
         }
         self.check_audience(&claims)?;
-        let subject = match text(&claims, &self.subject_claim)? {
+        let subject = match claims.get(&self.subject_claim) {
             None => return Err(Rejection::MISSING_CLAIM),
-            Some("") => return Err(Rejection::INVALID_CLAIM),
-            Some(subject) => subject,
+            Some(Value::String(subject)) if !subject.is_empty() => &**subject,
+            Some(_) => return Err(Rejection::INVALID_CLAIM),
         };
         let mut identity = Identity::new(subject, AuthMethod::Token)
             .with_issuer(Arc::clone(&self.issuer))
@@ -154,29 +154,8 @@ fn at<'a>(claims: &'a Claims, path: &[String]) -> Option<&'a Value> {
     rest.iter().try_fold(claims.get(first)?, |value, name| value.get(name))
 }
 
-fn text<'a>(claims: &'a Claims, name: &str) -> Result<Option<&'a str>, Rejection> {
-    claims.get(name).map(|value| value.as_str().ok_or(Rejection::INVALID_CLAIM)).transpose()
-}
-
-/// A `NumericDate` (RFC 7519 section 2): seconds since 1970, of which there may be parts. What is no number, or
-/// no date that this system can express, is an error, and no absence.
-fn date(claims: &Claims, name: &str) -> Result<Option<SystemTime>, Rejection> {
-    claims.get(name).map(|value| numeric_date(value).ok_or(Rejection::INVALID_CLAIM)).transpose()
-}
-
-fn numeric_date(value: &Value) -> Option<SystemTime> {
-    let number = value.as_number()?;
-    if let Some(seconds) = number.as_u64() {
-        return SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-    }
-    if let Some(seconds) = number.as_i64() {
-        return SystemTime::UNIX_EPOCH.checked_sub(Duration::from_secs(seconds.unsigned_abs()));
-    }
-    let seconds = number.as_f64()?;
-    let distance = Duration::try_from_secs_f64(seconds.abs()).ok()?;
-    if seconds < 0.0 {
-        SystemTime::UNIX_EPOCH.checked_sub(distance)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(distance)
+impl From<WrongType> for Rejection {
+    fn from(_: WrongType) -> Self {
+        Self::INVALID_CLAIM
     }
 }

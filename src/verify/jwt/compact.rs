@@ -1,10 +1,13 @@
 //! A signed token in its compact form (RFC 7515 section 7.1), before anything of it is believed.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{Algorithm, json};
-use crate::verify::{BearerToken, Rejection};
+use super::Algorithm;
+use crate::{
+    claims::{self, Claims},
+    verify::{BearerToken, Rejection},
+};
 
 /// The parts of a token, and what its header says.
 pub(super) struct Compact<'a> {
@@ -53,7 +56,7 @@ impl<'a> Compact<'a> {
     }
 
     /// What the token says: to be believed once the signature is checked.
-    pub(super) fn claims(&self) -> Result<Map<String, Value>, Rejection> {
+    pub(super) fn claims(&self) -> Result<Claims, Rejection> {
         decode_object(self.payload)
     }
 }
@@ -63,6 +66,6 @@ fn decode(part: &[u8]) -> Result<Vec<u8>, Rejection> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejection::MALFORMED)
 }
 
-fn decode_object(part: &[u8]) -> Result<Map<String, Value>, Rejection> {
-    json::object(&decode(part)?).map_err(|_| Rejection::MALFORMED)
+fn decode_object(part: &[u8]) -> Result<Claims, Rejection> {
+    claims::object(&decode(part)?).map_err(|_| Rejection::MALFORMED)
 }

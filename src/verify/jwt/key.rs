@@ -4,9 +4,10 @@ use std::{error::Error, fmt};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::DecodingKey;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Algorithm, Crypto};
+use crate::claims::Claims;
 
 /// A public key. Its algorithm is fixed when it is read: a token can name it, and not choose it.
 #[derive(Clone)]
@@ -99,7 +100,7 @@ impl Key {
 }
 
 /// The members of a JWK.
-struct Jwk<'a>(&'a Map<String, Value>);
+struct Jwk<'a>(&'a Claims);
 
 enum Parts {
     Rsa { n: Vec<u8>, e: Vec<u8> },

@@ -2,7 +2,8 @@
 
 use std::{error::Error, fmt};
 
-use super::{Algorithm, Crypto, UnusableKey, json, key::Key};
+use super::{Algorithm, Crypto, UnusableKey, key::Key};
+use crate::claims;
 
 /// A set of public keys: a JWK Set (RFC 7517 section 5).
 ///
@@ -67,7 +68,7 @@ impl KeySet {
 
     /// The same, for a set that may be empty: its owner may have withdrawn every key.
     pub(crate) fn read(text: &[u8], rsa: Algorithm, crypto: Crypto) -> Result<Self, InvalidKeySet> {
-        let members = json::object(text).map_err(InvalidKeySet::Json)?;
+        let members = claims::object(text).map_err(InvalidKeySet::Json)?;
         let listed = members.get("keys").and_then(|keys| keys.as_array()).ok_or(InvalidKeySet::NoKeys)?;
         let mut set = Self { keys: Vec::new(), skipped: Vec::new() };
         for (index, jwk) in listed.iter().enumerate() {

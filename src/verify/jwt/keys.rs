@@ -2,12 +2,11 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use serde_json::{Map, Value};
-
 use super::{KeySet, compact::Compact, key_set::Found};
 #[cfg(feature = "jwks")]
 use crate::verify::jwks::{Jwks, Provider};
 use crate::{
+    claims::Claims,
     revoke::Revision,
     verify::{Rejection, VerifyError},
 };
@@ -28,7 +27,7 @@ enum Source {
 pub(crate) struct Signed {
     /// Its `typ`.
     pub(crate) kind: Option<String>,
-    pub(crate) claims: Map<String, Value>,
+    pub(crate) claims: Claims,
 }
 
 /// Why a token says nothing.

@@ -91,7 +91,6 @@
 mod algorithm;
 mod claims;
 mod compact;
-pub(super) mod json;
 mod key;
 mod key_set;
 mod keys;

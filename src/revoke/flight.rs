@@ -3,8 +3,9 @@
 //! 1. Only a verifier that must be waited for is asked once for several: one that knows is asked at
 //!    once, without a lock. Which of the two it is shows in its first answer; one that had to be waited
 //!    for once is taken for one that must be.
-//! 2. A request joins a check that vouches for it: the revision is what it was when the check began or,
-//!    without a revision, the check began no more than [`TOGETHER`] ago. The answer holds as of then.
+//! 2. A request joins a check that vouches for it: the revision is what it was when the check began and,
+//!    without one that vouches, the check began a moment ago ([`TOGETHER`] at a door). The answer holds as
+//!    of then.
 //! 3. A check belongs to no request: each one that waits for it can poll it, and it is dropped with the
 //!    last of them.
 //!
@@ -23,20 +24,24 @@ use std::{
 
 use tokio::{sync::futures::OwnedNotified, time::Instant};
 
+use super::{
+    Confirmed,
+    registry::{Registry, Subscription},
+    running::{Answer, Progress, Running},
+};
 use crate::{
-    access::Confirmed,
-    revoke::{Answer, Progress, Registry, Running, Subscription},
     unwind::contained,
     verify::{CredentialKey, Verification},
 };
 
-/// How far apart requests arrive together, for a verifier without a revision: what was revoked less than
-/// this ago may still come in, beside a request that came before.
+/// How far apart requests arrive together at a door whose verifier has no revision that vouches: what was
+/// revoked less than this ago may still come in, beside a request that came before.
 const TOGETHER: Duration = Duration::from_millis(100);
 
 /// The checks that requests wait for, by credential.
-#[derive(Default)]
-pub(super) struct Flights {
+pub(crate) struct Flights {
+    /// How far apart requests arrive together, where no revision vouches.
+    together: Duration,
     manner: AtomicManner,
     slots: Arc<Registry<Slot>>,
 }
@@ -59,9 +64,9 @@ struct Slot(Mutex<Weak<Flight>>);
 
 /// As of when an answer holds: read before the verifier is called.
 #[derive(Clone, Copy)]
-pub(super) struct AsOf {
-    pub(super) confirmed: Confirmed,
-    pub(super) epoch: u64,
+pub(crate) struct AsOf {
+    pub(crate) confirmed: Confirmed,
+    pub(crate) epoch: u64,
 }
 
 /// A check on its way.
@@ -72,18 +77,29 @@ struct Flight {
 }
 
 /// A check that one request waits for.
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     flight: Arc<Flight>,
     /// Armed before the check is looked at, so that no progress is missed.
     progress: Pin<Box<OwnedNotified>>,
     _slot: Option<Subscription<Slot>>,
 }
 
+impl Default for Flights {
+    fn default() -> Self {
+        Self::within(TOGETHER)
+    }
+}
+
 impl Flights {
+    /// Where no revision vouches, requests that come within `together` of the first one share its check.
+    pub(crate) fn within(together: Duration) -> Self {
+        Self { together, manner: AtomicManner::default(), slots: Arc::default() }
+    }
+
     /// Asks, or joins those that wait for the same answer: one that began less than `limit` ago.
     ///
     /// A panic of a verifier that is known to know is the caller's to catch.
-    pub(super) fn ask(
+    pub(crate) fn ask(
         &self,
         as_of: AsOf,
         limit: Option<Duration>,
@@ -99,7 +115,7 @@ impl Flights {
         };
         let slot = key().map(|key| self.slots.subscribe(key.check(), Slot::default));
         let flight = Flight::new(as_of);
-        if let Some(other) = slot.as_ref().and_then(|slot| slot.join_or_list(&flight, limit)) {
+        if let Some(other) = slot.as_ref().and_then(|slot| slot.join_or_list(&flight, self.together, limit)) {
             contained(|| drop(unknown));
             return Err(Waiting::new(other, slot));
         }
@@ -123,6 +139,15 @@ impl Flights {
         running.tell();
         Ok(answer)
     }
+
+    /// Asks for one request. A panic of the verifier is the caller's to catch.
+    pub(crate) fn ask_alone(as_of: AsOf, verify: impl FnOnce() -> Verification) -> Result<Answer, Waiting> {
+        verify().into_ready().map(Answer::Said).map_err(|unknown| {
+            let waiting = Waiting::new(Flight::new(as_of), None);
+            waiting.flight.running.rest(unknown);
+            waiting
+        })
+    }
 }
 
 impl AtomicManner {
@@ -142,11 +167,11 @@ impl AtomicManner {
 
 impl Slot {
     /// The check that vouches for a request that would begin `flight`; without one `flight` is listed.
-    fn join_or_list(&self, flight: &Arc<Flight>, limit: Option<Duration>) -> Option<Arc<Flight>> {
+    fn join_or_list(&self, flight: &Arc<Flight>, together: Duration, limit: Option<Duration>) -> Option<Arc<Flight>> {
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Dropped after the lock is: it may be the last hold on a verifier's future.
         let found = newest.upgrade();
-        let joins = found.as_ref().is_some_and(|found| found.vouches_for(flight, limit));
+        let joins = found.as_ref().is_some_and(|found| found.vouches_for(flight, together, limit));
         if !joins {
             *newest = Arc::downgrade(flight);
         }
@@ -160,13 +185,11 @@ impl Flight {
         Arc::new(Self { as_of, began: Instant::now(), running: Running::starting(Progress::default()) })
     }
 
-    fn vouches_for(&self, later: &Self, limit: Option<Duration>) -> bool {
+    fn vouches_for(&self, later: &Self, together: Duration, limit: Option<Duration>) -> bool {
         let age = later.began.saturating_duration_since(self.began);
-        let is_fresh = match (self.as_of.confirmed.revision, later.as_of.confirmed.revision) {
-            (Some(own), Some(now)) => own == now,
-            _ => age <= TOGETHER,
-        };
-        is_fresh
+        let (own, now) = (self.as_of.confirmed, later.as_of.confirmed);
+        own.revision == now.revision
+            && (now.vouches || age <= together)
             && self.as_of.epoch == later.as_of.epoch
             // An overdue check is begun again.
             && limit.is_none_or(|limit| age < limit)
@@ -181,11 +204,11 @@ impl Waiting {
     }
 
     /// As of when the answer will hold.
-    pub(super) fn as_of(&self) -> AsOf {
+    pub(crate) fn as_of(&self) -> AsOf {
         self.flight.as_of
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         let running = &self.flight.running;
         if let Some(answer) = running.drive(|_| running.tell()) {
             return Poll::Ready(answer);

@@ -1,0 +1,136 @@
+//! A body is read, then the inner service called, then its response told how to end.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BytesMut};
+use http::{Request, Response, StatusCode, request::Parts};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::call::{Ambiguous, Call, ending_of};
+
+pin_project! {
+    /// The response future of [`JsonRpc`](super::JsonRpc).
+    ///
+    /// Not to be polled again once it was ready: it may panic.
+    pub struct ResponseFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        #[pin]
+        state: State<S, S::Future, B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, F, B> {
+        Reading { #[pin] body: B, reading: Option<Reading<S>> },
+        Calling { #[pin] future: F, id: Option<Box<str>> },
+    }
+}
+
+/// What waits for the end of a request's body.
+struct Reading<S> {
+    parts: Parts,
+    bytes: BytesMut,
+    limit: usize,
+    inner: S,
+}
+
+impl<S, B> ResponseFuture<S, B>
+where
+    S: Service<Request<B>>,
+{
+    pub(super) fn calling(future: S::Future) -> Self {
+        Self { state: State::Calling { future, id: None } }
+    }
+
+    pub(super) fn reading(request: Request<B>, limit: usize, inner: S) -> Self {
+        let (parts, body) = request.into_parts();
+        Self { state: State::Reading { body, reading: Some(Reading { parts, bytes: BytesMut::new(), limit, inner }) } }
+    }
+}
+
+impl<S, B, ResBody> Future for ResponseFuture<S, B>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    B: Body + From<bytes::Bytes>,
+    ResBody: Default,
+{
+    type Output = Result<Response<ResBody>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProj::Reading { body, reading } => {
+                    let read = ready!(poll_read(body, reading, cx));
+                    let Reading { mut parts, bytes, mut inner, .. } =
+                        reading.take().expect("a future is not polled after it was ready");
+                    let bytes = bytes.freeze();
+                    let call =
+                        match read.and_then(|()| Call::parse(&bytes).map_err(|Ambiguous| StatusCode::BAD_REQUEST)) {
+                            Ok(call) => call,
+                            Err(status) => {
+                                let mut response = Response::new(ResBody::default());
+                                *response.status_mut() = status;
+                                return Poll::Ready(Ok(response));
+                            }
+                        };
+                    let id = call.as_ref().map(|call| call.id().into());
+                    if let Some(call) = call {
+                        parts.extensions.insert(call);
+                    }
+                    State::Calling { future: inner.call(Request::from_parts(parts, bytes.into())), id }
+                }
+                StateProj::Calling { future, id } => {
+                    let mut response = ready!(future.poll(cx))?;
+                    if let Some(id) = id.take() {
+                        response.extensions_mut().insert(ending_of(id));
+                    }
+                    return Poll::Ready(Ok(response));
+                }
+            };
+            state.set(next);
+        }
+    }
+}
+
+/// Reads the body to its end, or says with which status it is refused.
+fn poll_read<S, B: Body>(
+    mut body: Pin<&mut B>,
+    reading: &mut Option<Reading<S>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), StatusCode>> {
+    let Some(Reading { bytes, limit, .. }) = reading else { return Poll::Ready(Ok(())) };
+    while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
+        let Ok(frame) = frame else { return Poll::Ready(Err(StatusCode::BAD_REQUEST)) };
+        let Ok(mut data) = frame.into_data() else { continue };
+        if data.remaining() > *limit - bytes.len() {
+            return Poll::Ready(Err(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        while data.has_remaining() {
+            let chunk = data.chunk();
+            bytes.extend_from_slice(chunk);
+            let length = chunk.len();
+            data.advance(length);
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Reading { .. } => "ResponseFuture::reading",
+            State::Calling { .. } => "ResponseFuture::calling",
+        })
+    }
+}

@@ -1,0 +1,287 @@
+//! A stream that answers a call of JSON-RPC ends with an error of that call.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Request, Response, header};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_reauth::{
+    BearerAuthLayer, RequireScopeLayer, StreamReauthLayer,
+    json_rpc::{Call, JsonRpcLayer},
+    reauth::Ending,
+    verify::VerifyError,
+};
+
+use crate::support::{Feed, Oracle, READ, Reader, Script, Seen, alice, event_stream, handler, script};
+
+fn post(body: impl Into<Body>) -> Request<Body> {
+    let request = Request::post("/mcp").header("authorization", "Bearer t0ken");
+    request.header("content-type", "application/json; charset=utf-8").body(body.into()).expect("a request")
+}
+
+const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{}}"#;
+
+/// The stream that answers this request.
+async fn answered(oracle: &Oracle, request: Request<Body>, content_type: &'static str) -> (Feed, Reader<Script>) {
+    oracle.says(Ok(alice().with_scopes(READ)));
+    let (feed, body) = script();
+    let mut response = event_stream(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    let service = ServiceBuilder::new()
+        .layer(BearerAuthLayer::new(oracle.clone()))
+        .layer(RequireScopeLayer::new(READ))
+        .layer(StreamReauthLayer::new().with_jitter(0.0))
+        .layer(JsonRpcLayer::new())
+        .map_request(|_: Request<Body>| Request::new(()))
+        .service(handler(response));
+    let Ok(response) = service.oneshot(request).await;
+    (feed, Reader::of(response))
+}
+
+fn text(seen: &Seen) -> &str {
+    let Seen::Data(data) = seen else { panic!("{seen:?} is no data") };
+    std::str::from_utf8(data).expect("UTF-8")
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_access_answers_the_call() {
+    let causes: [(&str, u16, bool, fn(&Oracle)); 6] = [
+        ("expired", 401, false, |oracle| oracle.says(Err(VerifyError::Expired))),
+        ("revoked", 401, false, |oracle| oracle.says(Err(VerifyError::Rejected))),
+        ("scope_lost", 403, false, |oracle| oracle.says(Ok(alice()))),
+        ("locked_out", 429, true, |oracle| oracle.says(Err(VerifyError::locked_out_for(Duration::from_secs(9))))),
+        ("unavailable", 503, true, |oracle| oracle.says(Err(VerifyError::unavailable()))),
+        ("check_panicked", 503, true, Oracle::panics),
+    ];
+    for (reason, code, reconnect, brings_about) in causes {
+        let oracle = Oracle::with_revision();
+        let (feed, mut stream) = answered(&oracle, post(CALL), "text/event-stream").await;
+        feed.data("data: {\"progress\":1}\n\n");
+        assert_eq!(stream.next().await, Seen::data("data: {\"progress\":1}\n\n"));
+        brings_about(&oracle);
+        oracle.moves();
+        let rest = stream.rest().await;
+        let [last, Seen::End] = &rest[..] else { panic!("{reason}: {rest:?}") };
+        let data = text(last).strip_prefix("data: ").and_then(|data| data.strip_suffix("\n\n")).expect("one event");
+        assert_eq!(
+            serde_json::from_str::<Value>(data).expect("JSON"),
+            json!({
+                "jsonrpc": "2.0",
+                "id": 7,
+                "error": {"code": code, "message": "access ended", "data": {"reason": reason, "reconnect": reconnect}},
+            })
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_lines_of_json_it_is_a_line_of_its_own() {
+    for (before, expected) in [("{}\n", "{\"jsonrpc\""), ("{\"cut", "\n{\"jsonrpc\"")] {
+        let oracle = Oracle::with_revision();
+        let (feed, mut stream) = answered(&oracle, post(CALL), "application/x-ndjson").await;
+        feed.data(before);
+        assert_eq!(stream.next().await, Seen::data(before));
+        oracle.says(Err(VerifyError::Rejected));
+        oracle.moves();
+        let last = stream.next().await;
+        assert!(text(&last).starts_with(expected) && text(&last).ends_with("}\n"), "{last:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_the_middle_of_an_event_it_is_left_out() {
+    let oracle = Oracle::with_revision();
+    let (feed, mut stream) = answered(&oracle, post(CALL), "text/event-stream").await;
+    feed.data("data: {\"half");
+    assert_eq!(stream.next().await, Seen::data("data: {\"half"));
+    oracle.says(Err(VerifyError::Rejected));
+    oracle.moves();
+    assert_eq!(stream.rest().await, [Seen::End]);
+}
+
+/// Whether the response to this request knows how to answer it, and what the inner service has read.
+async fn ending(layer: JsonRpcLayer, request: Request<Body>) -> (u16, bool, Option<Bytes>) {
+    let read = Arc::new(Mutex::new(None));
+    let reads = read.clone();
+    let inner = service_fn(move |request: Request<Body>| {
+        let reads = reads.clone();
+        async move {
+            let body = request.into_body().collect().await.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
+            *reads.lock().expect("no panic") = Some(body);
+            Ok::<_, Infallible>(Response::new(String::new()))
+        }
+    });
+    let Ok(response) = layer.layer(inner).oneshot(request).await;
+    let read = read.lock().expect("no panic").take();
+    (response.status().as_u16(), response.extensions().get::<Ending>().is_some(), read)
+}
+
+#[tokio::test]
+async fn a_call_has_a_method_and_an_id() {
+    let deep = format!(r#"{{"id":1,"method":"m","params":{}{}}}"#, "[".repeat(100), "]".repeat(100));
+    for (body, is_call) in [
+        (CALL, true),
+        (r#"{"id":"a\"b\nc","method":"m"}"#, true),
+        (r#"{"id":-1,"method":"m"}"#, true),
+        (r#"{"id":1e400,"method":"m"}"#, true),
+        (" {\n\"method\" : \"m\",\t\"id\" : 12345678901234567890123 }\n", true),
+        (deep.as_str(), true),
+        (r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, false),
+        (r#"{"id":null,"method":"m"}"#, false),
+        (r#"{"id":{"a":1},"method":"m"}"#, false),
+        (r#"{"id":[1],"method":"m"}"#, false),
+        (r#"{"id":true,"method":"m"}"#, false),
+        (r#"{"id":1,"result":{}}"#, false),
+        (r#"{"id":1,"method":2}"#, false),
+        (r#"{"id":1,"method":"m""#, false),
+        (r#"{"id":01,"method":"m"}"#, false),
+        (r#"{"id":1,"method":"m"} {}"#, false),
+        ("", false),
+        ("\u{feff}{\"id\":1,\"method\":\"m\"}", false),
+    ] {
+        let (status, knows, read) = ending(JsonRpcLayer::new(), post(body.to_owned())).await;
+        assert_eq!((status, knows), (200, is_call), "{body}");
+        assert_eq!(read.as_deref(), Some(body.as_bytes()), "the body goes on as it was");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_comes_back_as_it_was_written() {
+    for id in ["\"a\\\"b\\nc\\u2028\"", "12345678901234567890123", "1.50"] {
+        let oracle = Oracle::with_revision();
+        let request = post(format!(r#"{{"method":"m","id": {id} }}"#));
+        let (_feed, mut stream) = answered(&oracle, request, "text/event-stream").await;
+        oracle.says(Err(VerifyError::Rejected));
+        oracle.moves();
+        let last = stream.next().await;
+        assert!(text(&last).starts_with(&format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":")), "{last:?}");
+        assert_eq!(text(&last).matches('\n').count(), 2, "{last:?}");
+    }
+}
+
+#[tokio::test]
+async fn other_requests_go_on_unread() {
+    let never = || Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+    let inner = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(String::new())));
+    let others: [fn(&mut Request<Body>); 3] = [
+        |request| *request.method_mut() = http::Method::PUT,
+        |request| drop(request.headers_mut().insert("content-type", http::HeaderValue::from_static("text/plain"))),
+        |request| drop(request.headers_mut().insert("content-encoding", http::HeaderValue::from_static("gzip"))),
+    ];
+    for change in others {
+        let mut request = post(never());
+        change(&mut request);
+        let Ok(response) = JsonRpcLayer::new().layer(inner).oneshot(request).await;
+        assert!(response.extensions().get::<Ending>().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_read_up_to_the_limit() {
+    let layer = JsonRpcLayer::new().with_limit(CALL.len());
+    assert_eq!(ending(layer, post(CALL)).await.0, 200);
+    let (status, _, read) = ending(layer, post(format!("{CALL} "))).await;
+    assert_eq!((status, read), (413, None));
+    // In pieces, and by a sender who never stops.
+    let endless = || Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(b"[[[["))));
+    assert_eq!(ending(layer, post(endless())).await.0, 413);
+    assert_eq!(ending(layer.with_limit(0), post("{}")).await.0, 413);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_no_request() {
+    let pieces = [Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("the client left"))];
+    let (status, _, read) = ending(JsonRpcLayer::new(), post(Body::from_stream(stream::iter(pieces)))).await;
+    assert_eq!((status, read), (400, None));
+}
+
+#[tokio::test]
+async fn the_service_that_said_it_was_ready_is_the_one_that_is_called() {
+    #[derive(Default)]
+    struct Ready {
+        is_ready: bool,
+        calls: Arc<AtomicUsize>,
+    }
+    impl Clone for Ready {
+        fn clone(&self) -> Self {
+            Self { is_ready: false, calls: self.calls.clone() }
+        }
+    }
+    impl Service<Request<Body>> for Ready {
+        type Response = Response<String>;
+        type Error = Infallible;
+        type Future = std::future::Ready<Result<Response<String>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            self.is_ready = true;
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            assert!(std::mem::take(&mut self.is_ready), "called without being asked");
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(Ok(Response::new(String::new())))
+        }
+    }
+    let inner = Ready::default();
+    let mut service = JsonRpcLayer::new().layer(inner.clone());
+    for body in [CALL, "{}", CALL] {
+        let Ok(_) = service.ready().await.expect("infallible").call(post(body)).await;
+    }
+    let mut get = Request::new(Body::empty());
+    *get.method_mut() = http::Method::GET;
+    let Ok(_) = service.ready().await.expect("infallible").call(get).await;
+    assert_eq!(inner.calls.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn who_decides_further_in_knows_the_call() {
+    let call = |body: &'static str| async move {
+        let inner = service_fn(async |mut request: Request<Body>| {
+            Ok::<_, Infallible>(Response::new(
+                request
+                    .extensions_mut()
+                    .remove::<Call>()
+                    .map_or(String::new(), |call| format!("{} {} {:?}", call.id(), call.method(), call.name())),
+            ))
+        });
+        let Ok(response) = JsonRpcLayer::new().layer(inner).oneshot(post(body)).await;
+        response.into_body()
+    };
+    assert_eq!(call(CALL).await, "7 tools/call None");
+    let named = r#"{"id":"a","method":"tools/call","params":{"arguments":{"name":"no"},"name":"de\u006cete"}}"#;
+    assert_eq!(call(named).await, r#""a" tools/call Some("delete")"#);
+    assert_eq!(call(r#"{"id":1,"method":"m","params":{"name":5}}"#).await, "1 m None");
+    assert_eq!(call(r#"{"id":1,"method":"m","params":["name"]}"#).await, "1 m None");
+    assert_eq!(call(r#"{"method":"m"}"#).await, "");
+}
+
+#[tokio::test]
+async fn what_two_may_read_differently_is_no_request() {
+    for body in [
+        r#"[{"id":1,"method":"m"}]"#,
+        " \n[",
+        r#"{"id":1,"method":"m","method":"n"}"#,
+        r#"{"id":1,"id":2,"method":"m"}"#,
+        r#"{"id":1,"method":"m","\u006dethod":"n"}"#,
+        r#"{"id":1,"method":"m","params":{},"params":{"name":"delete"}}"#,
+        r#"{"id":1,"method":"m","params":{"name":"list","name":"delete"}}"#,
+    ] {
+        let (status, _, read) = ending(JsonRpcLayer::new(), post(body)).await;
+        assert_eq!((status, read), (400, None), "{body}");
+    }
+    let deeper = r#"{"id":1,"method":"m","params":{"arguments":{"a":1,"a":2}}}"#;
+    assert_eq!(ending(JsonRpcLayer::new(), post(deeper)).await.0, 200);
+}
