@@ -180,7 +180,7 @@ async fn keep(shared: Arc<Shared>) {
                 pause
             }
             Err(error) => {
-                let pause = FIRST_RETRY.saturating_mul(1 << failures.min(6)).min(LAST_RETRY);
+                let pause = FIRST_RETRY.saturating_mul(1 << failures.min(6)).min(LAST_RETRY).min(shared.jwks.most);
                 failures = failures.saturating_add(1);
                 shared.fail(&error);
                 pause
