@@ -17,6 +17,7 @@ struct Inner {
     subject: Arc<str>,
     method: AuthMethod,
     credential_id: Option<Arc<str>>,
+    session_id: Option<Arc<str>>,
     scopes: Option<ScopeSet>,
     issued_at: Option<SystemTime>,
     expires_at: Option<SystemTime>,
@@ -51,6 +52,7 @@ impl Identity {
             subject: subject.into(),
             method,
             credential_id: None,
+            session_id: None,
             scopes: None,
             issued_at: None,
             expires_at: None,
@@ -77,6 +79,15 @@ impl Identity {
     #[must_use]
     pub fn with_credential_id(mut self, id: impl Into<Arc<str>>) -> Self {
         Arc::make_mut(&mut self.0).credential_id = Some(id.into());
+        self
+    }
+
+    /// Names the session that the caller signed in to, unique within the [issuer](Self::issuer): the `sid` claim
+    /// of OpenID Connect (Front-Channel Logout section 3, Back-Channel Logout section 2.1). All credentials of
+    /// one session end with it.
+    #[must_use]
+    pub fn with_session_id(mut self, id: impl Into<Arc<str>>) -> Self {
+        Arc::make_mut(&mut self.0).session_id = Some(id.into());
         self
     }
 
@@ -133,6 +144,12 @@ impl Identity {
         self.0.credential_id.as_deref()
     }
 
+    /// The session that the caller signed in to, if that is known.
+    #[must_use]
+    pub fn session_id(&self) -> Option<&str> {
+        self.0.session_id.as_deref()
+    }
+
     /// The scopes that are bound to the credential itself, if any.
     #[must_use]
     pub fn scopes(&self) -> Option<&ScopeSet> {
@@ -170,7 +187,8 @@ impl Identity {
 
     /// Whether the two say the same. Claims are the same only when they are shared.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
-        let Inner { issuer, subject, method, credential_id, scopes, issued_at, expires_at, claims } = &*self.0;
+        let Inner { issuer, subject, method, credential_id, session_id, scopes, issued_at, expires_at, claims } =
+            &*self.0;
         let same_claims = match (claims, &other.0.claims) {
             (Some(own), Some(theirs)) => Arc::ptr_eq(own, theirs),
             (own, theirs) => own.is_none() && theirs.is_none(),
@@ -179,6 +197,7 @@ impl Identity {
             && *subject == other.0.subject
             && *method == other.0.method
             && *credential_id == other.0.credential_id
+            && *session_id == other.0.session_id
             && *scopes == other.0.scopes
             && *issued_at == other.0.issued_at
             && *expires_at == other.0.expires_at
@@ -194,6 +213,7 @@ impl fmt::Debug for Identity {
             .field("subject", &self.0.subject)
             .field("method", &self.0.method)
             .field("credential_id", &self.0.credential_id)
+            .field("session_id", &self.0.session_id)
             .field("scopes", &self.0.scopes)
             .field("issued_at", &self.0.issued_at)
             .field("expires_at", &self.0.expires_at)
