@@ -59,7 +59,7 @@ use tower_reauth::{
 };
 
 use self::{
-    auth::GatewayAuth,
+    auth::{AttributedLayer, GatewayAuth},
     config::{Config, Environment, Flags, HistoryScopes, LiveSettings},
     demo::Demo,
     files::Watcher,
@@ -195,6 +195,7 @@ pub fn open(
 
     let rules = auth.clone();
     let authenticate = ServiceBuilder::new()
+        .layer(AttributedLayer(auth.clone()))
         .map_response(move |response: Response| rules.challenge(response))
         .layer(AuthLayer::from_authenticator(auth).with_response(auth::respond));
 
@@ -209,9 +210,11 @@ pub fn open(
         .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
         .layer(StreamReauthLayer::new().with_heartbeat(config.heartbeat));
 
-    // Killing is not: a shared secret declares no scopes, so by `Strict` it is granted none. The handler says
-    // which scope it takes.
-    let may_kill = ServiceBuilder::new().layer(authenticate.clone()).layer(resolve_scopes(Strict::new(OPERATOR)));
+    // Killing is not: a shared secret declares no scopes, so by `Strict` it is granted none.
+    let may_kill = ServiceBuilder::new()
+        .layer(authenticate.clone())
+        .layer(resolve_scopes(Strict::new(OPERATOR)))
+        .layer(RequireScopeLayer::new(ADMIN).with_response(auth::respond));
 
     // To renew takes what the stream took: only the caller is asked for here.
     let may_renew = authenticate;

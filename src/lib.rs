@@ -123,11 +123,11 @@
 //! | `axum` | [`Access`] and [`Identity`] as extractors, also optional ones; [`Denied`] as a response; `tower_reauth::axum::respond_with` |
 //! | `cached` | [`Cached`](verify::Cached): a cache around any verifier |
 //! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
-//! | `introspection` | [`Introspection`](verify::Introspection): tokens that their issuer is asked about (RFC 7662) |
-//! | `json-rpc` | the module `json_rpc`: a stream that answers a call of JSON-RPC ends with an error of that call |
-//! | `http-client` | the module `http_client`, with a client of hyper and rustls for verifiers that ask a provider; its cryptography is that of `ring` |
 //! | `http-client-aws-lc-rs` | the same with the cryptography of `aws-lc-rs` |
 //! | `http-client-native-roots` | beside one of the two: the certificates that the machine trusts, in place of Mozilla's |
+//! | `http-client` | the module `http_client`, with a client of hyper and rustls for verifiers that ask a provider; its cryptography is that of `ring` |
+//! | `introspection` | [`Introspection`](verify::Introspection): tokens that their issuer is asked about (RFC 7662) |
+//! | `json-rpc` | the module `json_rpc`: calls of JSON-RPC, as those of MCP, are known to who decides, and the stream that answers one ends with an error of it |
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
 //! | `resource-metadata` | the module `resource_metadata`: the document of RFC 9728, and the challenge that points to it |

@@ -13,10 +13,10 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::call::{ending_of, id_of};
+use super::call::{Ambiguous, Call, ending_of};
 
 pin_project! {
-    /// The response future of [`JsonRpcEnding`](super::JsonRpcEnding).
+    /// The response future of [`JsonRpc`](super::JsonRpc).
     ///
     /// Not to be polled again once it was ready: it may panic.
     pub struct ResponseFuture<S, B>
@@ -31,7 +31,7 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<S, F, B> {
-        Reading { #[pin] body: B, read: Option<Reading<S>> },
+        Reading { #[pin] body: B, reading: Option<Reading<S>> },
         Calling { #[pin] future: F, id: Option<Box<str>> },
     }
 }
@@ -54,7 +54,7 @@ where
 
     pub(super) fn reading(request: Request<B>, limit: usize, inner: S) -> Self {
         let (parts, body) = request.into_parts();
-        Self { state: State::Reading { body, read: Some(Reading { parts, bytes: BytesMut::new(), limit, inner }) } }
+        Self { state: State::Reading { body, reading: Some(Reading { parts, bytes: BytesMut::new(), limit, inner }) } }
     }
 }
 
@@ -70,17 +70,24 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProj::Reading { body, read } => {
-                    let status = ready!(poll_read(body, read, cx)).err();
-                    let Reading { parts, bytes, mut inner, .. } =
-                        read.take().expect("a future is not polled after it was ready");
-                    if let Some(status) = status {
-                        let mut response = Response::new(ResBody::default());
-                        *response.status_mut() = status;
-                        return Poll::Ready(Ok(response));
-                    }
+                StateProj::Reading { body, reading } => {
+                    let read = ready!(poll_read(body, reading, cx));
+                    let Reading { mut parts, bytes, mut inner, .. } =
+                        reading.take().expect("a future is not polled after it was ready");
                     let bytes = bytes.freeze();
-                    let id = id_of(&bytes);
+                    let call =
+                        match read.and_then(|()| Call::parse(&bytes).map_err(|Ambiguous| StatusCode::BAD_REQUEST)) {
+                            Ok(call) => call,
+                            Err(status) => {
+                                let mut response = Response::new(ResBody::default());
+                                *response.status_mut() = status;
+                                return Poll::Ready(Ok(response));
+                            }
+                        };
+                    let id = call.as_ref().map(|call| call.id().into());
+                    if let Some(call) = call {
+                        parts.extensions.insert(call);
+                    }
                     State::Calling { future: inner.call(Request::from_parts(parts, bytes.into())), id }
                 }
                 StateProj::Calling { future, id } => {
@@ -99,10 +106,10 @@ where
 /// Reads the body to its end, or says with which status it is refused.
 fn poll_read<S, B: Body>(
     mut body: Pin<&mut B>,
-    read: &mut Option<Reading<S>>,
+    reading: &mut Option<Reading<S>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), StatusCode>> {
-    let Some(Reading { bytes, limit, .. }) = read else { return Poll::Ready(Ok(())) };
+    let Some(Reading { bytes, limit, .. }) = reading else { return Poll::Ready(Ok(())) };
     while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
         let Ok(frame) = frame else { return Poll::Ready(Err(StatusCode::BAD_REQUEST)) };
         let Ok(mut data) = frame.into_data() else { continue };

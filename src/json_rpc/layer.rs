@@ -2,16 +2,16 @@
 
 use tower_layer::Layer;
 
-use super::JsonRpcEnding;
+use super::JsonRpc;
 
-/// Lets streams that answer a call of JSON-RPC end with an error of that call, as described in the
+/// Reads calls of JSON-RPC, and lets the streams that answer them end with an error of the call, as described in the
 /// [module's documentation](super). It stands inside [`StreamReauthLayer`](crate::StreamReauthLayer).
 #[derive(Clone, Copy, Debug)]
-pub struct JsonRpcEndingLayer {
+pub struct JsonRpcLayer {
     limit: usize,
 }
 
-impl JsonRpcEndingLayer {
+impl JsonRpcLayer {
     /// Reads requests of up to 4 MiB.
     #[must_use]
     pub fn new() -> Self {
@@ -25,16 +25,16 @@ impl JsonRpcEndingLayer {
     }
 }
 
-impl Default for JsonRpcEndingLayer {
+impl Default for JsonRpcLayer {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<S> Layer<S> for JsonRpcEndingLayer {
-    type Service = JsonRpcEnding<S>;
+impl<S> Layer<S> for JsonRpcLayer {
+    type Service = JsonRpc<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        JsonRpcEnding { inner, limit: self.limit }
+        JsonRpc { inner, limit: self.limit }
     }
 }

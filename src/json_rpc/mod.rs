@@ -1,9 +1,8 @@
-//! Streams that answer a call of JSON-RPC, as those of MCP do, and end with an error of that call.
+//! Calls of JSON-RPC, as those of MCP: known to who decides about them, and answered when their stream is cut.
 //!
 //! To a client of JSON-RPC a stream that ends without a response is a call that never returns: it waits for its time
-//! limit, or asks again with the credential that is gone. [`JsonRpcEndingLayer`] takes the `id` of the call from the
-//! request, so that the [`StreamReauthLayer`](crate::StreamReauthLayer) outside it can answer the call when access
-//! ends:
+//! limit, or asks again with the credential that is gone. [`JsonRpcLayer`] reads the call, so that the
+//! [`StreamReauthLayer`](crate::StreamReauthLayer) outside it can answer it when access ends:
 //!
 //! ```text
 //! data: {"jsonrpc":"2.0","id":7,"error":{"code":401,"message":"access ended","data":{"reason":"expired","reconnect":false}}}
@@ -14,12 +13,15 @@
 //!
 //! # How a request is decided
 //!
-//! 1. A `POST` of `application/json` is read to its end, up to [`with_limit`](JsonRpcEndingLayer::with_limit), and
+//! 1. A `POST` of `application/json` is read to its end, up to [`with_limit`](JsonRpcLayer::with_limit), and
 //!    goes on with the body that was read. A longer one is 413, one that breaks off is 400. Any other request goes on
 //!    as it is.
-//! 2. If the body is one object with a `method`, and an `id` that is a number or a text, it is a call. A notification
-//!    and a batch have no answer of their own, and neither has what is no JSON: the inner service says so.
-//! 3. The response to a call has its [`Ending`](crate::reauth::Ending) in its extensions. What it says stands between
+//! 2. If the body is one object with a `method`, and an `id` that is a number or a text, it is a call: the [`Call`] is
+//!    in the request's extensions from here on. A notification has no answer, and what is no JSON the
+//!    inner service refuses.
+//! 3. A batch, and an object that has a member twice, of itself or of its `params`, are 400: who decides by the call
+//!    and who makes it may take them for two different ones. MCP has no batches.
+//! 4. The response to a call has its [`Ending`](crate::reauth::Ending) in its extensions. What it says stands between
 //!    two server-sent events, or, in any other format, on a line of its own.
 //!
 //! # Example
@@ -27,13 +29,13 @@
 //! ```
 //! use axum::{Router, body::Body, http::Request, routing::post};
 //! use tower::ServiceExt;
-//! use tower_reauth::{BearerAuthLayer, StaticToken, StreamReauthLayer, json_rpc::JsonRpcEndingLayer, reauth::Ending};
+//! use tower_reauth::{BearerAuthLayer, StaticToken, StreamReauthLayer, json_rpc::JsonRpcLayer, reauth::Ending};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let app = Router::new()
 //!     .route("/mcp", post(async |body: String| body))
-//!     .layer(JsonRpcEndingLayer::new())
+//!     .layer(JsonRpcLayer::new())
 //!     .layer(StreamReauthLayer::new())
 //!     .layer(BearerAuthLayer::new(StaticToken::new("s3cret")));
 //!
@@ -47,7 +49,7 @@
 //! # }
 //! ```
 
-// - `call`: which bodies are calls, and how one ends whose access ends.
+// - `call`: which bodies are calls, and how the answer to one ends.
 // - `layer`, `service`, `future`: the layer, and how it reads a body before it calls on.
 
 mod call;
@@ -55,4 +57,4 @@ mod future;
 mod layer;
 mod service;
 
-pub use self::{future::ResponseFuture, layer::JsonRpcEndingLayer, service::JsonRpcEnding};
+pub use self::{call::Call, future::ResponseFuture, layer::JsonRpcLayer, service::JsonRpc};

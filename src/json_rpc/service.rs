@@ -10,14 +10,14 @@ use tower_service::Service;
 use super::ResponseFuture;
 use crate::media_type;
 
-/// The service of [`JsonRpcEndingLayer`](super::JsonRpcEndingLayer).
+/// The service of [`JsonRpcLayer`](super::JsonRpcLayer).
 #[derive(Clone, Debug)]
-pub struct JsonRpcEnding<S> {
+pub struct JsonRpc<S> {
     pub(super) inner: S,
     pub(super) limit: usize,
 }
 
-impl<S> JsonRpcEnding<S> {
+impl<S> JsonRpc<S> {
     /// The inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
@@ -34,7 +34,7 @@ impl<S> JsonRpcEnding<S> {
     }
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for JsonRpcEnding<S>
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for JsonRpc<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
     ReqBody: Body + From<Bytes>,

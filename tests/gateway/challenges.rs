@@ -63,9 +63,12 @@ fn behind_a_proxy_no_bearer_token_is_asked_for() {
         assert_eq!(refused(&answer), (401, vec!["TrustedProxy"]), "{answer:?}");
     }
     let lacks_a_scope = r#"TrustedProxy error="insufficient_scope", scope="operator.admin""#;
-    let limited = kill().header("X-User", "alice").header("X-OpenClaw-Scopes", "operator.read");
+    let proxied = |request: Request| request.header("X-User", "alice").header("X-Forwarded-For", "203.0.113.9");
+    let limited = proxied(kill()).header("X-OpenClaw-Scopes", "operator.read");
     assert_eq!(refused(&house.send(limited)), (403, vec![lacks_a_scope]));
-    assert_eq!(house.send(history("").header("X-User", "alice")).status, 200);
+    assert_eq!(house.send(proxied(history(""))).status, 200);
+    // Nothing that a caller could send would help where it is the proxy that says too little.
+    assert_eq!(refused(&house.send(history("").header("X-User", "alice"))), (403, vec![]));
 }
 
 #[test]

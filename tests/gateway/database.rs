@@ -31,12 +31,12 @@ fn record(number: usize) -> Value {
     json!({ "type": "message", "id": format!("m{number}"), "parentId": parent, "message": message })
 }
 
-fn database(state: &State) -> PathBuf {
+pub fn database(state: &State) -> PathBuf {
     state.path().join("agents/main/agent/openclaw-agent.sqlite")
 }
 
 /// A database with this many messages.
-fn create(path: &Path, messages: usize) -> Database {
+pub fn create(path: &Path, messages: usize) -> Database {
     fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     let mut database = Database::create(path, "main", 1).expect("a database");
     database.add_session(SESSION, WINDOW, 1).expect("a session");
@@ -44,7 +44,7 @@ fn create(path: &Path, messages: usize) -> Database {
     database
 }
 
-fn append(database: &mut Database, numbers: std::ops::RangeInclusive<usize>) {
+pub fn append(database: &mut Database, numbers: std::ops::RangeInclusive<usize>) {
     let records: Vec<Value> = numbers.map(record).collect();
     database.append(WINDOW, &records.iter().collect::<Vec<_>>(), 2).expect("a commit");
 }
@@ -54,7 +54,7 @@ fn run(database: &Database, sql: &str) {
 }
 
 /// A gateway over a database with this many messages, and who writes it.
-fn house(messages: usize) -> (House, Database) {
+pub fn house(messages: usize) -> (House, Database) {
     let state = State::of_messages(0);
     fs::remove_dir_all(state.sessions()).expect("a folder");
     let database = create(&database(&state), messages);
@@ -79,7 +79,7 @@ fn abandoned(messages: usize) -> House {
 }
 
 /// Asks until the page is this one; in between it may only be unavailable.
-fn comes_to_be(house: &House, expected: &[String]) {
+pub fn comes_to_be(house: &House, expected: &[String]) {
     let start = Instant::now();
     loop {
         let response = house.history("");

@@ -34,3 +34,4 @@ mod stream;
 mod token_file;
 #[path = "../../examples/gateway/demo/database.rs"]
 mod writer;
+mod writers;

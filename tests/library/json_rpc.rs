@@ -18,7 +18,9 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
-    BearerAuthLayer, RequireScopeLayer, StreamReauthLayer, json_rpc::JsonRpcEndingLayer, reauth::Ending,
+    BearerAuthLayer, RequireScopeLayer, StreamReauthLayer,
+    json_rpc::{Call, JsonRpcLayer},
+    reauth::Ending,
     verify::VerifyError,
 };
 
@@ -41,7 +43,7 @@ async fn answered(oracle: &Oracle, request: Request<Body>, content_type: &'stati
         .layer(BearerAuthLayer::new(oracle.clone()))
         .layer(RequireScopeLayer::new(READ))
         .layer(StreamReauthLayer::new().with_jitter(0.0))
-        .layer(JsonRpcEndingLayer::new())
+        .layer(JsonRpcLayer::new())
         .map_request(|_: Request<Body>| Request::new(()))
         .service(handler(response));
     let Ok(response) = service.oneshot(request).await;
@@ -110,7 +112,7 @@ async fn in_the_middle_of_an_event_it_is_left_out() {
 }
 
 /// Whether the response to this request knows how to answer it, and what the inner service has read.
-async fn ending(layer: JsonRpcEndingLayer, request: Request<Body>) -> (u16, bool, Option<Bytes>) {
+async fn ending(layer: JsonRpcLayer, request: Request<Body>) -> (u16, bool, Option<Bytes>) {
     let read = Arc::new(Mutex::new(None));
     let reads = read.clone();
     let inner = service_fn(move |request: Request<Body>| {
@@ -143,14 +145,13 @@ async fn a_call_has_a_method_and_an_id() {
         (r#"{"id":true,"method":"m"}"#, false),
         (r#"{"id":1,"result":{}}"#, false),
         (r#"{"id":1,"method":2}"#, false),
-        (r#"[{"id":1,"method":"m"}]"#, false),
         (r#"{"id":1,"method":"m""#, false),
         (r#"{"id":01,"method":"m"}"#, false),
         (r#"{"id":1,"method":"m"} {}"#, false),
         ("", false),
         ("\u{feff}{\"id\":1,\"method\":\"m\"}", false),
     ] {
-        let (status, knows, read) = ending(JsonRpcEndingLayer::new(), post(body.to_owned())).await;
+        let (status, knows, read) = ending(JsonRpcLayer::new(), post(body.to_owned())).await;
         assert_eq!((status, knows), (200, is_call), "{body}");
         assert_eq!(read.as_deref(), Some(body.as_bytes()), "the body goes on as it was");
     }
@@ -182,14 +183,14 @@ async fn other_requests_go_on_unread() {
     for change in others {
         let mut request = post(never());
         change(&mut request);
-        let Ok(response) = JsonRpcEndingLayer::new().layer(inner).oneshot(request).await;
+        let Ok(response) = JsonRpcLayer::new().layer(inner).oneshot(request).await;
         assert!(response.extensions().get::<Ending>().is_none());
     }
 }
 
 #[tokio::test]
 async fn a_body_is_read_up_to_the_limit() {
-    let layer = JsonRpcEndingLayer::new().with_limit(CALL.len());
+    let layer = JsonRpcLayer::new().with_limit(CALL.len());
     assert_eq!(ending(layer, post(CALL)).await.0, 200);
     let (status, _, read) = ending(layer, post(format!("{CALL} "))).await;
     assert_eq!((status, read), (413, None));
@@ -202,7 +203,7 @@ async fn a_body_is_read_up_to_the_limit() {
 #[tokio::test]
 async fn a_body_that_breaks_off_is_no_request() {
     let pieces = [Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("the client left"))];
-    let (status, _, read) = ending(JsonRpcEndingLayer::new(), post(Body::from_stream(stream::iter(pieces)))).await;
+    let (status, _, read) = ending(JsonRpcLayer::new(), post(Body::from_stream(stream::iter(pieces)))).await;
     assert_eq!((status, read), (400, None));
 }
 
@@ -235,7 +236,7 @@ async fn the_service_that_said_it_was_ready_is_the_one_that_is_called() {
         }
     }
     let inner = Ready::default();
-    let mut service = JsonRpcEndingLayer::new().layer(inner.clone());
+    let mut service = JsonRpcLayer::new().layer(inner.clone());
     for body in [CALL, "{}", CALL] {
         let Ok(_) = service.ready().await.expect("infallible").call(post(body)).await;
     }
@@ -243,4 +244,44 @@ async fn the_service_that_said_it_was_ready_is_the_one_that_is_called() {
     *get.method_mut() = http::Method::GET;
     let Ok(_) = service.ready().await.expect("infallible").call(get).await;
     assert_eq!(inner.calls.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn who_decides_further_in_knows_the_call() {
+    let call = |body: &'static str| async move {
+        let inner = service_fn(async |mut request: Request<Body>| {
+            Ok::<_, Infallible>(Response::new(
+                request
+                    .extensions_mut()
+                    .remove::<Call>()
+                    .map_or(String::new(), |call| format!("{} {} {:?}", call.id(), call.method(), call.name())),
+            ))
+        });
+        let Ok(response) = JsonRpcLayer::new().layer(inner).oneshot(post(body)).await;
+        response.into_body()
+    };
+    assert_eq!(call(CALL).await, "7 tools/call None");
+    let named = r#"{"id":"a","method":"tools/call","params":{"arguments":{"name":"no"},"name":"de\u006cete"}}"#;
+    assert_eq!(call(named).await, r#""a" tools/call Some("delete")"#);
+    assert_eq!(call(r#"{"id":1,"method":"m","params":{"name":5}}"#).await, "1 m None");
+    assert_eq!(call(r#"{"id":1,"method":"m","params":["name"]}"#).await, "1 m None");
+    assert_eq!(call(r#"{"method":"m"}"#).await, "");
+}
+
+#[tokio::test]
+async fn what_two_may_read_differently_is_no_request() {
+    for body in [
+        r#"[{"id":1,"method":"m"}]"#,
+        " \n[",
+        r#"{"id":1,"method":"m","method":"n"}"#,
+        r#"{"id":1,"id":2,"method":"m"}"#,
+        r#"{"id":1,"method":"m","\u006dethod":"n"}"#,
+        r#"{"id":1,"method":"m","params":{},"params":{"name":"delete"}}"#,
+        r#"{"id":1,"method":"m","params":{"name":"list","name":"delete"}}"#,
+    ] {
+        let (status, _, read) = ending(JsonRpcLayer::new(), post(body)).await;
+        assert_eq!((status, read), (400, None), "{body}");
+    }
+    let deeper = r#"{"id":1,"method":"m","params":{"arguments":{"a":1,"a":2}}}"#;
+    assert_eq!(ending(JsonRpcLayer::new(), post(deeper)).await.0, 200);
 }

@@ -38,6 +38,7 @@ macro_rules! profiles {
 profiles! {
     a_token_from_the_environment: "token",
     no_authentication: "none",
+    no_authentication_behind_a_proxy: "none-proxied",
     a_password: "password",
     a_trusted_proxy_with_every_check: "tproxy",
     a_trusted_proxy_on_loopback_that_is_not_allowed: "tproxy-strict",

@@ -1,6 +1,6 @@
 //! The gateway's authentication, by the settings of now.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use arc_swap::ArcSwap;
 use http::Response;
@@ -33,6 +33,8 @@ struct Shared {
     replaced: Revision,
     /// Moves when the rules or a client's token are replaced, and when a lock begins.
     revision: Revision,
+    /// Whether the log has said so.
+    unattributed: Once,
 }
 
 impl GatewayAuth {
@@ -43,7 +45,7 @@ impl GatewayAuth {
         let replaced = Revision::new();
         let revision = Revision::merged([&replaced, limiter.revision()].into_iter().chain(clients.revision()));
         let settings = Mutex::new(settings.clone());
-        Ok(Self(Arc::new(Shared { settings, rules, clients, limiter, replaced, revision })))
+        Ok(Self(Arc::new(Shared { settings, rules, clients, limiter, replaced, revision, unattributed: Once::new() })))
     }
 
     /// Asks by these settings from now on: every open stream that they concern at once, every caller
@@ -65,6 +67,20 @@ impl GatewayAuth {
     pub fn challenge<B>(&self, mut response: Response<B>) -> Response<B> {
         name_schemes(response.headers_mut(), &self.0.rules.load());
         response
+    }
+
+    /// Whether it can be told who sent the request. The log says once that it cannot, and what to do.
+    pub fn can_attribute(&self, head: Head<'_>) -> bool {
+        let can = self.0.rules.load().can_attribute(head);
+        if !can {
+            self.0.unattributed.call_once(|| {
+                tracing::warn!(
+                    "requests that a proxy passed on are refused: nothing that can be believed names their client. \
+                     Name the proxy in gateway.trustedProxies, and let it write X-Forwarded-For"
+                );
+            });
+        }
+        can
     }
 
     /// Applies settings as they are published, for as long as they are.
@@ -218,6 +234,9 @@ mod tests {
 
     /// Who the caller is, or the status of the refusal.
     async fn ask(auth: &GatewayAuth, peer: &str, headers: &[(&str, &str)]) -> Result<String, u16> {
+        if !auth.can_attribute((&request(peer, headers)).into()) {
+            return Err(403);
+        }
         let service = ServiceBuilder::new().layer(AuthLayer::from_authenticator(auth.clone())).service(service_fn(
             async |request: Request<()>| {
                 let caller = request.extensions().get::<Access>().unwrap().identity();
@@ -262,9 +281,67 @@ mod tests {
     #[tokio::test]
     async fn mode_none_asks_for_nothing() {
         let auth = GatewayAuth::new(&settings(Auth::None)).unwrap();
-        for headers in [&[][..], &[("authorization", "Bearer zzz"), ("origin", "https://evil.example")]] {
+        for headers in [&[][..], &[("authorization", "Bearer zzz"), ("origin", " ")]] {
             assert_eq!(ask(&auth, STRANGER, headers).await.as_deref(), Ok("anonymous"));
         }
+    }
+
+    #[tokio::test]
+    async fn mode_none_asks_which_page_calls() {
+        let mut settings = settings(Auth::None);
+        settings.control_ui.allowed_origins = vec!["https://app.example.com".to_owned()];
+        let auth = GatewayAuth::new(&settings).unwrap();
+        for (peer, origin, may) in [
+            (STRANGER, "https://app.example.com", true),
+            (STRANGER, "https://app.example.com/x", false),
+            (STRANGER, "https://evil.example", false),
+            (STRANGER, "http://localhost:3000", false),
+            (LOOPBACK, "http://localhost:3000", true),
+            (LOOPBACK, "http://[::1]", true),
+            (LOOPBACK, "http://localhost.evil.example", false),
+            (LOOPBACK, "null", false),
+        ] {
+            assert_eq!(ask(&auth, peer, &[("origin", origin)]).await.is_ok(), may, "{peer} {origin}");
+        }
+        let two = [("origin", "http://localhost"), ("origin", "http://localhost")];
+        assert_eq!(ask(&auth, LOOPBACK, &two).await, Err(401));
+        // Tailscale says that the request is from the internet.
+        let funnel = [("x-forwarded-for", STRANGER), ("tailscale-funnel-request", "?1")];
+        assert_eq!(ask(&auth, LOOPBACK, &funnel).await, Err(401));
+    }
+
+    #[tokio::test]
+    async fn what_a_proxy_passed_on_is_refused_unless_it_can_be_told_for_whom() {
+        for (peer, headers, attributed) in [
+            (LOOPBACK, &[][..], true),
+            (LOOPBACK, &[("x-forwarded-for", STRANGER)], true),
+            (LOOPBACK, &[("x-forwarded-for", "203.0.113.9, 10.1.1.1, 127.0.0.1")], true),
+            (LOOPBACK, &[("x-forwarded-for", "10.1.1.1")], false),
+            (LOOPBACK, &[("x-forwarded-for", "127.0.0.1")], false),
+            (LOOPBACK, &[("x-forwarded-for", "")], false),
+            (LOOPBACK, &[("x-forwarded-proto", "https")], false),
+            (LOOPBACK, &[("x-real-ip", STRANGER)], false),
+            (LOOPBACK, &[("forwarded", "for=203.0.113.9")], false),
+            (LOOPBACK, &[("tailscale-user-login", "alice")], false),
+            ("10.0.0.1", &[("x-forwarded-for", STRANGER)], true),
+            ("10.0.0.1", &[], false),
+            (STRANGER, &[], true),
+            (STRANGER, &[("x-forwarded-for", "203.0.113.1")], false),
+            (STRANGER, &[("x-forwarded-proto", "")], false),
+        ] {
+            for rules in [Auth::None, Auth::Token(None)] {
+                let auth = GatewayAuth::new(&settings(rules)).unwrap();
+                assert_eq!(ask(&auth, peer, headers).await != Err(403), attributed, "{peer} {headers:?}");
+            }
+        }
+        let real_ip = Settings { allow_real_ip_fallback: true, ..token("s3cret") };
+        let auth = GatewayAuth::new(&real_ip).unwrap();
+        assert_eq!(ask(&auth, LOOPBACK, &[("x-real-ip", STRANGER)]).await, Err(401));
+        assert_eq!(ask(&auth, LOOPBACK, &[("x-real-ip", "127.0.0.1")]).await, Err(403));
+        // Where no proxy is believed nobody's word about a user is.
+        let nobody = Settings { trusted_proxies: Vec::new(), ..settings(Auth::TrustedProxy(proxy())) };
+        let auth = GatewayAuth::new(&nobody).unwrap();
+        assert_eq!(ask(&auth, LOOPBACK, &[("x-forwarded-for", STRANGER), ("x-user", "alice")]).await, Err(401));
     }
 
     #[tokio::test]
@@ -299,7 +376,7 @@ mod tests {
         assert_eq!(ask(&auth, LOOPBACK, &[from(STRANGER)]).await, Err(429));
         assert!(ask(&auth, LOOPBACK, &[("authorization", "Bearer s3cret"), from("203.0.113.1")]).await.is_ok());
         // Nobody believes a stranger about where they are.
-        assert!(ask(&auth, "203.0.113.1", &[("authorization", "Bearer s3cret"), from(STRANGER)]).await.is_ok());
+        assert_eq!(ask(&auth, "203.0.113.1", &[("authorization", "Bearer s3cret"), from(STRANGER)]).await, Err(403));
 
         advance(Duration::from_secs(300)).await;
         assert!(ask(&auth, LOOPBACK, &[("authorization", "Bearer s3cret"), from(STRANGER)]).await.is_ok());
@@ -323,17 +400,19 @@ mod tests {
             ..proxy()
         };
         let auth = GatewayAuth::new(&settings(Auth::TrustedProxy(rules))).unwrap();
-        let (user, source) = (("x-user", " alice "), ("x-auth-src", "idp"));
-        assert_eq!(ask(&auth, "10.0.0.1", &[user, source]).await.as_deref(), Ok("alice"));
-        for (peer, headers) in [
-            (STRANGER, vec![user, source]),
-            ("10.0.0.1", vec![user]),
-            ("10.0.0.1", vec![source]),
-            ("10.0.0.1", vec![("x-user", "Alice"), source]),
-            ("10.0.0.1", vec![user, source, ("origin", "https://evil.example")]),
-            ("10.0.0.1", vec![("authorization", "Bearer pw")]),
+        let (user, source, from) = (("x-user", " alice "), ("x-auth-src", "idp"), ("x-forwarded-for", STRANGER));
+        assert_eq!(ask(&auth, "10.0.0.1", &[user, source, from]).await.as_deref(), Ok("alice"));
+        for (peer, headers, status) in [
+            (STRANGER, vec![user, source], 401),
+            ("10.0.0.1", vec![user, from], 401),
+            ("10.0.0.1", vec![source, from], 401),
+            ("10.0.0.1", vec![("x-user", "Alice"), source, from], 401),
+            ("10.0.0.1", vec![user, source, from, ("origin", "https://evil.example")], 401),
+            ("10.0.0.1", vec![("authorization", "Bearer pw"), from], 401),
+            ("10.0.0.1", vec![user, source], 403),
+            (LOOPBACK, vec![user, source], 403),
         ] {
-            assert_eq!(ask(&auth, peer, &headers).await, Err(401), "{peer} {headers:?}");
+            assert_eq!(ask(&auth, peer, &headers).await, Err(status), "{peer} {headers:?}");
         }
     }
 
@@ -344,14 +423,18 @@ mod tests {
         assert_eq!(ask(&auth, LOOPBACK, &[password]).await.as_deref(), Ok("shared-secret"));
         // It is no browser's doing, so the page does not matter.
         assert!(ask(&auth, LOOPBACK, &[password, ("origin", "https://evil.example")]).await.is_ok());
-        assert_eq!(ask(&auth, LOOPBACK, &[password, ("x-user", "alice")]).await.as_deref(), Ok("alice"));
-        for headers in [
-            &[][..],
-            &[("authorization", "Bearer nope")],
-            &[password, ("x-forwarded-for", "")],
-            &[password, ("x-user", "alice"), ("origin", "https://evil.example")],
+        let from = ("x-forwarded-for", STRANGER);
+        assert_eq!(ask(&auth, LOOPBACK, &[password, from, ("x-user", "alice")]).await.as_deref(), Ok("alice"));
+        for (headers, status) in [
+            (&[][..], 401),
+            (&[("authorization", "Bearer nope")], 401),
+            (&[password, from], 401),
+            (&[password, from, ("x-user", "alice"), ("origin", "https://evil.example")], 401),
+            (&[password, ("x-forwarded-for", "")], 403),
+            // No proxy passed that on.
+            (&[password, ("x-user", "alice")], 403),
         ] {
-            assert_eq!(ask(&auth, LOOPBACK, headers).await, Err(401), "{headers:?}");
+            assert_eq!(ask(&auth, LOOPBACK, headers).await, Err(status), "{headers:?}");
         }
         let without = TrustedProxy { local_password: None, ..proxy() };
         let auth = GatewayAuth::new(&settings(Auth::TrustedProxy(without))).unwrap();
@@ -365,7 +448,8 @@ mod tests {
             settings.control_ui.allowed_origins = allowed.iter().map(|&text| text.to_owned()).collect();
             settings.control_ui.host_header_fallback = fallback;
             let auth = GatewayAuth::new(&settings).unwrap();
-            async move { ask(&auth, LOOPBACK, &[("x-user", "a"), ("origin", origin), ("host", host)]).await.is_ok() }
+            let headers = [("x-forwarded-for", STRANGER), ("x-user", "a"), ("origin", origin), ("host", host)];
+            async move { ask(&auth, LOOPBACK, &headers).await.is_ok() }
         };
         assert!(page(&[" HTTPS://Upper.example.com "], false, "https://upper.example.com", "h").await);
         assert!(page(&["not an origin", "*"], false, "https://anywhere.example", "h").await);
@@ -380,8 +464,9 @@ mod tests {
         let mut settings = settings(Auth::TrustedProxy(proxy()));
         settings.trusted_proxies = vec!["localhost".to_owned(), LOOPBACK.to_owned()];
         let auth = GatewayAuth::new(&settings).unwrap();
-        assert!(ask(&auth, LOOPBACK, &[("x-user", "a")]).await.is_ok());
-        assert_eq!(ask(&auth, "10.0.0.1", &[("x-user", "a")]).await, Err(401));
+        let headers = [("x-user", "a"), ("x-forwarded-for", STRANGER)];
+        assert!(ask(&auth, LOOPBACK, &headers).await.is_ok());
+        assert_eq!(ask(&auth, "10.0.0.1", &headers).await, Err(403));
     }
 
     #[tokio::test(start_paused = true)]

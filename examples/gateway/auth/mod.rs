@@ -7,10 +7,11 @@
 //!
 //! | mode | the caller must show |
 //! | --- | --- |
-//! | `none` | nothing |
+//! | `none` | nothing, but a page of another origin may not call |
 //! | `token`, `password` | the shared secret, or a token of their own |
-//! | `trusted-proxy` | a user name from a trusted proxy; if there is none and the request is [local and direct](is_local_direct), the password |
+//! | `trusted-proxy` | a user name from a trusted proxy; if there is none and the request is local and direct, the password |
 //!
+//! 0. What a proxy passed on is refused by [`AttributedLayer`] where it cannot be told for whom: 403.
 //! 1. A secret is asked for behind the failure limiter: a client that is locked out is refused before
 //!    its credential is looked at. A user name from a proxy, and mode `none`, never meet the limiter.
 //! 2. A page of another origin that may not call is refused, and not asked for the password.
@@ -20,11 +21,11 @@
 mod bearer;
 mod challenge;
 mod gateway_auth;
-mod local;
+mod ingress;
 mod respond;
 mod rules;
 mod secrets;
 
 pub use self::gateway_auth::GatewayAuth;
-pub use self::local::is_local_direct;
+pub use self::ingress::AttributedLayer;
 pub use self::respond::respond;

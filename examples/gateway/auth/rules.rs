@@ -1,5 +1,8 @@
 //! The settings of one moment, as something that can be asked.
 
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, header::ORIGIN};
 use tower_reauth::{
     AuthMethod, Denied, Identity, Tokens,
     bearer::{Authenticate, Head},
@@ -9,16 +12,29 @@ use tower_reauth::{
 };
 
 use super::bearer::{self, LenientBearer};
-use super::local::is_local_direct;
+use super::ingress::{FUNNEL, is_forwarded, is_local_direct};
 use super::secrets::Secrets;
 use crate::config::{self, Auth, ControlUi, Secret, Settings};
 
 type LimitedBearer = Limited<LenientBearer>;
 
+/// The rules by which callers are let in.
+#[derive(Debug)]
+pub struct Rules {
+    /// The proxies that are believed, and what they say about their clients.
+    proxies: TrustedNetworks,
+    addresses: ClientAddress,
+    shown: Shown,
+}
+
 /// What a caller must show.
 #[derive(Debug)]
-pub enum Rules {
-    Nothing(Identity),
+pub enum Shown {
+    Nothing {
+        identity: Identity,
+        /// The pages that may call; those of this machine may, where the caller is on it.
+        origins: Arc<OriginPolicy>,
+    },
     Secret(LimitedBearer),
     Proxy {
         proxy: TrustedProxy,
@@ -30,8 +46,12 @@ pub enum Rules {
 /// What a caller has shown.
 #[derive(Clone, Debug)]
 pub enum Credential {
-    Nothing,
-    Secret { attempt: Attempt<BearerToken>, local_direct: bool },
+    /// With the rule by which the page that called was let in, if it was one.
+    Nothing(Option<Arc<OriginPolicy>>),
+    Secret {
+        attempt: Attempt<BearerToken>,
+        local_direct: bool,
+    },
     Proxied(ProxiedUser),
 }
 
@@ -55,30 +75,67 @@ impl Rules {
 
     /// What the settings demand, where the tokens of single clients are `clients`.
     pub fn new(settings: &Settings, clients: &Tokens, limiter: &FailureLimiter) -> Self {
+        let proxies = trusted_networks(settings);
+        let addresses = client_addresses(&proxies, settings);
         let limited = |shared: Option<&Secret>| {
             let bearer = LenientBearer::new(Secrets::new(shared, clients.clone()));
-            let addresses = client_addresses(settings);
+            let addresses = addresses.clone();
             Limited::new(bearer, limiter.clone(), move |headers, extensions| {
                 Some(addresses.resolve(headers, extensions.get::<PeerAddr>()?.ip()))
             })
         };
-        match &settings.auth {
-            Auth::None => Self::Nothing(Identity::new("anonymous", AuthMethod::Anonymous)),
-            Auth::Token(token) => Self::Secret(limited(token.as_ref())),
-            Auth::Password(password) => Self::Secret(limited(Some(password))),
-            Auth::TrustedProxy(proxy) => Self::Proxy {
-                password: proxy.local_password.as_ref().map(|password| limited(Some(password))),
-                proxy: trusted_proxy(proxy, settings),
+        let shown = match &settings.auth {
+            Auth::None => Shown::Nothing {
+                identity: Identity::new("anonymous", AuthMethod::Anonymous),
+                origins: Arc::new(origin_policy(&settings.control_ui)),
             },
+            Auth::Token(token) => Shown::Secret(limited(token.as_ref())),
+            Auth::Password(password) => Shown::Secret(limited(Some(password))),
+            Auth::TrustedProxy(proxy) => Shown::Proxy {
+                password: proxy.local_password.as_ref().map(|password| limited(Some(password))),
+                proxy: trusted_proxy(proxy, &proxies, settings),
+            },
+        };
+        Self { proxies, addresses, shown }
+    }
+
+    pub fn shown(&self) -> &Shown {
+        &self.shown
+    }
+
+    /// Whether it can be told who sent the request: a caller of this machine, the client of a trusted proxy, or the
+    /// peer, if nothing says that it passes on what another sent.
+    pub fn can_attribute(&self, head: Head<'_>) -> bool {
+        let Some(peer) = head.extensions().get::<PeerAddr>().map(|peer| peer.ip().to_canonical()) else { return true };
+        match &self.shown {
+            // A user whom no proxy passed on. Who is none may know the password.
+            Shown::Proxy { proxy, .. } if is_local_direct(peer, head.headers()) => proxy.identify(head).is_err(),
+            _ if is_local_direct(peer, head.headers()) => true,
+            _ if self.proxies.contains(peer) => self.addresses.resolve(head.headers(), peer) != peer,
+            // Here nobody is believed at all.
+            Shown::Proxy { .. } if self.proxies == TrustedNetworks::none() => true,
+            _ => !is_forwarded(head.headers()),
         }
     }
 
     pub fn present(&self, head: Head<'_>) -> Result<Credential, Denied> {
-        match self {
-            Self::Nothing(_) => Ok(Credential::Nothing),
-            Self::Secret(secret) => present_secret(secret, head),
-            Self::Proxy { proxy, password } => match (proxy.identify(head), password) {
-                (Ok(user), _) if proxy.origins().allows(head) => Ok(Credential::Proxied(user)),
+        match &self.shown {
+            // Tailscale let the whole internet in.
+            Shown::Nothing { .. } if head.headers().get(FUNNEL).is_some_and(|value| value == "?1") => {
+                Err(Denied::Missing)
+            }
+            Shown::Nothing { .. } if !has_a_page(head.headers()) => Ok(Credential::Nothing(None)),
+            Shown::Nothing { origins, .. } => {
+                let is_local = comes_locally(head) && has_a_page_of_this_machine(head.headers());
+                if is_local || may_call(origins, head) {
+                    Ok(Credential::Nothing(Some(Arc::clone(origins))))
+                } else {
+                    Err(Denied::Rejected)
+                }
+            }
+            Shown::Secret(secret) => present_secret(secret, head),
+            Shown::Proxy { proxy, password } => match (proxy.identify(head), password) {
+                (Ok(user), _) if may_call(proxy.origins(), head) => Ok(Credential::Proxied(user)),
                 (Ok(_), _) => Err(Denied::Rejected),
                 (Err(_), Some(password)) if comes_locally_with_a_bearer(head) => present_secret(password, head),
                 (Err(denied), _) => Err(denied),
@@ -87,16 +144,20 @@ impl Rules {
     }
 
     pub fn verify(&self, credential: &Credential, occasion: Occasion) -> Verification {
-        match (self, credential) {
-            (Self::Nothing(identity), Credential::Nothing) => Ok(identity.clone()).into(),
-            (Self::Secret(secret), Credential::Secret { attempt, .. })
-            | (Self::Proxy { password: Some(secret), .. }, Credential::Secret { attempt, local_direct: true }) => {
+        match (&self.shown, credential) {
+            (Shown::Nothing { identity, origins }, Credential::Nothing(judged_by))
+                if judged_by.as_ref().is_none_or(|judged_by| judged_by == origins) =>
+            {
+                Ok(identity.clone()).into()
+            }
+            (Shown::Secret(secret), Credential::Secret { attempt, .. })
+            | (Shown::Proxy { password: Some(secret), .. }, Credential::Secret { attempt, local_direct: true }) => {
                 match occasion {
                     Occasion::Door => secret.verify(attempt),
                     Occasion::Stream => secret.verify_again(attempt),
                 }
             }
-            (Self::Proxy { proxy, .. }, Credential::Proxied(user)) => proxy.verify(user),
+            (Shown::Proxy { proxy, .. }, Credential::Proxied(user)) => proxy.verify(user),
             // It was shown under other rules.
             _ => Err(VerifyError::Rejected).into(),
         }
@@ -108,33 +169,36 @@ impl Rules {
         credential: &Credential,
         verdict: Result<Identity, VerifyError>,
     ) -> Result<Identity, VerifyError> {
-        match (self, credential) {
-            (Self::Secret(secret) | Self::Proxy { password: Some(secret), .. }, Credential::Secret { attempt, .. }) => {
-                secret.conclude(attempt, verdict)
-            }
+        match (&self.shown, credential) {
+            (
+                Shown::Secret(secret) | Shown::Proxy { password: Some(secret), .. },
+                Credential::Secret { attempt, .. },
+            ) => secret.conclude(attempt, verdict),
             _ => verdict,
         }
     }
 
     /// What tells this caller from others, all of it that is verified again.
     pub fn key(&self, credential: &Credential) -> Option<CredentialKey> {
-        match (self, credential) {
+        match (&self.shown, credential) {
             (
-                Self::Secret(secret) | Self::Proxy { password: Some(secret), .. },
+                Shown::Secret(secret) | Shown::Proxy { password: Some(secret), .. },
                 Credential::Secret { attempt, local_direct },
             ) => Some(secret.key(attempt)?.and([u8::from(*local_direct)])),
-            (Self::Proxy { proxy, .. }, Credential::Proxied(user)) => proxy.key(user),
+            (Shown::Proxy { proxy, .. }, Credential::Proxied(user)) => proxy.key(user),
             // No token is empty.
-            (Self::Nothing(_), Credential::Nothing) => Some(CredentialKey::new(TokenDigest::of("")).and("nothing")),
-            // It was shown under other rules, a moment ago.
+            (Shown::Nothing { .. }, Credential::Nothing(None)) => {
+                Some(CredentialKey::new(TokenDigest::of("")).and("nothing"))
+            }
+            // It has a page, or was shown under other rules a moment ago.
             _ => None,
         }
     }
 
     pub fn detach(&self, credential: &Credential) -> Credential {
-        match (self, credential) {
+        match (&self.shown, credential) {
             (
-                Self::Secret(secret) | Self::Proxy { password: Some(secret), .. },
+                Shown::Secret(secret) | Shown::Proxy { password: Some(secret), .. },
                 Credential::Secret { attempt, local_direct },
             ) => Credential::Secret { attempt: secret.detach(attempt), local_direct: *local_direct },
             _ => credential.clone(),
@@ -156,15 +220,39 @@ fn comes_locally_with_a_bearer(head: Head<'_>) -> bool {
     comes_locally(head) && bearer::presented(head.headers()).is_ok()
 }
 
+/// Whether the page that a request comes from may call. A browser's origins have no path (RFC 6454 section 6.2).
+fn may_call(origins: &OriginPolicy, head: Head<'_>) -> bool {
+    let has_a_path = |origin: &HeaderValue| {
+        let text = origin.to_str().unwrap_or_default().trim();
+        let authority = text.split_once("://").map_or(text, |(_, authority)| authority);
+        authority.strip_suffix('/').unwrap_or(authority).contains(['/', '?', '#', '\\'])
+    };
+    !head.headers().get_all(ORIGIN).iter().any(has_a_path) && origins.allows(head)
+}
+
+/// Whether a page calls, and it says so.
+fn has_a_page(headers: &HeaderMap) -> bool {
+    headers.get_all(ORIGIN).iter().any(|origin| !origin.as_bytes().trim_ascii().is_empty())
+}
+
+fn has_a_page_of_this_machine(headers: &HeaderMap) -> bool {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let origin = origins.next().and_then(|origin| origin.to_str().ok()?.parse::<Origin>().ok());
+    let is_local = |origin: &Origin| {
+        origin.host() == "localhost" || origin.address().is_some_and(|address| address.to_canonical().is_loopback())
+    };
+    origins.next().is_none() && origin.as_ref().is_some_and(is_local)
+}
+
 /// OpenClaw drops the hops that it cannot read.
-fn client_addresses(settings: &Settings) -> ClientAddress {
-    let addresses = ClientAddress::new(trusted_networks(settings)).with_unreadable_hops_skipped();
+fn client_addresses(proxies: &TrustedNetworks, settings: &Settings) -> ClientAddress {
+    let addresses = ClientAddress::new(proxies.clone()).with_unreadable_hops_skipped();
     if settings.allow_real_ip_fallback { addresses.with_real_ip() } else { addresses }
 }
 
-fn trusted_proxy(proxy: &config::TrustedProxy, settings: &Settings) -> TrustedProxy {
-    let mut trusted = TrustedProxy::new(trusted_networks(settings), proxy.user_header.clone())
-        .with_origins(origin_policy(&settings.control_ui));
+fn trusted_proxy(proxy: &config::TrustedProxy, proxies: &TrustedNetworks, settings: &Settings) -> TrustedProxy {
+    let mut trusted =
+        TrustedProxy::new(proxies.clone(), proxy.user_header.clone()).with_origins(origin_policy(&settings.control_ui));
     for header in &proxy.required_headers {
         trusted = trusted.with_required_header(header.clone());
     }

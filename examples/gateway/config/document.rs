@@ -98,6 +98,15 @@ impl<'a> Node<'a> {
         Ok(self.node(place, value))
     }
 
+    /// The fields of this object, by name; none if there is no object.
+    pub fn fields(&self) -> Result<Vec<(&'a str, Node<'a>)>, ConfigError> {
+        match self.value {
+            None => Ok(Vec::new()),
+            Some(Value::Object(fields)) => fields.keys().map(|name| Ok((name.as_str(), self.at(name)?))).collect(),
+            Some(_) => Err(self.error("must be an object")),
+        }
+    }
+
     /// The elements of this list; none if there is no list.
     pub fn items(&self) -> Result<Vec<Node<'a>>, ConfigError> {
         let items = match self.value {

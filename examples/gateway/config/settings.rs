@@ -62,14 +62,15 @@ pub struct Session {
 pub enum SessionScope {
     #[default]
     PerSender,
-    /// Every agent's main session is one session, `global`.
+    /// An agent's main session is `global`.
     Global,
 }
 
-/// An entry of `agents.list`.
+/// An agent that is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
     pub id: String,
+    /// Whether sessions that name no agent are its own.
     pub default: bool,
 }
 
@@ -98,7 +99,7 @@ impl Settings {
             control_ui: ControlUi::new(&gateway.at("controlUi")?)?,
             strict_transport_security: transport_security(&headers.at("strictTransportSecurity")?)?,
             session: Session::new(&root.at("session")?)?,
-            agents: root.at("agents")?.at("list")?.items()?.iter().map(Agent::new).collect::<Result<_, _>>()?,
+            agents: Agent::all(&root.at("agents")?)?,
         })
     }
 
@@ -130,7 +131,7 @@ impl Settings {
                 *strict_transport_security != before.strict_transport_security,
             ),
             ("session", *session != before.session),
-            ("agents.list", *agents != before.agents),
+            ("agents", *agents != before.agents),
         ];
         changes.into_iter().filter(|(_, is_changed)| *is_changed).map(|(name, _)| name).collect()
     }
@@ -177,13 +178,31 @@ impl Session {
 }
 
 impl Agent {
-    fn new(entry: &Node<'_>) -> Result<Self, ConfigError> {
-        let id = entry.at("id")?;
-        Ok(Self {
-            id: id.text()?.ok_or_else(|| id.error("is needed"))?.to_owned(),
-            default: entry.at("default")?.flag()?.unwrap_or(false),
-        })
+    /// The agents of `agents.entries`, by their names, or of `agents.list`, as it was before.
+    fn all(agents: &Node<'_>) -> Result<Vec<Self>, ConfigError> {
+        let named = |id: &str, entry: &Node<'_>| {
+            Ok(Self { id: id.to_owned(), default: entry.at("default")?.flag()?.unwrap_or(false) })
+        };
+        let listed = agents.at("list")?.items()?;
+        let listed = listed.iter().map(|entry| {
+            let id = entry.at("id")?;
+            named(id.text()?.ok_or_else(|| id.error("is needed"))?, entry)
+        });
+        let entries = agents.at("entries")?.fields()?;
+        let entries = entries.iter().map(|(id, entry)| named(id, entry));
+        let mut all: Vec<Self> = entries.chain(listed).collect::<Result<_, _>>()?;
+        // Written by `openclaw doctor`, in the place of a mark.
+        if agents.at("ownership")?.text()? == Some("explicit") {
+            let owner = agents.at("defaults")?.at("systemAgent")?.at("agentId")?.text()?;
+            all.iter_mut().for_each(|agent| agent.default = owner.is_some_and(|owner| is_named(&agent.id, owner)));
+        }
+        Ok(all)
     }
+}
+
+/// Whether both are names of one agent.
+fn is_named(agent: &str, name: &str) -> bool {
+    agent.trim().eq_ignore_ascii_case(name.trim())
 }
 
 /// What the places say about authentication, the first one to say something first.
@@ -578,6 +597,24 @@ mod tests {
     }
 
     #[test]
+    fn agents_are_entries_by_their_names() {
+        for (json5, dev, ops) in [
+            ("{ agents: { entries: { dev: {}, ops: { default: true } } } }", false, true),
+            (
+                "{ agents: { ownership: 'explicit', entries: { dev: {}, ops: { default: true } },
+                    defaults: { systemAgent: { agentId: ' Dev' } } } }",
+                true,
+                false,
+            ),
+            ("{ agents: { ownership: 'explicit', entries: { dev: {}, ops: { default: true } } } }", false, false),
+        ] {
+            let agents = with(json5).unwrap().agents;
+            let agents: Vec<_> = agents.iter().map(|agent| (agent.id.as_str(), agent.default)).collect();
+            assert_eq!(agents, [("dev", dev), ("ops", ops)], "{json5}");
+        }
+    }
+
+    #[test]
     fn a_setting_that_makes_no_sense_is_an_error_with_its_path() {
         for (json5, expected) in [
             ("[]", "the whole of it: must be an object"),
@@ -589,6 +626,8 @@ mod tests {
             ("{ gateway: { http: { securityHeaders: { strictTransportSecurity: true } } } }", "must be text"),
             ("{ session: { scope: 'all' } }", "session.scope: must be per-sender or global"),
             ("{ agents: { list: [{}] } }", "agents.list[0].id: is needed"),
+            ("{ agents: { entries: [] } }", "agents.entries: must be an object"),
+            ("{ agents: { entries: { ops: 1 } } }", "agents.entries.ops: must be an object"),
         ] {
             let error = with(json5).unwrap_err();
             assert!(error.contains("openclaw.json: ") && error.contains(expected), "{error}");

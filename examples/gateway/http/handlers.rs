@@ -22,11 +22,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream::once};
 use serde_json::json;
 use tokio::time::timeout;
-use tower_reauth::{Access, Denied, Scope, StreamReauthLayer, access::RenewError, proxy::PeerAddr, reauth::EndReason};
+use tower_reauth::{Access, Denied, Scope, StreamReauthLayer, access::RenewError, reauth::EndReason};
 
 use super::{State, accept::wants_events, reply};
 use crate::{
-    auth::{is_local_direct, respond},
+    auth::respond,
     config::Settings,
     live::{EventBody, FeedKey, ScopeUpdates, StreamId, StreamOptions},
     serve::PageBytes,
@@ -80,7 +80,6 @@ const SOON: Duration = Duration::from_secs(2);
 /// How long the making of a page counts.
 const LONG: Duration = Duration::from_secs(1);
 
-const REQUESTER: HeaderName = HeaderName::from_static("x-openclaw-requester-session-key");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
 // What is seldom or only once awaited is boxed, so that the future of a page is small.
@@ -324,26 +323,10 @@ fn event_stream(events: EventBody, version: Version) -> Response {
 }
 
 /// `POST /sessions/{key}/kill`: ends the streams of a session.
-///
-/// A caller on this machine must be an admin. One from elsewhere must name the session that it acts
-/// for, may write, and ends the streams of that session only.
 pub async fn kill(
     extract::State(state): extract::State<Arc<State>>,
     Extension(key): Extension<RequestedKey>,
-    request: Request,
 ) -> Response {
-    let peer = request.extensions().get::<PeerAddr>();
-    let is_local = peer.is_some_and(|peer| is_local_direct(peer.ip(), request.headers()));
-    let requester = request.headers().get(REQUESTER).and_then(|key| RequestedKey::parse(key.to_str().ok()?));
-    if !is_local && requester.is_none() {
-        let message = "Session kills require a local admin request or requester session ownership.";
-        return reply::forbidden(message);
-    }
-    let required = if is_local { ADMIN } else { WRITE };
-    let access = request.extensions().get::<Access>().ok_or(Denied::no_access("kill"));
-    if let Err(denied) = access.and_then(|access| access.require(required)) {
-        return respond(&denied);
-    }
     let session = match named(&state, &key).await {
         // What is streamed can be killed, whether its row is there still, and can be read, or not.
         Ok((session, is_stored)) if is_stored || state.streams.are_open(&session) => session,
@@ -353,19 +336,6 @@ pub async fn kill(
             _ => return unreadable(key.as_str(), None, &error),
         },
     };
-    if !is_local {
-        let own = match &requester {
-            Some(requester) => named(&state, requester).await.map(|(own, _)| Some(own)),
-            None => Ok(None),
-        };
-        match own {
-            Err(error) => return unreadable(key.as_str(), None, &error),
-            Ok(own) if own.as_ref() != Some(&session) && state.streams.are_open(&session) => {
-                return reply::forbidden("The session is not the requester's own.");
-            }
-            Ok(_) => {}
-        }
-    }
     let killed = state.streams.kill(&session);
     reply::json(StatusCode::OK, &json!({ "ok": true, "killed": killed }))
 }

@@ -4,8 +4,8 @@
 //! requests have to be for a loopback name, or one of `--allow-host`, for as long as that is the mode. A gateway
 //! that asks for a secret may be called by any name: such a page does not know the secret.
 //!
-//! The page that calls is asked for too, by `Origin`, where a request changes something. Where it only reads, any
-//! page may, as with OpenClaw: no browser shows the answer to a page of another origin.
+//! The page that calls is asked for too, by `Origin`, where a request changes something. Where it only reads, that is
+//! for the rules of [`crate::auth`] to say, as with OpenClaw.
 
 use std::{
     pin::Pin,
@@ -13,11 +13,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use ::http::{Request, header::ORIGIN};
-use axum::response::Response;
+use ::http::{HeaderValue, Request, header::ORIGIN};
+use axum::{body::Body, response::Response};
 use futures_util::future::Either;
 use tokio::sync::watch;
-use tower::{Layer, Service};
+use tower::{Layer, Service, util::MapRequest};
 use tower_reauth::{
     Denied,
     hosts::{AllowedHosts, AllowedHostsLayer},
@@ -42,8 +42,23 @@ pub struct HostsLayer {
 #[derive(Clone, Debug)]
 pub struct Hosts<S> {
     any: S,
-    allowed: Option<AllowedHosts<S, Respond>>,
+    allowed: Option<AllowedHosts<MapRequest<S, PutBack>, Respond>>,
     settings: watch::Receiver<Arc<Settings>>,
+}
+
+type PutBack = fn(Request<Body>) -> Request<Body>;
+
+/// The page of a request that only reads, on its way past the hosts.
+#[derive(Clone)]
+struct Page(Option<HeaderValue>);
+
+/// A page that the hosts have judged is not judged again.
+fn put_back(mut request: Request<Body>) -> Request<Body> {
+    request.headers_mut().remove(ORIGIN);
+    if let Some(Page(Some(origin))) = request.extensions_mut().remove() {
+        request.headers_mut().insert(ORIGIN, origin);
+    }
+    request
 }
 
 impl HostsLayer {
@@ -56,14 +71,15 @@ impl<S: Clone> Layer<S> for HostsLayer {
     type Service = Hosts<S>;
 
     fn layer(&self, inner: S) -> Hosts<S> {
-        let allowed = self.allowed.as_ref().map(|allowed| allowed.layer(inner.clone()));
+        let allowed =
+            self.allowed.as_ref().map(|allowed| allowed.layer(MapRequest::new(inner.clone(), put_back as PutBack)));
         Hosts { any: inner, allowed, settings: self.settings.clone() }
     }
 }
 
-impl<S, B> Service<Request<B>> for Hosts<S>
+impl<S> Service<Request<Body>> for Hosts<S>
 where
-    S: Service<Request<B>, Response = Response>,
+    S: Service<Request<Body>, Response = Response>,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
 {
@@ -79,11 +95,12 @@ where
         self.any.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         match &mut self.allowed {
             Some(allowed) if self.settings.borrow().auth == Auth::None => {
                 if request.method().is_safe() {
-                    request.headers_mut().remove(ORIGIN);
+                    let page = request.headers_mut().remove(ORIGIN);
+                    request.extensions_mut().insert(Page(page));
                 }
                 Either::Right(Box::pin(allowed.call(request)))
             }

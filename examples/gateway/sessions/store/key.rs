@@ -6,7 +6,7 @@
 //!
 //! 1. `global` and `unknown` are keys of their own, in the default agent's store.
 //! 2. `agent:<name>:<rest>` belongs to that agent and stays as it was typed, empty parts and all.
-//!    With `session.scope` `global`, `agent:<name>:main` is `global`.
+//!    With `session.scope` `global`, `agent:<name>:main` is `global` in that agent's store.
 //! 3. `main` is the default agent's main session, `agent:<default>:main`, or `global` likewise.
 //! 4. Any other key that begins with `agent:` stays; it is in the default agent's store.
 //! 5. What is left is a key of the default agent: `agent:<default>:<key>`.
@@ -72,11 +72,7 @@ pub struct CanonicalKey {
 
 impl CanonicalKey {
     fn main(agent: AgentId, settings: &StoreSettings) -> Self {
-        if settings.global_scope {
-            Self::shared("global", settings.default_agent())
-        } else {
-            Self { key: main_key(&agent), agent }
-        }
+        if settings.global_scope { Self::shared("global", agent) } else { Self { key: main_key(&agent), agent } }
     }
 
     fn shared(word: &str, agent: AgentId) -> Self {
@@ -246,12 +242,12 @@ mod tests {
     }
 
     #[test]
-    fn with_global_scope_main_sessions_are_one() {
+    fn with_global_scope_an_agents_main_session_is_global_in_its_store() {
         assert_canonical(
             &settings(&[], true),
             &[
                 ("main", "global", "main"),
-                ("agent:zed:main", "global", "main"),
+                ("agent:zed:main", "global", "zed"),
                 ("agent:my agent:main", "agent:my agent:main", "my-agent"),
                 ("foo", "agent:main:foo", "main"),
             ],

@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{
-    RequestedKey, StoreSettings,
+    AgentId, RequestedKey, StoreSettings,
     candidates::candidates,
     databases::Databases,
     files::StoreFiles,
@@ -88,7 +88,7 @@ impl Sessions {
             stores.extend(settings.discovered_stores(&canonical.agent, &mut proof.stamps)?);
         }
         let names = [canonical.key.as_str(), key.as_str()];
-        let found = self.freshest(stores, &names, canonical.is_shared(), proof)?;
+        let found = self.freshest(stores, &canonical.agent, &names, canonical.is_shared(), proof)?;
         Ok(found.map(|(store, row)| Found { key: canonical, store, row }))
     }
 
@@ -107,21 +107,22 @@ impl Sessions {
         let main = main_key(&agent);
         let names = [canonical.key.as_str(), key.as_str(), &main];
         let stores = settings.discovered_stores(&agent, &mut proof.stamps)?;
-        let found = self.freshest(stores, &names, false, proof)?;
+        let found = self.freshest(stores, &agent, &names, false, proof)?;
         Ok(found.map(|(store, row)| Found { key: canonical, store, row }))
     }
 
-    /// The freshest row under these names. Of stores with equally fresh rows the last one wins.
+    /// The freshest row of an agent under these names. Of stores with equally fresh rows the last one wins.
     fn freshest(
         &self,
         stores: Vec<PathBuf>,
+        agent: &AgentId,
         names: &[&str],
         exactly: bool,
         proof: &mut Proof,
     ) -> io::Result<Option<(PathBuf, Stored)>> {
         let mut best: Option<(PathBuf, Stored)> = None;
         for store in stores {
-            let node = self.node(&store, names, proof);
+            let node = self.node(&store, agent, names, proof);
             let row = match node {
                 Ok(Some(node)) => node,
                 Err(error) if !is_blank(&error) => return Err(error),
@@ -144,13 +145,17 @@ impl Sessions {
 
     /// What the database beside this store has under these names, the first of which is the canonical key and the
     /// second that as requested.
-    fn node(&self, store: &Path, names: &[&str], proof: &mut Proof) -> io::Result<Option<Stored>> {
-        let path = StoreSettings::database_beside(store);
-        if Stamp::of(&path)? == Stamp::Missing {
-            // Such a path is proof as well, and one to be watched.
-            proof.stamps.take(&path)?;
-            return Ok(None);
+    fn node(&self, store: &Path, agent: &AgentId, names: &[&str], proof: &mut Proof) -> io::Result<Option<Stored>> {
+        let mut path = None;
+        for place in StoreSettings::databases_beside(store, agent) {
+            if Stamp::of(&place)? != Stamp::Missing {
+                path = Some(place);
+                break;
+            }
+            // That it is missing is proof as well, and something to be watched.
+            proof.stamps.take(&place)?;
         }
+        let Some(path) = path else { return Ok(None) };
         let database = self.databases.at(&path);
         for name in names.iter().take(1).chain(names.iter().skip(2)) {
             let (lookup, node) = Lookup::find(&database, name).inspect_err(|_| {
@@ -214,7 +219,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::sessions::store::{Agent, AgentId};
+    use crate::sessions::store::Agent;
 
     struct State {
         _temp: tempfile::TempDir,

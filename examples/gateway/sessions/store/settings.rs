@@ -18,13 +18,12 @@ pub struct StoreSettings {
     /// `session.store`: where an agent's store is, if not at the usual place. Below a home that is
     /// not known there is no place, so it is at the usual one.
     pub store: Option<String>,
-    /// `session.scope` is `global`: all agents share one main session.
+    /// `session.scope` is `global`: the main session of an agent is `global`.
     pub global_scope: bool,
-    /// `agents.list`.
     pub agents: Vec<Agent>,
 }
 
-/// An entry of `agents.list`.
+/// An agent that is configured.
 #[derive(Clone, Debug)]
 pub struct Agent {
     pub id: AgentId,
@@ -55,11 +54,23 @@ impl StoreSettings {
         std::path::absolute(&path).unwrap_or(path)
     }
 
-    /// The database that takes the place of this `sessions.json`: in the folder of the agent, or beside a store that
-    /// is elsewhere.
-    pub fn database_beside(store: &Path) -> PathBuf {
-        let agent = store.ends_with(USUAL_STORE).then(|| store.parent()?.parent()).flatten();
-        agent.map_or_else(|| store.with_extension("sqlite"), |agent| agent.join("agent/openclaw-agent.sqlite"))
+    /// Where the database may be that takes the place of this `sessions.json` for an agent, the best place first: in
+    /// the folder of the agent, or beside a store that is elsewhere. There it has the agent's name where the plain
+    /// one is another's.
+    pub fn databases_beside(store: &Path, agent: &AgentId) -> Vec<PathBuf> {
+        let owner = store.ends_with(USUAL_STORE).then(|| store.parent()?.parent()).flatten();
+        if let Some(owner) = owner.filter(|owner| owner.parent().is_some_and(|all| all.ends_with("agents"))) {
+            return vec![owner.join("agent").join(DATABASE)];
+        }
+        if store.extension().is_some_and(|extension| extension == "sqlite") {
+            return vec![store.to_owned()];
+        }
+        let plain = if store.ends_with("sessions.json") {
+            store.with_file_name(DATABASE)
+        } else {
+            store.with_extension("sqlite")
+        };
+        vec![plain.with_extension(format!("{agent}.sqlite")), plain]
     }
 
     /// Whether an agent may have stores besides [`store_of`](Self::store_of).
@@ -117,6 +128,7 @@ impl StoreSettings {
 }
 
 const USUAL_STORE: &str = "sessions/sessions.json";
+const DATABASE: &str = "openclaw-agent.sqlite";
 
 /// A name that says nothing normalises to `main` but is not the directory of that agent.
 fn names_agent(directory: &str, agent: &AgentId) -> bool {
@@ -161,6 +173,24 @@ mod tests {
             let settings = StoreSettings { home: None, ..settings(Some(template)) };
             assert_eq!(settings.store_of(&ops), Path::new("/state/agents/ops/sessions/sessions.json"));
             assert_eq!(settings.legacy_transcripts(), None);
+        }
+    }
+
+    #[test]
+    fn a_database_lies_in_the_agents_folder_or_beside_a_store_that_is_elsewhere() {
+        let ops = AgentId::normalize("ops");
+        for (store, databases) in [
+            ("/state/agents/ops/sessions/sessions.json", &["/state/agents/ops/agent/openclaw-agent.sqlite"][..]),
+            (
+                "/alt/ops/sessions/sessions.json",
+                &["/alt/ops/sessions/openclaw-agent.ops.sqlite", "/alt/ops/sessions/openclaw-agent.sqlite"],
+            ),
+            ("/alt/sessions.json", &["/alt/openclaw-agent.ops.sqlite", "/alt/openclaw-agent.sqlite"]),
+            ("/alt/a.b.json", &["/alt/a.b.ops.sqlite", "/alt/a.b.sqlite"]),
+            ("/alt/all.sqlite", &["/alt/all.sqlite"]),
+        ] {
+            let expected: Vec<_> = databases.iter().map(PathBuf::from).collect();
+            assert_eq!(StoreSettings::databases_beside(Path::new(store), &ops), expected, "{store}");
         }
     }
 
