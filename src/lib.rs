@@ -177,7 +177,12 @@ mod fault;
 mod grpc;
 #[cfg(feature = "hosts")]
 pub mod hosts;
-#[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs"))]
+#[cfg(any(
+    feature = "http-client",
+    feature = "http-client-aws-lc-rs",
+    feature = "introspection",
+    feature = "security-events"
+))]
 pub mod http_client;
 mod identity;
 #[cfg(feature = "json-rpc")]

@@ -1,7 +1,8 @@
 //! Is this credential good, and whose is it?
 //!
 //! A verifier implements [`VerifyToken`]: [`StaticToken`] is one secret, [`Tokens`] many, [`verify_fn`] and
-//! [`verify_async`] make one of a closure.
+//! [`verify_async`] make one of a closure. Under features of their names, `Introspection` asks an authorization server about
+//! each token, and `Cached` goes around a verifier that must be waited for.
 
 // - `verify_token`: the trait; `verification`: its answer, now or later; `error`: why there is no identity, and `rejection`: in
 //   a word for logs.

@@ -341,6 +341,20 @@ async fn a_critical_member_that_is_not_understood_discards_the_event_and_the_ope
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_stranger_sends_is_in_no_log_and_what_the_transmitter_gets_wrong_is() {
+    let receiver = receiver(&Revocations::new());
+    let log = logging();
+    for sent in ["", "nothing", "bad-signature {}", "unknown-key {}"] {
+        assert_eq!(push(&receiver, sent).await.0, 400);
+    }
+    assert_eq!(log.count("ERROR"), 0);
+    let mut wrong = session_revoked("1");
+    wrong["aud"] = json!("them");
+    assert_eq!(push(&receiver, token(&wrong)).await.0, 400);
+    assert!(log.text().contains("invalid_audience: `aud` does not name this receiver"), "{}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
 async fn subjects_of_another_issuer_and_of_ones_own_naming_are_taken_where_it_is_said() {
     let mut payload = session_revoked("1");
     payload["sub_id"]["iss"] = json!("https://tokens.example");

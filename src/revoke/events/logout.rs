@@ -107,7 +107,7 @@ impl LogoutReceiver {
             return Err(NotTaken::Refused(EventError::request("the form has not one `logout_token`")));
         };
         let signed = signature(&*inner.keys, token.as_bytes()).await?;
-        let logout = inner.read(&signed).map_err(NotTaken::Refused)?;
+        let logout = inner.read(&signed).map_err(|error| inner.effects.refuse(error))?;
         if !inner.seen.knows(logout.id) {
             inner.effects.apply(&[logout.concerned], logout.at)?;
             inner.seen.add(logout.id);
@@ -183,7 +183,6 @@ where
                 Ok(()) => answers::empty(StatusCode::OK),
                 Err(NotTaken::Unavailable(retry_after)) => answers::unavailable(retry_after),
                 Err(NotTaken::Refused(error)) => {
-                    receiver.0.effects.report(&error);
                     answers::refused(["error", "error_description"], "invalid_request", &error.description)
                 }
             }))

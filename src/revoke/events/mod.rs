@@ -12,7 +12,7 @@
 //! # How an event token is judged
 //!
 //! 1. It is at most 16 KiB and signed by the transmitter, which the [`VerifySignature`] that was handed in says;
-//!    nothing of it is believed before. Keys that cannot be had are no verdict: 503, and the token comes again.
+//!    nothing of it is believed before, and what a stranger sends is in no log. Keys that cannot be had are no verdict: 503, and the token comes again.
 //! 2. `typ` is `secevent+jwt`, so that no token of another kind passes for one. `sub` or `exp` at the top: refused.
 //! 3. `iss` is the transmitter, `aud` names this receiver, `jti` and `iat` are there, and `events` is one event.
 //! 4. A `jti` that is known was applied already and is accepted again. It counts as known once its event was

@@ -197,7 +197,6 @@ impl EventPoller {
             match self.receiver.take(token.as_bytes(), Some(id)).await {
                 Ok(()) => told.taken.push(id.clone()),
                 Err(NotTaken::Refused(error)) => {
-                    fault::report(&format_args!("events at {}", self.endpoint), &error);
                     told.refused.insert(id.clone(), (error.code, error.description));
                 }
                 Err(NotTaken::Unavailable(retry_after)) => next = Next::When(retry_after),

@@ -141,7 +141,7 @@ impl EventReceiver {
         let inner = &*self.0;
         let signed = signature(&*inner.keys, token).await?;
         let parties = Parties { issuer: &inner.effects.issuer, audiences: &inner.audiences };
-        let event = Event::read(&signed, &parties, &inner.critical).map_err(NotTaken::Refused)?;
+        let event = Event::read(&signed, &parties, &inner.critical).map_err(|error| inner.effects.refuse(error))?;
         if expected_id.is_some_and(|expected| expected != event.id) {
             return Err(NotTaken::Refused(EventError::request("its `jti` is another one than it was sent under")));
         }
@@ -185,6 +185,12 @@ impl Effects {
             retention: Duration::from_secs(30 * 24 * 60 * 60),
             clock: Clock::system(),
         }
+    }
+
+    /// Refuses a token that the transmitter signed. What a stranger sends is not told: they would fill the log.
+    pub(super) fn refuse(&self, error: EventError) -> NotTaken {
+        self.report(&error);
+        NotTaken::Refused(error)
     }
 
     pub(super) fn report(&self, fault: &dyn fmt::Display) {
@@ -264,7 +270,6 @@ where
                 Ok(()) => answers::empty(StatusCode::ACCEPTED),
                 Err(NotTaken::Unavailable(retry_after)) => answers::unavailable(retry_after),
                 Err(NotTaken::Refused(error)) => {
-                    receiver.0.effects.report(&error);
                     answers::refused(["err", "description"], error.code, &error.description)
                 }
             })
