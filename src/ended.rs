@@ -121,6 +121,8 @@ impl From<&Denied> for EndReason {
             | Denied::Revoked
             | Denied::NoHost
             | Denied::Misdirected
+            | Denied::UnknownSession
+            | Denied::ForeignSession
             | Denied::NoAccess { .. }
             | Denied::NoPeer => Self::Revoked,
         }

@@ -39,6 +39,13 @@ pub enum AuthMethod {
     Anonymous,
 }
 
+impl AuthMethod {
+    /// Whether the subjects of such callers say only how they came in.
+    pub(crate) fn names_nobody(self) -> bool {
+        matches!(self, Self::SharedSecret | Self::Anonymous)
+    }
+}
+
 impl Identity {
     /// An identity without scopes of its own that never expires.
     ///
@@ -178,11 +185,10 @@ impl Identity {
     /// The subjects of [`SharedSecret`](AuthMethod::SharedSecret) and
     /// [`Anonymous`](AuthMethod::Anonymous) name nobody, so these are the same only among themselves.
     pub(crate) fn is_same_caller(&self, other: &Self) -> bool {
-        let names_nobody = |method| matches!(method, AuthMethod::SharedSecret | AuthMethod::Anonymous);
         let (own, theirs) = (self.method(), other.method());
         self.issuer() == other.issuer()
             && self.subject() == other.subject()
-            && (own == theirs || !(names_nobody(own) || names_nobody(theirs)))
+            && (own == theirs || !(own.names_nobody() || theirs.names_nobody()))
     }
 
     /// Whether the two say the same. Claims are the same only when they are shared.

@@ -254,6 +254,12 @@ impl<R, U> StreamReauthLayer<R, U> {
         self.watch(access, method, response).map(SupervisedBody::new)
     }
 
+    /// The same settings, for what is watched by hand.
+    #[cfg(feature = "axum-ws")]
+    pub(crate) fn by_hand(&self) -> StreamReauthLayer {
+        StreamReauthLayer { settings: Arc::clone(&self.settings), respond: EmptyBody, uploads: PhantomData }
+    }
+
     pub(super) fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.settings.rules)
     }

@@ -98,7 +98,8 @@
 //!
 //! # WebSockets
 //!
-//! A socket is no response body, so its handler watches it by hand, with a clone of the layer:
+//! A socket is no response body. On axum the module `websocket`, by the feature `axum-ws`, watches it; elsewhere its
+//! handler does so by hand, with a clone of the layer:
 //! [`watch_stream`](StreamReauthLayer::watch_stream) what is sent, or
 //! [`watch_sink`](StreamReauthLayer::watch_sink) the whole socket, which after access ends is neither written
 //! to nor read from. A close frame with a code that says why is its
@@ -202,6 +203,8 @@ mod until_ended;
 mod upload;
 mod wakers;
 
+#[cfg(feature = "axum-ws")]
+pub(crate) use self::wakers::TwoWakers;
 pub use self::{
     body::StreamReauth,
     end::{CutBody, Ending, LastBytes},

@@ -93,11 +93,8 @@ fn what_a_full_disk_cut_off_is_never_shown_and_what_comes_once_there_is_room_is(
         let room = lengths[0].max(lengths[1]) + 200_000;
         let mut writer = Writer::start(&path, count + 1, size, Some(room));
         let mut last = count;
-        loop {
-            match writer.line().parse() {
-                Ok(number) => last = number,
-                Err(_) => break,
-            }
+        while let Ok(number) = writer.line().parse() {
+            last = number;
         }
         assert!(last > count, "{size} bytes each");
         let shown = &numbered(last);
@@ -142,7 +139,7 @@ fn a_folder_that_the_gateway_may_not_write_is_read_whoever_writes_it() {
     let gateway = gateway
         .with(|command| {
             if is_root {
-                drop(command.uid(NOBODY))
+                command.uid(NOBODY);
             }
         })
         .run();
