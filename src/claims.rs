@@ -41,8 +41,14 @@ pub(crate) fn text<'a>(claims: &'a Claims, name: &'static str) -> Result<Option<
     of(claims, name, "a text", Value::as_str)
 }
 
+#[cfg(feature = "introspection")]
 pub(crate) fn flag(claims: &Claims, name: &'static str) -> Result<Option<bool>, WrongType> {
     of(claims, name, "true or false", Value::as_bool)
+}
+
+#[cfg(feature = "security-events")]
+pub(crate) fn member<'a>(claims: &'a Claims, name: &'static str) -> Result<Option<&'a Claims>, WrongType> {
+    of(claims, name, "an object", Value::as_object)
 }
 
 /// A text, or several: the `aud` of RFC 7519 section 4.1.3.

@@ -135,6 +135,7 @@
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
 //! | `resource-metadata` | the module `resource_metadata`: the document of RFC 9728, and the challenge that points to it |
+//! | `security-events` | the module [`revoke::events`]: revocations that an identity provider sends (Shared Signals, back-channel logout) |
 //! | `session-binding` | the module `session`: a session's id is good for the caller who began it, and for nobody else |
 //! | `tracing` | an event for each refusal and end, and who is calling in the request's span: [`observe`] |
 //! | `trusted-proxy` | the module `proxy`: callers and client addresses from a proxy's headers |
@@ -181,7 +182,7 @@ mod fault;
 mod grpc;
 #[cfg(feature = "hosts")]
 pub mod hosts;
-#[cfg(any(feature = "_https", feature = "introspection", feature = "jwks"))]
+#[cfg(any(feature = "_https", feature = "introspection", feature = "jwks", feature = "security-events"))]
 pub mod http_client;
 mod identity;
 #[cfg(feature = "json-rpc")]

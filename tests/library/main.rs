@@ -38,6 +38,7 @@ mod resolved_scopes;
 mod revocation;
 mod revocations;
 mod secrets;
+mod security_events;
 mod shared_check;
 mod small;
 mod sockets;
