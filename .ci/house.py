@@ -18,7 +18,7 @@ TOP_LEVEL = {
 LIBRARY = "tower-reauth"
 IN_THE_PACKAGE = {
     "Cargo.toml", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "src/lib.rs",
-    "tests/hosts.rs", "tests/library/main.rs", "tests/limiter.rs", "tests/loom/main.rs", "tests/proxy.rs",
+    "tests/hosts.rs", "tests/jwt/main.rs", "tests/library/main.rs", "tests/limiter.rs", "tests/loom/main.rs", "tests/proxy.rs",
 }
 NOT_IN_THE_PACKAGE = (
     ".ci", ".github", "benches/", "examples/", "tests/client/", "tests/gateway/", "tests/openclaw", "tests/served/",

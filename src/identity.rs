@@ -20,6 +20,7 @@ struct Inner {
     session_id: Option<Arc<str>>,
     scopes: Option<ScopeSet>,
     issued_at: Option<SystemTime>,
+    not_before: Option<SystemTime>,
     expires_at: Option<SystemTime>,
     claims: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -62,6 +63,7 @@ impl Identity {
             session_id: None,
             scopes: None,
             issued_at: None,
+            not_before: None,
             expires_at: None,
             claims: None,
         }))
@@ -110,6 +112,14 @@ impl Identity {
     #[must_use]
     pub fn with_issued_at(mut self, issued_at: SystemTime) -> Self {
         Arc::make_mut(&mut self.0).issued_at = Some(issued_at);
+        self
+    }
+
+    /// The moment before which the credential is not good yet, in wall-clock time: the `nbf` claim of RFC 7519
+    /// section 4.1.5.
+    #[must_use]
+    pub fn with_not_before(mut self, not_before: SystemTime) -> Self {
+        Arc::make_mut(&mut self.0).not_before = Some(not_before);
         self
     }
 
@@ -169,6 +179,12 @@ impl Identity {
         self.0.issued_at
     }
 
+    /// When the credential begins to be good, if it says so.
+    #[must_use]
+    pub fn not_before(&self) -> Option<SystemTime> {
+        self.0.not_before
+    }
+
     /// When the credential expires, if it does.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
@@ -193,8 +209,18 @@ impl Identity {
 
     /// Whether the two say the same. Claims are the same only when they are shared.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
-        let Inner { issuer, subject, method, credential_id, session_id, scopes, issued_at, expires_at, claims } =
-            &*self.0;
+        let Inner {
+            issuer,
+            subject,
+            method,
+            credential_id,
+            session_id,
+            scopes,
+            issued_at,
+            not_before,
+            expires_at,
+            claims,
+        } = &*self.0;
         let same_claims = match (claims, &other.0.claims) {
             (Some(own), Some(theirs)) => Arc::ptr_eq(own, theirs),
             (own, theirs) => own.is_none() && theirs.is_none(),
@@ -206,6 +232,7 @@ impl Identity {
             && *session_id == other.0.session_id
             && *scopes == other.0.scopes
             && *issued_at == other.0.issued_at
+            && *not_before == other.0.not_before
             && *expires_at == other.0.expires_at
             && same_claims
     }
@@ -222,6 +249,7 @@ impl fmt::Debug for Identity {
             .field("session_id", &self.0.session_id)
             .field("scopes", &self.0.scopes)
             .field("issued_at", &self.0.issued_at)
+            .field("not_before", &self.0.not_before)
             .field("expires_at", &self.0.expires_at)
             .finish_non_exhaustive()
     }

@@ -124,11 +124,14 @@
 //! | `axum-ws` | the module `websocket`: sockets that end, both halves, when access ends |
 //! | `cached` | [`Cached`](verify::Cached): a cache around any verifier |
 //! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
+//! | `http-client` | the module `http_client`, with a client of hyper and rustls for verifiers that ask a provider; its cryptography is that of `ring` |
 //! | `http-client-aws-lc-rs` | the same with the cryptography of `aws-lc-rs` |
 //! | `http-client-native-roots` | beside one of the two: the certificates that the machine trusts, in place of Mozilla's |
-//! | `http-client` | the module `http_client`, with a client of hyper and rustls for verifiers that ask a provider; its cryptography is that of `ring` |
 //! | `introspection` | [`Introspection`](verify::Introspection): tokens that their issuer is asked about (RFC 7662) |
 //! | `json-rpc` | the module `json_rpc`: calls of JSON-RPC, as those of MCP, are known to who decides, and the stream that answers one ends with an error of it |
+//! | `jwks` | beside one of the two below: the keys of an issuer, fetched again and again: the module `verify::jwks` |
+//! | `jwt` | the module `verify::jwt`: JSON Web Tokens, with cryptography that needs no C compiler |
+//! | `jwt-aws-lc-rs` | the same with the cryptography of `aws-lc-rs` |
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
 //! | `resource-metadata` | the module `resource_metadata`: the document of RFC 9728, and the challenge that points to it |
@@ -168,17 +171,18 @@ mod authority;
 pub mod axum;
 pub mod bearer;
 mod challenge;
-#[cfg(any(feature = "introspection", feature = "security-events"))]
+#[cfg(any(feature = "_jwt", feature = "introspection", feature = "security-events"))]
+#[allow(dead_code, reason = "each feature reads some of what there is to read")]
 mod claims;
 mod clock;
 mod denied;
 mod ended;
-#[cfg(any(feature = "introspection", feature = "security-events"))]
+#[cfg(any(feature = "introspection", feature = "jwks", feature = "security-events"))]
 mod fault;
 mod grpc;
 #[cfg(feature = "hosts")]
 pub mod hosts;
-#[cfg(any(feature = "_https", feature = "introspection", feature = "security-events"))]
+#[cfg(any(feature = "_https", feature = "introspection", feature = "jwks", feature = "security-events"))]
 pub mod http_client;
 mod identity;
 #[cfg(feature = "json-rpc")]

@@ -53,7 +53,7 @@ impl AccessSource {
         self.with(|shared| shared.revision = Some(revision.clone()))
     }
 
-    /// Accepts a credential for `leeway` longer than its expiry says.
+    /// Accepts a credential for `leeway` longer than its expiry says, and from as much earlier on than it begins.
     #[must_use]
     pub fn with_leeway(self, leeway: Duration) -> Self {
         self.with(|shared| shared.policy.leeway = leeway)

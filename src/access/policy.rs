@@ -5,7 +5,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{Clock, Identity, challenge::Challenge, revoke::Revocations, verify::VerifyError};
+use crate::{
+    Clock, Identity,
+    challenge::Challenge,
+    revoke::Revocations,
+    verify::{Rejection, VerifyError},
+};
 
 /// What a layer was configured with: the same for its requests and for the streams that they open.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +36,13 @@ impl Policy {
         end.duration_since(self.clock.now()).unwrap_or_default()
     }
 
-    /// Rejects an identity whose credential has expired or is revoked: the one judge of that, at the
+    /// Whether a credential is not good yet.
+    fn is_early(&self, identity: &Identity) -> bool {
+        let start = identity.not_before().and_then(|start| start.checked_sub(self.leeway));
+        start.is_some_and(|start| self.clock.now() < start)
+    }
+
+    /// Rejects an identity whose credential is not good yet, has expired or is revoked: the one judge of that, at the
     /// door, at a recheck, at a renewal, and where a handler asks.
     pub(crate) fn admit(&self, identity: Identity) -> Result<Identity, VerifyError> {
         self.judge(&identity).map(|()| identity)
@@ -42,6 +53,7 @@ impl Policy {
         match identity.expires_at() {
             Some(expires_at) if self.is_expired(expires_at) => Err(VerifyError::Expired),
             _ if self.is_revoked(identity) => Err(VerifyError::Revoked),
+            _ if self.is_early(identity) => Err(VerifyError::rejected(Rejection::NOT_YET_VALID)),
             _ => Ok(()),
         }
     }

@@ -92,8 +92,8 @@ impl<A, R> AuthLayer<A, R> {
         self
     }
 
-    /// Accepts a credential for `leeway` longer than its expiry says, at the door and while a
-    /// response streams, for clocks that disagree (RFC 7519 section 4.1.4). Default: zero.
+    /// Accepts a credential for `leeway` longer than its expiry says and from as much earlier on than it begins,
+    /// at the door and while a response streams, for clocks that disagree (RFC 7519 section 4.1.4). Default: zero.
     #[must_use]
     pub fn with_leeway(mut self, leeway: Duration) -> Self {
         self.policy.leeway = leeway;

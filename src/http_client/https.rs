@@ -1,9 +1,9 @@
 //! The client that is ready-made.
 
-use std::{error::Error, fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, uri::Scheme};
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -12,7 +12,7 @@ use hyper_util::{
 };
 use rustls::{ClientConfig, crypto::CryptoProvider};
 
-use super::{BoxError, HttpClient, MAX_BODY_LEN, ResponseFuture};
+use super::{BoxError, HttpClient, MAX_BODY_LEN, ResponseFuture, is_secure};
 
 /// An HTTP/1.1 client over TLS, of hyper and rustls.
 ///
@@ -126,16 +126,6 @@ impl HttpClient for HttpsClient {
     }
 }
 
-/// Whether what is sent there is read by nobody on the way.
-fn is_secure(url: &Uri) -> bool {
-    url.scheme() == Some(&Scheme::HTTPS) || url.host().is_some_and(is_this_machine)
-}
-
-fn is_this_machine(host: &str) -> bool {
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
 impl fmt::Debug for HttpsClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpsClient").field("timeout", &self.timeout).finish_non_exhaustive()
@@ -159,32 +149,6 @@ impl Error for HttpsError {
         match self {
             Self::Failed(error) | Self::NoRoots(error) => Some(&**error),
             Self::Insecure | Self::TimedOut | Self::TooLong => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_stays_on_this_machine_may_go_in_the_clear() {
-        for (url, expected) in [
-            ("https://issuer.example/keys", true),
-            ("http://issuer.example/keys", false),
-            ("http://localhost:8080/keys", true),
-            ("http://LOCALHOST/keys", true),
-            ("http://127.0.0.1:8080/keys", true),
-            ("http://127.255.0.9/keys", true),
-            ("http://[::1]:8080/keys", true),
-            ("http://[::ffff:127.0.0.1]/keys", false),
-            ("http://127.0.0.1.example/keys", false),
-            ("http://localhost.example/keys", false),
-            ("http://127.0.0.1@issuer.example/keys", false),
-            ("http://128.0.0.1/keys", false),
-            ("/keys", false),
-        ] {
-            assert_eq!(is_secure(&url.parse().expect("a URI")), expected, "{url}");
         }
     }
 }

@@ -28,6 +28,8 @@
 
 #[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs"))]
 mod https;
+#[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs", feature = "jwks"))]
+mod secure;
 
 use std::{error::Error, future::Future, pin::Pin, sync::Arc};
 
@@ -36,6 +38,8 @@ use http::{Request, Response};
 
 #[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs"))]
 pub use self::https::{HttpsClient, HttpsError};
+#[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs", feature = "jwks"))]
+pub(crate) use self::secure::is_secure;
 
 /// The longest body of a response that is read, in bytes: 1 MiB.
 pub const MAX_BODY_LEN: usize = 1024 * 1024;

@@ -173,6 +173,7 @@
 // - `body`, `stream`, `sink`, `upload`: a guard around what may stream.
 // - `until_ended`: `Access::ended`, for work that streams nothing.
 // - `supervised`: a body with a task of its own, for a server that does not poll; `wakers`: its wakers.
+// - `open_streams`, `listed`: the registry of open streams, and what it keeps of one.
 // - `end`, `farewell`: what a client sees of the end, of a body and of a socket.
 // - `format`, `sse`, `grpc_messages`, `mark`: where in its format a body stands.
 //
@@ -191,7 +192,9 @@ mod gate;
 mod grpc_messages;
 mod guard;
 mod layer;
+mod listed;
 mod mark;
+mod open_streams;
 mod rules;
 mod service;
 mod sink;
@@ -210,6 +213,7 @@ pub use self::{
     end::{CutBody, Ending, LastBytes},
     future::ResponseFuture,
     layer::{ResponsesOnly, StreamReauthLayer, UploadsToo},
+    open_streams::{OpenStreams, StreamId, StreamInfo, StreamLabel},
     service::StreamReauthService,
     sink::{GuardedSink, SendError},
     stream::GuardedStream,

@@ -1,14 +1,16 @@
 //! Is this credential good, and whose is it?
 //!
 //! A verifier implements [`VerifyToken`]: [`StaticToken`] is one secret, [`Tokens`] many, [`verify_fn`] and
-//! [`verify_async`] make one of a closure. Under features of their names, `Introspection` asks an authorization server about
-//! each token, and `Cached` goes around a verifier that must be waited for.
+//! [`verify_async`] make one of a closure. Under the feature `jwt` the module `jwt` has one for signed tokens, and
+//! under `jwks` the module `jwks` the keys of who signs them. Under features of their names, `Introspection` asks an
+//! authorization server about each token, and `Cached` goes around a verifier that must be waited for.
 
 // - `verify_token`: the trait; `verification`: its answer, now or later; `error`: why there is no identity, and `rejection`: in
 //   a word for logs.
 // - `closure`: verifiers of closures; `cached`: a cache around any.
 // - `introspection`: one that asks an authorization server.
 // - `static_token`, `tokens`: one secret; many tokens, each with a name, a subject, scopes and an expiry.
+// - `jwt`: signed tokens, and the keys to check them with; `jwks`: keys that are fetched.
 // - `secret`: what makes a text one that nobody could present.
 // - `token`: what a request presents, and how tokens are kept; `key`: what tells credentials apart.
 //
@@ -25,6 +27,10 @@ mod closure;
 mod error;
 #[cfg(feature = "introspection")]
 mod introspection;
+#[cfg(feature = "jwks")]
+pub mod jwks;
+#[cfg(feature = "_jwt")]
+pub mod jwt;
 mod key;
 mod rejection;
 mod secret;

@@ -136,14 +136,12 @@ fn a_folder_that_the_gateway_may_not_write_is_read_whoever_writes_it() {
     set_writable(&state, false);
     let is_root = fs::write(state.path().join("written"), "").is_ok();
     let gateway = Start::new().arg_state(&state).args(["--token", TOKEN]);
-    let gateway = gateway
-        .with(|command| {
-            if is_root {
-                command.uid(NOBODY);
-            }
-        })
-        .run();
-    let house = House { state, gateway };
+    let run_as = |command: &mut Command| {
+        if is_root {
+            command.uid(NOBODY);
+        }
+    };
+    let house = House { state, gateway: gateway.with(run_as).run() };
     // Nobody has it open.
     comes_to_be(&house, &numbered(3));
     let (mut stream, _) = house.stream("");

@@ -28,6 +28,7 @@ mod no_race_at_the_door;
 mod no_stale_byte;
 mod observed;
 mod only_streams;
+mod open_streams;
 mod places;
 mod refusals;
 mod release;
