@@ -49,13 +49,19 @@ where
 
 #[tokio::test]
 async fn an_event_counts_that_its_transmitter_signed_and_no_other() {
-    let (transmitter, stranger) = (Signer::new("k-1", "RS256"), Signer::new("k-1", "RS256"));
+    let (transmitter, stranger) = (Signer::new("k-1", "RS256"), Signer::new("k-1", "ES256"));
     let alice = Identity::new("alice", AuthMethod::Token).with_issuer(ISSUER);
     let signed = |signer: &Signer, kind: &str| signer.sign(&header(signer, kind), &event());
     let unknown = Signer::new("k-2", "RS256");
+    // What the transmitter signed, under another event than it signed.
+    let genuine = transmitter.token(&json!({"iss": ISSUER}));
+    let event_alone = signed(&transmitter, "secevent+jwt");
+    let (event_alone, signature) = (event_alone.rsplit_once('.'), genuine.rsplit_once('.'));
+    let forged = format!("{}.{}", event_alone.expect("three parts").0, signature.expect("three parts").1);
     for (token, status) in [
         (signed(&stranger, "secevent+jwt"), 400),
         (signed(&unknown, "secevent+jwt"), 400),
+        (forged, 400),
         // A token of another kind, of the same signer.
         (signed(&transmitter, "at+jwt"), 400),
         (signed(&transmitter, "secevent+jwt"), 202),
