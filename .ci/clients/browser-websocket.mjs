@@ -11,12 +11,13 @@ await page.evaluate(async url => {
     const close = socket => new Promise(done => { socket.onclose = event => done(`${event.code} ${event.reason}`) })
 
     const one = connect(['clock', 'bearer.' + encodeURIComponent('s3cret')])
+    window.ends = [close(one)]
     await tell(`one ${await message(one)}`)
     if (one.protocol !== 'clock') await tell(`chosen: ${one.protocol}`)
     await fetch('/sign-in', { method: 'POST' })
     const other = connect(['clock'])
+    window.ends.push(close(other))
     await tell(`other ${await message(other)}`)
-    window.closed = [close(one), close(other)]
 }, url)
 
 // The same site, for the port does not count there: the cookie is sent, and not taken.
@@ -33,8 +34,8 @@ if (opened) console.log('a page of another origin has a socket')
 elsewhere.close()
 
 await page.evaluate(async url => {
-    await tell(`one closed ${await window.closed[0]}`)
-    await tell(`other closed ${await window.closed[1]}`)
+    await tell(`one closed ${await window.ends[0]}`)
+    await tell(`other closed ${await window.ends[1]}`)
     const refused = new WebSocket(new URL('/clock', url.replace('http', 'ws')), ['clock'])
     await new Promise(done => { refused.onerror = done })
     await tell('refused')

@@ -7,10 +7,11 @@ const message = socket => new Promise(done => socket.once('message', data => don
 const close = socket => new Promise(done => socket.once('close', (code, reason) => done(`${code} ${reason}`)))
 
 const one = open({ Authorization: 'Bearer s3cret' })
+const closed = [close(one)]
 console.log('one', await message(one))
 const other = open({ Cookie: 'theme=dark; session=s3cret' })
+closed.push(close(other))
 console.log('other', await message(other))
-const closed = [close(one), close(other)]
 console.log('one closed', await closed[0])
 console.log('other closed', await closed[1])
 const refused = open({ Authorization: 'Bearer s3cret' })

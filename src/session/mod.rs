@@ -24,7 +24,7 @@
 //!
 //! The SHA-256 of the id and that of the caller, for at most [`capacity`](SessionBindingLayer::with_capacity) sessions, and
 //! at most [`per_caller`](SessionBindingLayer::with_per_caller) of one caller, whose oldest gives way to a new one: nobody
-//! pushes out the sessions of others alone. A session is forgotten when it was not named for an
+//! pushes out the sessions of others alone. That is less than 300 bytes a session. A session is forgotten when it was not named for an
 //! [`idle time`](SessionBindingLayer::with_idle_time); a response that is still streaming does not count.
 //!
 //! # Deployment

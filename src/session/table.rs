@@ -171,6 +171,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_session_takes_less_than_300_bytes() {
+        let limits = Limits { capacity: 10_000, per_caller: 10, ..LIMITS };
+        let named = |n: u32| TokenDigest::of(n.to_be_bytes());
+        let mut table = Table::default();
+        let kept = allocation_counter::measure(|| {
+            for n in 0..10_000 {
+                table.bind(named(n), named(n / 10), Instant::now(), &limits);
+            }
+        });
+        assert_eq!(table.len(), 10_000);
+        let each = kept.bytes_current / 10_000;
+        println!("{each} bytes");
+        assert!((1..300).contains(&each), "{each}");
+    }
+
     proptest! {
         #[test]
         fn the_table_stays_whole_and_a_session_is_its_first_callers(

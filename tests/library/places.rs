@@ -11,11 +11,11 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, request:
 use proptest::prelude::*;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
-    BearerAuthLayer, StaticToken, StreamReauthLayer,
-    bearer::{AuthLayer, Bearer, InvalidPlace, Place, TokenSyntax},
+    BearerAuthLayer, Denied, StaticToken, StreamReauthLayer,
+    bearer::{AuthLayer, Authenticate, Bearer, Head, HeadMut, InvalidPlace, Place, TokenSyntax},
     limiter::{FailureLimiter, FailureLimits, Limited},
     respond::{Refusal, Respond},
-    verify::{BearerToken, VerifyError, verify_fn},
+    verify::{BearerToken, Verification, VerifyError, verify_fn},
 };
 
 use crate::support::{Reader, Seen, alice, event_stream, handler, script};
@@ -385,6 +385,70 @@ async fn a_stream_holds_on_to_no_buffer_of_its_request_wherever_the_token_stood(
             assert_eq!(Arc::strong_count(&buffer), 1, "{stands}: {buffer}");
         }
     }
+}
+
+/// Takes everybody for alice, and panics where it is to hide what it read.
+struct Careless;
+
+impl Authenticate for Careless {
+    type Credential = ();
+
+    fn present(&self, _: Head<'_>) -> Result<(), Denied> {
+        Ok(())
+    }
+
+    fn conceal(&self, _: &mut HeadMut<'_>) {
+        panic!("it cannot be hidden");
+    }
+
+    fn verify(&self, (): &()) -> Verification {
+        Ok(alice()).into()
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_cannot_be_hidden_lets_nobody_in() {
+    let service = AuthLayer::from_authenticator(Careless)
+        .layer(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(()))));
+    let response = service.oneshot(Request::new(())).await.unwrap();
+    assert_eq!(response.status(), 500);
+    assert_eq!(response.extensions().get(), Some(&Denied::CheckPanicked));
+}
+
+/// Takes a credential from a header of its own, as an application would.
+struct OfAForm;
+
+impl Authenticate for OfAForm {
+    type Credential = ();
+
+    fn present(&self, head: Head<'_>) -> Result<(), Denied> {
+        if head.headers().contains_key("x-form") { Ok(()) } else { Err(Denied::Missing) }
+    }
+
+    fn conceal(&self, head: &mut HeadMut<'_>) {
+        head.headers_mut().remove("x-form");
+        *head.uri_mut() = Uri::from_static("/hidden");
+        assert!(head.extensions_mut().is_empty());
+        assert!(!format!("{head:?}").contains("hidden"));
+        head.make_response_private();
+    }
+
+    fn verify(&self, (): &()) -> Verification {
+        Verification::pending(async {
+            tokio::task::yield_now().await;
+            Ok(alice())
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_authenticator_of_ones_own_hides_its_credential_also_while_a_verifier_is_waited_for() {
+    let service = AuthLayer::from_authenticator(OfAForm).layer(service_fn(async |request: Request<()>| {
+        assert_eq!((request.uri().path(), request.headers().len()), ("/hidden", 0));
+        Ok::<_, Infallible>(Response::new(()))
+    }));
+    let response = service.oneshot(request("?secret", &[("x-form", "secret")])).await.unwrap();
+    assert_eq!((response.status().as_u16(), &response.headers()["cache-control"]), (200, &"private".parse().unwrap()));
 }
 
 /// What comes through the layer, for a verifier that says what it was asked about.
