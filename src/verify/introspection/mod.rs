@@ -20,7 +20,7 @@ use tokio::time::Instant;
 pub use self::client_auth::ClientAuth;
 use self::response::{Fault, Refusal};
 use super::{BearerToken, Verification, VerifyError, VerifyToken};
-use crate::{Clock, Identity, claims::Claims, fault, http_client::HttpClient, timer::within};
+use crate::{Identity, claims::Claims, fault, http_client::HttpClient, timer::within};
 
 /// Asks an authorization server about each token (RFC 7662): for opaque tokens, and for any that the server can
 /// take back.
@@ -39,7 +39,7 @@ use crate::{Clock, Identity, claims::Claims, fault, http_client::HttpClient, tim
 /// 4. `iss` must be the [expected issuer](Self::with_issuer), and one of `aud` an
 ///    [expected audience](Self::with_audience), where these are named. No `aud` is then a rejection; no `iss` is
 ///    not, as it is that issuer's endpoint which answered.
-/// 5. `sub` must be there: with the issuer it is who is calling. `nbf` in the future is a rejection. `exp` is for
+/// 5. `sub` must be there: with the issuer it is who is calling. `nbf` and `exp` are for
 ///    the door to judge, `scope` is what the token was issued for, `jti` its credential id, `sid` its
 ///    session.
 ///
@@ -96,7 +96,6 @@ struct Rules {
     /// One of these; none where any will do.
     audiences: Vec<String>,
     subject_member: &'static str,
-    clock: Clock,
     read_claims: Option<fn(Identity, Claims) -> Option<Identity>>,
 }
 
@@ -122,13 +121,7 @@ impl Introspection {
             auth,
             client: Arc::new(client),
             time_limit: Duration::from_secs(5),
-            rules: Rules {
-                issuer: None,
-                audiences: Vec::new(),
-                subject_member: "sub",
-                clock: Clock::system(),
-                read_claims: None,
-            },
+            rules: Rules { issuer: None, audiences: Vec::new(), subject_member: "sub", read_claims: None },
         })
     }
 
@@ -169,13 +162,6 @@ impl Introspection {
     #[must_use]
     pub fn with_time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = limit;
-        self
-    }
-
-    /// Reads the wall clock elsewhere. It must be the clock of the layers.
-    #[must_use]
-    pub fn with_clock(mut self, clock: Clock) -> Self {
-        self.rules.clock = clock;
         self
     }
 

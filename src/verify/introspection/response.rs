@@ -136,8 +136,8 @@ pub(super) fn identify(claims: Claims, rules: &Rules) -> Result<Identity, Refusa
     if let Some(expires_at) = claims::date(&claims, "exp")? {
         identity = identity.with_expires_at(expires_at);
     }
-    if claims::date(&claims, "nbf")?.is_some_and(|not_before| not_before > rules.clock.now()) {
-        return Err(Rejection::NOT_YET_VALID.into());
+    if let Some(not_before) = claims::date(&claims, "nbf")? {
+        identity = identity.with_not_before(not_before);
     }
     if let Some(issued_at) = claims::date(&claims, "iat")? {
         identity = identity.with_issued_at(issued_at);

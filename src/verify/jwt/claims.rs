@@ -80,6 +80,9 @@ impl Rules {
         if let Some(issued_at) = date(&claims, "iat")? {
             identity = identity.with_issued_at(issued_at);
         }
+        if let Some(id) = text(&claims, "sid")? {
+            identity = identity.with_session_id(id);
+        }
         if let Some(id) = text(&claims, "jti")? {
             identity = identity.with_credential_id(id);
         }

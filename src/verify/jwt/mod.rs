@@ -98,6 +98,8 @@ mod verifier;
 
 #[cfg(feature = "jwks")]
 pub(super) use self::keys::Asked;
+#[cfg(feature = "security-events")]
+pub(crate) use self::keys::{Signed, Unopened};
 pub use self::{
     algorithm::{Algorithm, Crypto},
     key::UnusableKey,
