@@ -63,7 +63,7 @@ fn authorization_server() -> Router {
     let active = Arc::new(Mutex::new(HashSet::from(["opaque-123".to_owned()])));
     let revoked = Arc::clone(&active);
     let introspect = async move |headers: HeaderMap, Form(form): Form<Value>| {
-        if headers["authorization"] != "Basic Y2xvY2s6czNjcmV0" {
+        if headers.get("authorization").is_none_or(|basic| basic != "Basic Y2xvY2s6czNjcmV0") {
             return Err(StatusCode::UNAUTHORIZED);
         }
         let active = active.lock().unwrap_or_else(PoisonError::into_inner);

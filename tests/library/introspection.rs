@@ -263,6 +263,30 @@ async fn an_endpoint_that_cannot_be_reached_or_hangs_is_unavailable() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_error_of_the_client_that_cannot_be_told_is_one_of_a_client_that_cannot_be_reached() {
+    #[derive(Debug)]
+    struct Mine;
+    impl std::fmt::Display for Mine {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("an error's own bug")
+        }
+    }
+    impl std::error::Error for Mine {}
+    // While the other panic unwinds this one would end the process.
+    impl Drop for Mine {
+        fn drop(&mut self) {
+            panic!("an error's own bug");
+        }
+    }
+
+    let client = async |_: Request<Bytes>| Err::<Response<Bytes>, _>(BoxError::from(Mine));
+    let verifier = Introspection::new(ENDPOINT, ClientAuth::basic("service", "s3cret"), client).expect("a URL");
+    let log = logging();
+    assert_eq!(outcome(verifier.verify(&token()).await), unavailable());
+    assert_eq!(log.count("its error panicked"), 1, "{}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_operator_is_told_which_endpoint_and_what_is_wrong_and_no_secret() {
     for (wrong, told) in [
         (response(401, "text/plain", ""), "it refuses the credentials of this service: 401"),
