@@ -12,6 +12,7 @@ TIERS = [
         "authority.rs", "claims.rs", "clock.rs", "fault.rs", "http_client/", "identity.rs", "media_type.rs", "sync.rs",
         "timer.rs", "unwind.rs", "scope/few.rs", "scope/set.rs",
     ],
+    ["origin.rs"],
     ["scope/requirement.rs", "scope/hierarchy.rs", "scope/granted.rs"],
     ["denied.rs", "ended.rs", "grpc.rs"],
     # Is a credential good, and what takes the answer back.
@@ -21,7 +22,7 @@ TIERS = [
     # The layers of the three questions.
     ["bearer/", "scope/", "reauth/"],
     # Neighbours behind features.
-    ["axum.rs", "hosts/", "json_rpc/", "limiter/", "proxy/", "resource_metadata/"],
+    ["axum.rs", "hosts/", "json_rpc/", "limiter/", "proxy/", "resource_metadata/", "session/", "websocket/"],
 ]
 
 NO_CODE = re.compile(
@@ -31,7 +32,7 @@ NO_CODE = re.compile(
 )
 FILE_MODULE = re.compile(r"\bmod\s+(\w+)\s*;")
 INLINE_MODULE = re.compile(r"\bmod\s+(\w+)\s*\{")
-USE = re.compile(r"\buse\s+(?!<)")
+USE = re.compile(r"\buse\s+(?!<|::)")
 PATH = re.compile(r"(?<![\w:.])(?=\w+\s*::\s*[\w{*])")
 ITEM = r"\b(?:fn|struct|enum|union|trait|type|const|static|macro_rules!)\s+%s\b"
 

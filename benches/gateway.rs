@@ -3,7 +3,7 @@
 //! `cargo bench --bench gateway`: criterion's figures for a first look at a transcript, then one table
 //! for each question, with the gateway, the bare limit and the ratio; two plots are written to
 //! `benches/plots`. It takes some minutes, 2 GB of disk and 10,100 sockets (`ulimit -n`). A name after
-//! `--` (pages, lengths, idle, fan-out, start) asks for one table only.
+//! `--` (pages, lengths, idle, fan-out, commits, million, start) asks for one table only.
 
 // The whole example is opened. A bench needs neither its `main` nor, without a harness, what its tests
 // import.
@@ -34,11 +34,11 @@ use criterion::{Criterion, Throughput};
 use tokio::runtime::{Builder, Runtime};
 
 // The rooms of the example name each other by these paths.
-use example::{auth, config, files, http, json, live, serve, sessions};
+use example::{auth, config, demo, files, http, json, live, serve, sessions};
 use load::{Ask, Asking, Listeners};
 use plot::Plot;
 use rounds::median;
-use sample::{Length, SETTLED, Sample};
+use sample::{Length, SETTLED, Sample, Stored};
 use served::{Role, Served};
 use sessions::{
     record::History,
@@ -57,6 +57,8 @@ struct Scale {
     sizes: &'static [u64],
     streams: &'static [usize],
     sessions: usize,
+    /// Messages of a session that is long.
+    many: usize,
 }
 
 fn main() {
@@ -71,9 +73,10 @@ fn main() {
             sizes: &[MIB, 16 * MIB, 128 * MIB, 1024 * MIB],
             streams: &[100, 1_000, 10_000],
             sessions: 10_000,
+            many: 1_000_000,
         }
     } else {
-        Scale { rounds: 1, time: Duration::from_millis(20), sizes: &[MIB], streams: &[3], sessions: 30 }
+        Scale { rounds: 1, time: Duration::from_millis(20), sizes: &[MIB], streams: &[3], sessions: 30, many: 100 }
     };
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
@@ -105,6 +108,12 @@ fn main() {
     if is_chosen("fan-out") {
         fan_out(&client, &scale);
     }
+    if is_chosen("commits") {
+        commits(&client, &scale);
+    }
+    if is_chosen("million") {
+        million(&client, &scale);
+    }
     if is_chosen("start") {
         start(&client, &scale);
     }
@@ -125,36 +134,88 @@ fn first_look(criterion: &mut Criterion, bytes: u64) {
     });
 }
 
-/// Pages of 2,000 messages, beside the same bytes ready-made.
+/// Pages of 2,000 messages in a database and in a file, beside the same bytes ready-made.
 fn pages(client: &Runtime, scale: &Scale) {
+    const MESSAGES: usize = 2_000;
+    let stored = Sample::new();
+    let _database = Stored::write(&stored, "s", MESSAGES);
     let sample = Sample::new();
-    sample.write("s", Length::Messages(2_000));
+    sample.write("s", Length::Messages(MESSAGES));
     sample.list(["s"].into_iter());
     thread::sleep(SETTLED);
-    let ready = Sample::new();
-    let gateway = Served::start(Role::Gateway, sample.folder());
-    let queries = [("limit=50", "fifty"), ("limit=1", "one"), ("limit=50&cursor=1000", "cursor")];
-    client.block_on(async {
-        let ours = queries.map(|(query, _)| history(&gateway, "s", query));
-        for (ask, (_, name)) in ours.iter().zip(queries) {
-            fs::write(ready.folder().join(name), ask.body().await).expect("there is room");
-        }
-        let bare = Served::start(Role::Bare, ready.folder());
-        println!("\na page, 16 connections     bytes | requests/s | bare axum | ratio");
-        for (ask, (query, name)) in ours.iter().zip(queries) {
-            let limit = Ask::get(bare.address, &format!("/bodies/{name}"), "*/*");
-            let bytes = limit.body().await.len();
-            let mut rates = [Vec::new(), Vec::new(), Vec::new()];
-            for _ in 0..3 * scale.rounds {
-                let (ours, bare) = (ask.rate(16, scale.time).await, limit.rate(16, scale.time).await);
-                rates[0].push(ours);
-                rates[1].push(bare);
-                rates[2].push(ours / bare);
+    println!("\na page, 16 connections              bytes | requests/s | bare axum | ratio");
+    for (store, folder) in [("database", stored.folder()), ("file", sample.folder())] {
+        let ready = Sample::new();
+        let gateway = Served::start(Role::Gateway, folder);
+        let queries = [("limit=50", "fifty"), ("limit=1", "one"), ("limit=50&cursor=1000", "cursor")];
+        client.block_on(async {
+            let ours = queries.map(|(query, _)| history(&gateway, "s", query));
+            for (ask, (_, name)) in ours.iter().zip(queries) {
+                fs::write(ready.folder().join(name), ask.body().await).expect("there is room");
             }
-            let [ours, bare, ratio] = rates.map(median);
-            println!("{query:22} {bytes:9} | {ours:10.0} | {bare:9.0} | {ratio:5.2}");
-        }
-    });
+            let bare = Served::start(Role::Bare, ready.folder());
+            for (ask, (query, name)) in ours.iter().zip(queries) {
+                let limit = Ask::get(bare.address, &format!("/bodies/{name}"), "*/*");
+                let bytes = limit.body().await.len();
+                let mut rates = [Vec::new(), Vec::new(), Vec::new()];
+                for _ in 0..3 * scale.rounds {
+                    let (ours, bare) = (ask.rate(16, scale.time).await, limit.rate(16, scale.time).await);
+                    rates[0].push(ours);
+                    rates[1].push(bare);
+                    rates[2].push(ours / bare);
+                }
+                let [ours, bare, ratio] = rates.map(median);
+                println!("{store:8} {query:22} {bytes:9} | {ours:10.0} | {bare:9.0} | {ratio:5.2}");
+            }
+        });
+    }
+}
+
+/// From a commit of another process until open streams have it, and what that takes of the gateway.
+fn commits(client: &Runtime, scale: &Scale) {
+    println!("\na commit, milliseconds    until all have it | processor time");
+    for streams in [1].iter().chain(scale.streams) {
+        let sample = Sample::new();
+        let mut database = Stored::write(&sample, "s", 5);
+        let gateway = Served::start(Role::Gateway, sample.folder());
+        let ask = Ask::get(gateway.address, "/sessions/agent:main:s/history", EVENT_STREAM);
+        client.block_on(async {
+            let listeners = Listeners::open(&ask, *streams, 2).await;
+            let (mut latencies, mut busy) = (Vec::new(), Vec::new());
+            for number in 5..5 + 3 * scale.rounds {
+                // What the last commit set going is over.
+                tokio::time::sleep(SETTLED).await;
+                let times = gateway.processor_times();
+                database.append("s", number..number + 1);
+                let start = Instant::now();
+                listeners.hear(*streams).await;
+                latencies.push(start.elapsed().as_secs_f64() * 1e3);
+                busy.push(gateway.busy_since(&times) as f64 / 1e6);
+            }
+            println!("{streams:6} streams {:29.1} | {:10.1}", median(latencies), median(busy));
+            listeners.close().await;
+        });
+    }
+}
+
+/// The first page of a long session in a database, which nobody has looked at.
+fn million(client: &Runtime, scale: &Scale) {
+    let sample = Sample::new();
+    drop(Stored::write(&sample, "s", scale.many));
+    let (mut times, mut resident, mut more) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..scale.rounds {
+        let gateway = Served::start(Role::Gateway, sample.folder());
+        let before = gateway.resident();
+        client.block_on(async {
+            let mut asking = history(&gateway, "s", "limit=50").open().await;
+            times.push(asking.milliseconds().await);
+        });
+        resident.push(gateway.resident() / MIB as f64);
+        more.push((gateway.resident() - before) / MIB as f64);
+    }
+    let [times, resident, more] = [times, resident, more].map(median);
+    println!("\nthe first page of {} messages in a database", scale.many);
+    println!("milliseconds {times:.1}, resident MiB {resident:.1}, of which for the page {more:.1}");
 }
 
 /// What the length of a transcript costs: the first look, later ones, and the one after an append.

@@ -85,7 +85,7 @@ const OPERATOR: [Scope; 6] = [
 ];
 
 /// What many streams took is given back when they are gone.
-#[cfg(not(test))]
+#[cfg(all(feature = "jemalloc", not(test)))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

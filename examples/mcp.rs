@@ -19,6 +19,7 @@ use tower_reauth::{
     json_rpc::{Call, JsonRpcLayer},
     resource_metadata::{ResourceMetadata, ResourceMetadataLayer},
     revoke::Revocations,
+    session::SessionBindingLayer,
     verify::Token,
 };
 
@@ -82,6 +83,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route_service("/mcp", service)
         .layer(middleware::from_fn(step_up))
         .layer(JsonRpcLayer::new())
+        .layer(SessionBindingLayer::new())
         .layer(StreamReauthLayer::new())
         .layer(RequireScopeLayer::new(READ))
         .layer(auth.with_revocations(&revocations))

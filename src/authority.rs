@@ -56,6 +56,7 @@ impl<'a> Host<'a> {
     }
 
     /// Whether this is a name below `parent`, which is in lower case and has no dot at its ends.
+    #[cfg(any(feature = "hosts", feature = "resource-metadata", feature = "trusted-proxy", test))]
     pub(crate) fn is_below(&self, parent: &str) -> bool {
         let Self::Name(name) = self else { return false };
         let name = relative(name).as_bytes();
@@ -65,6 +66,7 @@ impl<'a> Host<'a> {
 }
 
 /// A name without the dot of the root at its end, which makes no other host of it.
+#[cfg(any(feature = "hosts", feature = "resource-metadata", feature = "trusted-proxy", test))]
 pub(crate) fn relative(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }

@@ -174,6 +174,8 @@ impl Challenge {
                 | Denied::Unavailable { .. }
                 | Denied::NoHost
                 | Denied::Misdirected
+                | Denied::UnknownSession
+                | Denied::ForeignSession
                 | Denied::CheckPanicked
                 | Denied::NoAccess { .. }
                 | Denied::NoPeer,

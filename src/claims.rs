@@ -42,10 +42,12 @@ pub(crate) fn text<'a>(claims: &'a Claims, name: &'static str) -> Result<Option<
     of(claims, name, "a text", Value::as_str)
 }
 
+#[cfg(feature = "introspection")]
 pub(crate) fn flag(claims: &Claims, name: &'static str) -> Result<Option<bool>, WrongType> {
     of(claims, name, "true or false", Value::as_bool)
 }
 
+#[cfg(feature = "security-events")]
 pub(crate) fn member<'a>(claims: &'a Claims, name: &'static str) -> Result<Option<&'a Claims>, WrongType> {
     of(claims, name, "an object", Value::as_object)
 }

@@ -18,6 +18,7 @@ use crate::scope::Requirement;
 /// | [`Unavailable`](Self::Unavailable) | 503 | no challenge; `Retry-After` | 14 `UNAVAILABLE` |
 /// | [`NoHost`](Self::NoHost) | 400 | no challenge | 3 `INVALID_ARGUMENT` |
 /// | [`Misdirected`](Self::Misdirected) | 421 | no challenge | 7 `PERMISSION_DENIED` |
+/// | [`UnknownSession`](Self::UnknownSession), [`ForeignSession`](Self::ForeignSession) | 404 | no challenge | 5 `NOT_FOUND` |
 /// | [`CheckPanicked`](Self::CheckPanicked), [`NoAccess`](Self::NoAccess), [`NoPeer`](Self::NoPeer) | 500 | no challenge | 13 `INTERNAL` |
 ///
 /// It is also in the extensions of each refusal's response, so that a layer further out sees why; and a
@@ -58,6 +59,11 @@ pub enum Denied {
     /// The request is for a host that is not served here, or from a page of such a one (RFC 9110 section
     /// 15.5.20).
     Misdirected,
+    /// The request names a session that nobody began, or that is forgotten.
+    UnknownSession,
+    /// The request names a session that another caller began. It is answered as one that is unknown: nobody
+    /// learns which sessions there are.
+    ForeignSession,
     /// The verifier, or other code of the application that decides who is let in, panicked.
     CheckPanicked,
     /// A layer found no [`Access`](crate::Access) in the request: the stack is put together wrongly.
@@ -85,6 +91,7 @@ impl Denied {
             Self::Missing | Self::Rejected | Self::Expired | Self::Revoked => StatusCode::UNAUTHORIZED,
             Self::Malformed | Self::NoHost => StatusCode::BAD_REQUEST,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::UnknownSession | Self::ForeignSession => StatusCode::NOT_FOUND,
             Self::LockedOut { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::InsufficientScope { .. } => StatusCode::FORBIDDEN,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -108,6 +115,7 @@ impl Denied {
             Self::Missing | Self::Malformed | Self::Rejected | Self::Expired | Self::Revoked => 16,
             Self::InsufficientScope { .. } | Self::Misdirected => 7,
             Self::NoHost => 3,
+            Self::UnknownSession | Self::ForeignSession => 5,
             Self::LockedOut { .. } | Self::Unavailable { .. } => 14,
             Self::CheckPanicked | Self::NoAccess { .. } | Self::NoPeer => 13,
         }
@@ -127,6 +135,8 @@ impl Denied {
             Self::Unavailable { .. } => "unavailable",
             Self::NoHost => "no_host",
             Self::Misdirected => "misdirected",
+            Self::UnknownSession => "unknown_session",
+            Self::ForeignSession => "foreign_session",
             Self::CheckPanicked => "check_panicked",
             Self::NoAccess { .. } => "no_access",
             Self::NoPeer => "no_peer",
@@ -150,6 +160,7 @@ impl fmt::Display for Denied {
             Self::Unavailable { .. } => f.write_str("the credential cannot be verified now"),
             Self::NoHost => f.write_str("the request does not name one host"),
             Self::Misdirected => f.write_str("the host is not served here"),
+            Self::UnknownSession | Self::ForeignSession => f.write_str("there is no such session"),
             Self::CheckPanicked => f.write_str("the check of the credential panicked"),
             Self::NoAccess { layer } => {
                 write!(f, "{layer} found no Access in the request: put BearerAuthLayer, or your own source, outside it")

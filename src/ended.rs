@@ -30,6 +30,11 @@ pub enum EndReason {
     TimedOut,
     /// The verifier panicked, or other code of the application that decides about access.
     CheckPanicked,
+    /// It was ended by hand, through [`OpenStreams`](crate::reauth::OpenStreams).
+    Closed,
+    /// The server ends, or takes its streams down for a while, through
+    /// [`OpenStreams`](crate::reauth::OpenStreams).
+    ShuttingDown,
 }
 
 impl EndReason {
@@ -47,13 +52,15 @@ impl EndReason {
             Self::Unavailable => "unavailable",
             Self::TimedOut => "timed_out",
             Self::CheckPanicked => "check_panicked",
+            Self::Closed => "closed",
+            Self::ShuttingDown => "shutting_down",
         }
     }
 
     /// Whether the same credential may be good again soon, so that a client should come back.
     #[must_use]
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::Unavailable | Self::TimedOut | Self::CheckPanicked | Self::LockedOut)
+        matches!(self, Self::Unavailable | Self::TimedOut | Self::CheckPanicked | Self::LockedOut | Self::ShuttingDown)
     }
 
     /// Whether it is access that ended, and not what was streamed.
@@ -69,21 +76,23 @@ impl EndReason {
         match self {
             Self::Finished => 0,
             Self::Disconnected => 1,
-            Self::ScopeLost => 7,
+            Self::ScopeLost | Self::Closed => 7,
             Self::Failed => 13,
-            Self::LockedOut | Self::Unavailable | Self::TimedOut | Self::CheckPanicked => 14,
+            Self::LockedOut | Self::Unavailable | Self::TimedOut | Self::CheckPanicked | Self::ShuttingDown => 14,
             Self::Expired | Self::Revoked => 16,
         }
     }
 
     /// The WebSocket close code (RFC 6455 section 7.4.1 and its registry): 1008 `Policy Violation`
-    /// when access is gone, 1013 `Try Again Later` when the same credential may be good again soon, 1000
+    /// when access is gone, 1013 `Try Again Later` when the same credential may be good again soon, 1001 `Going
+    /// Away` when the server shuts down, 1000
     /// and 1011 when the stream finished or failed by itself.
     #[must_use]
     pub fn close_code(self) -> u16 {
         match self {
             Self::Finished | Self::Disconnected => 1000,
             Self::Failed => 1011,
+            Self::ShuttingDown => 1001,
             reason if reason.is_transient() => 1013,
             _ => 1008,
         }
@@ -103,6 +112,8 @@ impl fmt::Display for EndReason {
             Self::Unavailable => "the credential cannot be verified now",
             Self::TimedOut => "the verifier did not answer in time",
             Self::CheckPanicked => "the verifier panicked",
+            Self::Closed => "it was ended by hand",
+            Self::ShuttingDown => "the server is shutting down",
         })
     }
 }
@@ -121,6 +132,8 @@ impl From<&Denied> for EndReason {
             | Denied::Revoked
             | Denied::NoHost
             | Denied::Misdirected
+            | Denied::UnknownSession
+            | Denied::ForeignSession
             | Denied::NoAccess { .. }
             | Denied::NoPeer => Self::Revoked,
         }

@@ -17,6 +17,7 @@ struct Inner {
     subject: Arc<str>,
     method: AuthMethod,
     credential_id: Option<Arc<str>>,
+    session_id: Option<Arc<str>>,
     scopes: Option<ScopeSet>,
     issued_at: Option<SystemTime>,
     not_before: Option<SystemTime>,
@@ -39,6 +40,13 @@ pub enum AuthMethod {
     Anonymous,
 }
 
+impl AuthMethod {
+    /// Whether the subjects of such callers say only how they came in.
+    pub(crate) fn names_nobody(self) -> bool {
+        matches!(self, Self::SharedSecret | Self::Anonymous)
+    }
+}
+
 impl Identity {
     /// An identity without scopes of its own that never expires.
     ///
@@ -52,6 +60,7 @@ impl Identity {
             subject: subject.into(),
             method,
             credential_id: None,
+            session_id: None,
             scopes: None,
             issued_at: None,
             not_before: None,
@@ -79,6 +88,15 @@ impl Identity {
     #[must_use]
     pub fn with_credential_id(mut self, id: impl Into<Arc<str>>) -> Self {
         Arc::make_mut(&mut self.0).credential_id = Some(id.into());
+        self
+    }
+
+    /// Names the session that the caller signed in to, unique within the [issuer](Self::issuer): the `sid` claim
+    /// of OpenID Connect (Front-Channel Logout section 3, Back-Channel Logout section 2.1). All credentials of
+    /// one session end with it.
+    #[must_use]
+    pub fn with_session_id(mut self, id: impl Into<Arc<str>>) -> Self {
+        Arc::make_mut(&mut self.0).session_id = Some(id.into());
         self
     }
 
@@ -143,6 +161,12 @@ impl Identity {
         self.0.credential_id.as_deref()
     }
 
+    /// The session that the caller signed in to, if that is known.
+    #[must_use]
+    pub fn session_id(&self) -> Option<&str> {
+        self.0.session_id.as_deref()
+    }
+
     /// The scopes that are bound to the credential itself, if any.
     #[must_use]
     pub fn scopes(&self) -> Option<&ScopeSet> {
@@ -177,17 +201,26 @@ impl Identity {
     /// The subjects of [`SharedSecret`](AuthMethod::SharedSecret) and
     /// [`Anonymous`](AuthMethod::Anonymous) name nobody, so these are the same only among themselves.
     pub(crate) fn is_same_caller(&self, other: &Self) -> bool {
-        let names_nobody = |method| matches!(method, AuthMethod::SharedSecret | AuthMethod::Anonymous);
         let (own, theirs) = (self.method(), other.method());
         self.issuer() == other.issuer()
             && self.subject() == other.subject()
-            && (own == theirs || !(names_nobody(own) || names_nobody(theirs)))
+            && (own == theirs || !(own.names_nobody() || theirs.names_nobody()))
     }
 
     /// Whether the two say the same. Claims are the same only when they are shared.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
-        let Inner { issuer, subject, method, credential_id, scopes, issued_at, not_before, expires_at, claims } =
-            &*self.0;
+        let Inner {
+            issuer,
+            subject,
+            method,
+            credential_id,
+            session_id,
+            scopes,
+            issued_at,
+            not_before,
+            expires_at,
+            claims,
+        } = &*self.0;
         let same_claims = match (claims, &other.0.claims) {
             (Some(own), Some(theirs)) => Arc::ptr_eq(own, theirs),
             (own, theirs) => own.is_none() && theirs.is_none(),
@@ -196,6 +229,7 @@ impl Identity {
             && *subject == other.0.subject
             && *method == other.0.method
             && *credential_id == other.0.credential_id
+            && *session_id == other.0.session_id
             && *scopes == other.0.scopes
             && *issued_at == other.0.issued_at
             && *not_before == other.0.not_before
@@ -212,6 +246,7 @@ impl fmt::Debug for Identity {
             .field("subject", &self.0.subject)
             .field("method", &self.0.method)
             .field("credential_id", &self.0.credential_id)
+            .field("session_id", &self.0.session_id)
             .field("scopes", &self.0.scopes)
             .field("issued_at", &self.0.issued_at)
             .field("not_before", &self.0.not_before)

@@ -121,6 +121,7 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `axum` | [`Access`] and [`Identity`] as extractors, also optional ones; [`Denied`] as a response; `tower_reauth::axum::respond_with` |
+//! | `axum-ws` | the module `websocket`: sockets that end, both halves, when access ends |
 //! | `cached` | [`Cached`](verify::Cached): a cache around any verifier |
 //! | `hosts` | the module `hosts`: requests to other hosts than those that are served are refused |
 //! | `http-client` | the module `http_client`, with a client of hyper and rustls for verifiers that ask a provider; its cryptography is that of `ring` |
@@ -134,6 +135,8 @@
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
 //! | `resource-metadata` | the module `resource_metadata`: the document of RFC 9728, and the challenge that points to it |
+//! | `security-events` | the module [`revoke::events`]: revocations that an identity provider sends (Shared Signals, back-channel logout) |
+//! | `session-binding` | the module `session`: a session's id is good for the caller who began it, and for nobody else |
 //! | `tracing` | an event for each refusal and end, and who is calling in the request's span: [`observe`] |
 //! | `trusted-proxy` | the module `proxy`: callers and client addresses from a proxy's headers |
 
@@ -163,7 +166,6 @@
 // - What a lock gives up is moved out, and dropped after it.
 
 pub mod access;
-#[cfg(any(feature = "hosts", feature = "resource-metadata", feature = "trusted-proxy"))]
 mod authority;
 #[cfg(feature = "axum")]
 pub mod axum;
@@ -180,7 +182,7 @@ mod fault;
 mod grpc;
 #[cfg(feature = "hosts")]
 pub mod hosts;
-#[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs", feature = "introspection", feature = "jwks"))]
+#[cfg(any(feature = "_https", feature = "introspection", feature = "jwks", feature = "security-events"))]
 pub mod http_client;
 mod identity;
 #[cfg(feature = "json-rpc")]
@@ -189,6 +191,8 @@ pub mod json_rpc;
 pub mod limiter;
 mod media_type;
 pub mod observe;
+#[cfg_attr(not(feature = "trusted-proxy"), allow(unreachable_pub, reason = "its types are exported from there"))]
+mod origin;
 #[cfg(feature = "trusted-proxy")]
 pub mod proxy;
 pub mod reauth;
@@ -197,10 +201,14 @@ pub mod resource_metadata;
 pub mod respond;
 pub mod revoke;
 pub mod scope;
+#[cfg(feature = "session-binding")]
+pub mod session;
 mod sync;
 mod timer;
 mod unwind;
 pub mod verify;
+#[cfg(feature = "axum-ws")]
+pub mod websocket;
 
 #[doc(inline)]
 pub use self::{

@@ -10,7 +10,7 @@ export async function open(url, { allow404 = false } = {}) {
             '--disable-background-networking', '--disable-component-update', '--disable-sync',
         ],
     })
-    const page = await browser.newPage()
+    const page = await (await browser.newContext()).newPage()
     await page.exposeFunction('tell', line => console.log(line))
     const response = await page.goto(url)
     if (!response.ok() && !(allow404 && response.status() === 404)) throw new Error(`no page: ${response.status()}`)

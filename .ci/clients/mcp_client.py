@@ -90,6 +90,22 @@ async def a_stream_is_cut_by_revocation(token, mode):
         assert (await http.post(URL, json={})).status_code == 401
 
 
+async def a_session_is_its_callers():
+    initialize = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+    begin = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": initialize}
+    call = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+    accept = {"accept": "application/json, text/event-stream"}
+    async with bearer("writer") as writer, bearer("reader") as reader:
+        begun = await writer.post(URL, json=begin, headers=accept)
+        named = {**accept, "mcp-session-id": begun.headers["mcp-session-id"]}
+        assert (await reader.post(URL, json=call, headers=named)).status_code == 404
+        initialized = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+        assert (await writer.post(URL, json=initialized, headers=named)).status_code == 202
+        async with writer.stream("POST", URL, json=call, headers=named) as listed:
+            assert listed.status_code == 200, listed
+    print("  a session's id is of no use to another caller")
+
+
 async def main(program):
     for mode in ["legacy", "auto"]:
         server = subprocess.Popen([program], stdout=subprocess.PIPE, text=True)
@@ -97,6 +113,7 @@ async def main(program):
             assert "listening" in server.stdout.readline()
             await strangers_find_the_way()
             await a_tool_that_takes_more_scope(mode)
+            await a_session_is_its_callers()
             await a_stream_is_cut_by_revocation("reader", mode)
         finally:
             server.kill()

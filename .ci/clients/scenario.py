@@ -66,8 +66,8 @@ class Gateway:
 
 
 class Client:
-    def __init__(self, command, url, token):
-        self.process = subprocess.Popen([*command, url, token], stdout=subprocess.PIPE, text=True)
+    def __init__(self, command, *arguments):
+        self.process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True)
         self.lines = queue.Queue()
         threading.Thread(target=self.read, daemon=True).start()
 

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::demo::database::Database;
 
 /// After so long, what was written is old to the clock of the file system.
 pub const SETTLED: Duration = Duration::from_millis(100);
@@ -75,6 +78,32 @@ impl Sample {
         };
         let rows: Vec<_> = names.map(row).collect();
         fs::write(self.sessions().join("sessions.json"), format!("{{{}}}", rows.join(",\n"))).expect("it is ours");
+    }
+}
+
+/// A session in an agent's database, whose messages are those of [`Sample::write`].
+pub struct Stored(Database);
+
+impl Stored {
+    /// Writes a database with one session. Such a folder has no files of sessions.
+    pub fn write(sample: &Sample, name: &str, messages: usize) -> Self {
+        const AT_ONCE: usize = 20_000;
+        fs::remove_dir_all(sample.sessions()).expect("it is ours");
+        let path = sample.folder().join("agents/main/agent/openclaw-agent.sqlite");
+        fs::create_dir_all(path.parent().expect("a folder")).expect("it is ours");
+        let mut database = Database::create(&path, "main", 1).expect("there is room");
+        database.add_session(&format!("agent:main:{name}"), name, 1).expect("there is room");
+        let mut stored = Self(database);
+        for first in (0..messages).step_by(AT_ONCE) {
+            stored.append(name, first..messages.min(first + AT_ONCE));
+        }
+        stored
+    }
+
+    /// Appends messages, as one commit.
+    pub fn append(&mut self, name: &str, numbers: std::ops::Range<usize>) {
+        let records: Vec<Value> = numbers.map(|n| message(n).parse().expect("JSON")).collect();
+        self.0.append(name, &records.iter().collect::<Vec<_>>(), 2).expect("there is room");
     }
 }
 

@@ -15,10 +15,10 @@ use http::{
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use http_body::{Body, Frame};
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_reauth::{
     AuthMethod, BearerAuthLayer, Identity, StaticToken, StreamReauth, StreamReauthLayer, Tokens, VerifyToken,
-    revoke::Revision,
+    revoke::{Revision, Revocations},
     verify::{BearerToken, Token, Verification, verify_async, verify_fn},
 };
 
@@ -113,7 +113,27 @@ pub fn door<B: Body + Clone + 'static>(
         let response = Response::builder().header(CONTENT_TYPE, content_type).body(body.clone());
         async { Ok::<_, Infallible>(response.expect("the header is a valid one")) }
     });
-    let service = BearerAuthLayer::new(verifier).layer(layer.layer(service));
+    open(BearerAuthLayer::new(verifier).layer(layer.layer(service)))
+}
+
+/// The same, whose callers `revocations` can end.
+pub fn door_with<B: Body + Clone + 'static>(
+    revocations: &Revocations,
+    verifier: impl VerifyToken,
+    body: B,
+) -> impl Fn() -> StreamReauth<B> {
+    let service = service_fn(move |_: Request<()>| {
+        let response = Response::builder().header(CONTENT_TYPE, "text/event-stream").body(body.clone());
+        async { Ok::<_, Infallible>(response.expect("the header is a valid one")) }
+    });
+    let auth = BearerAuthLayer::new(verifier).with_revocations(revocations);
+    open(auth.layer(StreamReauthLayer::new().layer(service)))
+}
+
+fn open<S, B>(service: S) -> impl Fn() -> StreamReauth<B>
+where
+    S: Service<Request<()>, Response = Response<StreamReauth<B>>, Error = Infallible> + Clone,
+{
     move || {
         let request = Request::builder().header(AUTHORIZATION, format!("Bearer {TOKEN}")).body(());
         let response = service.clone().oneshot(request.expect("the header is a valid one")).now_or_never();

@@ -284,6 +284,14 @@ impl Access {
         terms.streams = terms.streams.saturating_sub(1);
     }
 
+    /// Has the open streams look at what has become of them.
+    pub(crate) fn alert(&self) {
+        let shared_check = self.terms().shared_check.upgrade();
+        if let Some(shared_check) = shared_check {
+            shared_check.alert();
+        }
+    }
+
     pub(crate) fn outer(&self) -> Option<&Self> {
         self.0.outer.as_ref()
     }

@@ -2,9 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{HeaderMap, header::AUTHORIZATION};
-
-use super::Head;
+use super::{Head, HeadMut, Place, authorization, place};
 use crate::{
     Denied, Identity,
     revoke::{Registry, Revision},
@@ -34,6 +32,14 @@ pub trait Authenticate: Send + Sync + 'static {
     /// reason is answered by the status of [`Denied`]'s table: 401 `Rejected`, 429 `LockedOut`, 503
     /// `Unavailable`, say. A [`VerifyError`] is one by [`Into`].
     fn present(&self, head: Head<'_>) -> Result<Self::Credential, Denied>;
+
+    /// Takes what [`present`](Self::present) has read, or would have, out of a request that goes on or is
+    /// refused, where logs and whoever stands further in should not see it: a token in the target, say. Called
+    /// once for each request, after the credential was read and before anything is made of the answer. That
+    /// `Authorization` headers are sensitive is marked by the door. Default: nothing.
+    fn conceal(&self, head: &mut HeadMut<'_>) {
+        let _ = head;
+    }
 
     /// Verifies a credential.
     fn verify(&self, credential: &Self::Credential) -> Verification;
@@ -100,6 +106,10 @@ macro_rules! through_a_pointer {
                 (**self).present(head)
             }
 
+            fn conceal(&self, head: &mut HeadMut<'_>) {
+                (**self).conceal(head);
+            }
+
             fn verify(&self, credential: &Self::Credential) -> Verification {
                 (**self).verify(credential)
             }
@@ -137,11 +147,13 @@ macro_rules! through_a_pointer {
 
 through_a_pointer!(&'static A, Box<A>, Arc<A>);
 
-/// Bearer tokens of the `Authorization` header (RFC 6750 section 2.1).
+/// Bearer tokens: of the `Authorization` header (RFC 6750 section 2.1), or of other [places](Place).
 #[derive(Clone)]
 pub struct Bearer {
     verifier: Arc<dyn VerifyToken>,
     syntax: TokenSyntax,
+    /// `None` for the `Authorization` header alone.
+    places: Option<Arc<[Place]>>,
     /// The tokens of open streams.
     kept: Arc<Registry<KeptToken>>,
 }
@@ -162,7 +174,7 @@ impl Bearer {
     /// Bearer tokens that `verifier` knows.
     #[must_use]
     pub fn new(verifier: impl VerifyToken) -> Self {
-        Self { verifier: Arc::new(verifier), syntax: TokenSyntax::default(), kept: Arc::default() }
+        Self { verifier: Arc::new(verifier), syntax: TokenSyntax::default(), places: None, kept: Arc::default() }
     }
 
     /// Takes tokens of another syntax than RFC 6750's.
@@ -172,35 +184,19 @@ impl Bearer {
         self
     }
 
-    /// Reads the `Authorization` header, by these rules in order:
-    ///
-    /// 1. no header, or another scheme than `Bearer` (in any case): no credential;
-    /// 2. two headers: malformed, for nobody can say which one was meant;
-    /// 3. after the scheme at least one space, then a token of the syntax: that is the credential;
-    /// 4. anything else, and more than [`BearerToken::MAX_LEN`] bytes after the scheme, is malformed.
-    fn parse(&self, headers: &HeaderMap) -> Result<BearerToken, Denied> {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let value = values.next().ok_or(Denied::Missing)?;
-        if values.next().is_some() {
-            return Err(Denied::Malformed);
+    /// Looks for tokens in these places, in this order, in place of the `Authorization` header alone. All are
+    /// looked at whatever is found, and two tokens are malformed: so the order changes no answer, and a place
+    /// that stands there twice is one place.
+    #[must_use]
+    pub fn with_places(mut self, places: impl IntoIterator<Item = Place>) -> Self {
+        let mut chain: Vec<Place> = Vec::new();
+        for place in places {
+            if !chain.contains(&place) {
+                chain.push(place);
+            }
         }
-
-        let bytes = value.as_bytes();
-        let scheme_end = bytes.iter().position(|&b| b == b' ').unwrap_or(bytes.len());
-        if !bytes[..scheme_end].eq_ignore_ascii_case(b"bearer") {
-            return Err(Denied::Missing);
-        }
-
-        if bytes.len() - scheme_end > BearerToken::MAX_LEN + 1 {
-            return Err(Denied::Malformed);
-        }
-
-        let gap = bytes[scheme_end..].iter().take_while(|&&b| self.syntax.separates(b)).count();
-        let start = scheme_end + gap;
-        let token = bytes[start..].trim_ascii_end();
-        let is_token = self.syntax.matches(token);
-        let token = is_token.then(|| BearerToken::from_header(value, start..start + token.len())).flatten();
-        token.ok_or(Denied::Malformed)
+        self.places = Some(chain.into());
+        self
     }
 }
 
@@ -208,7 +204,16 @@ impl Authenticate for Bearer {
     type Credential = BearerToken;
 
     fn present(&self, head: Head<'_>) -> Result<BearerToken, Denied> {
-        self.parse(head.headers())
+        match &self.places {
+            None => authorization::read(head.headers(), self.syntax),
+            Some(places) => place::read(places, head, self.syntax),
+        }
+    }
+
+    fn conceal(&self, head: &mut HeadMut<'_>) {
+        if let Some(places) = &self.places {
+            place::conceal(places, head, self.syntax);
+        }
     }
 
     fn verify(&self, token: &BearerToken) -> Verification {
@@ -238,20 +243,20 @@ impl Authenticate for Bearer {
 
 impl fmt::Debug for Bearer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bearer").field("syntax", &self.syntax).finish_non_exhaustive()
+        f.debug_struct("Bearer").field("syntax", &self.syntax).field("places", &self.places).finish_non_exhaustive()
     }
 }
 
 impl TokenSyntax {
     /// Whether a byte between the scheme, with the space that ends it, and the token belongs to neither.
-    fn separates(self, byte: u8) -> bool {
+    pub(super) fn separates(self, byte: u8) -> bool {
         match self {
             Self::B64Token => byte == b' ',
             Self::Opaque => matches!(byte, b' ' | b'\t'),
         }
     }
 
-    fn matches(self, token: &[u8]) -> bool {
+    pub(super) fn matches(self, token: &[u8]) -> bool {
         match self {
             Self::B64Token => {
                 let padding = token.iter().rev().take_while(|&&b| b == b'=').count();

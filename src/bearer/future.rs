@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, header::CACHE_CONTROL};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 use tower_service::Service;
@@ -39,7 +39,7 @@ pin_project! {
     enum State<P, F, B> {
         // Boxed, and only for a verifier that must be waited for: it is what makes the future large.
         Waiting { admission: Pin<Box<P>> },
-        Inner { #[pin] future: F, completion: Completion },
+        Inner { #[pin] future: F, completion: Completion, is_private: bool },
         Refused { response: Option<Response<B>> },
     }
 }
@@ -53,6 +53,7 @@ pub struct Admission<S, A: Authenticate, R, B>(Option<Parts<S, A, R, B>>);
 pub struct Admitted<F> {
     future: F,
     completion: Completion,
+    is_private: bool,
 }
 
 struct Parts<S, A: Authenticate, R, B> {
@@ -61,6 +62,8 @@ struct Parts<S, A: Authenticate, R, B> {
     limit: Limit,
     door: Arc<Door<A>>,
     request: Request<B>,
+    /// Whether the response is the caller's alone.
+    is_private: bool,
     ready: S,
     respond: R,
 }
@@ -77,8 +80,8 @@ impl<P, F, B> ResponseFuture<P, F, B> {
         Self { state: State::Waiting { admission: Box::pin(admission) } }
     }
 
-    pub(super) fn inner(future: F, completion: Completion) -> Self {
-        Self { state: State::Inner { future, completion } }
+    pub(super) fn inner(future: F, completion: Completion, is_private: bool) -> Self {
+        Self { state: State::Inner { future, completion, is_private } }
     }
 
     pub(super) fn refused(response: Response<B>) -> Self {
@@ -97,8 +100,11 @@ where
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
-                StateProj::Inner { future, completion } => {
+                StateProj::Inner { future, completion, is_private } => {
                     let mut response = ready!(future.poll(cx))?;
+                    if *is_private {
+                        make_private(response.headers_mut());
+                    }
                     completion.complete(&mut response);
                     return Poll::Ready(Ok(response));
                 }
@@ -107,7 +113,9 @@ where
                 }
                 StateProj::Waiting { admission } => {
                     let next = match ready!(admission.as_mut().poll(cx)) {
-                        Ok(Admitted { future, completion }) => State::Inner { future, completion },
+                        Ok(Admitted { future, completion, is_private }) => {
+                            State::Inner { future, completion, is_private }
+                        }
                         Err(response) => State::Refused { response: Some(response) },
                     };
                     state.set(next);
@@ -122,13 +130,13 @@ impl<S, A: Authenticate, R, B> Admission<S, A, R, B> {
         (credential, waiting): (A::Credential, Waiting),
         limit: Option<Duration>,
         door: Arc<Door<A>>,
-        request: Request<B>,
+        (request, is_private): (Request<B>, bool),
         ready: S,
         respond: R,
     ) -> Self {
         // A date past the end of time is never reached.
         let limit = limit.and_then(|limit| Instant::now().checked_add(limit)).map_or(Limit::None, Limit::Until);
-        Self(Some(Parts { credential, waiting, limit, door, request, ready, respond }))
+        Self(Some(Parts { credential, waiting, limit, door, request, is_private, ready, respond }))
     }
 }
 
@@ -143,12 +151,12 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let parts = self.0.as_mut().expect("a future is not polled after it was ready");
         let answer = ready!(parts.poll_answer(cx));
-        let Parts { credential, waiting, door, mut request, mut ready, respond, .. } =
+        let Parts { credential, waiting, door, mut request, is_private, mut ready, respond, .. } =
             self.0.take().expect("it was there a line ago");
         Poll::Ready(match door.admit(credential, waiting.as_of(), answer) {
             Ok(access) => {
                 let completion = door.let_in(&mut request, access);
-                Ok(Admitted { future: ready.call(request), completion })
+                Ok(Admitted { future: ready.call(request), completion, is_private })
             }
             Err(refused) => Err(door.refuse(&mut request, refused, &respond)),
         })
@@ -182,6 +190,19 @@ impl Limit {
                 Self::None => return Poll::Pending,
             }
         }
+    }
+}
+
+/// Keeps a response out of shared caches, by a `Cache-Control: private` unless that is said already.
+fn make_private(headers: &mut HeaderMap) {
+    let says_so = |value: &HeaderValue| {
+        let directives = value.as_bytes().split(|&byte| byte == b',');
+        directives
+            .map(<[u8]>::trim_ascii)
+            .any(|directive| [&b"private"[..], b"no-store"].iter().any(|known| directive.eq_ignore_ascii_case(known)))
+    };
+    if !headers.get_all(CACHE_CONTROL).iter().any(says_so) {
+        headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{Auth, Authenticate, Bearer, TokenSyntax, service::Door};
+use super::{Auth, Authenticate, Bearer, Place, TokenSyntax, service::Door};
 use crate::{
     Clock, VerifyToken,
     access::Policy,
@@ -46,6 +46,25 @@ impl<R> AuthLayer<Bearer, R> {
     #[must_use]
     pub fn with_token_syntax(mut self, syntax: TokenSyntax) -> Self {
         self.authenticator = Arc::new(Bearer::clone(&self.authenticator).with_syntax(syntax));
+        self
+    }
+
+    /// Takes tokens from these places, in place of the `Authorization` header alone: see
+    /// [where a token may stand](super#where-a-token-may-stand).
+    ///
+    /// ```
+    /// use tower_reauth::{BearerAuthLayer, StaticToken, bearer::Place};
+    ///
+    /// # fn main() -> Result<(), tower_reauth::bearer::InvalidPlace> {
+    /// let layer = BearerAuthLayer::new(StaticToken::new("s3cret"))
+    ///     .with_places([Place::AUTHORIZATION, Place::cookie("__Host-session")?, Place::subprotocol("bearer.")?]);
+    /// # let _ = layer;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_places(mut self, places: impl IntoIterator<Item = Place>) -> Self {
+        self.authenticator = Arc::new(Bearer::clone(&self.authenticator).with_places(places));
         self
     }
 }

@@ -23,6 +23,53 @@
 //!
 //! Scopes come after: one who is not authenticated never learns which scope is needed.
 //!
+//! # Where a token may stand
+//!
+//! In the `Authorization` header, unless [`with_places`](AuthLayer::with_places) names [places](Place):
+//!
+//! | place | the token is | percent-encoded |
+//! | --- | --- | --- |
+//! | [`AUTHORIZATION`](Place::AUTHORIZATION) | behind the scheme `Bearer` | no |
+//! | [`header`](Place::header) | the whole value | no |
+//! | [`QUERY`](Place::QUERY) | the parameter `access_token` (RFC 6750 section 2.3) | yes |
+//! | [`cookie`](Place::cookie), [`TokenCookie`] | the value, less a pair of quotes around it | no |
+//! | [`subprotocol`](Place::subprotocol) | behind a prefix, in `Sec-WebSocket-Protocol` | yes |
+//!
+//! 1. Every place that was named is read, whatever is found: their order changes no answer.
+//! 2. Two tokens are 400 `invalid_request`, though they be equal: in two places, or twice in one (two headers,
+//!    two parameters, two cookies of one name, two subprotocols). A client must not use more than one way (RFC 6750
+//!    section 2), so a page that sends a header sends it without its cookies: `credentials: 'omit'`.
+//! 3. What is malformed in one place is not made good by a token in another. An empty cookie is none, as a
+//!    server leaves it that signs a user out.
+//! 4. A token that was read from the query or a subprotocol is taken out of the request, the malformed ones
+//!    included: neither its target (nor axum's `OriginalUri`, by the feature `axum`) nor what a handler may choose
+//!    among the subprotocols shows it. A door further in finds it all the same. Headers are marked sensitive.
+//! 5. The response to a token that stood anywhere but in `Authorization` gets a `Cache-Control: private`, unless it
+//!    has that or `no-store` (RFC 6750 section 2.3). Of the header every shared cache knows it by itself.
+//! 6. A refusal is the same for all, its challenge included: RFC 9110 section 15.5.2 asks for one, and no browser opens a
+//!    dialog for `Bearer`.
+//!
+//! # Who may send a cookie
+//!
+//! A browser adds a cookie to what any page asks for, so it is taken only from pages that may send it (CSRF). This
+//! holds for `GET` too: a stream is one, and so is the handshake of a WebSocket, whose messages a page of another
+//! origin may read. In order; where no rule takes it, the request has no credential, 401:
+//!
+//! 1. `Sec-Fetch-Site` is `same-origin`, or `none` (an address that was typed, a bookmark): taken. No page can write
+//!    this header.
+//! 2. `Origin` is one of [`with_origins`](TokenCookie::with_origins): taken. That is how a page of another origin
+//!    comes in, one of the same site (`same-site`) included: who has a neighbouring name may be anybody.
+//! 3. There is a `Sec-Fetch-Site`, and so it is `same-site`, `cross-site` or unknown: not taken, even where the `Origin`
+//!    is of the same host, which is then a page that came by plain HTTP. Unless a link was followed, where
+//!    [`with_links`](TokenCookie::with_links) says so.
+//! 4. There is no `Sec-Fetch-Site`, for the browser is of before 2023, or was reached by plain HTTP: an `Origin` must be at
+//!    the host and port that the request is addressed to. `null`, two of them, and what is no origin are not.
+//! 5. There is neither: taken. This is no browser, or an old one's `GET` within its own origin, or what a page of another
+//!    origin embeds there, and does not see. Every browser sends an `Origin` with the handshake of a WebSocket.
+//!
+//! Set the cookie as `__Host-…; Secure; HttpOnly; SameSite=Lax; Path=/`: by that prefix no neighbouring name can
+//! plant another beside it, and `SameSite` keeps it from all that rule 5 cannot tell.
+//!
 //! # Requests that arrive together
 //!
 //! A verifier that must be waited for is asked once for equal tokens that arrive together: while it has
@@ -41,6 +88,10 @@
 //!
 //! A proxy that adds an `Authorization` header of its own to one that the client sent makes two of
 //! them, and every request is answered with 400: let it replace the header.
+//!
+//! What stands outside of the door sees what it takes away: a `TraceLayer` there logs the target with its
+//! `access_token`, as does every proxy. A proxy that changes `Host` takes the cookies of old browsers away (rule 4):
+//! name the origin.
 //!
 //! # Example
 //!
@@ -71,25 +122,34 @@
 //! ```
 
 // - `head`: what a credential is taken from.
-// - `authenticate`: the trait `Authenticate`, and `Bearer`, which reads the header.
+// - `authenticate`: the trait `Authenticate`, and `Bearer`, which reads tokens.
+// - `place`: where a token may stand: `authorization`, `query`, `cookie`, `subprotocol`, or a header.
 // - `layer`, `service`, `future`: the layer, what a request meets in it, and what it waits in.
 //
-// A request enters at `Auth::call`, is read by `Authenticate::present` and, where the verifier must be
+// A request enters at `Auth::call`, is read by `Authenticate::present`, which for `Bearer` is `place::read`, has
+// its credential taken out of others' sight by `Authenticate::conceal` and, where the verifier must be
 // waited for, waits in a `ResponseFuture`. The verdict is made in `Door::judge`, by `Policy::admit` and then
 // `Authenticate::conclude`, and becomes an `Access` in the request's extensions or a response by
 // `respond::refuse`.
 
 mod authenticate;
+mod authorization;
+mod cookie;
 mod future;
 mod head;
 mod layer;
+mod place;
+mod query;
 mod service;
+mod subprotocol;
 
 pub use self::{
     authenticate::{Authenticate, Bearer, TokenSyntax},
+    cookie::TokenCookie,
     future::{Admission, Admitted, ResponseFuture},
-    head::Head,
+    head::{Head, HeadMut},
     layer::{AuthLayer, BearerAuthLayer},
+    place::{InvalidPlace, Place},
     service::Auth,
 };
 pub use crate::challenge::{Challenge, InvalidParameter};

@@ -11,7 +11,7 @@ use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Admission, AuthLayer, Authenticate, Head, ResponseFuture};
+use super::{Admission, AuthLayer, Authenticate, Head, HeadMut, ResponseFuture};
 use crate::{
     Access, Denied, Identity,
     access::{self, Policy, Source},
@@ -112,17 +112,18 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        match self.door.meet(Head::from(&request)) {
+        let (met, is_private) = self.door.meet(&mut request);
+        match met {
             Ok(Met::Admitted(access)) => {
                 let completion = self.door.let_in(&mut request, access);
-                ResponseFuture::inner(self.inner.call(request), completion)
+                ResponseFuture::inner(self.inner.call(request), completion, is_private)
             }
             Ok(Met::Waits(credential, waiting)) => {
                 // The service that was polled ready is the one to call; its clone may not be.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
                 let (door, limit) = (Arc::clone(&self.door), self.door.verify_timeout);
-                let respond = self.respond.clone();
+                let (request, respond) = ((request, is_private), self.respond.clone());
                 ResponseFuture::waiting(Admission::new((credential, waiting), limit, door, request, ready, respond))
             }
             Err(refused) => ResponseFuture::refused(self.door.refuse(&mut request, refused, &self.respond)),
@@ -131,24 +132,40 @@ where
 }
 
 impl<A: Authenticate> Door<A> {
-    /// Takes the credential from the head of a request, and asks whose it is.
-    fn meet(self: &Arc<Self>, head: Head<'_>) -> Result<Met<A::Credential>, Refused> {
+    /// Takes the credential from a request and out of others' sight, and asks whose it is. Returns what becomes of
+    /// the request, and whether its response is the caller's alone.
+    fn meet<B>(self: &Arc<Self>, request: &mut Request<B>) -> (Result<Met<A::Credential>, Refused>, bool) {
         contained(|| {
-            let Self { authenticator, policy, verify_timeout, flights, .. } = &**self;
-            let credential = authenticator.present(head)?;
-            let as_of = AsOf { confirmed: Confirmed::by(authenticator.revision()), epoch: policy.epoch() };
-            let verify = || authenticator.verify(&credential);
-            let asked = if authenticator.coalesces() {
-                Flights::ask_alone(as_of, verify)
-            } else {
-                flights.ask(as_of, *verify_timeout, || authenticator.key(&credential), verify)
-            };
-            match asked {
-                Ok(answer) => self.judge(credential, as_of, answer).map(Met::Admitted),
-                Err(waiting) => Ok(Met::Waits(credential, waiting)),
-            }
+            let met = self.ask(Head::from(&*request));
+            (met, self.conceal(request))
         })
-        .unwrap_or_else(|| Err(Denied::CheckPanicked.into()))
+        .unwrap_or_else(|| {
+            contained(|| self.conceal(request));
+            (Err(Denied::CheckPanicked.into()), false)
+        })
+    }
+
+    fn ask(self: &Arc<Self>, head: Head<'_>) -> Result<Met<A::Credential>, Refused> {
+        let Self { authenticator, policy, verify_timeout, flights, .. } = &**self;
+        let credential = authenticator.present(head)?;
+        let as_of = AsOf { confirmed: Confirmed::by(authenticator.revision()), epoch: policy.epoch() };
+        let verify = || authenticator.verify(&credential);
+        let asked = if authenticator.coalesces() {
+            Flights::ask_alone(as_of, verify)
+        } else {
+            flights.ask(as_of, *verify_timeout, || authenticator.key(&credential), verify)
+        };
+        match asked {
+            Ok(answer) => self.judge(credential, as_of, answer).map(Met::Admitted),
+            Err(waiting) => Ok(Met::Waits(credential, waiting)),
+        }
+    }
+
+    fn conceal<B>(&self, request: &mut Request<B>) -> bool {
+        hide_authorization(request.headers_mut());
+        let mut head = HeadMut::new(request);
+        self.authenticator.conceal(&mut head);
+        head.is_response_private()
     }
 
     /// Lets the caller in, if the verifier knows them.
@@ -177,10 +194,8 @@ impl<A: Authenticate> Door<A> {
         }
     }
 
-    /// The request carries the access from now on, and its credential is not for the logs. Returns what
-    /// completes the response.
+    /// The request carries the access from now on. Returns what completes the response.
     pub(super) fn let_in<B>(&self, request: &mut Request<B>, access: Access) -> Completion {
-        hide_authorization(request.headers_mut());
         let (access, entered) = access::enter(request.extensions_mut(), access);
         observe::admitted(access);
         Completion::new(&self.policy.challenge, request, entered)
@@ -192,7 +207,6 @@ impl<A: Authenticate> Door<A> {
         refused: Refused,
         respond: &impl Respond<B>,
     ) -> Response<B> {
-        hide_authorization(request.headers_mut());
         let refusal =
             Refusal::new(request, &refused.denied, refused.identity.as_ref()).with_rejection(refused.rejection);
         let challenge = &self.policy.challenge;

@@ -11,7 +11,7 @@ use http::{Extensions, HeaderMap};
 use super::FailureLimiter;
 use crate::{
     Denied, Identity,
-    bearer::{Authenticate, Head},
+    bearer::{Authenticate, Head, HeadMut},
     revoke::Revision,
     verify::{CredentialKey, Verification, VerifyError},
 };
@@ -67,6 +67,10 @@ impl<A: Authenticate> Authenticate for Limited<A> {
             self.limiter.failed(client);
         }
         Ok(Attempt { credential: presented?, client })
+    }
+
+    fn conceal(&self, head: &mut HeadMut<'_>) {
+        self.inner.conceal(head);
     }
 
     fn verify(&self, attempt: &Self::Credential) -> Verification {

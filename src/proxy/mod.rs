@@ -95,7 +95,7 @@
 //! ```
 
 // - `peer`: who is on the other end of the connection; `machine`: whether that is this machine.
-// - `networks`: whom to trust. `origin`, `origin_policy`: which web pages may call.
+// - `networks`: whom to trust. `origin_policy`: which web pages may call.
 // - `trusted`: callers from a header. `client`, `forwarded`: clients' addresses from headers.
 //
 // A caller is decided in `TrustedProxy::present`, and rechecked by `TrustedProxy::verify`, which has no
@@ -105,7 +105,6 @@ mod client;
 mod forwarded;
 mod machine;
 mod networks;
-mod origin;
 mod origin_policy;
 mod peer;
 mod trusted;
@@ -113,8 +112,8 @@ mod trusted;
 pub use self::{
     client::ClientAddress,
     networks::{InvalidNetwork, TrustedNetworks},
-    origin::{InvalidOrigin, Origin},
     origin_policy::OriginPolicy,
     peer::PeerAddr,
     trusted::{ProxiedUser, TrustedProxy},
 };
+pub use crate::origin::{InvalidOrigin, Origin};

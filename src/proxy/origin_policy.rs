@@ -2,13 +2,9 @@
 
 use std::net::IpAddr;
 
-use http::{
-    HeaderName, Method,
-    header::{HOST, ORIGIN},
-};
+use http::{HeaderName, Method, header::ORIGIN};
 
-use super::Origin;
-use crate::{authority::Host, bearer::Head};
+use crate::{authority::Host, bearer::Head, origin::Origin};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -96,7 +92,7 @@ impl OriginPolicy {
         origin.is_some_and(|origin| {
             self.any
                 || self.allowed.contains(&origin)
-                || (self.trusts_own_host(&origin) && is_addressed_to(head, &origin))
+                || (self.trusts_own_host(&origin) && origin.is_addressed_by(head.headers(), head.uri()))
         })
     }
 
@@ -122,16 +118,6 @@ impl OriginPolicy {
             None => false,
         };
         self.same_host || self.same_private_host.as_ref().is_some_and(private)
-    }
-}
-
-/// Whether the request is addressed to the host of `origin`: by its `Host` header, or in HTTP/2 and 3,
-/// which may do without, by its `:authority`.
-fn is_addressed_to(head: Head<'_>, origin: &Origin) -> bool {
-    let mut hosts = head.headers().get_all(HOST).iter();
-    match hosts.next() {
-        Some(host) => hosts.next().is_none() && host.to_str().is_ok_and(|host| origin.is_at(host)),
-        None => head.uri().authority().is_some_and(|authority| origin.is_at(authority.as_str())),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE, response::Parts};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -93,21 +93,17 @@ impl<B: Body> StreamReauth<B> {
         Self { inner: Some(inner), watched: None }
     }
 
-    /// `ending` is the response's own, where it has one.
-    pub(super) fn watched(
-        inner: B,
-        access: Access,
-        settings: Arc<Settings>,
-        headers: &HeaderMap,
-        ending: Option<Ending>,
-    ) -> Self {
-        let own = match (ending, &settings.ending) {
-            (None, last_bytes @ Ending::LastBytes(_)) => Some(last_bytes.clone()),
+    pub(super) fn watched(inner: B, access: Access, settings: Arc<Settings>, response: &Parts) -> Self {
+        let Parts { headers, extensions, .. } = response;
+        // It stays there, for a watch further out ends the stream in the same way.
+        let ending = match (extensions.get::<Ending>(), &settings.ending) {
+            (None, last_bytes @ Ending::LastBytes(_)) => Some(last_bytes),
             (own, _) => own,
         };
-        let own = own.map(|ending| Box::new(OwnEnding { ending, content_type: headers.get(CONTENT_TYPE).cloned() }));
+        let content_type = || headers.get(CONTENT_TYPE).cloned();
+        let own = ending.cloned().map(|ending| Box::new(OwnEnding { ending, content_type: content_type() }));
         let watched = Watched {
-            guard: Guard::new(access, Arc::clone(&settings.rules)),
+            guard: Guard::new(access, Arc::clone(&settings.rules), extensions.get()),
             settings,
             format: Format::of(headers),
             mark: Mark::default(),
@@ -317,9 +313,11 @@ where
                 ready!(watched.guard.poll_wake(guards));
                 continue;
             };
+            let length = frame.data_ref().map_or(0, Buf::remaining);
             if let Some(data) = frame.data_ref() {
                 watched.format.advance(data.chunk());
             }
+            watched.guard.as_mut().passed(length);
             // The consumer of a body that says it is at its end need not poll again.
             let is_last = frame.is_trailers() || {
                 let inner = this.inner.as_ref();

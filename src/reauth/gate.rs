@@ -456,6 +456,7 @@ mod tests {
             grace: Duration::ZERO,
             early_close: Duration::ZERO,
             on_end: OnEnd::default(),
+            registry: None,
         })
     }
 

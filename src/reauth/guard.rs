@@ -6,6 +6,7 @@
 
 use std::{
     future::Future,
+    num::NonZeroU32,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -19,8 +20,9 @@ use tokio::{
 };
 
 use super::{
-    EndReason,
+    EndReason, StreamLabel,
     gate::{Gate, Next},
+    listed::Listed,
     rules::Rules,
     subscriber::Subscriber,
 };
@@ -51,12 +53,14 @@ pin_project! {
         #[pin]
         notified: Option<OwnedNotified>,
         end: End,
-        // Boxed: it is rare, and each stream has room for one.
-        retry_after: Option<Box<Duration>>,
+        // In milliseconds, in a quarter of the space.
+        retry_after: Option<NonZeroU32>,
         // `poll_verdict` broke off, and has to go on.
         is_deferred: bool,
         // The guard of the access of the door further out.
         outer: Option<Pin<Box<Guard>>>,
+        // What the registry knows of the stream, until it ends.
+        listed: Option<Arc<Listed>>,
     }
 
     impl PinnedDrop for Guard {
@@ -99,10 +103,12 @@ struct End {
 }
 
 impl Guard {
-    /// For a stream that is counted, and whose end is reported.
-    pub(super) fn new(access: Access, rules: Arc<Rules>) -> Self {
+    /// For a stream that is counted and listed, and whose end is reported.
+    pub(super) fn new(access: Access, rules: Arc<Rules>, label: Option<&StreamLabel>) -> Self {
+        let registry = rules.registry.clone();
         let mut guard = Self::uncounted(access, rules);
         (guard.end.open, guard.end.is_reported) = (OpenStream::new(), false);
+        guard.listed = registry.map(|registry| registry.enter(&guard.access, label));
         guard
     }
 
@@ -132,6 +138,7 @@ impl Guard {
             retry_after: None,
             is_deferred: false,
             outer,
+            listed: None,
         }
     }
 
@@ -201,6 +208,9 @@ impl Guard {
             if subscriber.is_revoked(this.access) {
                 return Step::End(EndReason::Revoked);
             }
+            if let Some(reason) = this.listed.as_ref().and_then(|listed| listed.is_to_end()) {
+                return Step::End(reason);
+            }
             this.gate.note_denial(subscriber.denied());
         }
 
@@ -239,7 +249,13 @@ impl Guard {
                     Poll::Ready(Some(answer)) => {
                         let effect = subscriber.apply(this.access, this.gate.last_check(), answer);
                         if let Effect::Denied(denied) = &effect {
-                            *this.retry_after = denied.retry_after().map(Box::new);
+                            *this.retry_after = denied.retry_after().and_then(milliseconds);
+                        }
+                        let registry = this.gate.rules().registry.as_ref();
+                        if let (Effect::Confirmed { .. }, Some(listed), Some(registry)) =
+                            (&effect, &*this.listed, registry)
+                        {
+                            listed.note_confirmed(registry.now());
                         }
                         apply(this.gate, subscriber, &effect)
                     }
@@ -393,6 +409,13 @@ impl Guard {
         }
     }
 
+    /// A frame of so many bytes passed.
+    pub(super) fn passed(self: Pin<&mut Self>, bytes: usize) {
+        if let Some(listed) = self.project().listed {
+            listed.passed(bytes);
+        }
+    }
+
     pub(super) fn comment_is_due(&self) -> bool {
         self.gate.comment_is_due()
     }
@@ -403,7 +426,8 @@ impl Guard {
 
     /// When to come back, if a denial said so.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        self.retry_after.as_deref().copied().or_else(|| self.outer.as_ref()?.retry_after())
+        let own = self.retry_after.map(|milliseconds| Duration::from_millis(milliseconds.get().into()));
+        own.or_else(|| self.outer.as_ref()?.retry_after())
     }
 
     /// The stream ended: that is final when this returns, whatever a user's code does when it is dropped.
@@ -418,7 +442,10 @@ impl Guard {
         if let Some(outer) = this.outer {
             outer.as_mut().ended(reason);
         }
-        let dropped = (this.pending.take(), this.subscriber.take());
+        if let (Some(listed), Some(registry)) = (&*this.listed, &this.gate.rules().registry) {
+            registry.leave(listed.id());
+        }
+        let dropped = (this.pending.take(), this.subscriber.take(), this.listed.take());
         contained(|| drop(dropped));
         contained(|| this.timer.set(None));
         contained(|| this.notified.set(None));
@@ -458,6 +485,11 @@ fn arm(mut timer: Pin<&mut Option<Sleep>>, deadline: Option<Instant>) {
             }
         }
     }
+}
+
+/// Rounded up, so that nobody comes back too early; at most 49 days.
+fn milliseconds(duration: Duration) -> Option<NonZeroU32> {
+    NonZeroU32::new(duration.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(u32::MAX))
 }
 
 fn apply(gate: &mut Gate, subscriber: &Subscriber, effect: &Effect) -> Result<(), EndReason> {

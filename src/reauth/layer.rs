@@ -10,7 +10,7 @@ use http_body::Body;
 use tower_layer::Layer;
 
 use super::{
-    Ending, GuardedSink, GuardedStream, StreamReauth, StreamReauthService, SupervisedBody, WithUploads,
+    Ending, GuardedSink, GuardedStream, OpenStreams, StreamReauth, StreamReauthService, SupervisedBody, WithUploads,
     rules::{OnEnd, Rules},
 };
 use crate::{Access, ended::Ended, respond::EmptyBody};
@@ -60,6 +60,7 @@ impl StreamReauthLayer {
             grace: Duration::ZERO,
             early_close: Duration::ZERO,
             on_end: OnEnd::default(),
+            registry: None,
         };
         let settings = Settings {
             rules: Arc::new(rules),
@@ -141,6 +142,14 @@ impl<R, U> StreamReauthLayer<R, U> {
     #[must_use]
     pub fn with_early_close(self, at_most: Duration) -> Self {
         self.with_rules(|rules| rules.early_close = at_most)
+    }
+
+    /// Enters each stream that is watched into this list for as long as it is open, so that it can be seen, and ended
+    /// by hand. A handler names its stream there by a [`StreamLabel`](super::StreamLabel) in the extensions of its
+    /// response. A layer has one list: set again, it is replaced.
+    #[must_use]
+    pub fn with_registry(self, streams: &OpenStreams) -> Self {
+        self.with_rules(|rules| rules.registry = Some(streams.clone()))
     }
 
     /// Chooses what the client sees when its access ends. Default: a clean end. A response that has an [`Ending`] in
@@ -254,6 +263,12 @@ impl<R, U> StreamReauthLayer<R, U> {
         self.watch(access, method, response).map(SupervisedBody::new)
     }
 
+    /// The same settings, for what is watched by hand.
+    #[cfg(feature = "axum-ws")]
+    pub(crate) fn by_hand(&self) -> StreamReauthLayer {
+        StreamReauthLayer { settings: Arc::clone(&self.settings), respond: EmptyBody, uploads: PhantomData }
+    }
+
     pub(super) fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.settings.rules)
     }
@@ -313,9 +328,7 @@ impl Settings {
         let (parts, body) = response.into_parts();
         let is_wanted = || self.filters.iter().all(|filter| filter(&parts));
         let body = if self.is_enabled && streams(method, &parts, &body) && is_wanted() {
-            // It stays there, for a watch further out ends the stream in the same way.
-            let ending = parts.extensions.get().cloned();
-            StreamReauth::watched(body, access.clone(), Arc::clone(self), &parts.headers, ending)
+            StreamReauth::watched(body, access.clone(), Arc::clone(self), &parts)
         } else {
             StreamReauth::untouched(body)
         };

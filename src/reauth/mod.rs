@@ -98,7 +98,8 @@
 //!
 //! # WebSockets
 //!
-//! A socket is no response body, so its handler watches it by hand, with a clone of the layer:
+//! A socket is no response body. On axum the module `websocket`, by the feature `axum-ws`, watches it; elsewhere its
+//! handler does so by hand, with a clone of the layer:
 //! [`watch_stream`](StreamReauthLayer::watch_stream) what is sent, or
 //! [`watch_sink`](StreamReauthLayer::watch_sink) the whole socket, which after access ends is neither written
 //! to nor read from. A close frame with a code that says why is its
@@ -172,6 +173,7 @@
 // - `body`, `stream`, `sink`, `upload`: a guard around what may stream.
 // - `until_ended`: `Access::ended`, for work that streams nothing.
 // - `supervised`: a body with a task of its own, for a server that does not poll; `wakers`: its wakers.
+// - `open_streams`, `listed`: the registry of open streams, and what it keeps of one.
 // - `end`, `farewell`: what a client sees of the end, of a body and of a socket.
 // - `format`, `sse`, `grpc_messages`, `mark`: where in its format a body stands.
 //
@@ -190,7 +192,9 @@ mod gate;
 mod grpc_messages;
 mod guard;
 mod layer;
+mod listed;
 mod mark;
+mod open_streams;
 mod rules;
 mod service;
 mod sink;
@@ -202,11 +206,14 @@ mod until_ended;
 mod upload;
 mod wakers;
 
+#[cfg(feature = "axum-ws")]
+pub(crate) use self::wakers::TwoWakers;
 pub use self::{
     body::StreamReauth,
     end::{CutBody, Ending, LastBytes},
     future::ResponseFuture,
     layer::{ResponsesOnly, StreamReauthLayer, UploadsToo},
+    open_streams::{OpenStreams, StreamId, StreamInfo, StreamLabel},
     service::StreamReauthService,
     sink::{GuardedSink, SendError},
     stream::GuardedStream,

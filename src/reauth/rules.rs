@@ -9,6 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::OpenStreams;
 use crate::{ended::Ended, unwind::contained};
 
 /// Timers need not reach further: the wall clock is read again when one fires.
@@ -26,6 +27,7 @@ pub(super) struct Rules {
     /// By how much a stream may end before its expiry, at most.
     pub(super) early_close: Duration,
     pub(super) on_end: OnEnd,
+    pub(super) registry: Option<OpenStreams>,
 }
 
 /// What is called when a stream has ended, in order.

@@ -75,7 +75,7 @@ impl<S, T> GuardedSink<S, T> {
             is_closed: false,
             is_read: false,
             leaves_later: false,
-            guard: Box::pin(Guard::new(access, rules)),
+            guard: Box::pin(Guard::new(access, rules, None)),
             waiting: None,
             farewell: None,
             both: Waker::from(Arc::clone(&tasks)),
@@ -212,6 +212,7 @@ impl<S: Sink<T>, T> GuardedSink<S, T> {
                 return Poll::Pending;
             }
             if let Some(item) = this.waiting.take() {
+                this.guard.as_mut().passed(0);
                 inner.as_mut().start_send(item)?;
             }
         }
@@ -232,6 +233,7 @@ impl<S: Sink<T>, T> Sink<T> for GuardedSink<S, T> {
             match (this.reason, this.inner.as_pin_mut()) {
                 (Some(reason), _) => Err(SendError::ended(*reason)),
                 (None, Some(inner)) if this.guard.as_mut().admit_frame() => {
+                    this.guard.as_mut().passed(0);
                     inner.start_send(item).map_err(SendError::Inner)
                 }
                 (None, _) => {

@@ -39,7 +39,7 @@ pin_project! {
 
 impl<S: Stream> GuardedStream<S> {
     pub(super) fn new(inner: S, access: Access, rules: Arc<Rules>) -> Self {
-        Self { inner: Some(inner), reason: None, guard: Box::pin(Guard::new(access, rules)), waiting: None }
+        Self { inner: Some(inner), reason: None, guard: Box::pin(Guard::new(access, rules, None)), waiting: None }
     }
 
     /// Why the stream ended, once it has: [`EndReason::Finished`] when the inner one came to its end.
@@ -80,6 +80,7 @@ impl<S: Stream> Stream for GuardedStream<S> {
 
             if this.waiting.is_some() {
                 if this.guard.as_mut().admit_waiting_frame() {
+                    this.guard.as_mut().passed(0);
                     return Poll::Ready(this.waiting.take());
                 }
             } else {
@@ -89,7 +90,10 @@ impl<S: Stream> Stream for GuardedStream<S> {
                         resume_unwind(panic);
                     }
                     Ok(Poll::Pending) => {}
-                    Ok(Poll::Ready(Some(item))) if this.guard.as_mut().admit_frame() => return Poll::Ready(Some(item)),
+                    Ok(Poll::Ready(Some(item))) if this.guard.as_mut().admit_frame() => {
+                        this.guard.as_mut().passed(0);
+                        return Poll::Ready(Some(item));
+                    }
                     Ok(Poll::Ready(Some(item))) => {
                         *this.waiting = Some(item);
                         continue;

@@ -11,18 +11,18 @@ use std::{
 use crate::unwind::contained;
 
 #[derive(Default)]
-pub(super) struct TwoWakers {
-    pub(super) one: Slot,
-    pub(super) other: Slot,
+pub(crate) struct TwoWakers {
+    pub(crate) one: Slot,
+    pub(crate) other: Slot,
 }
 
 /// A task, while it waits.
 #[derive(Default)]
-pub(super) struct Slot(Mutex<Option<Waker>>);
+pub(crate) struct Slot(Mutex<Option<Waker>>);
 
 impl Slot {
     /// Call this before the guard is polled, so that nothing is missed.
-    pub(super) fn register(&self, cx: &Context<'_>) {
+    pub(crate) fn register(&self, cx: &Context<'_>) {
         let waker = cx.waker();
         if self.waker().as_ref().is_some_and(|known| known.will_wake(waker)) {
             return;

@@ -81,6 +81,7 @@ impl Holder {
         self.identity.issuer() == identity.issuer()
             && self.identity.subject() == identity.subject()
             && self.identity.credential_id() == identity.credential_id()
+            && self.identity.session_id() == identity.session_id()
             && self.identity.issued_at() == identity.issued_at()
     }
 }

@@ -6,6 +6,7 @@
 // - `running`: a check on its way, and its answer; `confirmed`: as of when it holds.
 // - `flight`: one check for equal credentials that arrive together.
 // - `holder`: whose the streams of a credential are.
+// - `events`: revocations that an identity provider sends.
 // - `registry`: values by credential, each kept for as long as a stream subscribes to it.
 //
 // # How an idle stream is woken and ended
@@ -25,6 +26,8 @@
 //    writes the ending.
 
 mod confirmed;
+#[cfg(feature = "security-events")]
+pub mod events;
 mod flight;
 mod holder;
 mod registry;

@@ -29,7 +29,8 @@ const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// `invalid_token`, and its open streams end at once; streams of other credentials are not woken.
 ///
 /// It goes by the verifier's answer: [`credential_id`](Identity::credential_id),
-/// [`issuer`](Identity::issuer), [`subject`](Identity::subject) and [`issued_at`](Identity::issued_at).
+/// [`session_id`](Identity::session_id), [`issuer`](Identity::issuer), [`subject`](Identity::subject) and
+/// [`issued_at`](Identity::issued_at).
 ///
 /// # Before, and in the same second
 ///
@@ -41,9 +42,10 @@ const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// # Memory
 ///
-/// One entry for each credential id and each subject that was revoked, until
-/// [`forget`](Self::forget) or [`forget_subject`](Self::forget_subject) removes it. Those of
-/// [`revoke_until`](Self::revoke_until) are removed as others come, from a day after the credential's expiry
+/// One entry for each credential id, each session and each subject that was revoked, until
+/// [`forget`](Self::forget), [`forget_session`](Self::forget_session) or
+/// [`forget_subject`](Self::forget_subject) removes it. Those of [`revoke_until`](Self::revoke_until) and
+/// [`revoke_session_until`](Self::revoke_session_until) are removed as others come, from a day after their expiry
 /// on. One date for all that was issued before.
 /// It is kept in this process: after a restart what is revoked must be said again, for which
 /// [`revoke_subject_before`](Self::revoke_subject_before) takes the date.
@@ -62,13 +64,21 @@ struct Shared {
 
 #[derive(Default)]
 struct Remembered {
-    /// Until when, if not for ever.
-    credentials: HashMap<Box<str>, Option<SystemTime>>,
+    credentials: Ids,
+    /// By issuer.
+    sessions: HashMap<Option<Box<str>>, Ids>,
     /// What was issued to them before: by issuer, and by subject.
     subjects: HashMap<Option<Box<str>>, HashMap<Box<str>, SystemTime>>,
     /// What was issued to anybody before.
     issued_before: Option<SystemTime>,
-    /// How many credentials there were when those that are over were removed last.
+}
+
+/// What is revoked by its id.
+#[derive(Default)]
+struct Ids {
+    /// Until when, if not for ever.
+    until: HashMap<Box<str>, Option<SystemTime>>,
+    /// How many there were when those that are over were removed last.
     swept: usize,
 }
 
@@ -143,6 +153,28 @@ impl Revocations {
         self.revoke_credential(credential_id, Some(expires_at));
     }
 
+    /// Revokes all credentials of a session of this issuer (of none, where credentials name none), until
+    /// [`forget_session`](Self::forget_session).
+    ///
+    /// ```
+    /// use tower_reauth::{AuthMethod, Identity, revoke::Revocations};
+    ///
+    /// let revocations = Revocations::new();
+    /// revocations.revoke_session(Some("https://issuer.example"), "s-1");
+    /// let alice = Identity::new("alice", AuthMethod::Token).with_issuer("https://issuer.example");
+    /// assert!(revocations.is_revoked(&alice.clone().with_session_id("s-1")));
+    /// assert!(!revocations.is_revoked(&alice.with_session_id("s-2")));
+    /// ```
+    pub fn revoke_session(&self, issuer: Option<&str>, session_id: &str) {
+        self.revoke_session_while(issuer, session_id, None);
+    }
+
+    /// As [`revoke_session`](Self::revoke_session), until the last of its credentials has expired by itself: at
+    /// `expires_at`, and for a layer with a leeway as much later.
+    pub fn revoke_session_until(&self, issuer: Option<&str>, session_id: &str, expires_at: SystemTime) {
+        self.revoke_session_while(issuer, session_id, Some(expires_at));
+    }
+
     /// Revokes what was issued to `subject` until now. What is issued from now on is good. What does not say
     /// when it was issued (`StaticToken` and `Tokens` do not) is revoked until
     /// [`forget_subject`](Self::forget_subject).
@@ -182,7 +214,19 @@ impl Revocations {
 
     /// Forgets that the credential with this id was revoked. Returns whether it was.
     pub fn forget(&self, credential_id: &str) -> bool {
-        self.remember().credentials.remove(credential_id).is_some()
+        self.remember().credentials.until.remove(credential_id).is_some()
+    }
+
+    /// Forgets that a session was revoked. Returns whether it was.
+    pub fn forget_session(&self, issuer: Option<&str>, session_id: &str) -> bool {
+        let issuer = issuer.map(Into::into);
+        let mut remembered = self.remember();
+        let Some(sessions) = remembered.sessions.get_mut(&issuer) else { return false };
+        let was_revoked = sessions.until.remove(session_id).is_some();
+        if sessions.until.is_empty() {
+            remembered.sessions.remove(&issuer);
+        }
+        was_revoked
     }
 
     /// Forgets that what was issued to `subject` was revoked. Returns whether it was.
@@ -211,13 +255,11 @@ impl Revocations {
             if remembered.denies_by_date(identity) {
                 return true;
             }
-            match identity.credential_id().and_then(|id| remembered.credentials.get(id)) {
-                None => return false,
-                Some(until) => *until,
-            }
+            [remembered.credential(identity), remembered.session(identity)]
         };
         // The clock may be a user's own, so it is read while no lock is held.
-        until.is_none_or(|until| until.checked_add(leeway).is_none_or(|end| self.0.clock.now() < end))
+        let is_over = |until: SystemTime| until.checked_add(leeway).is_some_and(|end| end <= self.0.clock.now());
+        until.into_iter().flatten().any(|until| !until.is_some_and(is_over))
     }
 
     /// Moves each time that everything is revoked.
@@ -235,10 +277,21 @@ impl Revocations {
     fn revoke_credential(&self, credential_id: &str, until: Option<SystemTime>) {
         // It only says what can be forgotten: what cannot be read keeps nothing from being revoked.
         let now = contained(|| self.0.clock.now());
-        self.remember().revoke_credential(credential_id, until, now);
+        self.remember().credentials.revoke(credential_id, until, now);
         // A layer with a leeway may have a stream open though the credential has expired.
         let concerns = |identity: &Identity| {
             identity.credential_id() == Some(credential_id) && self.is_revoked_with(identity, MARGIN)
+        };
+        self.end(concerns);
+    }
+
+    fn revoke_session_while(&self, issuer: Option<&str>, session_id: &str, until: Option<SystemTime>) {
+        let now = contained(|| self.0.clock.now());
+        self.remember().sessions.entry(issuer.map(Into::into)).or_default().revoke(session_id, until, now);
+        let concerns = |identity: &Identity| {
+            identity.issuer() == issuer
+                && identity.session_id() == Some(session_id)
+                && self.is_revoked_with(identity, MARGIN)
         };
         self.end(concerns);
     }
@@ -261,17 +314,33 @@ impl Revocations {
     }
 }
 
-impl Remembered {
-    fn revoke_credential(&mut self, credential_id: &str, until: Option<SystemTime>, now: Option<SystemTime>) {
+impl Ids {
+    fn revoke(&mut self, id: &str, until: Option<SystemTime>, now: Option<SystemTime>) {
         // Twice as many as were left the last time: so each entry is looked at a few times in all.
-        if let Some(now) = now.filter(|_| self.credentials.len() > 2 * self.swept + 64) {
+        if let Some(now) = now.filter(|_| self.until.len() > 2 * self.swept + 64) {
             let is_over = |until: SystemTime| until.checked_add(MARGIN).is_some_and(|end| end <= now);
-            self.credentials.retain(|_, until| !until.is_some_and(is_over));
-            self.swept = self.credentials.len();
+            self.until.retain(|_, until| !until.is_some_and(is_over));
+            self.swept = self.until.len();
         }
-        let known = self.credentials.entry(credential_id.into()).or_insert(until);
+        let known = self.until.entry(id.into()).or_insert(until);
         // `None` is for ever.
         *known = known.zip(until).map(|(known, until)| known.max(until));
+    }
+}
+
+impl Remembered {
+    /// Until when the credential of an identity is revoked, if it is.
+    fn credential(&self, identity: &Identity) -> Option<Option<SystemTime>> {
+        self.credentials.until.get(identity.credential_id()?).copied()
+    }
+
+    /// The same of its session.
+    fn session(&self, identity: &Identity) -> Option<Option<SystemTime>> {
+        if self.sessions.is_empty() {
+            return None;
+        }
+        let session_id = identity.session_id()?;
+        self.sessions.get(&identity.issuer().map(Into::into))?.until.get(session_id).copied()
     }
 
     fn revoke_subject(&mut self, subject: Subject<'_>, time: SystemTime) {
@@ -310,13 +379,15 @@ fn is_before(issued_at: SystemTime, time: SystemTime) -> bool {
 
 impl fmt::Debug for Revocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (credentials, subjects, issued_before) = {
+        let (credentials, sessions, subjects, issued_before) = {
             let remembered = self.remembered();
             let subjects = remembered.subjects.values().map(HashMap::len).sum::<usize>();
-            (remembered.credentials.len(), subjects, remembered.issued_before)
+            let sessions = remembered.sessions.values().map(|ids| ids.until.len()).sum::<usize>();
+            (remembered.credentials.until.len(), sessions, subjects, remembered.issued_before)
         };
         f.debug_struct("Revocations")
             .field("credentials", &credentials)
+            .field("sessions", &sessions)
             .field("subjects", &subjects)
             .field("issued_before", &issued_before)
             .finish_non_exhaustive()

@@ -276,7 +276,8 @@ impl SharedCheck {
         PendingCheck::Waiting { number, running, progress: self.progress.next() }
     }
 
-    fn alert(&self) {
+    /// Has every stream look at what has become of it.
+    pub(crate) fn alert(&self) {
         self.alerts.fetch_add(1, Ordering::Release);
         self.wake();
     }

@@ -1,8 +1,9 @@
 //! Is this credential good, and whose is it?
 //!
 //! A verifier implements [`VerifyToken`]: [`StaticToken`] is one secret, [`Tokens`] many, [`verify_fn`] and
-//! [`verify_async`] make one of a closure. Under the feature `jwt` the module `jwt` has one for signed tokens, and
-//! under `jwks` the module `jwks` the keys of who signs them.
+//! [`verify_async`] make one of a closure. Under features of their names, `jwt` is the module of signed tokens and `jwks`
+//! that of the keys of who signs them, `Introspection` asks an authorization server about each token, and `Cached` goes
+//! around a verifier that must be waited for.
 
 // - `verify_token`: the trait; `verification`: its answer, now or later; `error`: why there is no identity, and `rejection`: in
 //   a word for logs.

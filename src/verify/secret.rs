@@ -20,7 +20,7 @@ pub enum InvalidSecret {
 }
 
 impl InvalidSecret {
-    pub(super) fn check(secret: &[u8]) -> Result<(), Self> {
+    pub(crate) fn check(secret: &[u8]) -> Result<(), Self> {
         match secret {
             [] => Err(Self::Empty),
             [0xef, 0xbb, 0xbf, ..] => Err(Self::ByteOrderMark),

@@ -21,6 +21,7 @@ mod http2;
 mod kill;
 mod live;
 mod log;
+#[cfg(feature = "jemalloc")]
 mod memory;
 mod model;
 mod output;

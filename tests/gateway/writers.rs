@@ -93,11 +93,8 @@ fn what_a_full_disk_cut_off_is_never_shown_and_what_comes_once_there_is_room_is(
         let room = lengths[0].max(lengths[1]) + 200_000;
         let mut writer = Writer::start(&path, count + 1, size, Some(room));
         let mut last = count;
-        loop {
-            match writer.line().parse() {
-                Ok(number) => last = number,
-                Err(_) => break,
-            }
+        while let Ok(number) = writer.line().parse() {
+            last = number;
         }
         assert!(last > count, "{size} bytes each");
         let shown = &numbered(last);
@@ -139,14 +136,12 @@ fn a_folder_that_the_gateway_may_not_write_is_read_whoever_writes_it() {
     set_writable(&state, false);
     let is_root = fs::write(state.path().join("written"), "").is_ok();
     let gateway = Start::new().arg_state(&state).args(["--token", TOKEN]);
-    let gateway = gateway
-        .with(|command| {
-            if is_root {
-                drop(command.uid(NOBODY))
-            }
-        })
-        .run();
-    let house = House { state, gateway };
+    let run_as = |command: &mut Command| {
+        if is_root {
+            command.uid(NOBODY);
+        }
+    };
+    let house = House { state, gateway: gateway.with(run_as).run() };
     // Nobody has it open.
     comes_to_be(&house, &numbered(3));
     let (mut stream, _) = house.stream("");

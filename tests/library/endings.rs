@@ -334,14 +334,14 @@ async fn the_first_reason_wins() {
 fn each_reason_has_a_word_of_its_own_and_a_code_for_each_protocol() {
     use EndReason::*;
     let transient = [LockedOut, Unavailable, TimedOut, CheckPanicked];
-    let lasting = [Expired, Revoked, ScopeLost];
+    let lasting = [Expired, Revoked, ScopeLost, Closed];
     let words: std::collections::HashSet<&str> = transient
         .iter()
         .chain(&lasting)
-        .chain(&[Finished, Failed, Disconnected])
+        .chain(&[Finished, Failed, Disconnected, ShuttingDown])
         .map(|reason| reason.as_str())
         .collect();
-    assert_eq!(words.len(), 10);
+    assert_eq!(words.len(), 12);
     for reason in transient {
         assert!(reason.is_transient());
         assert_eq!((reason.close_code(), reason.grpc_status()), (1013, 14));
@@ -350,7 +350,9 @@ fn each_reason_has_a_word_of_its_own_and_a_code_for_each_protocol() {
         assert!(!reason.is_transient());
         assert_eq!(reason.close_code(), 1008);
     }
-    assert_eq!([Expired, Revoked, ScopeLost].map(EndReason::grpc_status), [16, 16, 7]);
+    assert!(ShuttingDown.is_transient());
+    assert_eq!((ShuttingDown.close_code(), ShuttingDown.grpc_status()), (1001, 14));
+    assert_eq!([Expired, Revoked, ScopeLost, Closed].map(EndReason::grpc_status), [16, 16, 7, 7]);
     assert_eq!([Finished, Disconnected, Failed].map(EndReason::grpc_status), [0, 1, 13], "not a matter of access");
 }
 

@@ -106,7 +106,7 @@ async fn the_token_is_posted_as_a_form_with_the_credentials_of_the_service() {
 async fn an_active_token_has_the_identity_that_the_answer_names() {
     let identity = says(
         r#"{"active":true,"sub":"alice","iss":"https://issuer.example","scope":"read write","exp":2000000000.5,
-            "iat":1900000000,"nbf":1000000000,"jti":"t-1","aud":["us","them"],"token_type":"bearer","extra":{"a":[1]}}"#,
+            "iat":1900000000,"nbf":1000000000,"jti":"t-1","sid":"s-1","aud":["us","them"],"token_type":"bearer","extra":{"a":[1]}}"#,
     )
     .await
     .expect("it is active");
@@ -116,7 +116,7 @@ async fn an_active_token_has_the_identity_that_the_answer_names() {
     assert_eq!(identity.scopes(), Some(&ScopeSet::from([read, write])));
     assert_eq!(identity.expires_at(), Some(date(2_000_000_000.5)));
     assert_eq!(identity.issued_at(), Some(date(1_900_000_000.0)));
-    assert_eq!(identity.credential_id(), Some("t-1"));
+    assert_eq!((identity.credential_id(), identity.session_id()), (Some("t-1"), Some("s-1")));
 
     // What is not said is not known, and what the token was issued for is nothing.
     let least = says(r#"{"active":true,"sub":"alice"}"#).await.expect("it is active");

@@ -2,7 +2,7 @@
 //! test, named by a sentence, for each thing that is promised.
 //!
 //! Time is tokio's paused clock, and the wall clock follows it; only what goes over a socket (in `grpc`,
-//! `ndjson`, `sockets`, `supervised`, `uploads` and `websocket`) or blocks a thread runs in real time.
+//! `ndjson`, `sockets`, `supervised`, `uploads`, `watched_sockets` and `websocket`) or blocks a thread runs in real time.
 
 mod answers;
 mod axum;
@@ -10,6 +10,7 @@ mod bearer_syntax;
 mod bounded_door;
 mod cached;
 mod code_of_users;
+mod cookies;
 mod door;
 mod endings;
 mod expiry;
@@ -27,6 +28,8 @@ mod no_race_at_the_door;
 mod no_stale_byte;
 mod observed;
 mod only_streams;
+mod open_streams;
+mod places;
 mod refusals;
 mod release;
 mod renewal;
@@ -35,6 +38,7 @@ mod resolved_scopes;
 mod revocation;
 mod revocations;
 mod secrets;
+mod security_events;
 mod shared_check;
 mod small;
 mod sockets;
@@ -44,4 +48,5 @@ mod support;
 mod tokens;
 mod transparent;
 mod uploads;
+mod watched_sockets;
 mod websocket;

@@ -14,6 +14,7 @@ use http_body::{Body, Frame};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_reauth::{
     BearerAuthLayer, ScopeResolverLayer, StaticToken, StreamReauth, StreamReauthLayer, Strict, Tokens, VerifyToken,
+    reauth::OpenStreams,
     revoke::Revocations,
     verify::{Token, verify_fn},
 };
@@ -127,6 +128,30 @@ async fn the_text_of_a_token_is_kept_once_for_all_of_its_streams() {
     assert!(kept[0].as_mut().poll_frame(&mut Context::from_waker(Waker::noop())).is_pending());
     let freed = measure(|| kept.clear()).bytes_current;
     assert!(freed < -others, "the text goes with the last one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_registry_takes_at_most_128_bytes_more() {
+    const MANY: usize = 10_000;
+    let registry = OpenStreams::new();
+    let each = |layer: StreamReauthLayer| {
+        let answer = |_: Request<()>| std::future::ready(Ok::<_, Infallible>(event_stream(Idle)));
+        let service = BearerAuthLayer::new(StaticToken::new("t0ken")).layer(layer.layer(service_fn(answer)));
+        let open = || {
+            let Ok(response) = service.clone().oneshot(request_with("Bearer t0ken")).now_or_never().expect("at once");
+            let mut body = Box::pin(response.into_body());
+            assert!(body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())).is_pending());
+            body
+        };
+        drop(open());
+        let mut kept = Vec::with_capacity(MANY);
+        let bytes = measure(|| kept.extend((0..MANY).map(|_| open()))).bytes_current;
+        bytes / MANY as i64
+    };
+    let without = each(StreamReauthLayer::new());
+    let with = each(StreamReauthLayer::new().with_registry(&registry));
+    assert!(with - without <= 128, "{} bytes for each stream", with - without);
+    assert_eq!(registry.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

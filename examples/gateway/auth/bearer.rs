@@ -13,7 +13,7 @@ use std::ops::Range;
 use http::{HeaderMap, header::AUTHORIZATION};
 use tower_reauth::{
     Denied, VerifyToken,
-    bearer::{Authenticate, Bearer, Head},
+    bearer::{Authenticate, Bearer, Head, HeadMut},
     revoke::Revision,
     verify::{BearerToken, CredentialKey, Verification},
 };
@@ -41,6 +41,10 @@ impl Authenticate for LenientBearer {
 
     fn present(&self, head: Head<'_>) -> Result<BearerToken, Denied> {
         presented(head.headers())
+    }
+
+    fn conceal(&self, head: &mut HeadMut<'_>) {
+        self.strict.conceal(head);
     }
 
     fn verify(&self, token: &BearerToken) -> Verification {

@@ -40,7 +40,8 @@ use crate::{Clock, Identity, claims::Claims, fault, http_client::HttpClient, tim
 ///    [expected audience](Self::with_audience), where these are named. No `aud` is then a rejection; no `iss` is
 ///    not, as it is that issuer's endpoint which answered.
 /// 5. `sub` must be there: with the issuer it is who is calling. `nbf` in the future is a rejection. `exp` is for
-///    the door to judge, `scope` is what the token was issued for, `jti` its credential id.
+///    the door to judge, `scope` is what the token was issued for, `jti` its credential id, `sid` its
+///    session.
 ///
 /// # For how long
 ///

@@ -145,6 +145,9 @@ pub(super) fn identify(claims: Claims, rules: &Rules) -> Result<Identity, Refusa
     if let Some(id) = claims::text(&claims, "jti")? {
         identity = identity.with_credential_id(id);
     }
+    if let Some(id) = claims::text(&claims, "sid")? {
+        identity = identity.with_session_id(id);
+    }
     match rules.read_claims {
         None => Ok(identity),
         Some(read) => read(identity, claims).ok_or(Refusal::Token(Rejection::INVALID_CLAIM)),

@@ -1,8 +1,10 @@
 //! Where a web page comes from.
 
-use std::{error::Error, fmt, net::IpAddr, str::FromStr};
+use std::{error::Error, fmt, str::FromStr};
 
-use crate::authority::{Authority, Host};
+use http::{HeaderMap, Uri, header::HOST};
+
+use crate::authority::Authority;
 
 /// The origin of a web page (RFC 6454): scheme, host and port, in lower case, a default port left out.
 ///
@@ -23,18 +25,13 @@ pub struct Origin {
 pub struct InvalidOrigin;
 
 impl Origin {
-    /// The host, as it is written in a URL: an IPv6 address has its brackets.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The host, if it is an IP address.
-    #[must_use]
-    pub fn address(&self) -> Option<IpAddr> {
-        match Host::parse(&self.host)? {
-            Host::Address(address) => Some(address),
-            Host::Name(_) => None,
+    /// Whether a request goes to the host of this origin: by its `Host` header, or in HTTP/2 and 3, which
+    /// may do without, by its `:authority`. The scheme is not compared: a request does not say its own.
+    pub(crate) fn is_addressed_by(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        let mut hosts = headers.get_all(HOST).iter();
+        match hosts.next() {
+            Some(host) => hosts.next().is_none() && host.to_str().is_ok_and(|host| self.is_at(host)),
+            None => uri.authority().is_some_and(|authority| self.is_at(authority.as_str())),
         }
     }
 
@@ -43,6 +40,26 @@ impl Origin {
     pub fn is_at(&self, authority: &str) -> bool {
         Authority::parse(authority.trim())
             .is_some_and(|authority| authority.port == self.port && authority.host.to_string() == self.host)
+    }
+}
+
+#[cfg(feature = "trusted-proxy")]
+impl Origin {
+    /// The host, as it is written in a URL: an IPv6 address has its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The host, if it is an IP address.
+    #[must_use]
+    pub fn address(&self) -> Option<std::net::IpAddr> {
+        use crate::authority::Host;
+
+        match Host::parse(&self.host)? {
+            Host::Address(address) => Some(address),
+            Host::Name(_) => None,
+        }
     }
 }
 
@@ -150,6 +167,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "trusted-proxy")]
     #[test]
     fn an_address_is_found_in_either_notation() {
         let address = |text: &str| text.parse::<Origin>().unwrap().address().map(|address| address.to_string());
