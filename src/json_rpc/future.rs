@@ -13,7 +13,8 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::call::{Ambiguous, Call, ending_of};
+use super::call::{Call, Unclear};
+use crate::reauth::Ending;
 
 pin_project! {
     /// The response future of [`JsonRpc`](super::JsonRpc).
@@ -32,7 +33,8 @@ pin_project! {
     #[project = StateProj]
     enum State<S, F, B> {
         Reading { #[pin] body: B, reading: Option<Reading<S>> },
-        Calling { #[pin] future: F, id: Option<Box<str>> },
+        Calling { #[pin] future: F, ending: Option<Ending> },
+        Refused { status: StatusCode },
     }
 }
 
@@ -49,7 +51,11 @@ where
     S: Service<Request<B>>,
 {
     pub(super) fn calling(future: S::Future) -> Self {
-        Self { state: State::Calling { future, id: None } }
+        Self { state: State::Calling { future, ending: None } }
+    }
+
+    pub(super) fn refused(status: StatusCode) -> Self {
+        Self { state: State::Refused { status } }
     }
 
     pub(super) fn reading(request: Request<B>, limit: usize, inner: S) -> Self {
@@ -75,26 +81,27 @@ where
                     let Reading { mut parts, bytes, mut inner, .. } =
                         reading.take().expect("a future is not polled after it was ready");
                     let bytes = bytes.freeze();
-                    let call =
-                        match read.and_then(|()| Call::parse(&bytes).map_err(|Ambiguous| StatusCode::BAD_REQUEST)) {
-                            Ok(call) => call,
-                            Err(status) => {
-                                let mut response = Response::new(ResBody::default());
-                                *response.status_mut() = status;
-                                return Poll::Ready(Ok(response));
+                    match read.and_then(|()| Call::parse(&bytes).map_err(|Unclear| StatusCode::BAD_REQUEST)) {
+                        Ok(call) => {
+                            let ending = call.as_ref().and_then(Call::ending);
+                            if let Some(call) = call {
+                                parts.extensions.insert(call);
                             }
-                        };
-                    let id = call.as_ref().map(|call| call.id().into());
-                    if let Some(call) = call {
-                        parts.extensions.insert(call);
+                            State::Calling { future: inner.call(Request::from_parts(parts, bytes.into())), ending }
+                        }
+                        Err(status) => State::Refused { status },
                     }
-                    State::Calling { future: inner.call(Request::from_parts(parts, bytes.into())), id }
                 }
-                StateProj::Calling { future, id } => {
+                StateProj::Calling { future, ending } => {
                     let mut response = ready!(future.poll(cx))?;
-                    if let Some(id) = id.take() {
-                        response.extensions_mut().insert(ending_of(id));
+                    if let Some(ending) = ending.take() {
+                        response.extensions_mut().insert(ending);
                     }
+                    return Poll::Ready(Ok(response));
+                }
+                StateProj::Refused { status } => {
+                    let mut response = Response::new(ResBody::default());
+                    *response.status_mut() = *status;
                     return Poll::Ready(Ok(response));
                 }
             };
@@ -131,6 +138,7 @@ impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
         f.write_str(match self.state {
             State::Reading { .. } => "ResponseFuture::reading",
             State::Calling { .. } => "ResponseFuture::calling",
+            State::Refused { .. } => "ResponseFuture::refused",
         })
     }
 }
