@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
+    task::{Context, Wake, Waker},
     time::Duration,
 };
 
@@ -303,4 +304,28 @@ async fn a_renewal_does_not_save_a_stream_that_was_ended() {
     streams.end(StreamId::from(1), EndReason::Closed);
     old.renew(&fresh).expect("it has not been noticed yet");
     assert_eq!(stream.rest().await, [last_event("closed", false), Seen::End]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_change_cannot_keep_a_stream_in_the_list() {
+    struct Broken;
+    impl Wake for Broken {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker of a broken executor");
+        }
+    }
+    let (streams, oracle) = (OpenStreams::new(), Oracle::with_revision());
+    let waker = Waker::from(Arc::new(Broken));
+    let wait = || {
+        let mut change = Box::pin(streams.changed_since(streams.changes()));
+        assert!(change.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        change
+    };
+    let _opening = wait();
+    let (feed, stream) = opened(&streams, &oracle).await;
+    assert_eq!(streams.len(), 1);
+    let _closing = wait();
+    drop(stream);
+    assert_eq!(streams.len(), 0);
+    assert!(feed.is_dropped());
 }
