@@ -40,8 +40,11 @@ pub(super) struct Unclear;
 const MOST_ID: usize = 256;
 
 impl Call {
-    /// The call that a body is, if it is one.
-    pub(super) fn parse(body: &[u8]) -> Result<Option<Self>, Unclear> {
+    /// The call that a body is, if it is one. An empty one is none.
+    pub(super) fn of(body: &[u8]) -> Result<Option<Self>, Unclear> {
+        if body.is_empty() {
+            return Ok(None);
+        }
         let members = Members::parse(body)?;
         let params = match members.params {
             Some(params) if params.get().starts_with('{') => Members::parse(params.get().as_bytes())?,

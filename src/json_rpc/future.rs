@@ -34,7 +34,6 @@ pin_project! {
     enum State<S, F, B> {
         Reading { #[pin] body: B, reading: Option<Reading<S>> },
         Calling { #[pin] future: F, ending: Option<Ending> },
-        Refused { status: StatusCode },
     }
 }
 
@@ -43,6 +42,7 @@ struct Reading<S> {
     parts: Parts,
     bytes: BytesMut,
     limit: usize,
+    beyond: StatusCode,
     inner: S,
 }
 
@@ -54,13 +54,11 @@ where
         Self { state: State::Calling { future, ending: None } }
     }
 
-    pub(super) fn refused(status: StatusCode) -> Self {
-        Self { state: State::Refused { status } }
-    }
-
-    pub(super) fn reading(request: Request<B>, limit: usize, inner: S) -> Self {
+    /// Reads up to `limit` bytes, and refuses a longer body with the status `beyond`.
+    pub(super) fn reading(request: Request<B>, (limit, beyond): (usize, StatusCode), inner: S) -> Self {
         let (parts, body) = request.into_parts();
-        Self { state: State::Reading { body, reading: Some(Reading { parts, bytes: BytesMut::new(), limit, inner }) } }
+        let reading = Reading { parts, bytes: BytesMut::new(), limit, beyond, inner };
+        Self { state: State::Reading { body, reading: Some(reading) } }
     }
 }
 
@@ -81,7 +79,7 @@ where
                     let Reading { mut parts, bytes, mut inner, .. } =
                         reading.take().expect("a future is not polled after it was ready");
                     let bytes = bytes.freeze();
-                    match read.and_then(|()| Call::parse(&bytes).map_err(|Unclear| StatusCode::BAD_REQUEST)) {
+                    match read.and_then(|()| Call::of(&bytes).map_err(|Unclear| StatusCode::BAD_REQUEST)) {
                         Ok(call) => {
                             let ending = call.as_ref().and_then(Call::ending);
                             if let Some(call) = call {
@@ -89,7 +87,11 @@ where
                             }
                             State::Calling { future: inner.call(Request::from_parts(parts, bytes.into())), ending }
                         }
-                        Err(status) => State::Refused { status },
+                        Err(status) => {
+                            let mut response = Response::new(ResBody::default());
+                            *response.status_mut() = status;
+                            return Poll::Ready(Ok(response));
+                        }
                     }
                 }
                 StateProj::Calling { future, ending } => {
@@ -97,11 +99,6 @@ where
                     if let Some(ending) = ending.take() {
                         response.extensions_mut().insert(ending);
                     }
-                    return Poll::Ready(Ok(response));
-                }
-                StateProj::Refused { status } => {
-                    let mut response = Response::new(ResBody::default());
-                    *response.status_mut() = *status;
                     return Poll::Ready(Ok(response));
                 }
             };
@@ -116,12 +113,12 @@ fn poll_read<S, B: Body>(
     reading: &mut Option<Reading<S>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), StatusCode>> {
-    let Some(Reading { bytes, limit, .. }) = reading else { return Poll::Ready(Ok(())) };
+    let Some(Reading { bytes, limit, beyond, .. }) = reading else { return Poll::Ready(Ok(())) };
     while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
         let Ok(frame) = frame else { return Poll::Ready(Err(StatusCode::BAD_REQUEST)) };
         let Ok(mut data) = frame.into_data() else { continue };
         if data.remaining() > *limit - bytes.len() {
-            return Poll::Ready(Err(StatusCode::PAYLOAD_TOO_LARGE));
+            return Poll::Ready(Err(*beyond));
         }
         while data.has_remaining() {
             let chunk = data.chunk();
@@ -138,7 +135,6 @@ impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
         f.write_str(match self.state {
             State::Reading { .. } => "ResponseFuture::reading",
             State::Calling { .. } => "ResponseFuture::calling",
-            State::Refused { .. } => "ResponseFuture::refused",
         })
     }
 }

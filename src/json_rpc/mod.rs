@@ -15,8 +15,8 @@
 //!
 //! What decides by a call must see each one that the inner service makes, so what cannot be looked into does not go on:
 //!
-//! 1. A request without a body goes on as it is, and so does a `CONNECT`. The body of any other must be
-//!    `application/json` without a `Content-Encoding`, or it is 415. It is read to its end, up to
+//! 1. A request without a body, or with an empty one, goes on as it is, and so does a `CONNECT`. The body of any other
+//!    must be `application/json` without a `Content-Encoding`, or it is 415. It is read to its end, up to
 //!    [`with_limit`](JsonRpcLayer::with_limit), and goes on with the body that was read. A longer one is 413, one that
 //!    breaks off is 400.
 //! 2. What is no JSON object is 400, a batch included: MCP has none. So is an object that has one of the members

@@ -56,13 +56,15 @@ where
         if *method == Method::CONNECT || body.is_end_stream() || body.size_hint().exact() == Some(0) {
             return ResponseFuture::calling(self.inner.call(request));
         }
-        if !is_plain_json(headers) {
-            return ResponseFuture::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        }
+        // Whether there is a body shows when it is read: a layer in between may hide it.
+        let (limit, beyond) = match is_plain_json(headers) {
+            true => (self.limit, StatusCode::PAYLOAD_TOO_LARGE),
+            false => (0, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        };
         // The clone was not asked whether it is ready, so the service that was goes along.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
-        ResponseFuture::reading(request, self.limit, ready)
+        ResponseFuture::reading(request, (limit, beyond), ready)
     }
 }
 
