@@ -188,6 +188,25 @@ async fn a_session_that_is_deleted_or_that_the_server_does_not_know_is_forgotten
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_late_answer_to_one_caller_ends_no_session_of_another() {
+    let layer = SessionBindingLayer::new().with_idle_time(Duration::from_secs(60));
+    let late = service_fn(async |_: Request<()>| {
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        Ok::<_, Infallible>(Response::builder().status(404).body(()).unwrap())
+    });
+    let server = Server::new(layer.clone());
+    server.begin("alice", "1").await;
+    let answered = tokio::spawn(layer.layer(late).oneshot(request("alice", &["1"])));
+    tokio::task::yield_now().await;
+    // It is forgotten, and the server counts from one again.
+    advance(Duration::from_secs(60)).await;
+    assert_eq!(server.status("alice", &["1"]).await, 404);
+    server.begin("bob", "1").await;
+    assert_eq!(answered.await.unwrap().unwrap().status(), 404);
+    assert_eq!(server.status("bob", &["1"]).await, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_nobody_names_is_forgotten_after_its_idle_time() {
     let server = Server::new(SessionBindingLayer::new().with_idle_time(Duration::from_secs(60)));
     server.begin("alice", "7f3a").await;

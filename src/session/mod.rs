@@ -73,7 +73,7 @@
 // - `table`: who began which session.
 //
 // A request is decided in `SessionBinding::call`, by `Table::claim`; its response passes `Learning`, which calls
-// `Table::bind` or `Table::forget`.
+// `Table::bind` or `Table::release`.
 
 mod future;
 mod layer;
