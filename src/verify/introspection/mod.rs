@@ -20,7 +20,13 @@ use tokio::time::Instant;
 pub use self::client_auth::ClientAuth;
 use self::response::{Fault, Refusal};
 use super::{BearerToken, Verification, VerifyError, VerifyToken};
-use crate::{Identity, claims::Claims, fault, http_client::HttpClient, timer::within};
+use crate::{
+    Identity,
+    claims::Claims,
+    fault,
+    http_client::{HttpClient, is_secure},
+    timer::within,
+};
 
 /// Asks an authorization server about each token (RFC 7662): for opaque tokens, and for any that the server can
 /// take back.
@@ -99,7 +105,8 @@ struct Rules {
     read_claims: Option<fn(Identity, Claims) -> Option<Identity>>,
 }
 
-/// What was named as an endpoint is no absolute `http` or `https` URL.
+/// What was named as an endpoint is no absolute URL, or neither `https` nor on this machine: whoever stands between
+/// would read each token, and the credentials of this service (RFC 7662 section 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidEndpoint {
@@ -112,12 +119,13 @@ impl Introspection {
     ///
     /// # Errors
     ///
-    /// If `endpoint` is none.
+    /// If `endpoint` is none, or neither `https` nor on this machine.
     pub fn new(endpoint: &str, auth: ClientAuth, client: impl HttpClient) -> Result<Self, InvalidEndpoint> {
         let is_absolute = |uri: &Uri| matches!(uri.scheme_str(), Some("https" | "http")) && uri.host().is_some();
+        let is_good = |uri: &Uri| is_absolute(uri) && is_secure(uri);
         let invalid = || InvalidEndpoint { url: endpoint.to_owned() };
         Ok(Self {
-            endpoint: endpoint.parse().ok().filter(is_absolute).ok_or_else(invalid)?,
+            endpoint: endpoint.parse().ok().filter(is_good).ok_or_else(invalid)?,
             auth,
             client: Arc::new(client),
             time_limit: Duration::from_secs(5),
@@ -181,7 +189,7 @@ impl Introspection {
         let end = Instant::now().checked_add(self.time_limit);
         let response = match within(end, self.client.send(request)).await {
             None => return Err(Refusal::Fault(Fault::timed_out(self.time_limit))),
-            Some(Err(error)) => return Err(Refusal::Fault(Fault::unreachable(&error))),
+            Some(Err(error)) => return Err(Refusal::Fault(Fault::unreachable(error))),
             Some(Ok(response)) => response,
         };
         let claims = response::read(&response).map_err(Refusal::Fault)?;
@@ -218,7 +226,7 @@ impl fmt::Debug for Introspection {
 
 impl fmt::Display for InvalidEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is no absolute http or https URL", self.url)
+        write!(f, "`{}` is no absolute URL that is https or on this machine", self.url)
     }
 }
 

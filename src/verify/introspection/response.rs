@@ -10,7 +10,7 @@ use super::Rules;
 use crate::{
     AuthMethod, Identity, Scope,
     claims::{self, Claims, WrongType},
-    http_client::BoxError,
+    http_client::{BoxError, told},
     media_type,
     verify::{Rejection, VerifyError},
 };
@@ -36,8 +36,8 @@ impl Fault {
         Self::saying(format!("there was no answer within {limit:?}"))
     }
 
-    pub(super) fn unreachable(error: &BoxError) -> Self {
-        Self::saying(format!("it cannot be asked: {error}"))
+    pub(super) fn unreachable(error: BoxError) -> Self {
+        Self::saying(format!("it cannot be asked: {}", told(error)))
     }
 
     fn saying(what: impl Into<Cow<'static, str>>) -> Self {

@@ -52,6 +52,10 @@ impl Rules {
 
     /// Whose token it is.
     pub(super) fn identify(&self, claims: Claims) -> Result<Identity, Rejection> {
+        // What is said about somebody, and nobody's to present: a security event (RFC 8417), or a logout token.
+        if claims.contains_key("events") {
+            return Err(Rejection::WRONG_TYPE);
+        }
         if claims.contains_key("cnf") {
             return Err(Rejection::BOUND_TO_KEY);
         }
