@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 use super::{EndReason, listed::Listed};
-use crate::{Access, Identity, ScopeSet};
+use crate::{Access, Identity, ScopeSet, sync::Notify, unwind::wake_all};
 
 /// The streams that are open: a layer that is given it by
 /// [`with_registry`](super::StreamReauthLayer::with_registry) enters each stream that it watches, and takes it out
@@ -167,7 +167,7 @@ impl OpenStreams {
 
     fn note_change(&self) {
         self.0.changes.fetch_add(1, Ordering::Release);
-        self.0.changed.notify_waiters();
+        wake_all(&self.0.changed);
     }
 
     fn info(&self, listed: &Listed) -> StreamInfo {

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
+    task::{Context, Wake, Waker},
     time::Duration,
 };
 
@@ -323,4 +324,28 @@ async fn all_that_a_request_has_open_ends_with_it() {
     let mut late = Box::pin(listing(&streams).watch_stream(&access, stream::iter([1])));
     assert_eq!(late.next().await, None);
     assert!(fork.next().now_or_never().is_none(), "a request within the request has a life of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_change_cannot_keep_a_stream_in_the_list() {
+    struct Broken;
+    impl Wake for Broken {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker of a broken executor");
+        }
+    }
+    let (streams, oracle) = (OpenStreams::new(), Oracle::with_revision());
+    let waker = Waker::from(Arc::new(Broken));
+    let wait = || {
+        let mut change = Box::pin(streams.changed_since(streams.changes()));
+        assert!(change.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        change
+    };
+    let _opening = wait();
+    let (feed, stream) = opened(&streams, &oracle).await;
+    assert_eq!(streams.len(), 1);
+    let _closing = wait();
+    drop(stream);
+    assert_eq!(streams.len(), 0);
+    assert!(feed.is_dropped());
 }
