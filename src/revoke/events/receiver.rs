@@ -32,7 +32,7 @@ use crate::{
 /// A service for one path: it answers 202, or 400 with an error of RFC 8935 section 2.4, or 503 where the keys of the
 /// transmitter cannot be had. Whoever may push is who has the transmitter's keys; one that authenticates its requests
 /// as well is checked by a [`BearerAuthLayer`](crate::BearerAuthLayer) around this. What the rules are says the
-/// [module](super::events). Clones share the events that they know.
+/// [module](crate::revoke::events). Clones share the events that they know.
 #[derive(Clone)]
 pub struct EventReceiver(Arc<Inner>);
 
