@@ -15,7 +15,7 @@ use std::{
 
 use allocation_counter::{AllocationInfo, measure};
 use http_body::Body;
-use tower_reauth::{StaticToken, StreamReauthLayer};
+use tower_reauth::{BearerAuthLayer, StaticToken, StreamReauthLayer};
 
 use stacks::{BARE, BEARER_AUTH, Base, Head, Presents, WHOLE_STACK, WHOLE_STACK_AND_STREAM};
 use streams::{Idle, TOKEN, door};
@@ -77,7 +77,7 @@ fn frames() {
 /// one credential share.
 fn idle_stream() {
     let layer = StreamReauthLayer::new();
-    let open = door(StaticToken::new(TOKEN), layer, "text/event-stream", Idle);
+    let open = door(BearerAuthLayer::new(StaticToken::new(TOKEN)), layer, "text/event-stream", Idle);
     let idle = || {
         let mut body = Box::new(open());
         assert!(Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop())).is_pending());

@@ -20,7 +20,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::{runtime::Builder, task::JoinSet};
 use tower::ServiceExt;
 use tower_reauth::{
-    AuthMethod, Identity, StaticToken, StreamReauthLayer,
+    AuthMethod, BearerAuthLayer, Identity, StaticToken, StreamReauthLayer,
     revoke::{
         Revocations,
         events::{EventReceiver, Signed},
@@ -29,7 +29,7 @@ use tower_reauth::{
 };
 
 use rounds::{Call, Rounds};
-use streams::{BARE, BUMP, Idle, MOVED, TOKEN, contestants, door, door_with};
+use streams::{BARE, BUMP, Idle, MOVED, TOKEN, contestants, door};
 
 fn main() {
     // Timers need a runtime; a frame that is ready needs none to run on it.
@@ -125,7 +125,8 @@ fn event(streams: usize, times: usize) {
             let keys = async |token: String| Signed::new(Some("secevent+jwt"), token.as_bytes());
             let receiver = EventReceiver::new(ISSUER, "us", keys, &revocations);
             let alice = verify_fn(|_| Ok(Identity::new("alice", AuthMethod::Token).with_issuer(ISSUER)));
-            let ends = rest(streams, door_with(&revocations, alice, Idle)).await;
+            let auth = BearerAuthLayer::new(alice).with_revocations(&revocations);
+            let ends = rest(streams, door(auth, StreamReauthLayer::new(), "text/event-stream", Idle)).await;
 
             let posted = Instant::now();
             let request = Request::post("/events").header("content-type", "application/secevent+jwt");
@@ -145,7 +146,7 @@ fn revocation(streams: usize, times: usize) {
     for _ in 0..times {
         runtime.block_on(async {
             let secret = StaticToken::new(TOKEN);
-            let open = door(secret.clone(), StreamReauthLayer::new(), "text/event-stream", Idle);
+            let open = door(BearerAuthLayer::new(secret.clone()), StreamReauthLayer::new(), "text/event-stream", Idle);
             let ends = rest(streams, open).await;
 
             let revoked = Instant::now();

@@ -18,7 +18,7 @@ use http_body::{Body, Frame};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_reauth::{
     AuthMethod, BearerAuthLayer, Identity, StaticToken, StreamReauth, StreamReauthLayer, Tokens, VerifyToken,
-    revoke::{Revision, Revocations},
+    revoke::Revision,
     verify::{BearerToken, Token, Verification, verify_async, verify_fn},
 };
 
@@ -74,20 +74,32 @@ pub fn contestants() -> Vec<Contestant> {
     let asked_far_away = verify_async(async |_| Ok(Identity::new("somebody", AuthMethod::Token)));
 
     let revision = Revision::new();
-    let moved = Contestant::new(MOVED, door(Moving(revision.clone()), plain.clone(), "text/plain", Endless)());
+    let moved = Contestant::new(
+        MOVED,
+        door(BearerAuthLayer::new(Moving(revision.clone())), plain.clone(), "text/plain", Endless)(),
+    );
     let moved = moved.after(move || revision.bump());
     let unwatched = Revision::new();
     let bump = Contestant::new(BUMP, Endless).after(move || unwatched.bump());
 
     vec![
         Contestant::new(BARE, Endless),
-        Contestant::new(REVISION, door(StaticToken::new(TOKEN), plain.clone(), "text/plain", Endless)()),
-        Contestant::new(EVENTS, door(StaticToken::new(TOKEN), plain.clone(), "text/event-stream", Endless)()),
-        Contestant::new(EXPIRY, door(mortal, plain.clone(), "text/plain", Endless)()),
+        Contestant::new(
+            REVISION,
+            door(BearerAuthLayer::new(StaticToken::new(TOKEN)), plain.clone(), "text/plain", Endless)(),
+        ),
+        Contestant::new(
+            EVENTS,
+            door(BearerAuthLayer::new(StaticToken::new(TOKEN)), plain.clone(), "text/event-stream", Endless)(),
+        ),
+        Contestant::new(EXPIRY, door(BearerAuthLayer::new(mortal), plain.clone(), "text/plain", Endless)()),
         bump,
         moved,
-        Contestant::new(ASKED, door(asked, plain.clone(), "text/plain", Endless)()),
-        Contestant::new(MAX_AGE, door(asked_far_away, plain.clone().with_max_age(HOUR), "text/plain", Endless)()),
+        Contestant::new(ASKED, door(BearerAuthLayer::new(asked), plain.clone(), "text/plain", Endless)()),
+        Contestant::new(
+            MAX_AGE,
+            door(BearerAuthLayer::new(asked_far_away), plain.clone().with_max_age(HOUR), "text/plain", Endless)(),
+        ),
     ]
 }
 
@@ -101,10 +113,10 @@ impl Contestant {
     }
 }
 
-/// A service with both layers: each call is a request that `verifier` lets in, and returns `body` as it
-/// leaves the layers.
+/// A service with both layers: each call is a request that `auth` lets in, and returns `body` as it leaves
+/// the layers.
 pub fn door<B: Body + Clone + 'static>(
-    verifier: impl VerifyToken,
+    auth: BearerAuthLayer,
     layer: StreamReauthLayer,
     content_type: &'static str,
     body: B,
@@ -113,21 +125,7 @@ pub fn door<B: Body + Clone + 'static>(
         let response = Response::builder().header(CONTENT_TYPE, content_type).body(body.clone());
         async { Ok::<_, Infallible>(response.expect("the header is a valid one")) }
     });
-    open(BearerAuthLayer::new(verifier).layer(layer.layer(service)))
-}
-
-/// The same, whose callers `revocations` can end.
-pub fn door_with<B: Body + Clone + 'static>(
-    revocations: &Revocations,
-    verifier: impl VerifyToken,
-    body: B,
-) -> impl Fn() -> StreamReauth<B> {
-    let service = service_fn(move |_: Request<()>| {
-        let response = Response::builder().header(CONTENT_TYPE, "text/event-stream").body(body.clone());
-        async { Ok::<_, Infallible>(response.expect("the header is a valid one")) }
-    });
-    let auth = BearerAuthLayer::new(verifier).with_revocations(revocations);
-    open(auth.layer(StreamReauthLayer::new().layer(service)))
+    open(auth.layer(layer.layer(service)))
 }
 
 fn open<S, B: Body>(service: S) -> impl Fn() -> StreamReauth<B>
