@@ -80,7 +80,7 @@ fn say_more(house: &House) {
 fn a_socket_that_takes_nothing_holds_no_stream_over_http_1() {
     let house = house();
     let mut read = house.events("read", "").send(house.served.address).unwrap();
-    assert_eq!(read.blocks(2, LONG_ENOUGH).len(), 2);
+    assert!(read.blocks(2, LONG_ENOUGH).len() >= 2);
     let _held = ask_1(&house, "held");
     let mut stalled = ask_1(&house, "stalled");
     say_more(&house);
