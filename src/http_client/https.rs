@@ -138,7 +138,16 @@ impl fmt::Display for HttpsError {
             Self::Insecure => f.write_str("the URL is neither https nor one of this machine"),
             Self::TimedOut => f.write_str("there was no response in time"),
             Self::TooLong => write!(f, "the response is longer than {MAX_BODY_LEN} bytes"),
-            Self::Failed(error) => write!(f, "there was no response: {error}"),
+            Self::Failed(error) => {
+                write!(f, "there was no response: {error}")?;
+                // What was refused, not found or not trusted: hyper's own words do not say it.
+                let mut cause = error.source();
+                while let Some(error) = cause {
+                    write!(f, ": {error}")?;
+                    cause = error.source();
+                }
+                Ok(())
+            }
             Self::NoRoots(error) => write!(f, "there are no roots to check certificates against: {error}"),
         }
     }

@@ -47,7 +47,8 @@
 //! [grace](StreamReauthLayer::with_grace) that was chosen. An idle stream ends at once where a revision moves or
 //! [`Revocations`](crate::revoke::Revocations) have it. Where the verifier says nothing of itself, the
 //! revocation is late by a heartbeat and the time limit of a check at most: 20 s by default, and by a grace
-//! where one was chosen and the verifier is silent.
+//! where one was chosen and the verifier is silent. A `Cached` around it answers from memory: its `max_age`
+//! adds to all of that, and frames pass for as long, unless its rechecks are fresh or it is told to forget the token.
 //!
 //! # What streams share
 //!

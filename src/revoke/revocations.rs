@@ -178,6 +178,20 @@ impl Revocations {
     /// Revokes what was issued to `subject` until now. What is issued from now on is good. What does not say
     /// when it was issued (`StaticToken` and `Tokens` do not) is revoked until
     /// [`forget_subject`](Self::forget_subject).
+    ///
+    /// A text alone is the subject of no issuer, and concerns no caller who has one, as each caller with a signed token
+    /// does: that is named by a pair, or by an [`Identity`].
+    ///
+    /// ```
+    /// use tower_reauth::{AuthMethod, Identity, revoke::Revocations};
+    ///
+    /// let revocations = Revocations::new();
+    /// let alice = Identity::new("alice", AuthMethod::Token).with_issuer("https://issuer.example");
+    /// revocations.revoke_subject("alice");
+    /// assert!(!revocations.is_revoked(&alice));
+    /// revocations.revoke_subject(("https://issuer.example", "alice"));
+    /// assert!(revocations.is_revoked(&alice));
+    /// ```
     pub fn revoke_subject<'a>(&self, subject: impl Into<Subject<'a>>) {
         self.revoke_subject_until(subject.into(), self.0.clock.now());
     }

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use super::JwksError;
+use super::{JwksError, settings::Place};
 #[cfg(feature = "tracing")]
 use crate::unwind::contained;
 use crate::{fault, verify::jwt::KeySet};
 
 /// The keys are others than before.
-pub(super) fn fetched(keys: &KeySet) {
+pub(super) fn fetched(place: &Place, keys: &KeySet) {
     if keys.len() == 0 {
         let first = keys.skipped().first().map(|first| format!(": {first}")).unwrap_or_default();
-        fault::report(&"there are no keys", &format_args!("the provider names none that can be used{first}"));
+        let fault = format_args!("the provider names none that can be used{first}");
+        fault::report(&format_args!("there are no keys of {place}"), &fault);
     }
     #[cfg(feature = "tracing")]
     contained(|| {
@@ -23,9 +24,9 @@ pub(super) fn fetched(keys: &KeySet) {
 }
 
 /// The keys are as before, if there are any: they are good for `left` from now on.
-pub(super) fn not_fetched(error: &JwksError, left: Option<Duration>) {
+pub(super) fn not_fetched(place: &Place, error: &JwksError, left: Option<Duration>) {
     match left.filter(|left| !left.is_zero()) {
-        None => fault::report(&"there are no keys", error),
+        None => fault::report(&format_args!("there are no keys of {place}"), error),
         #[cfg(feature = "tracing")]
         Some(left) => drop(contained(|| tracing::warn!(%error, ?left, "keys not fetched"))),
         #[cfg(not(feature = "tracing"))]

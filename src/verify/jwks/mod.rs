@@ -1,5 +1,27 @@
 //! The keys of an issuer, from where it publishes them: [`Jwks`].
 //!
+//! With the client of the feature `http-client`, or one of your own ([`http_client`](crate::http_client)):
+//!
+//! ```
+//! # #[cfg(feature = "http-client")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use tower_reauth::{
+//!     BearerAuthLayer,
+//!     http_client::HttpsClient,
+//!     verify::{jwks::Jwks, jwt::JwtVerifier},
+//! };
+//!
+//! const ISSUER: &str = "https://issuer.example";
+//!
+//! let keys = Jwks::of_issuer(ISSUER, HttpsClient::new()?)?;
+//! let auth = BearerAuthLayer::new(JwtVerifier::new(keys, ISSUER, "https://api.example"));
+//! # let _ = auth;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "http-client"))]
+//! # fn main() {}
+//! ```
+//!
 //! # The rules
 //!
 //! 1. Keys are fetched when [`Keys`](super::jwt::Keys) are made of a [`Jwks`], and from then on as often as the
@@ -24,7 +46,7 @@
 //!
 //! Under the feature `tracing`: `keys fetched` at INFO where they have changed, with their number; `keys not
 //! fetched` at WARN with the error, and how long the known ones are still good. That there are none is an ERROR and,
-//! without the feature, a line on standard error, once a minute at most.
+//! without the feature, a line on standard error, once a minute for each provider at most.
 
 mod cache_control;
 mod error;

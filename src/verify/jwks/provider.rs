@@ -254,14 +254,14 @@ impl Shared {
             Some((old, _)) if !new.contains(old) => self.revision.bump(),
             _ => self.revision.bump_quietly(),
         }
-        log::fetched(&new);
+        log::fetched(&self.jwks.place, &new);
     }
 
     fn fail(&self, error: &JwksError) {
         let known = self.known.load();
         let left = known.keys.as_ref().map(|(_, until)| until.saturating_duration_since(Instant::now()));
         self.known.store(Arc::new(Known { is_reached: false, ..Known::clone(&known) }));
-        log::not_fetched(error, left);
+        log::not_fetched(&self.jwks.place, error, left);
     }
 }
 

@@ -38,6 +38,16 @@ pub(super) enum Place {
     Issuer { issuer: String, documents: [Uri; 2] },
 }
 
+/// Whose keys they are, for an operator.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeySet(url) => url.fmt(f),
+            Self::Issuer { issuer, .. } => f.write_str(issuer),
+        }
+    }
+}
+
 impl Jwks {
     /// The key set at `url`.
     ///

@@ -58,7 +58,7 @@
 //!    without (`bound_to_key`).
 //! 9. `iss` is the issuer (`wrong_issuer`), and one of `aud` an audience (`wrong_audience`).
 //! 10. `sub` and `exp` are there (`missing_claim`).
-//! 11. `sub` and `jti` are texts, `exp`, `nbf` and `iat` are numbers that are dates, `scope` and `scp` are texts or
+//! 11. `sub`, `sid` and `jti` are texts, `exp`, `nbf` and `iat` are numbers that are dates, `scope` and `scp` are texts or
 //!     arrays of texts that are scope-tokens (`invalid_claim`). A claim of another type is never taken for one that
 //!     is absent.
 //! 12. Its dates are for the door to judge, by its clock and its
@@ -66,8 +66,12 @@
 //!     (`not_yet_valid`), `exp` has not.
 //!
 //! Of the identity [`issuer`](crate::Identity::issuer) is `iss`, [`subject`](crate::Identity::subject) `sub`,
-//! [`credential_id`](crate::Identity::credential_id) `jti`, [`issued_at`](crate::Identity::issued_at) `iat`, and
-//! [`scopes`](crate::Identity::scopes) are those of `scope` and `scp`.
+//! [`session_id`](crate::Identity::session_id) `sid`, [`credential_id`](crate::Identity::credential_id) `jti`,
+//! [`issued_at`](crate::Identity::issued_at) `iat`, and [`scopes`](crate::Identity::scopes) are those of `scope` and `scp`.
+//!
+//! A signed token is good until it expires, whatever its user did: what ends it sooner is a key that is withdrawn, or
+//! [`Revocations`](crate::revoke::Revocations) that the door was
+//! [given](crate::bearer::AuthLayer::with_revocations). They find it by these: its subject is one of *its issuer*.
 //!
 //! # Recipes
 //!
