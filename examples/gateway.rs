@@ -9,6 +9,7 @@
 //! - [`http`]: from a request's target to its answer
 //! - [`sessions`]: from a key to a page of what is on disk
 //! - [`live`]: streams that go on from a page
+//! - [`operate`]: who is in, what is revoked, and the log of both
 //! - [`files`]: noticing that a file has changed, and proving that none has
 //! - [`json`]: JSON as JavaScript has it
 //! - [`serve`]: connections and their deadlines
@@ -32,6 +33,8 @@ pub(crate) mod json;
 pub(crate) mod live;
 #[path = "gateway/log.rs"]
 mod log;
+#[path = "gateway/operate/mod.rs"]
+pub(crate) mod operate;
 #[path = "gateway/serve/mod.rs"]
 pub(crate) mod serve;
 #[path = "gateway/sessions/mod.rs"]
@@ -46,7 +49,7 @@ use axum::{
     Router,
     body::Body,
     response::Response,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use clap::Parser;
 use tokio::{net::TcpListener, runtime};
@@ -55,22 +58,24 @@ use tower::{Service, ServiceBuilder};
 use tower_reauth::{
     Compat, Denied, RequireScopeLayer, Scope, ScopeResolverLayer, StreamReauth, StreamReauthLayer, Strict,
     bearer::AuthLayer,
+    reauth::{EndReason, OpenStreams},
     scope::{ResolveScopes, ScopeHierarchy},
 };
 
 use self::{
     auth::{AttributedLayer, GatewayAuth},
-    config::{Config, Environment, Flags, HistoryScopes, LiveSettings},
+    config::{Config, ConfigError, Environment, Flags, HistoryScopes, LiveSettings, Settled},
     demo::Demo,
     files::Watcher,
     http::{
         State,
         handlers::{self, ADMIN, READ, WRITE},
         hosts::HostsLayer,
-        reply,
+        operators, reply,
         target::{self, ResolveTargetLayer, parsed},
     },
     log::Lines,
+    operate::{Audit, AuditLayer, Kept},
     tasks::Tasks,
 };
 
@@ -121,17 +126,19 @@ fn start(flags: Flags) -> Result<(), Box<dyn Error>> {
 }
 
 async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
+    let settled = Settled::new(flags, Environment::of_this_process()).map_err(all)?;
     let stop = CancellationToken::new();
-    tasks::stop_at_signal(stop.clone())?;
+    tasks::stop_at_signal(stop.clone(), settled.flags.drain())?;
 
-    let demo = flags.demo.then(Demo::new).transpose()?;
+    let demo = settled.flags.demo.then(Demo::new).transpose()?;
     let config = match &demo {
-        None => Config::new(flags, Environment::of_this_process())?,
-        Some(demo) => Config::new(flags.on(demo.state_dir(), demo.token_file()), Environment::default())?,
+        None => settled.config()?,
+        Some(demo) => Config::new(settled.flags.on(demo.state_dir(), demo.token_file()), Environment::default())?,
     };
+    let audit = Audit::open(config.audit_log.as_deref()).map_err(|error| format!("--audit-log: {error}"))?;
 
     let mut tasks = Tasks::default();
-    let service = open(&config, &mut tasks, stop.clone())?;
+    let service = open(&config, audit.clone(), &mut tasks, stop.clone())?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| format!("{}: {error}", config.listen))?;
     let address = listener.local_addr()?;
     // The gateway serves whether its output can be written or not.
@@ -153,16 +160,24 @@ async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
         name = tasks.first_to_end() => {
             stop.cancel();
             serving.await;
+            audit.flush(LAST_WORDS);
             return Err(format!("{name} ended, and it must not: the gateway stops").into());
         }
     }
     output.flush(LAST_WORDS);
+    audit.flush(LAST_WORDS);
     Ok(())
+}
+
+/// All that is wrong with the flags, a line each.
+fn all(problems: Vec<ConfigError>) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\ngateway: ")
 }
 
 /// The gateway as a service, with the tasks that it needs to run, until `stop` is cancelled.
 pub fn open(
     config: &Config,
+    audit: Audit,
     tasks: &mut Tasks,
     stop: CancellationToken,
 ) -> Result<
@@ -185,10 +200,12 @@ pub fn open(
             "there is no state folder, and so no session: name the right one with --state-dir or OPENCLAW_STATE_DIR"
         );
     }
+    let kept = Kept::open(config.data_dir.as_deref())?;
     let auth = GatewayAuth::new(&live.subscribe().borrow())?;
     tasks.spawn("what applies new settings", auth.clone().follow(live.subscribe()));
     let hosts = HostsLayer::new(config.allowed_hosts.clone(), live.subscribe());
-    let state = Arc::new(State::new(config, live.subscribe(), watcher, stop));
+    let state = Arc::new(State::new(config, live.subscribe(), watcher, kept.clone(), audit.clone()));
+    tasks.spawn("what ends the streams when the gateway stops", end_all(state.open.clone(), stop));
     // A watcher of their own: a file system below a transcript that hangs must not hold up a revocation.
     let watcher = Watcher::new()?;
     tasks.spawn("what follows the settings", async move { live.follow(&watcher).await });
@@ -197,7 +214,17 @@ pub fn open(
     let authenticate = ServiceBuilder::new()
         .layer(AttributedLayer(auth.clone()))
         .map_response(move |response: Response| rules.challenge(response))
-        .layer(AuthLayer::from_authenticator(auth).with_response(auth::respond));
+        .layer(AuthLayer::from_authenticator(auth).with_revocations(kept.revocations()).with_response(auth::respond))
+        .layer(AuditLayer { audit: audit.clone(), shows_path: true });
+
+    let watched = {
+        let audit = audit.clone();
+        StreamReauthLayer::new()
+            .with_heartbeat(config.heartbeat)
+            .with_ending(operate::ending(false))
+            .with_registry(&state.open)
+            .with_on_end(move |ended| audit.ended(ended))
+    };
 
     // To read is harmless: a shared secret may, unless --history-scopes says otherwise.
     let may_read = ServiceBuilder::new()
@@ -208,10 +235,10 @@ pub fn open(
         })
         .layer(RequireScopeLayer::new(READ).with_response(auth::respond))
         .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
-        .layer(StreamReauthLayer::new().with_heartbeat(config.heartbeat));
+        .layer(watched.clone());
 
-    // Killing is not: a shared secret declares no scopes, so by `Strict` it is granted none.
-    let may_kill = ServiceBuilder::new()
+    // To operate is not: a shared secret declares no scopes, so by `Strict` it is granted none.
+    let may_operate = ServiceBuilder::new()
         .layer(authenticate.clone())
         .layer(resolve_scopes(Strict::new(OPERATOR)))
         .layer(RequireScopeLayer::new(ADMIN).with_response(auth::respond));
@@ -220,12 +247,25 @@ pub fn open(
     let may_renew = authenticate;
 
     let history = get(handlers::history).route_layer(may_read).head(handlers::only_get).fallback(handlers::only_get);
-    let kill = post(handlers::kill).route_layer(may_kill).fallback(handlers::only_post);
+    let kill = post(handlers::kill).route_layer(may_operate.clone()).fallback(handlers::only_post);
+    let streams = get(operators::streams).route_layer(
+        ServiceBuilder::new()
+            .layer(may_operate.clone())
+            .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
+            .layer(watched),
+    );
+    let streams = streams.head(handlers::only_get).fallback(handlers::only_get);
+    let end = delete(operators::end).route_layer(may_operate.clone()).fallback(handlers::only_delete);
+    let revocations = get(operators::revocations).post(operators::revoke).route_layer(may_operate);
+    let revocations = revocations.head(handlers::only_get_or_post).fallback(handlers::only_get_or_post);
     let renew = post(handlers::renew).route_layer(may_renew).fallback(handlers::only_post);
 
     let routes = Router::new()
         .route("/sessions/{key}/history", parsed(target::session_key, history.with_state(Arc::clone(&state))))
         .route("/sessions/{key}/kill", parsed(target::session_key, kill.with_state(Arc::clone(&state))))
+        .route("/streams", streams.with_state(Arc::clone(&state)))
+        .route("/streams/{id}", parsed(target::stream_id, end.with_state(Arc::clone(&state))))
+        .route("/revocations", revocations.with_state(Arc::clone(&state)))
         .route("/streams/{id}/renew", parsed(target::stream_id, renew.with_state(Arc::clone(&state))))
         .route("/health", get(handlers::live).fallback(handlers::only_get_or_head))
         .route("/healthz", get(handlers::live).fallback(handlers::only_get_or_head))
@@ -238,12 +278,24 @@ pub fn open(
         .map_response(move |response| {
             reply::with_common_headers(response, state.settings().strict_transport_security.as_ref())
         })
+        .layer(AuditLayer { audit: audit.clone(), shows_path: false })
         .layer(hosts)
         .layer(ResolveTargetLayer)
+        .layer(AuditLayer { audit, shows_path: true })
         .service(routes))
 }
 
-/// How both routes of a session say who may do what; what a caller has by it is for the strategy to say.
+/// Tells each stream, when the gateway stops, that it does: those that are open, and those that still begin.
+async fn end_all(open: OpenStreams, stop: CancellationToken) {
+    stop.cancelled().await;
+    loop {
+        let known = open.changes();
+        open.end_where(EndReason::ShuttingDown, |_| true);
+        open.changed_since(known).await;
+    }
+}
+
+/// How all routes say who may do what; what a caller has by it is for the strategy to say.
 fn resolve_scopes(strategy: impl ResolveScopes) -> ScopeResolverLayer<fn(&Denied) -> Response> {
     let hierarchy = ScopeHierarchy::new().with_all(ADMIN).with_implied(WRITE, READ);
     ScopeResolverLayer::new(strategy)

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
-use super::{EndReason, open_streams::StreamId};
+use super::{EndReason, StreamId};
 use crate::Access;
 
 /// Times are those of [`OpenStreams::now`](super::OpenStreams::now).

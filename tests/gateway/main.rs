@@ -7,6 +7,7 @@
 #[path = "../client/mod.rs"]
 mod client;
 
+mod audit;
 mod bad_input;
 mod challenges;
 mod changed_settings;
@@ -24,9 +25,12 @@ mod log;
 #[cfg(feature = "jemalloc")]
 mod memory;
 mod model;
+mod open_streams;
+mod operators;
 mod output;
 mod pages;
 mod process;
+mod revoked;
 mod settings;
 mod shutdown;
 mod start;

@@ -281,6 +281,7 @@ mod tests {
                 token_file: Some(at("token")),
                 tokens: Some(at("tokens.toml")),
                 flags: Given::default(),
+                in_file: Given::default(),
                 environment: Environment::default(),
                 exposed: None,
             })

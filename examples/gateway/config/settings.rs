@@ -212,6 +212,7 @@ fn given(sources: &Sources, contents: &Contents, auth: &Node<'_>) -> Result<(Giv
         ("the flags", sources.flags.clone()),
         ("gateway.auth in openclaw.json", Given::by_file(auth, &sources.environment)?),
         ("the variables", Given::by_variables(&sources.environment)?),
+        ("the file of --config", sources.in_file.clone()),
     ]))
 }
 
@@ -277,6 +278,7 @@ mod tests {
                 token_file: None,
                 tokens: None,
                 flags: self.flags,
+                in_file: Given::default(),
                 environment: self.variables.iter().copied().collect::<Environment>(),
                 exposed: self.exposed,
             };

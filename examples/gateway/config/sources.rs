@@ -28,6 +28,8 @@ pub struct Sources {
     /// `--tokens`
     pub tokens: Option<PathBuf>,
     pub flags: Given,
+    /// What the file of `--config` says.
+    pub in_file: Given,
     pub environment: Environment,
     /// An address that others than this machine can reach, if the gateway listens on one and was not told
     /// that they need not say who they are.
