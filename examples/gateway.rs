@@ -13,6 +13,7 @@
 //! - [`files`]: noticing that a file has changed, and proving that none has
 //! - [`json`]: JSON as JavaScript has it
 //! - [`serve`]: connections and their deadlines
+//! - [`steer`]: commands besides serving
 //! - [`demo`]: a state folder to try it all on
 //! - [`log`]: lines that never wait for the file they go to
 //! - [`tasks`]: what runs beside the requests; one that ends unasked stops the process
@@ -39,6 +40,8 @@ pub(crate) mod operate;
 pub(crate) mod serve;
 #[path = "gateway/sessions/mod.rs"]
 pub(crate) mod sessions;
+#[path = "gateway/steer/mod.rs"]
+pub(crate) mod steer;
 #[path = "gateway/tasks.rs"]
 pub(crate) mod tasks;
 
@@ -51,7 +54,6 @@ use axum::{
     response::Response,
     routing::{delete, get, post},
 };
-use clap::Parser;
 use tokio::{net::TcpListener, runtime};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
@@ -76,6 +78,7 @@ use self::{
     },
     log::Lines,
     operate::{Audit, AuditLayer, Kept},
+    steer::Cli,
     tasks::Tasks,
 };
 
@@ -103,7 +106,10 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const IDLE_THREAD: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let Cli { flags, command } = Cli::of_this_process();
+    if let Some(command) = command {
+        return steer::run(flags, command, Environment::of_this_process());
+    }
     let Ok(log) = log::start() else { return ExitCode::FAILURE };
     let ended = start(flags);
     if let Err(error) = &ended {

@@ -35,6 +35,7 @@ mod settings;
 mod shutdown;
 mod start;
 mod state;
+mod steer;
 mod stream;
 mod token_file;
 #[path = "../../examples/gateway/demo/database.rs"]

@@ -77,6 +77,7 @@ impl Document {
 }
 
 /// A place in a file, and the value there, if any. `null` counts as no value.
+#[derive(Clone)]
 pub struct Node<'a> {
     file: &'a Path,
     place: String,

@@ -16,12 +16,7 @@ use tower_reauth::hosts::AllowedHost;
 
 use super::Secret;
 
-/// Session history whose streams end when access ends, from the state folder of an OpenClaw installation.
-///
-/// Try it without one: gateway --demo. Each flag has a variable, OPENCLAW_GATEWAY_ and its name unless another is
-/// given, and a key of its name in the file of --config. A flag wins over the variable, and that over the key; for
-/// --auth, --token and --password gateway.auth in openclaw.json stands between flag and variable. RUST_LOG says what
-/// is logged, and NO_COLOR that it has no colours.
+// No docstring: clap would show it in place of that of whoever has these flags among others.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "gateway", version)]
 pub struct Flags {

@@ -37,7 +37,7 @@ pub use self::settings::Session;
 pub use self::settings::{ControlUi, RateLimit, SessionScope, Settings};
 pub use self::settled::Settled;
 pub use self::sources::Sources;
-pub use self::tokens::ClientToken;
+pub use self::tokens::{ClientToken, KNOWN_SCOPES};
 
 use tower_reauth::hosts::AllowedHostsLayer;
 
@@ -160,6 +160,109 @@ mod tests {
         let by_flags = config(&flags, &variables).unwrap();
         assert_eq!(by_flags.listen.to_string(), "0.0.0.0:0");
         assert_eq!(by_flags.state_dir, Path::new("/s"));
+    }
+
+    /// Every flag, with a value that it can have. `demo` is for flags alone, and `config` names the file.
+    const EVERY: [(&str, &str); 17] = [
+        ("state-dir", "/s"),
+        ("data-dir", "/d"),
+        ("audit-log", "/a"),
+        ("auth", "password"),
+        ("token", "t0ken"),
+        ("password", "passw0rd"),
+        ("token-file", "/t"),
+        ("tokens", "/c.toml"),
+        ("history-scopes", "strict"),
+        ("allow-unauthenticated", "true"),
+        ("allow-host", "a.example"),
+        ("bind", "::1"),
+        ("port", "7"),
+        ("heartbeat", "7s"),
+        ("write-timeout", "8s"),
+        ("max-connections", "9"),
+        ("drain", "10s"),
+    ];
+
+    fn settled(flags: &[&str], variables: &[(String, String)]) -> Result<Settled, Vec<String>> {
+        let flags = Flags::parse_from(["gateway"].iter().chain(flags));
+        Settled::new(flags, variables.iter().cloned().collect())
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn every_flag_has_a_variable_and_a_key() {
+        use clap::CommandFactory;
+
+        let command = Flags::command();
+        let flags: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+        let others = ["config", "demo"];
+        assert_eq!(flags.iter().filter(|flag| !others.contains(flag)).count(), EVERY.len());
+        let (folder, nothing) = (tempfile::tempdir().unwrap(), format!("{:?}", Flags::default()));
+        let file = folder.path().join("gateway.toml");
+        let by_file = ("OPENCLAW_GATEWAY_CONFIG".to_owned(), file.to_str().unwrap().to_owned());
+        for (flag, value) in EVERY {
+            assert!(flags.contains(&flag), "{flag}");
+            std::fs::write(&file, format!("{flag} = \"{value}\"\n")).unwrap();
+            let in_file = settled(&[], &[by_file.clone()]).unwrap();
+            let variable = (settled::variable(flag), value.to_owned());
+            let in_variable = settled(&[], &[variable]).unwrap();
+            // Those of authentication are heeded later, in their order.
+            if ["auth", "token", "password"].contains(&flag) {
+                assert_ne!(format!("{:?}", in_file.in_file), format!("{:?}", auth::Given::default()), "{flag}");
+                continue;
+            }
+            let without_path = Flags { config: None, ..in_file.flags };
+            assert_ne!(format!("{without_path:?}"), nothing, "{flag}");
+            assert_eq!(format!("{without_path:?}"), format!("{:?}", in_variable.flags), "{flag}");
+        }
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_variable_and_that_over_the_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.toml");
+        std::fs::write(&file, "port = 1\nheartbeat = '1s'\ndrain = '1s'\nallow-host = ['a.example', 'b.example']\n")
+            .unwrap();
+        let variables = [("OPENCLAW_GATEWAY_PORT", "2"), ("OPENCLAW_GATEWAY_HEARTBEAT", "2s")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let flags = settled(&["--config", file.to_str().unwrap(), "--port=3"], &variables).unwrap().flags;
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!((flags.port, flags.heartbeat, flags.drain), (Some(3), seconds(2), seconds(1)));
+        assert_eq!(flags.allow_host.len(), 2);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once_and_no_value_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.toml");
+        let text = "port = 'hunter2'\npotr = 1\ntoken = ''\ndemo = true\nconfig = 'x'\nbind = ['::1', '::1']\nheartbeat = 1.5\n\
+                    history-scopes = 'hunter2'\nallow-unauthenticated = 'hunter2'\npassword = \"hunter2\\u0001\"\n";
+        std::fs::write(&file, text).unwrap();
+        let variables =
+            [("OPENCLAW_GATEWAY_DRAIN", "hunter2"), ("OPENCLAW_GATEWAY_ALLOW_HOST", "a.example, hunter2/x")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let problems = settled(&["--config", file.to_str().unwrap()], &variables).err().unwrap();
+        for expected in [
+            "the variable OPENCLAW_GATEWAY_DRAIN must be a time",
+            "the variable OPENCLAW_GATEWAY_ALLOW_HOST must be a host",
+            "port: must be a port number",
+            "potr: is no key",
+            "token: the secret is blank",
+            "demo: is no key",
+            "config: is no key",
+            "bind: must be one value",
+            "heartbeat: must be text",
+            "history-scopes: must be one of compat, strict",
+            "allow-unauthenticated: must be true or false",
+            "password: the secret holds a character",
+        ] {
+            assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected}: {problems:#?}");
+        }
+        assert_eq!(problems.len(), 12, "{problems:#?}");
+        assert!(!problems.concat().contains("hunter"), "{problems:#?}");
+        std::fs::write(&file, "port = 'hunter2\n").unwrap();
+        let problems = settled(&["--config", file.to_str().unwrap()], &[]).err().unwrap();
+        assert!(problems.len() == 1 && !problems[0].contains("hunter"), "{problems:#?}");
     }
 
     #[test]

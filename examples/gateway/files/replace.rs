@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -41,8 +41,8 @@ impl Folder {
         Ok(Self { path: path.to_owned(), folder: File::open(path)? })
     }
 
-    /// Puts a file with this content in the place of the one of this name. Its permissions are those of the old one;
-    /// a new one is for its owner only.
+    /// Puts a file with this content in the place of the one of this name. Its owner and its permissions are those of
+    /// the old one; a new one is for its owner only.
     pub fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let (path, new) = (self.path.join(name), self.path.join(format!(".{name}.new")));
         // What is left of one that was not finished.
@@ -52,7 +52,13 @@ impl Folder {
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         match fs::metadata(&path) {
-            Ok(old) => file.set_permissions(Permissions::from_mode(old.permissions().mode() & 0o7777))?,
+            Ok(old) => {
+                let fresh = file.metadata()?;
+                if (old.uid(), old.gid()) != (fresh.uid(), fresh.gid()) {
+                    fchown(&file, Some(old.uid()), Some(old.gid()))?;
+                }
+                file.set_permissions(Permissions::from_mode(old.permissions().mode() & 0o7777))?;
+            }
             Err(error) if is_missing(&error) => {}
             Err(error) => return Err(error),
         }

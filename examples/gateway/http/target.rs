@@ -299,7 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn targets_are_resolved_as_urls() {
-        let id = format!("{:032x}", 1);
+        let id = format!("{:016x}", 1);
         for (text, expected) in [
             ("/sessions/agent:main:main/history", history("agent:main:main")),
             ("/sessions/k/history?limit=1", history("k")),
@@ -321,7 +321,7 @@ mod tests {
             ("/sessions//history", Target::Unclaimed),
             ("/sessions/a/b/history", Target::Unclaimed),
             ("/", Target::Unclaimed),
-            ("/streams/00000000000000000000000000000001/renew", Target::Route(format!("renew {id}"))),
+            ("/streams/0000000000000001/renew", Target::Route(format!("renew {id}"))),
             ("/streams/1/renew", Target::Unclaimed),
             ("/streams/renew", Target::Unclaimed),
             ("/healthz", Target::Route("live".to_owned())),
