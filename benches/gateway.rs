@@ -3,7 +3,8 @@
 //! `cargo bench --bench gateway`: criterion's figures for a first look at a transcript, then one table
 //! for each question, with the gateway, the bare limit and the ratio; two plots are written to
 //! `benches/plots`. It takes some minutes, 2 GB of disk and 10,100 sockets (`ulimit -n`). A name after
-//! `--` (pages, lengths, idle, fan-out, commits, million, start) asks for one table only.
+//! `--` (pages, lengths, idle, fan-out, commits, million, start) asks for one table only. One more stands
+//! the gateway beside OpenClaw: see [`Peer`].
 
 // The whole example is opened. A bench needs neither its `main` nor, without a harness, what its tests
 // import.
@@ -25,7 +26,8 @@ mod served;
 
 use std::{
     env, fs,
-    path::Path,
+    net::SocketAddr,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -99,6 +101,9 @@ fn main() {
     if is_chosen("pages") {
         pages(&client, &scale);
     }
+    if let Some(peer) = Peer::of_environment().filter(|_| is_chosen("peer")) {
+        beside(&client, &scale, &peer);
+    }
     if is_chosen("lengths") {
         save(lengths(&client, &scale), "length.svg");
     }
@@ -169,6 +174,56 @@ fn pages(client: &Runtime, scale: &Scale) {
             }
         });
     }
+}
+
+/// OpenClaw, started by hand on a state folder with a session `agent:main:s`, and with the bench's token.
+struct Peer {
+    /// `OPENCLAW_ADDRESS`
+    address: SocketAddr,
+    /// `OPENCLAW_STATE_DIR`
+    folder: PathBuf,
+}
+
+impl Peer {
+    fn of_environment() -> Option<Self> {
+        let address = env::var("OPENCLAW_ADDRESS").ok()?.parse().expect("an address and a port");
+        Some(Self { address, folder: env::var_os("OPENCLAW_STATE_DIR")?.into() })
+    }
+}
+
+/// Pages of the folder of a peer, by the peer, by the gateway and ready-made.
+fn beside(client: &Runtime, scale: &Scale, peer: &Peer) {
+    /// So that the slowest of them answers some dozens of times in a round.
+    const PEERS_TIME: u32 = 3;
+    let ready = Sample::new();
+    let gateway = Served::start(Role::Gateway, &peer.folder);
+    println!("\na page, 16 connections        bytes | requests/s | OpenClaw | times | bare axum | ratio");
+    client.block_on(async {
+        let queries = [("limit=50", "fifty"), ("limit=1", "one"), ("limit=50&cursor=1000", "cursor")];
+        for (query, name) in queries {
+            fs::write(ready.folder().join(name), history(&gateway, "s", query).body().await).expect("there is room");
+        }
+        let bare = Served::start(Role::Bare, ready.folder());
+        for (query, name) in queries {
+            let ours = history(&gateway, "s", query);
+            let theirs = Ask::get(peer.address, &format!("/sessions/agent:main:s/history?{query}"), "*/*");
+            let limit = Ask::get(bare.address, &format!("/bodies/{name}"), "*/*");
+            let bytes = ours.body().await;
+            assert!(bytes == theirs.body().await, "both answer the same bytes");
+            let mut rates = [const { Vec::new() }; 5];
+            for _ in 0..scale.rounds {
+                let theirs = theirs.rate(16, PEERS_TIME * scale.time).await;
+                let ours = ours.rate(16, scale.time).await;
+                let bare = limit.rate(16, scale.time).await;
+                for (rates, rate) in rates.iter_mut().zip([ours, theirs, ours / theirs, bare, ours / bare]) {
+                    rates.push(rate);
+                }
+            }
+            let [ours, theirs, times, bare, ratio] = rates.map(median);
+            let bytes = bytes.len();
+            println!("{query:22} {bytes:12} | {ours:10.0} | {theirs:8.0} | {times:5.0} | {bare:9.0} | {ratio:5.2}");
+        }
+    });
 }
 
 /// From a commit of another process until open streams have it, and what that takes of the gateway.

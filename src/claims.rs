@@ -4,6 +4,7 @@
 //! not become a token without one.
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     fmt,
     time::{Duration, SystemTime},
@@ -86,6 +87,33 @@ fn of<'a, T>(
     claims.get(name).map(|value| read(value).ok_or(WrongType { name, expected })).transpose()
 }
 
+/// The name of a member, copied only where it is written with escapes.
+struct Name<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
 /// Any value without an object that has a name twice.
 struct Distinct;
 
@@ -103,11 +131,18 @@ impl<'de> Visitor<'de> for Distinct {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
-        let mut names = HashSet::new();
-        while let Some(name) = map.next_key::<String>()? {
+        // As many as most objects have are looked through faster than they are hashed.
+        const FEW: usize = 16;
+        let (mut few, mut more) = (Vec::with_capacity(FEW), HashSet::new());
+        while let Some(Name(name)) = map.next_key()? {
             map.next_value::<Self>()?;
-            if let Some(name) = names.replace(name) {
+            if few.contains(&name) || more.contains(&name) {
                 return Err(A::Error::custom(format_args!("`{name}` occurs twice")));
+            }
+            if few.len() < FEW {
+                few.push(name);
+            } else {
+                more.insert(name);
             }
         }
         Ok(self)

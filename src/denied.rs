@@ -61,8 +61,8 @@ pub enum Denied {
     Misdirected,
     /// The request names a session that nobody began, or that is forgotten.
     UnknownSession,
-    /// The request names a session that another caller began. It is answered as one that is unknown: nobody
-    /// learns which sessions there are.
+    /// The request names a session that another caller began. For logs and metrics alone: it is answered as
+    /// [`UnknownSession`](Self::UnknownSession), for nobody learns which sessions there are.
     ForeignSession,
     /// The verifier, or other code of the application that decides who is let in, panicked.
     CheckPanicked,
@@ -119,6 +119,11 @@ impl Denied {
             Self::LockedOut { .. } | Self::Unavailable { .. } => 14,
             Self::CheckPanicked | Self::NoAccess { .. } | Self::NoPeer => 13,
         }
+    }
+
+    /// What the client and the layers further out are told.
+    pub(crate) fn told(&self) -> &Self {
+        if let Self::ForeignSession = self { &Self::UnknownSession } else { self }
     }
 
     /// One word for a metric, a log or a `grpc-message`.

@@ -47,7 +47,7 @@ impl Kind {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type()));
         headers.insert(STATUS, HeaderValue::from(denied.grpc_status()));
         // A word of ASCII letters: nothing in it is to be percent-encoded.
-        headers.insert(MESSAGE, HeaderValue::from_static(denied.as_str()));
+        headers.insert(MESSAGE, HeaderValue::from_static(denied.told().as_str()));
         if self != Self::Native {
             // A script of another origin reads no header that is not exposed to it.
             let exposed = HeaderValue::from_static("grpc-status, grpc-message");

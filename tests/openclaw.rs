@@ -2,8 +2,8 @@
 //!
 //! `openclaw/vectors/` holds what OpenClaw 2026.9.6 answers: packs of requests over states of its folder, recorded from
 //! a running gateway. They are replayed against ours, over real sockets, one gateway for each profile. The histories
-//! are the records that OpenClaw had stored, one a line, and of its answers all but where each record is stored.
-//! What proves who is calling was recorded of 2026.5.28. `openclaw/sample-state/` is a folder that OpenClaw itself
+//! are the files that OpenClaw imported, or, where it changed records on the way, those that it had stored, one a line;
+//! of its answers they have all but where each record is stored. `openclaw/sample-state/` is a folder that OpenClaw itself
 //! wrote, and `openclaw/sample-expected/` what it answered for it; `openclaw/sample-database/` has both for a database.
 //!
 //! The last part needs no recording: whatever is in a transcript, reading it keeps the rules.

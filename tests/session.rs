@@ -11,6 +11,7 @@ use tokio::time::advance;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_reauth::{
     Access, AuthMethod, BearerAuthLayer, Denied, Identity, Tokens,
+    respond::{EmptyBody, OAuthJson, ProblemJson, Respond},
     session::SessionBindingLayer,
     verify::{Token, VerifyError, verify_fn},
 };
@@ -71,11 +72,10 @@ async fn a_session_is_good_for_the_caller_who_began_it_and_for_nobody_else() {
     let server = Server::new(SessionBindingLayer::new());
     server.begin("alice", "7f3a").await;
     assert_eq!(server.status("alice", &["7f3a"]).await, 200);
-    for (subject, id, expected) in [("bob", "7f3a", Denied::ForeignSession), ("alice", "7f3b", Denied::UnknownSession)]
-    {
+    for (subject, id) in [("bob", "7f3a"), ("alice", "7f3b")] {
         let response = server.ask(request(subject, &[id])).await;
         assert_eq!(response.status(), 404);
-        assert_eq!(response.extensions().get(), Some(&expected));
+        assert_eq!(response.extensions().get(), Some(&Denied::UnknownSession));
         assert!(!response.headers().contains_key("www-authenticate"));
     }
     // Another issuer's alice is somebody else, and so is one without an issuer.
@@ -87,6 +87,40 @@ async fn a_session_is_good_for_the_caller_who_began_it_and_for_nobody_else() {
         assert_eq!(server.ask(request).await.status(), 404);
     }
     assert_eq!(server.status("alice", &["7f3a"]).await, 200);
+}
+
+#[tokio::test]
+async fn no_answer_says_which_sessions_there_are() {
+    fn answer<R>(respond: R, grpc: bool, id: &'static str) -> impl Future<Output = String>
+    where
+        R: Respond<String> + Clone,
+    {
+        let layer = SessionBindingLayer::new();
+        async move {
+            let begun = service_fn(async |_: Request<()>| {
+                Ok::<_, Infallible>(Response::builder().header(SESSION, "7f3a").body(String::new()).unwrap())
+            });
+            layer.layer(begun).oneshot(request("alice", &[])).await.unwrap();
+            let mut asked = request("bob", &[id]);
+            if grpc {
+                asked.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+            }
+            let response = layer.with_response(respond).layer(begun).oneshot(asked).await.unwrap();
+            // A layer further out may make its answer of what is in the extensions.
+            let denied = response.extensions().get::<Denied>().cloned();
+            format!("{:?} {:?} {denied:?} {}", response.status(), response.headers(), response.body())
+        }
+    }
+    async fn both<R: Respond<String> + Clone>(respond: R, grpc: bool) {
+        let (known, unknown) = (answer(respond.clone(), grpc, "7f3a").await, answer(respond, grpc, "7f3b").await);
+        assert_eq!(known, unknown);
+    }
+    for grpc in [false, true] {
+        both(EmptyBody::default(), grpc).await;
+        both(ProblemJson, grpc).await;
+        both(OAuthJson, grpc).await;
+        both(|denied: &Denied| Response::new(format!("{denied:?} {}", denied.as_str())), grpc).await;
+    }
 }
 
 #[tokio::test]
@@ -151,6 +185,25 @@ async fn a_session_that_is_deleted_or_that_the_server_does_not_know_is_forgotten
     server.begin("alice", "7f3a").await;
     assert_eq!(server.answers((404, &[])).status("alice", &["7f3a"]).await, 404);
     assert_eq!((server.answers((200, &[])).status("alice", &["7f3a"]).await, server.layer.len()), (404, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_to_one_caller_ends_no_session_of_another() {
+    let layer = SessionBindingLayer::new().with_idle_time(Duration::from_secs(60));
+    let late = service_fn(async |_: Request<()>| {
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        Ok::<_, Infallible>(Response::builder().status(404).body(()).unwrap())
+    });
+    let server = Server::new(layer.clone());
+    server.begin("alice", "1").await;
+    let answered = tokio::spawn(layer.layer(late).oneshot(request("alice", &["1"])));
+    tokio::task::yield_now().await;
+    // It is forgotten, and the server counts from one again.
+    advance(Duration::from_secs(60)).await;
+    assert_eq!(server.status("alice", &["1"]).await, 404);
+    server.begin("bob", "1").await;
+    assert_eq!(answered.await.unwrap().unwrap().status(), 404);
+    assert_eq!(server.status("bob", &["1"]).await, 200);
 }
 
 #[tokio::test(start_paused = true)]

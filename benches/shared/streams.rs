@@ -130,7 +130,7 @@ pub fn door_with<B: Body + Clone + 'static>(
     open(auth.layer(StreamReauthLayer::new().layer(service)))
 }
 
-fn open<S, B>(service: S) -> impl Fn() -> StreamReauth<B>
+fn open<S, B: Body>(service: S) -> impl Fn() -> StreamReauth<B>
 where
     S: Service<Request<()>, Response = Response<StreamReauth<B>>, Error = Infallible> + Clone,
 {

@@ -62,7 +62,7 @@ impl Access {
 
         let (replaced, known, grants, requirement) = {
             let terms = self.terms();
-            if terms.ended.is_some() {
+            if terms.ended.is_some() || terms.closed.is_some() {
                 return Err(RenewError::Ended);
             }
             (self.credential(&terms), terms.identity.clone(), terms.grants.clone(), terms.requirement.clone())
@@ -85,7 +85,7 @@ impl Access {
     fn commit(&self, renewal: Renewal) -> Result<bool, RenewError> {
         let Renewal { replaced, identity, grants, renewed } = renewal;
         let mut terms = self.terms();
-        if terms.ended.is_some() {
+        if terms.ended.is_some() || terms.closed.is_some() {
             return Err(RenewError::Ended);
         }
         if !replaced.is_current(self) {

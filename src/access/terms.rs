@@ -27,6 +27,8 @@ pub(super) struct Terms {
     pub(super) streams: u32,
     /// Why the last of the streams ended, where that was for want of access.
     pub(super) ended: Option<EndReason>,
+    /// Why all of the streams are to end, where that was decided by hand.
+    pub(super) closed: Option<EndReason>,
     /// A layer watches the response, which learns in this way of doors further in.
     pub(super) is_watched: bool,
 }
@@ -42,6 +44,7 @@ impl Terms {
             last_applied: 0,
             streams: 0,
             ended: None,
+            closed: None,
             is_watched: false,
         }
     }

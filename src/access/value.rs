@@ -76,7 +76,7 @@ impl Access {
         let credential = self.credential(&terms);
         terms.renewed = None;
         (terms.shared_check, terms.last_applied, terms.streams) = (std::sync::Weak::new(), 0, 0);
-        terms.is_watched = false;
+        (terms.is_watched, terms.closed) = (false, None);
         let (confirmed, epoch) = (credential.confirmed(), credential.epoch());
         let outer = self.0.outer.as_ref().map(Self::fork);
         let (terms, renewals) = (Mutex::new(terms), AtomicU64::new(0));
@@ -152,11 +152,11 @@ impl Access {
             let terms = self.terms();
             // Most have nothing that could have ended them unheard.
             let cannot_end = terms.identity.expires_at().is_none() && self.policy().revocations.is_empty();
-            if cannot_end && terms.renewed.is_none() && terms.ended.is_none() {
+            if cannot_end && terms.renewed.is_none() && terms.ended.is_none() && terms.closed.is_none() {
                 drop(terms);
                 return outer();
             }
-            (self.credential(&terms), terms.identity.clone(), terms.ended)
+            (self.credential(&terms), terms.identity.clone(), terms.closed.or(terms.ended))
         };
         credential.judge(&identity)?;
         match ended {
@@ -284,12 +284,25 @@ impl Access {
         terms.streams = terms.streams.saturating_sub(1);
     }
 
-    /// Has the open streams look at what has become of them.
-    pub(crate) fn alert(&self) {
-        let shared_check = self.terms().shared_check.upgrade();
+    /// Ends all streams of this access, for the first reason that it is given. `false` if it was given one before.
+    pub(crate) fn close(&self, reason: EndReason) -> bool {
+        let reason = if reason.is_access() { reason } else { EndReason::Closed };
+        let (is_first, shared_check) = {
+            let mut terms = self.terms();
+            let is_first = terms.closed.is_none();
+            terms.closed.get_or_insert(reason);
+            (is_first, terms.shared_check.upgrade())
+        };
+        // Streams that are alerted look at what has become of their access.
         if let Some(shared_check) = shared_check {
             shared_check.alert();
         }
+        is_first
+    }
+
+    /// Why all of its streams are to end, if they are.
+    pub(crate) fn closed(&self) -> Option<EndReason> {
+        self.terms().closed
     }
 
     pub(crate) fn outer(&self) -> Option<&Self> {

@@ -65,7 +65,8 @@
 //! 4. There is no `Sec-Fetch-Site`, for the browser is of before 2023, or was reached by plain HTTP: an `Origin` must be at
 //!    the host and port that the request is addressed to. `null`, two of them, and what is no origin are not.
 //! 5. There is neither: taken. This is no browser, or an old one's `GET` within its own origin, or what a page of another
-//!    origin embeds there, and does not see. Every browser sends an `Origin` with the handshake of a WebSocket.
+//!    origin embeds there, and does not see. Firefox before 70 and Internet Explorer send no `Origin` with the `POST` of a
+//!    form either, whichever page has it. Every browser sends one with the handshake of a WebSocket.
 //!
 //! Set the cookie as `__Host-…; Secure; HttpOnly; SameSite=Lax; Path=/`: by that prefix no neighbouring name can
 //! plant another beside it, and `SameSite` keeps it from all that rule 5 cannot tell.

@@ -28,7 +28,6 @@
 
 #[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs"))]
 mod https;
-#[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs", feature = "jwks"))]
 mod secure;
 
 use std::{error::Error, future::Future, pin::Pin, sync::Arc};
@@ -36,9 +35,12 @@ use std::{error::Error, future::Future, pin::Pin, sync::Arc};
 use bytes::Bytes;
 use http::{Request, Response};
 
+#[cfg(any(feature = "introspection", feature = "security-events"))]
+use crate::unwind::contained;
+
 #[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs"))]
 pub use self::https::{HttpsClient, HttpsError};
-#[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs", feature = "jwks"))]
+#[allow(unused_imports, reason = "a client of one's own need not be asked")]
 pub(crate) use self::secure::is_secure;
 
 /// The longest body of a response that is read, in bytes: 1 MiB.
@@ -46,6 +48,14 @@ pub const MAX_BODY_LEN: usize = 1024 * 1024;
 
 /// Why a provider could not be asked.
 pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What an error says. It is a user's own, and may panic as it says so, or as it is dropped.
+#[cfg(any(feature = "introspection", feature = "security-events"))]
+pub(crate) fn told(error: BoxError) -> String {
+    let told = contained(|| error.to_string()).unwrap_or_else(|| "its error panicked".into());
+    contained(|| drop(error));
+    told
+}
 
 /// The response to a request, or why there is none.
 pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Bytes>, BoxError>> + Send>>;

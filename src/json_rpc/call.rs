@@ -1,13 +1,14 @@
-//! A call of JSON-RPC 2.0, as far as an ending needs it.
+//! A call of JSON-RPC 2.0, as far as who decides by it and its ending need it.
 
-use std::{collections::HashMap, fmt};
+use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::reauth::{CutBody, EndReason, Ending};
 
 /// The call that a request makes, in the request's extensions: for a layer or handler further in that decides by it.
+/// A notification is one too: whether or not anybody hears of it, it may have an effect.
 ///
 /// ```
 /// use axum::{extract::Request, middleware::Next, response::Response};
@@ -27,40 +28,39 @@ use crate::reauth::{CutBody, EndReason, Ending};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    id: Box<str>,
+    id: Option<Box<str>>,
     method: String,
     name: Option<String>,
 }
 
-/// A body that two who read it may take for different calls: it has a member twice, or is a batch.
-pub(super) struct Ambiguous;
+/// A body that is no object, or that two who read it may take for different calls.
+pub(super) struct Unclear;
+
+/// The longest `id` that a stream keeps, in bytes.
+const MOST_ID: usize = 256;
 
 impl Call {
-    /// The call that a body is, if it is one.
-    pub(super) fn parse(body: &[u8]) -> Result<Option<Self>, Ambiguous> {
-        if body.trim_ascii_start().starts_with(b"[") {
-            return Err(Ambiguous);
+    /// The call that a body is, if it is one. An empty one is none.
+    pub(super) fn of(body: &[u8]) -> Result<Option<Self>, Unclear> {
+        if body.is_empty() {
+            return Ok(None);
         }
-        let Ok(members) = serde_json::from_slice::<Members<'_>>(body) else { return Ok(None) };
-        let params = members.get("params").and_then(|params| serde_json::from_str::<Members<'_>>(params.get()).ok());
-        if members.has_double || params.as_ref().is_some_and(|params| params.has_double) {
-            return Err(Ambiguous);
-        }
-        Ok(Self::of(&members, params.as_ref()))
+        let members = Members::parse(body)?;
+        let params = match members.params {
+            Some(params) if params.get().starts_with('{') => Members::parse(params.get().as_bytes())?,
+            _ => Members::default(),
+        };
+        let Some(method) = members.method.and_then(text) else { return Ok(None) };
+        let is_id = |id: &&str| id.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit());
+        let id = members.id.map(RawValue::get).filter(is_id).map(Box::from);
+        Ok(Some(Self { id, method, name: params.name.and_then(text) }))
     }
 
-    fn of(members: &Members<'_>, params: Option<&Members<'_>>) -> Option<Self> {
-        let method = text(members.get("method")?)?;
-        let id = members.get("id")?.get();
-        let is_id = id.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit());
-        let name = params.and_then(|params| params.get("name")).and_then(text);
-        is_id.then(|| Self { id: id.into(), method, name })
-    }
-
-    /// The `id`, as it was written: the JSON of a number or a text.
+    /// The `id` of the response, as it was written: the JSON of a number or a text. `None` for a notification, and
+    /// for an `id` that is neither.
     #[must_use]
-    pub fn id(&self) -> &str {
-        &self.id
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
     }
 
     /// The name of the method.
@@ -69,23 +69,43 @@ impl Call {
         &self.method
     }
 
-    /// The parameter `name`, if it is a text: which tool or prompt a call of MCP is for.
+    /// The parameter `name`, if it is a text: which tool or prompt a call of MCP is for. Parameters by position, which
+    /// MCP does not have, have no names.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
+
+    /// How the stream ends that answers this call, if it has one.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        self.id.clone().filter(|id| id.len() <= MOST_ID).map(ending_of)
+    }
 }
 
-/// The members of an object, their values unread.
+/// The members of an object that are looked at, their values unread.
 #[derive(Default)]
 struct Members<'a> {
-    values: HashMap<String, &'a RawValue>,
-    has_double: bool,
+    id: Option<&'a RawValue>,
+    method: Option<&'a RawValue>,
+    params: Option<&'a RawValue>,
+    name: Option<&'a RawValue>,
 }
 
 impl<'a> Members<'a> {
-    fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.values.get(name).copied()
+    fn parse(object: &'a [u8]) -> Result<Self, Unclear> {
+        serde_json::from_slice(object).map_err(|_| Unclear)
+    }
+
+    fn named(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>> {
+        // Some readers do not tell upper case from lower (Go's `encoding/json`): two such members are the same.
+        let is = |known: &str| name.chars().flat_map(char::to_uppercase).eq(known.chars());
+        match () {
+            () if is("ID") => Some(&mut self.id),
+            () if is("METHOD") => Some(&mut self.method),
+            () if is("PARAMS") => Some(&mut self.params),
+            () if is("NAME") => Some(&mut self.name),
+            () => None,
+        }
     }
 }
 
@@ -102,8 +122,11 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Members<'de>, M::Error> {
                 let mut members = Members::default();
-                while let Some((name, value)) = map.next_entry()? {
-                    members.has_double |= members.values.insert(name, value).is_some();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    let Some(member) = members.named(&name) else { continue };
+                    if member.replace(value).is_some() {
+                        return Err(M::Error::custom("a member that stands there twice"));
+                    }
                 }
                 Ok(members)
             }
@@ -117,8 +140,7 @@ fn text(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// How the stream ends that answers this call.
-pub(super) fn ending_of(id: Box<str>) -> Ending {
+fn ending_of(id: Box<str>) -> Ending {
     Ending::last_bytes(move |cut: &CutBody<'_>| {
         let (reason, reconnect, code) = (cut.reason.as_str(), cut.reason.is_transient(), code(cut.reason));
         let error = format!(
@@ -136,7 +158,7 @@ pub(super) fn ending_of(id: Box<str>) -> Ending {
 /// The status of a refusal for the same reason.
 fn code(reason: EndReason) -> u16 {
     match reason {
-        EndReason::ScopeLost => 403,
+        EndReason::ScopeLost | EndReason::Closed => 403,
         EndReason::LockedOut => 429,
         reason if reason.is_transient() => 503,
         _ => 401,

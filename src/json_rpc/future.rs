@@ -13,7 +13,8 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::call::{Ambiguous, Call, ending_of};
+use super::call::{Call, Unclear};
+use crate::reauth::Ending;
 
 pin_project! {
     /// The response future of [`JsonRpc`](super::JsonRpc).
@@ -32,7 +33,7 @@ pin_project! {
     #[project = StateProj]
     enum State<S, F, B> {
         Reading { #[pin] body: B, reading: Option<Reading<S>> },
-        Calling { #[pin] future: F, id: Option<Box<str>> },
+        Calling { #[pin] future: F, ending: Option<Ending> },
     }
 }
 
@@ -41,6 +42,7 @@ struct Reading<S> {
     parts: Parts,
     bytes: BytesMut,
     limit: usize,
+    beyond: StatusCode,
     inner: S,
 }
 
@@ -49,12 +51,14 @@ where
     S: Service<Request<B>>,
 {
     pub(super) fn calling(future: S::Future) -> Self {
-        Self { state: State::Calling { future, id: None } }
+        Self { state: State::Calling { future, ending: None } }
     }
 
-    pub(super) fn reading(request: Request<B>, limit: usize, inner: S) -> Self {
+    /// Reads up to `limit` bytes, and refuses a longer body with the status `beyond`.
+    pub(super) fn reading(request: Request<B>, (limit, beyond): (usize, StatusCode), inner: S) -> Self {
         let (parts, body) = request.into_parts();
-        Self { state: State::Reading { body, reading: Some(Reading { parts, bytes: BytesMut::new(), limit, inner }) } }
+        let reading = Reading { parts, bytes: BytesMut::new(), limit, beyond, inner };
+        Self { state: State::Reading { body, reading: Some(reading) } }
     }
 }
 
@@ -75,25 +79,25 @@ where
                     let Reading { mut parts, bytes, mut inner, .. } =
                         reading.take().expect("a future is not polled after it was ready");
                     let bytes = bytes.freeze();
-                    let call =
-                        match read.and_then(|()| Call::parse(&bytes).map_err(|Ambiguous| StatusCode::BAD_REQUEST)) {
-                            Ok(call) => call,
-                            Err(status) => {
-                                let mut response = Response::new(ResBody::default());
-                                *response.status_mut() = status;
-                                return Poll::Ready(Ok(response));
+                    match read.and_then(|()| Call::of(&bytes).map_err(|Unclear| StatusCode::BAD_REQUEST)) {
+                        Ok(call) => {
+                            let ending = call.as_ref().and_then(Call::ending);
+                            if let Some(call) = call {
+                                parts.extensions.insert(call);
                             }
-                        };
-                    let id = call.as_ref().map(|call| call.id().into());
-                    if let Some(call) = call {
-                        parts.extensions.insert(call);
+                            State::Calling { future: inner.call(Request::from_parts(parts, bytes.into())), ending }
+                        }
+                        Err(status) => {
+                            let mut response = Response::new(ResBody::default());
+                            *response.status_mut() = status;
+                            return Poll::Ready(Ok(response));
+                        }
                     }
-                    State::Calling { future: inner.call(Request::from_parts(parts, bytes.into())), id }
                 }
-                StateProj::Calling { future, id } => {
+                StateProj::Calling { future, ending } => {
                     let mut response = ready!(future.poll(cx))?;
-                    if let Some(id) = id.take() {
-                        response.extensions_mut().insert(ending_of(id));
+                    if let Some(ending) = ending.take() {
+                        response.extensions_mut().insert(ending);
                     }
                     return Poll::Ready(Ok(response));
                 }
@@ -109,12 +113,12 @@ fn poll_read<S, B: Body>(
     reading: &mut Option<Reading<S>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), StatusCode>> {
-    let Some(Reading { bytes, limit, .. }) = reading else { return Poll::Ready(Ok(())) };
+    let Some(Reading { bytes, limit, beyond, .. }) = reading else { return Poll::Ready(Ok(())) };
     while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
         let Ok(frame) = frame else { return Poll::Ready(Err(StatusCode::BAD_REQUEST)) };
         let Ok(mut data) = frame.into_data() else { continue };
         if data.remaining() > *limit - bytes.len() {
-            return Poll::Ready(Err(StatusCode::PAYLOAD_TOO_LARGE));
+            return Poll::Ready(Err(*beyond));
         }
         while data.has_remaining() {
             let chunk = data.chunk();

@@ -13,16 +13,23 @@
 //!
 //! # How a request is decided
 //!
-//! 1. A `POST` of `application/json` is read to its end, up to [`with_limit`](JsonRpcLayer::with_limit), and
-//!    goes on with the body that was read. A longer one is 413, one that breaks off is 400. Any other request goes on
-//!    as it is.
-//! 2. If the body is one object with a `method`, and an `id` that is a number or a text, it is a call: the [`Call`] is
-//!    in the request's extensions from here on. A notification has no answer, and what is no JSON the
-//!    inner service refuses.
-//! 3. A batch, and an object that has a member twice, of itself or of its `params`, are 400: who decides by the call
-//!    and who makes it may take them for two different ones. MCP has no batches.
-//! 4. The response to a call has its [`Ending`](crate::reauth::Ending) in its extensions. What it says stands between
-//!    two server-sent events, or, in any other format, on a line of its own.
+//! What decides by a call must see each one that the inner service makes, so what cannot be looked into does not go on:
+//!
+//! 1. A request without a body, or with an empty one, goes on as it is, and so does a `CONNECT`. The body of any other
+//!    must be `application/json` without a `Content-Encoding`, or it is 415. It is read to its end, up to
+//!    [`with_limit`](JsonRpcLayer::with_limit), and goes on with the body that was read. A longer one is 413, one that
+//!    breaks off is 400.
+//! 2. What is no JSON object is 400, a batch included: MCP has none. So is an object that has one of the members
+//!    `method`, `id` and `params` twice, or whose `params` have `name` twice, in whatever case: who decides by the call
+//!    and who makes it may take them for two different ones.
+//! 3. An object with a `method` is a call: the [`Call`] is in the request's extensions from here on. That it has no
+//!    `id`, as a notification has none, says only that nobody waits for its response.
+//! 4. The response to a call with an `id` of up to 256 bytes, a number or a text, has its
+//!    [`Ending`](crate::reauth::Ending) in its extensions. What it says stands between two server-sent events, or, in any
+//!    other format, on a line of its own.
+//!
+//! So the layer stands around the route that speaks JSON-RPC, and around no other. Bodies that clients compress are
+//! decompressed outside of it.
 //!
 //! # Example
 //!

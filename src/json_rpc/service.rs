@@ -3,7 +3,10 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, header::CONTENT_ENCODING};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
 use http_body::Body;
 use tower_service::Service;
 
@@ -49,18 +52,27 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        if !may_be_call(request.method(), request.headers()) {
+        let (method, headers, body) = (request.method(), request.headers(), request.body());
+        if *method == Method::CONNECT || body.is_end_stream() || body.size_hint().exact() == Some(0) {
             return ResponseFuture::calling(self.inner.call(request));
         }
+        // Whether there is a body shows when it is read: a layer in between may hide it.
+        let (limit, beyond) = match is_plain_json(headers) {
+            true => (self.limit, StatusCode::PAYLOAD_TOO_LARGE),
+            false => (0, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        };
         // The clone was not asked whether it is ready, so the service that was goes along.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
-        ResponseFuture::reading(request, self.limit, ready)
+        ResponseFuture::reading(request, (limit, beyond), ready)
     }
 }
 
-fn may_be_call(method: &Method, headers: &HeaderMap) -> bool {
-    *method == Method::POST
-        && media_type::of(headers).eq_ignore_ascii_case(b"application/json")
-        && !headers.contains_key(CONTENT_ENCODING)
+/// Whether the bytes of the body are JSON, whichever of several headers a service further in goes by.
+fn is_plain_json(headers: &HeaderMap) -> bool {
+    let is_json = |value| media_type::essence(value).eq_ignore_ascii_case(b"application/json");
+    let is_identity = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
+    headers.contains_key(CONTENT_TYPE)
+        && headers.get_all(CONTENT_TYPE).iter().all(is_json)
+        && headers.get_all(CONTENT_ENCODING).iter().all(is_identity)
 }

@@ -213,7 +213,7 @@ impl Guard {
             if subscriber.is_revoked(this.access) {
                 return Step::End(EndReason::Revoked);
             }
-            if let Some(reason) = this.listed.as_ref().and_then(|listed| listed.is_to_end()) {
+            if let Some(reason) = this.access.closed() {
                 return Step::End(reason);
             }
             this.gate.note_denial(subscriber.denied());

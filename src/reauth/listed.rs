@@ -2,10 +2,10 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, AtomicU64, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 
-use super::{EndReason, StreamId};
+use super::StreamId;
 use crate::Access;
 
 /// Times are those of [`OpenStreams::now`](super::OpenStreams::now).
@@ -17,14 +17,12 @@ pub(super) struct Listed {
     confirmed: AtomicU64,
     frames: AtomicU64,
     bytes: AtomicU64,
-    /// Zero, or a reason for which it is to end.
-    ended: AtomicU8,
 }
 
 impl Listed {
     pub(super) fn new(id: StreamId, access: Access, label: Option<Arc<str>>, now: u64) -> Self {
-        let (frames, bytes, ended) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU8::new(0));
-        Self { id, access, label, opened: now, confirmed: AtomicU64::new(now), frames, bytes, ended }
+        let (frames, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { id, access, label, opened: now, confirmed: AtomicU64::new(now), frames, bytes }
     }
 
     pub(super) fn id(&self) -> StreamId {
@@ -64,36 +62,4 @@ impl Listed {
     pub(super) fn note_confirmed(&self, now: u64) {
         self.confirmed.store(now, Ordering::Relaxed);
     }
-
-    /// Has the stream end, for the first reason that it is given.
-    pub(super) fn end(&self, reason: EndReason) -> bool {
-        let is_first = self.ended.compare_exchange(0, code(reason), Ordering::Release, Ordering::Relaxed).is_ok();
-        // Its streams look why they were woken, and this one finds that it is to end.
-        self.access.alert();
-        is_first
-    }
-
-    /// Why the stream is to end, if it is.
-    pub(super) fn is_to_end(&self) -> Option<EndReason> {
-        let code = self.ended.load(Ordering::Acquire);
-        (code != 0).then(|| REASONS.get(usize::from(code) - 1).copied().unwrap_or(EndReason::Closed))
-    }
-}
-
-/// The reasons of access, each under the number that follows its place.
-const REASONS: [EndReason; 9] = [
-    EndReason::Closed,
-    EndReason::ShuttingDown,
-    EndReason::Expired,
-    EndReason::Revoked,
-    EndReason::ScopeLost,
-    EndReason::LockedOut,
-    EndReason::Unavailable,
-    EndReason::TimedOut,
-    EndReason::CheckPanicked,
-];
-
-fn code(reason: EndReason) -> u8 {
-    let place = REASONS.iter().position(|known| *known == reason).unwrap_or(0);
-    place as u8 + 1
 }

@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 use super::{EndReason, StreamId, listed::Listed};
-use crate::{Access, Identity, ScopeSet, access::RenewError};
+use crate::{Access, Identity, ScopeSet, access::RenewError, sync::Notify, unwind::wake_all};
 
 /// The streams that are open: a layer that is given it by
 /// [`with_registry`](super::StreamReauthLayer::with_registry) enters each stream that it watches, and takes it out
@@ -109,11 +109,12 @@ impl OpenStreams {
         listed.map(|listed| self.info(&listed))
     }
 
-    /// Ends a stream for `reason`, as a denial would: no frame passes from here on. `false` if there is none of this
-    /// number. A reason that is none of access counts as [`Closed`](EndReason::Closed).
+    /// Ends a stream for `reason`, as a denial would: no frame passes from here on, and whatever else its request has
+    /// open ends with it. `false` if there is none of this number. A reason that is none of access counts as
+    /// [`Closed`](EndReason::Closed).
     pub fn end(&self, id: StreamId, reason: EndReason) -> bool {
         let listed = self.streams().get(&id).cloned();
-        listed.is_some_and(|listed| listed.end(reason))
+        listed.is_some_and(|listed| listed.access().close(reason))
     }
 
     /// Lets the stream with this number go by a fresh access from now on, as [`Access::renew`] does. `None` if there is
@@ -130,7 +131,7 @@ impl OpenStreams {
     /// Ends all streams that `concerns` picks, and says how many those are.
     pub fn end_where(&self, reason: EndReason, concerns: impl Fn(&StreamInfo) -> bool) -> usize {
         // Out of the lock, for what decides is a user's code.
-        self.entries().iter().filter(|listed| concerns(&self.info(listed)) && listed.end(reason)).count()
+        self.entries().iter().filter(|listed| concerns(&self.info(listed)) && listed.access().close(reason)).count()
     }
 
     /// How often a stream has begun or ended so far: for [`changed_since`](Self::changed_since).
@@ -183,7 +184,7 @@ impl OpenStreams {
 
     fn note_change(&self) {
         self.0.changes.fetch_add(1, Ordering::Release);
-        self.0.changed.notify_waiters();
+        wake_all(&self.0.changed);
     }
 
     fn info(&self, listed: &Listed) -> StreamInfo {

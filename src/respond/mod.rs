@@ -232,9 +232,10 @@ pub(crate) fn refuse<B>(
     of_request: &OfRequest,
     respond: &impl Respond<B>,
 ) -> Response<B> {
-    let mut response = respond.respond(refusal);
-    add_headers(response.headers_mut(), refusal.denied, challenge, of_request);
-    response.extensions_mut().insert(refusal.denied.clone());
+    let denied = refusal.denied.told();
+    let mut response = respond.respond(&Refusal { denied, ..*refusal });
+    add_headers(response.headers_mut(), denied, challenge, of_request);
+    response.extensions_mut().insert(denied.clone());
     response.extensions_mut().insert(Complete);
     observe::refused(refusal.denied, refusal.rejection, refusal.identity);
     response

@@ -38,7 +38,7 @@ impl ProblemJson {
         let title = status.canonical_reason().unwrap_or_default();
         let mut body = format!(r#"{{"title":"{title}","status":{}"#, status.as_u16());
         if let Some(detail) = detail(denied) {
-            body += &format!(r#","detail":"{detail}","reason":"{}""#, denied.as_str());
+            body += &format!(r#","detail":"{detail}","reason":"{}""#, denied.told().as_str());
         }
         if let Some(scope) = sufficient_scope(denied) {
             body += &format!(r#","scope":"{scope}""#);

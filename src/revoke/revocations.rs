@@ -236,7 +236,11 @@ impl Revocations {
     /// when it was issued (`StaticToken` and `Tokens` do not) is revoked until
     /// [`forget_subject`](Self::forget_subject).
     pub fn revoke_subject<'a>(&self, subject: impl Into<Subject<'a>>) {
-        let (subject, now) = (subject.into(), self.0.clock.now());
+        self.revoke_subject_until(subject.into(), self.0.clock.now());
+    }
+
+    /// Revokes what was issued to `subject` until `now`, by the clock of its issuer.
+    pub(super) fn revoke_subject_until(&self, subject: Subject<'_>, now: SystemTime) {
         self.remember().revoke_subject(subject, now);
         // What has a stream open was issued before now, whatever its date is rounded to.
         self.end(|identity| {

@@ -58,7 +58,7 @@ where
         let begun = response.headers().get_all(&*this.header).iter().map(TokenDigest::of);
         let ends = status == StatusCode::NOT_FOUND || (*this.method == Method::DELETE && status.is_success());
         match this.named {
-            Some(id) if ends => this.sessions.table().forget(*id),
+            Some(id) if ends => this.sessions.table().release(*id, *this.caller),
             _ if status.is_success() => {
                 for id in begun {
                     this.sessions.table().bind(id, *this.caller, Instant::now(), &this.sessions.limits);

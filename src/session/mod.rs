@@ -13,8 +13,9 @@
 //! 3. It names two: 400, for nobody can say which one was meant.
 //! 4. Nobody began that session, or it is forgotten: 404, by which MCP's clients know that they have to begin a new
 //!    one.
-//! 5. Another caller began it: 404 as well, so that nobody learns which sessions there are. The two differ in what is
-//!    counted and logged: [`Denied::ForeignSession`](crate::Denied::ForeignSession).
+//! 5. Another caller began it: the same 404, so that nobody learns which sessions there are. What makes the response is
+//!    given a [`Denied::UnknownSession`](crate::Denied::UnknownSession) for both; the two differ in what is counted and
+//!    logged, which is a [`Denied::ForeignSession`](crate::Denied::ForeignSession).
 //! 6. Else it goes on. Where it is a `DELETE` that succeeds, or the response is 404, the session is forgotten.
 //!
 //! A caller is a subject of an issuer, by whichever token: a fresh one goes on with the session of the old one. All
@@ -72,7 +73,7 @@
 // - `table`: who began which session.
 //
 // A request is decided in `SessionBinding::call`, by `Table::claim`; its response passes `Learning`, which calls
-// `Table::bind` or `Table::forget`.
+// `Table::bind` or `Table::release`.
 
 mod future;
 mod layer;

@@ -99,7 +99,14 @@ impl Table {
         self.insert(id, caller, now);
     }
 
-    pub(super) fn forget(&mut self, id: Id) {
+    /// The caller's session is over. By now it may be somebody else's.
+    pub(super) fn release(&mut self, id: Id, caller: Caller) {
+        if self.sessions.get(&id).is_some_and(|session| session.caller == caller) {
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: Id) {
         let Some(Session { caller, used, .. }) = self.sessions.remove(&id) else { return };
         self.by_use.remove(&used);
         if let Some(own) = self.by_caller.get_mut(&caller) {
@@ -204,7 +211,11 @@ mod tests {
                         let owner = table.sessions.get(&id).map(|session| session.caller);
                         prop_assert_eq!(owner, Some(before.map_or(by, |before| before.caller)));
                     }
-                    1 => table.forget(id),
+                    1 => {
+                        table.release(id, by);
+                        let owner = table.sessions.get(&id).map(|session| session.caller);
+                        prop_assert_ne!(owner, Some(by));
+                    }
                     _ => {
                         let expected = match before {
                             None => Err(Denied::UnknownSession),

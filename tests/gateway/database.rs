@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     client::{End, Request},
     house::{AT_ONCE, House, TOKEN},
+    process::Start,
     state::{SESSION, State, message},
     stream::{Stream, ids, numbered},
     writer::Database,
@@ -161,6 +162,28 @@ fn a_hundred_commits_a_second_arrive_once_and_in_order_whoever_joins_in_between(
         stream.comes_to_show(&numbered(COUNT));
     }
     drop(writer.join().expect("a writer"));
+}
+
+#[test]
+fn a_commit_is_read_and_projected_once_however_many_streams_show_it() {
+    const STREAMS: usize = 500;
+    let state = State::of_messages(0);
+    fs::remove_dir_all(state.sessions()).expect("a folder");
+    let mut database = create(&database(&state), 3);
+    let gateway = Start::new().arg_state(&state).args(["--token", TOKEN]).env("RUST_LOG", "debug").run();
+    let house = House { state, gateway };
+    let mut streams: Vec<Stream> = (0..STREAMS).map(|_| house.stream("").0).collect();
+    for number in 4..=6 {
+        append(&mut database, number..=number);
+        for stream in &mut streams {
+            let event = stream.event();
+            assert_eq!((event.name.as_str(), &event.data["messageSeq"]), ("message", &json!(number)));
+        }
+    }
+    // The log is written beside all else.
+    thread::sleep(QUIET);
+    let log = house.gateway.log();
+    assert_eq!(log.matches("appended messages are read").count(), 3, "{log}");
 }
 
 #[test]

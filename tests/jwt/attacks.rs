@@ -151,6 +151,14 @@ async fn a_name_that_occurs_twice_is_no_claim() {
         let token = ed.sign_texts(&ed.header().to_string(), &twice);
         assert_eq!(word(&verifier, &token).await, if is_good { "good" } else { "malformed" }, "{twice}");
     }
+    for many in [10, 15, 16, 17, 18, 40, 300] {
+        let names: String = (0..many).map(|n| format!(r#""n{n}":1,"#)).collect();
+        for twice in [0, many / 2, many - 1, many] {
+            let token = ed.sign_texts(&ed.header().to_string(), &format!(r#"{{{names}"n{twice}":2,{body}"#));
+            let expected = if twice == many { "good" } else { "malformed" };
+            assert_eq!(word(&verifier, &token).await, expected, "{twice} of {many}");
+        }
+    }
 }
 
 #[tokio::test]

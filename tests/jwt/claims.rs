@@ -252,6 +252,15 @@ async fn a_token_of_another_kind_is_not_taken_for_an_access_token() {
 }
 
 #[tokio::test]
+async fn a_token_about_events_is_no_access_token_whatever_its_type_says() {
+    let logout = json!({ "events": { "http://schemas.openid.net/event/backchannel-logout": {} }, "sid": "s-1" });
+    for house in [house(), house().with(|verifier| verifier.with_type("JWT"))] {
+        assert_eq!(house.word(logout.clone()).await, "wrong_type");
+        assert_eq!(house.word(json!({ "events": [] })).await, "wrong_type");
+    }
+}
+
+#[tokio::test]
 async fn the_callers_own_claims_are_read_by_their_own_type() {
     #[derive(serde::Deserialize)]
     struct Tenant {

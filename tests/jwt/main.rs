@@ -3,6 +3,7 @@
 mod algorithms;
 mod attacks;
 mod claims;
+mod events;
 mod key_sets;
 mod provider;
 mod published_vectors;

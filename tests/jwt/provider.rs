@@ -262,6 +262,24 @@ async fn every_key_may_be_withdrawn() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_is_withdrawn_by_a_set_of_keys_that_are_none_for_this_verifier() {
+    for kind in [
+        json!({ "kty": "AKP", "alg": "ML-DSA-65", "kid": "new", "pub": "AAAA" }),
+        json!({ "kty": "OKP", "crv": "Ed448", "kid": "new", "x": "AAAA" }),
+        json!({ "kty": "oct", "kid": "new", "k": "AAAA" }),
+        json!({ "kty": "RSA", "use": "enc", "kid": "new", "n": "AAAA", "e": "AQAB" }),
+    ] {
+        let key = Signer::new("key", "EdDSA");
+        let provider = Provider::with(&[&key]);
+        let verifier = provider.verifier();
+        let (_held, stream) = open(door(verifier.clone()), &token(&key)).await.expect("it is good");
+        provider.says(Answer::Body(json!({ "keys": [kind] }).to_string(), None));
+        assert_eq!(end(stream).await, (EndReason::Revoked, 5 * MINUTE), "{kind}");
+        assert_eq!(word(&verifier, &token(&key)).await, "unknown_key");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_set_that_has_not_changed_moves_nothing() {
     let (one, other) = (Signer::new("one", "EdDSA"), Signer::new("other", "ES256"));
     let provider = Provider::with(&[&one, &other]);
@@ -313,6 +331,59 @@ async fn no_error_takes_a_key_away_before_the_outage_has_lasted_its_time() {
         sleep(MINUTE + 10 * SECOND).await;
         assert_eq!(word(&verifier, &token(&key)).await, "good");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_outage_takes_no_key_of_a_provider_that_is_there() {
+    for outage in [Duration::ZERO, MINUTE] {
+        let key = Signer::new("key", "EdDSA");
+        let provider = Provider::with(&[&key]);
+        let verifier = verifier(provider.jwks().with_outage(outage));
+        assert_eq!(word(&verifier, &token(&key)).await, "good");
+        provider.takes(SECOND);
+        let (_held, stream) = open(door(verifier.clone()), &token(&key)).await.expect("it is good");
+        let started = Instant::now();
+        let end_of_stream = tokio::spawn(end(stream));
+        sleep_until(started + 60 * MINUTE + SECOND / 2).await;
+        assert!(!end_of_stream.is_finished());
+        assert_eq!(word(&verifier, &token(&key)).await, "good");
+        // And it does not outlive the time that a fetch may take.
+        provider.says(Answer::Silence);
+        let (reason, lasted) = end_of_stream.await.expect("no panic");
+        assert_eq!(reason, EndReason::Unavailable);
+        assert!(lasted <= 66 * MINUTE, "{lasted:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_panics_as_it_is_dropped_does_not_end_the_task() {
+    #[derive(Debug)]
+    struct Mine;
+    impl std::fmt::Display for Mine {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("an error's own bug")
+        }
+    }
+    impl std::error::Error for Mine {}
+    impl Drop for Mine {
+        fn drop(&mut self) {
+            panic!("an error's own bug");
+        }
+    }
+
+    let key = Signer::new("key", "EdDSA");
+    let set = json!({ "keys": [key.jwk()] }).to_string();
+    let asked = AtomicUsize::new(0);
+    let client = move |_: Request<Bytes>| {
+        let is_first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+        let set = set.clone();
+        async move {
+            sleep(SECOND).await;
+            if is_first { Err(BoxError::from(Mine)) } else { Ok(Response::new(Bytes::from(set))) }
+        }
+    };
+    let keys = Keys::from(Jwks::at(KEYS, client).expect("the URL is good"));
+    tokio::time::timeout(MINUTE, keys.ready()).await.expect("it is asked again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -433,6 +504,9 @@ async fn an_issuer_says_where_its_keys_are() {
         r#"{"issuer":"https://mallory.example","jwks_uri":"https://issuer.example/keys"}"#,
         r#"{"issuer":"https://mallory.example","issuer":"https://issuer.example","jwks_uri":"https://issuer.example/keys"}"#,
         r#"{"issuer":"https://issuer.example","jwks_uri":"http://issuer.example/keys"}"#,
+        // Nor to this machine, where nobody publishes the keys of an issuer that is elsewhere.
+        r#"{"issuer":"https://issuer.example","jwks_uri":"http://127.0.0.1:6379/keys"}"#,
+        r#"{"issuer":"https://issuer.example","jwks_uri":"http://localhost/keys"}"#,
         r#"{"issuer":"https://issuer.example","jwks_uri":"/keys"}"#,
         r#"{"issuer":"https://issuer.example","jwks_uri":7}"#,
         r#"{"issuer":"https://issuer.example","jwks_uri":"file:///keys"}"#,
@@ -479,5 +553,19 @@ async fn times_without_end_are_long_times() {
         assert_eq!(word(&verifier, &token(&key)).await, "good");
         sleep(MINUTE).await;
         assert_eq!(word(&verifier, &token(&key)).await, "good");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_is_not_asked_in_a_loop_however_often_keys_are_to_be_fetched() {
+    for answer in [None, Some(Answer::Nothing)] {
+        let key = Signer::new("key", "EdDSA");
+        let provider = Provider::with(&[&key]);
+        if let Some(answer) = answer {
+            provider.says(answer);
+        }
+        let _verifier = verifier(provider.jwks().with_refresh(Duration::ZERO, Duration::ZERO));
+        settle().await;
+        assert_eq!(provider.asked(), 1);
     }
 }

@@ -129,9 +129,10 @@ async fn ending(layer: JsonRpcLayer, request: Request<Body>) -> (u16, bool, Opti
 }
 
 #[tokio::test]
-async fn a_call_has_a_method_and_an_id() {
+async fn a_call_with_an_id_is_answered() {
     let deep = format!(r#"{{"id":1,"method":"m","params":{}{}}}"#, "[".repeat(100), "]".repeat(100));
-    for (body, is_call) in [
+    let id_of = |length| format!(r#"{{"id":"{}","method":"m"}}"#, "x".repeat(length));
+    for (body, is_answered) in [
         (CALL, true),
         (r#"{"id":"a\"b\nc","method":"m"}"#, true),
         (r#"{"id":-1,"method":"m"}"#, true),
@@ -145,14 +146,12 @@ async fn a_call_has_a_method_and_an_id() {
         (r#"{"id":true,"method":"m"}"#, false),
         (r#"{"id":1,"result":{}}"#, false),
         (r#"{"id":1,"method":2}"#, false),
-        (r#"{"id":1,"method":"m""#, false),
-        (r#"{"id":01,"method":"m"}"#, false),
-        (r#"{"id":1,"method":"m"} {}"#, false),
-        ("", false),
-        ("\u{feff}{\"id\":1,\"method\":\"m\"}", false),
+        (&id_of(254), true),
+        // A stream keeps it for as long as it is open.
+        (&id_of(255), false),
     ] {
         let (status, knows, read) = ending(JsonRpcLayer::new(), post(body.to_owned())).await;
-        assert_eq!((status, knows), (200, is_call), "{body}");
+        assert_eq!((status, knows), (200, is_answered), "{body}");
         assert_eq!(read.as_deref(), Some(body.as_bytes()), "the body goes on as it was");
     }
 }
@@ -172,20 +171,88 @@ async fn an_id_comes_back_as_it_was_written() {
 }
 
 #[tokio::test]
-async fn other_requests_go_on_unread() {
-    let never = || Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+async fn a_request_without_a_body_goes_on_whatever_it_is() {
     let inner = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(String::new())));
-    let others: [fn(&mut Request<Body>); 3] = [
-        |request| *request.method_mut() = http::Method::PUT,
-        |request| drop(request.headers_mut().insert("content-type", http::HeaderValue::from_static("text/plain"))),
-        |request| drop(request.headers_mut().insert("content-encoding", http::HeaderValue::from_static("gzip"))),
-    ];
-    for change in others {
-        let mut request = post(never());
-        change(&mut request);
-        let Ok(response) = JsonRpcLayer::new().layer(inner).oneshot(request).await;
-        assert!(response.extensions().get::<Ending>().is_none());
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS", "POST"] {
+        for content_type in ["text/plain", "application/json"] {
+            let request = Request::builder().method(method).header("content-type", content_type);
+            let Ok(response) = JsonRpcLayer::new().layer(inner).oneshot(request.body(Body::empty()).unwrap()).await;
+            assert_eq!(
+                (response.status(), response.extensions().get::<Ending>().is_some()),
+                (200.try_into().unwrap(), false)
+            );
+        }
     }
+    // A layer in between may hide that there is none.
+    for content_type in ["text/plain", "application/json"] {
+        let empty = Body::from_stream(stream::iter([Ok::<_, Infallible>(Bytes::new())]));
+        let request = Request::get("/mcp").header("content-type", content_type).body(empty).unwrap();
+        assert_eq!(ending(JsonRpcLayer::new(), request).await, (200, false, Some(Bytes::new())));
+    }
+    // What comes behind a `CONNECT` is no body.
+    let never = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+    let Ok(response) = JsonRpcLayer::new().layer(inner).oneshot(Request::connect("a:1").body(never).unwrap()).await;
+    assert_eq!(response.status(), 200);
+}
+
+#[tokio::test]
+async fn a_call_is_seen_by_whichever_method_it_comes() {
+    for method in ["POST", "PUT", "PATCH", "GET", "DELETE", "QUERY"] {
+        let mut request = post(CALL);
+        *request.method_mut() = method.parse().unwrap();
+        assert!(ending(JsonRpcLayer::new(), request).await.1, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_looked_into_does_not_go_on() {
+    // A service further in may not care for either header, and read the call.
+    let headers: [&[(&str, &str)]; 9] = [
+        &[("content-type", "text/plain")],
+        &[("content-type", "application/jsonx")],
+        &[("content-type", "application/json-rpc")],
+        &[("content-type", "")],
+        &[],
+        &[("content-type", "application/json"), ("content-type", "text/plain")],
+        &[("content-type", "application/json"), ("content-encoding", "gzip")],
+        &[("content-type", "application/json"), ("content-encoding", "identity, br")],
+        &[("content-type", "application/json"), ("content-encoding", "identity"), ("content-encoding", "gzip")],
+    ];
+    for headers in headers {
+        let request =
+            headers.iter().fold(Request::post("/mcp"), |request, (name, value)| request.header(*name, *value));
+        let (status, _, read) = ending(JsonRpcLayer::new(), request.body(Body::from(CALL)).unwrap()).await;
+        assert_eq!((status, read), (415, None), "{headers:?}");
+    }
+    let request = Request::post("/mcp").header("content-type", "APPLICATION/json ;charset=utf-8");
+    let request = request.header("content-encoding", "Identity").body(Body::from(CALL)).unwrap();
+    assert!(ending(JsonRpcLayer::new(), request).await.1);
+}
+
+#[tokio::test]
+async fn what_is_no_object_does_not_go_on() {
+    for body in [
+        " ",
+        "null",
+        "7",
+        r#""{}""#,
+        r#"{"id":1,"method":"m""#,
+        r#"{"id":01,"method":"m"}"#,
+        // What a reader may overlook who is less strict.
+        r#"{"id":1,"method":"m"} {}"#,
+        "\u{feff}{\"id\":1,\"method\":\"m\"}",
+        r#"{"\ud800":1,"id":1,"method":"m"}"#,
+        r#"{"id":1,"method":"m","params":{"\ud800":1,"name":"delete"}}"#,
+        r#"{"id":1,"method":"m",}"#,
+        r#"{id:1,"method":"m"}"#,
+        r#"{"id":1,"method":"m"/**/}"#,
+    ] {
+        let body = Body::from_stream(stream::iter([Ok::<_, Infallible>(Bytes::from(body.to_owned()))]));
+        let (status, _, read) = ending(JsonRpcLayer::new(), post(body)).await;
+        assert_eq!((status, read), (400, None));
+    }
+    let utf16: Vec<u8> = CALL.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(ending(JsonRpcLayer::new(), post(utf16)).await.0, 400);
 }
 
 #[tokio::test]
@@ -254,18 +321,25 @@ async fn who_decides_further_in_knows_the_call() {
                 request
                     .extensions_mut()
                     .remove::<Call>()
-                    .map_or(String::new(), |call| format!("{} {} {:?}", call.id(), call.method(), call.name())),
+                    .map_or(String::new(), |call| format!("{:?} {} {:?}", call.id(), call.method(), call.name())),
             ))
         });
         let Ok(response) = JsonRpcLayer::new().layer(inner).oneshot(post(body)).await;
         response.into_body()
     };
-    assert_eq!(call(CALL).await, "7 tools/call None");
+    assert_eq!(call(CALL).await, r#"Some("7") tools/call None"#);
     let named = r#"{"id":"a","method":"tools/call","params":{"arguments":{"name":"no"},"name":"de\u006cete"}}"#;
-    assert_eq!(call(named).await, r#""a" tools/call Some("delete")"#);
-    assert_eq!(call(r#"{"id":1,"method":"m","params":{"name":5}}"#).await, "1 m None");
-    assert_eq!(call(r#"{"id":1,"method":"m","params":["name"]}"#).await, "1 m None");
-    assert_eq!(call(r#"{"method":"m"}"#).await, "");
+    assert_eq!(call(named).await, r#"Some("\"a\"") tools/call Some("delete")"#);
+    assert_eq!(call(r#"{"id":1,"method":"m","params":{"name":5}}"#).await, r#"Some("1") m None"#);
+    assert_eq!(call(r#"{"id":1,"method":"m","params":["name"]}"#).await, r#"Some("1") m None"#);
+    assert_eq!(call(r#"{"id":1,"result":{}}"#).await, "");
+    // Nobody is told what became of it, but it is made.
+    for id in ["", r#""id":null,"#, r#""id":true,"#, r#""id":[1],"#] {
+        let body = format!(r#"{{{id}"method":"tools/call","params":{{"name":"delete"}}}}"#);
+        assert_eq!(call(body.leak()).await, r#"None tools/call Some("delete")"#);
+    }
+    // Some readers do not tell upper case from lower.
+    assert_eq!(call(r#"{"ID":1,"Method":"m","param\u017f":{"NAME":"n"}}"#).await, r#"Some("1") m Some("n")"#);
 }
 
 #[tokio::test]
@@ -278,6 +352,9 @@ async fn what_two_may_read_differently_is_no_request() {
         r#"{"id":1,"method":"m","\u006dethod":"n"}"#,
         r#"{"id":1,"method":"m","params":{},"params":{"name":"delete"}}"#,
         r#"{"id":1,"method":"m","params":{"name":"list","name":"delete"}}"#,
+        r#"{"id":1,"method":"m","Method":"n"}"#,
+        r#"{"id":1,"method":"m","params":{"name":"list"},"param\u017f":{"name":"delete"}}"#,
+        r#"{"id":1,"method":"m","params":{"name":"list","NAME":"delete"}}"#,
     ] {
         let (status, _, read) = ending(JsonRpcLayer::new(), post(body)).await;
         assert_eq!((status, read), (400, None), "{body}");

@@ -14,11 +14,12 @@ use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Record
 use tokio::time::advance;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_reauth::{
-    Access, BearerAuthLayer, Denied, RequireScopeLayer, StreamReauthLayer,
+    Access, BearerAuthLayer, Denied, RequireScopeLayer, StreamReauthLayer, Tokens,
     observe::describe_metrics,
     reauth::{EndReason, Ended},
     revoke::Revocations,
-    verify::{Rejection, VerifyError},
+    session::SessionBindingLayer,
+    verify::{Rejection, Token, VerifyError},
 };
 
 use crate::support::{
@@ -272,6 +273,27 @@ async fn the_reason_of_a_rejection_is_counted_and_logged_and_in_no_response() {
     assert_eq!(counts.shown(), [refused("reason=rejected"), refused("reason=rejected rejection=bad_signature")]);
     assert_eq!(log.count(r#"reason="rejected" rejection="bad_signature""#), 2, "{}", log.text());
     assert_eq!(log.count("request refused"), 4);
+}
+
+#[tokio::test]
+async fn another_callers_session_is_counted_and_logged_as_what_it_is() {
+    let (counts, log) = (Counts::default(), logging());
+    let _recorded = metrics::set_default_local_recorder(&counts);
+    let tokens = Tokens::new([Token::new("a", "t0ken"), Token::new("b", "other")]).expect("no duplicates");
+    let begun = http::Response::builder().header("mcp-session-id", "7f3a").body(String::new()).expect("a response");
+    let service = ServiceBuilder::new()
+        .layer(BearerAuthLayer::new(tokens))
+        .layer(SessionBindingLayer::new())
+        .service_fn(move |_: http::Request<()>| std::future::ready(Ok::<_, std::convert::Infallible>(begun.clone())));
+    let Ok(_) = service.clone().oneshot(request()).await;
+    for id in ["7f3a", "7f3b"] {
+        let mut asked = request_with("Bearer other");
+        asked.headers_mut().insert("mcp-session-id", id.parse().expect("ASCII"));
+        let Ok(_) = service.clone().oneshot(asked).await;
+    }
+    let refused = |reason: &str| format!("tower_reauth_refused_total reason={reason} 1");
+    assert_eq!(counts.shown(), [refused("foreign_session"), refused("unknown_session")]);
+    assert_eq!(log.count(r#"reason="foreign_session" subject="b""#), 1, "{}", log.text());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
+    task::{Context, Wake, Waker},
     time::Duration,
 };
 
@@ -223,7 +224,7 @@ async fn streams_and_sinks_of_ones_own_are_listed_by_their_items() {
     assert!(streams.end(listed[0].id, EndReason::Closed));
     assert_eq!(ticks.next().await, None);
     assert_eq!(ticks.end_reason(), Some(EndReason::Closed));
-    sink.send(2).await.expect("the other one is open");
+    assert!(sink.send(2).await.is_err(), "it belongs to the same request");
 }
 
 #[tokio::test(start_paused = true)]
@@ -301,8 +302,10 @@ async fn a_renewal_does_not_save_a_stream_that_was_ended() {
     assert!(stream.now().is_none());
     let fresh = behind(BearerAuthLayer::new(oracle)).await;
     let old = held.lock().expect("no panic").take().expect("the handler ran");
+    old.renew(&fresh).expect("it is open");
     streams.end(StreamId::from(1), EndReason::Closed);
-    old.renew(&fresh).expect("it has not been noticed yet");
+    assert_eq!(old.renew(&fresh), Err(RenewError::Ended));
+    assert!(old.require(READ).is_err(), "the handler may do nothing more either");
     assert_eq!(stream.rest().await, [last_event("closed", false), Seen::End]);
 }
 
@@ -348,4 +351,45 @@ async fn a_stream_is_renewed_by_its_number_for_as_long_as_it_is_open() {
     streams.end(id, EndReason::Closed);
     assert_eq!(stream.rest().await, [last_event("closed", false), Seen::End]);
     assert_eq!(streams.renew(id, &fresh), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_a_request_has_open_ends_with_it() {
+    let streams = OpenStreams::new();
+    let access = behind(BearerAuthLayer::new(Oracle::with_revision())).await;
+    let mut ticks = Box::pin(listing(&streams).watch_stream(&access, stream::pending::<u8>()));
+    let mut other = Box::pin(listing(&streams).watch_stream(&access, stream::pending::<u8>()));
+    let mut fork = Box::pin(listing(&streams).watch_stream(&access.fork(), stream::pending::<u8>()));
+    assert!(ticks.next().now_or_never().is_none());
+    assert!(streams.end(StreamId::from(1), EndReason::Closed));
+    assert_eq!((ticks.next().await, other.next().await), (None, None));
+    assert_eq!(other.end_reason(), Some(EndReason::Closed));
+    // What begins later in the same request is too late.
+    let mut late = Box::pin(listing(&streams).watch_stream(&access, stream::iter([1])));
+    assert_eq!(late.next().await, None);
+    assert!(fork.next().now_or_never().is_none(), "a request within the request has a life of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_change_cannot_keep_a_stream_in_the_list() {
+    struct Broken;
+    impl Wake for Broken {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker of a broken executor");
+        }
+    }
+    let (streams, oracle) = (OpenStreams::new(), Oracle::with_revision());
+    let waker = Waker::from(Arc::new(Broken));
+    let wait = || {
+        let mut change = Box::pin(streams.changed_since(streams.changes()));
+        assert!(change.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        change
+    };
+    let _opening = wait();
+    let (feed, stream) = opened(&streams, &oracle).await;
+    assert_eq!(streams.len(), 1);
+    let _closing = wait();
+    drop(stream);
+    assert_eq!(streams.len(), 0);
+    assert!(feed.is_dropped());
 }

@@ -146,6 +146,12 @@ async fn each_event_takes_back_what_it_says_and_no_more() {
         (caep("credential-change"), json!({"change_type": "create"}), iss_sub("alice"), NOBODY),
         (caep("token-claims-change"), json!({"claims": {"role": "guest"}}), iss_sub("alice"), ALICE),
         (caep("token-claims-change"), json!({"claims": {}}), this_token.clone(), SESSION),
+        (
+            format!("{OAUTH}token-revoked"),
+            json!({}),
+            json!({"format": "jwt_id", "iss": "https://x.example", "jti": "t-1"}),
+            NOBODY,
+        ),
         (format!("{OAUTH}token-revoked"), json!({}), this_token, SESSION),
         (format!("{OAUTH}tokens-revoked"), json!({}), iss_sub("alice"), ALICE),
         (format!("{RISC}sessions-revoked"), json!({}), iss_sub("alice"), ALICE),
@@ -189,6 +195,56 @@ async fn what_was_issued_after_an_event_is_good() {
     assert_eq!(push(&receiver, token(&ahead)).await.0, 202);
     assert!(revocations.is_revoked(&alice().with_issued_at(ago(1))));
     assert!(!revocations.is_revoked(&alice().with_issued_at(wall.after(1))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transmitter_whose_clock_goes_ahead_takes_back_what_it_issued_before() {
+    let wall = Wall::new();
+    let revocations = Revocations::with_clock(wall.clock());
+    let receiver = receiver(&revocations).with_clock(wall.clock());
+    let seconds = |ahead| wall.after(ahead).duration_since(std::time::UNIX_EPOCH).expect("later").as_secs();
+    // By its clock, which is 30 s ahead of ours.
+    let issued = [28, 30].map(|ahead| alice().with_issued_at(wall.after(ahead)));
+    let mut streams = Vec::new();
+    for identity in issued.clone() {
+        let auth = BearerAuthLayer::new(verify_fn(move |_| Ok(identity.clone()))).with_revocations(&revocations);
+        streams.push(open(auth.with_clock(wall.clock()), reauth()).await);
+    }
+    let event = event("1", &format!("{CAEP}session-revoked"), json!({"event_timestamp": seconds(30)}));
+    assert_eq!(push(&receiver, token(&event)).await.0, 202);
+    for (_feed, stream) in &mut streams {
+        assert_eq!(stream.next().await, Seen::Cut(EndReason::Revoked));
+    }
+    assert!(revocations.is_revoked(&issued[0]));
+    assert!(!revocations.is_revoked(&alice().with_issued_at(wall.after(31))), "it signed in again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_panic_or_hang_are_keys_that_cannot_be_had() {
+    let calls = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&calls);
+    let keys = move |token: String| {
+        let call = {
+            let mut calls = counted.lock().expect("nobody panics under it");
+            *calls += 1;
+            *calls
+        };
+        assert!(call != 1, "the keys panic, as they were told");
+        async move {
+            assert!(call != 2, "the keys panic later, as they were told");
+            if call == 3 {
+                std::future::pending::<()>().await;
+            }
+            open_token(&token)
+        }
+    };
+    let revocations = Revocations::new();
+    let receiver = EventReceiver::new(ISSUER, US, keys, &revocations);
+    for _ in 0..3 {
+        assert_eq!(push(&receiver, token(&session_revoked("1"))).await.0, 503);
+    }
+    assert_eq!(push(&receiver, token(&session_revoked("1"))).await.0, 202);
+    assert!(revocations.is_revoked(&alice()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -518,6 +574,73 @@ async fn a_client_that_panics_or_hangs_does_not_end_the_poller() {
     assert!(!running.is_finished());
     assert_eq!(*calls.lock().expect("nobody panics"), 4);
     running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_client_that_cannot_be_told_does_not_end_the_poller() {
+    #[derive(Debug)]
+    struct Mine;
+    impl std::fmt::Display for Mine {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("an error's own bug")
+        }
+    }
+    impl std::error::Error for Mine {}
+    impl Drop for Mine {
+        fn drop(&mut self) {
+            panic!("an error's own bug");
+        }
+    }
+
+    let client = async |_: Request<Bytes>| Err::<Response<Bytes>, _>(BoxError::from(Mine));
+    let endpoint = "https://issuer.example/poll".parse().expect("a URI");
+    let poller = EventPoller::new(endpoint, "p0ll", client, receiver(&Revocations::new())).expect("a token");
+    let running = tokio::spawn(poller.run());
+    sleep(Duration::from_secs(30)).await;
+    assert!(!running.is_finished());
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transmitter_is_not_asked_in_a_loop_and_not_forgotten() {
+    // However short the interval is.
+    let transmitter = Transmitter::default();
+    let running = tokio::spawn(transmitter.poller(&Revocations::new()).with_interval(Duration::ZERO).run());
+    others().await;
+    assert_eq!(transmitter.asked().len(), 1);
+    running.abort();
+
+    // However long keys that cannot be had are said to take.
+    let keys = async |_: String| Err::<Signed, _>(VerifyError::unavailable_for(Duration::MAX));
+    let waiting = EventReceiver::new(ISSUER, US, keys, &Revocations::new());
+    let asked = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&asked);
+    let client = move |_: Request<Bytes>| {
+        *counted.lock().expect("nobody panics") += 1;
+        let answer = json!({"sets": {"1": token(&session_revoked("1"))}}).to_string();
+        let response = Response::builder().header("content-type", "application/json").body(answer.into());
+        async move { Ok::<_, BoxError>(response.expect("a response")) }
+    };
+    let endpoint = "https://issuer.example/poll".parse().expect("a URI");
+    let running = tokio::spawn(EventPoller::new(endpoint, "p0ll", client, waiting).expect("a token").run());
+    sleep(Duration::from_secs(61)).await;
+    assert_eq!(*asked.lock().expect("nobody panics"), 2);
+    running.abort();
+}
+
+#[test]
+fn a_poller_sends_its_token_to_nobody_who_listens_on_the_way() {
+    let client = async |_: Request<Bytes>| Err::<Response<Bytes>, BoxError>("nobody asks".into());
+    for (url, is_good) in [
+        ("https://issuer.example/poll", true),
+        ("http://127.0.0.1:1/poll", true),
+        ("http://issuer.example/poll", false),
+        ("/poll", false),
+        ("issuer.example", false),
+    ] {
+        let endpoint = url.parse().expect("a URI");
+        assert_eq!(EventPoller::new(endpoint, "p0ll", client, receiver(&Revocations::new())).is_ok(), is_good, "{url}");
+    }
 }
 
 const LOGOUT: &str = "http://schemas.openid.net/event/backchannel-logout";

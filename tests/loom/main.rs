@@ -19,6 +19,7 @@ mod shared_check;
 mod shared_checks;
 mod subscriptions;
 mod sync;
+#[allow(dead_code, reason = "a model needs few of it")]
 #[path = "../../src/unwind.rs"]
 mod unwind;
 mod verify;

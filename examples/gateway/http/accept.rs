@@ -9,6 +9,11 @@ const CHARSET: (&str, &str) = ("charset", "utf-8");
 /// Whether a client names the type of a stream, and does not say that it is the last that it wants: `q=0`. Of ranges
 /// that name it the one with most parameters counts. A wildcard does not ask for a stream.
 pub fn wants_events(headers: &HeaderMap) -> bool {
+    let names_it = |line: &[u8]| line.windows(TYPE.len()).any(|text| text.eq_ignore_ascii_case(TYPE.as_bytes()));
+    if !headers.get_all(ACCEPT).iter().any(|line| names_it(line.as_bytes())) {
+        // Most requests: they ask for a page.
+        return false;
+    }
     let lines = headers.get_all(ACCEPT).iter().map(|line| String::from_utf8_lossy(line.as_bytes()));
     let accept = lines.collect::<Vec<_>>().join(", ");
     let Some(ranges) = split(&accept, ',') else { return false };

@@ -14,6 +14,9 @@ use crate::sessions::history::BadQuery;
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
+/// Room for the headers of a response, so that the map does not grow on the way out.
+const HEADERS: usize = 9;
+
 pub fn json(status: StatusCode, body: &Value) -> Response<Body> {
     with_type(status, JSON, body.to_string())
 }
@@ -25,6 +28,7 @@ pub fn text(status: StatusCode, body: &'static str) -> Response<Body> {
 pub fn with_type(status: StatusCode, content_type: HeaderValue, body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
+    *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }

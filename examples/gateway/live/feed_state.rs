@@ -175,6 +175,7 @@ impl FeedState {
     }
 
     fn append(&self, tail: &mut Tail, view: &View, range: Range<usize>) -> io::Result<Option<Vec<Event>>> {
+        tracing::debug!(key = self.key.session, messages = range.len(), "appended messages are read");
         let mut events = Vec::new();
         let mut bytes = 0;
         for start in range.clone().step_by(AT_ONCE) {

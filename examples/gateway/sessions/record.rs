@@ -14,6 +14,8 @@ use jiff::{
     civil::{Date, DateTime},
     tz::TimeZone,
 };
+use serde::Serialize;
+use serde_json::json;
 
 use super::{projection::META, transcript::RawMessages};
 use crate::json::{self, Fields, Object, Value};
@@ -45,6 +47,17 @@ pub struct TranscriptPosition<'a> {
     pub source: &'a TranscriptSource,
     /// The record's own number, whether or not those before it are of the history.
     pub raw_seq: u64,
+    pub activity: Option<&'a Activity>,
+}
+
+/// Where what a tool did inside another one belongs: it is stored when it is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Activity {
+    /// The number of the record that it comes after; `None` if it comes first.
+    pub after_raw_seq: Option<u64>,
+    pub scope_id: String,
+    pub start_order: u64,
 }
 
 /// By what name a generation of a session's transcript is known (`source`).
@@ -152,10 +165,13 @@ impl<'a> Record<'a> {
     }
 
     fn add_position(&self, meta: &mut Object) {
-        if let Some(TranscriptPosition { source, raw_seq }) = self.position {
+        if let Some(TranscriptPosition { source, raw_seq, activity }) = self.position {
             let mut position = Object::new();
             position.set("source", &*source.0);
             position.set("rawSeq", raw_seq);
+            if let Some(activity) = activity {
+                position.set("activity", json!(activity));
+            }
             meta.set("transcriptPosition", position);
         }
         meta.set("seq", self.seq as u64);
@@ -182,7 +198,8 @@ mod tests {
     #[track_caller]
     fn assert_message(record: &str, expected: &str) {
         let source = TranscriptSource::new("s");
-        let position = record.contains("stored").then_some(TranscriptPosition { source: &source, raw_seq: 0 });
+        let position =
+            record.contains("stored").then_some(TranscriptPosition { source: &source, raw_seq: 0, activity: None });
         let record = Record::parse(record.as_bytes(), 7, position).expect("a record");
         let message = record.message(5.0).map_or("none".to_owned(), |message| message.to_string());
         assert_eq!(message, expected);

@@ -12,7 +12,8 @@
 //! # How an event token is judged
 //!
 //! 1. It is at most 16 KiB and signed by the transmitter, which the [`VerifySignature`] that was handed in says;
-//!    nothing of it is believed before, and what a stranger sends is in no log. Keys that cannot be had are no verdict: 503, and the token comes again.
+//!    nothing of it is believed before, and what a stranger sends is in no log. Keys that cannot be had, or not within
+//!    ten seconds, are no verdict: 503, and the token comes again.
 //! 2. `typ` is `secevent+jwt`, so that no token of another kind passes for one. `sub` or `exp` at the top: refused.
 //! 3. `iss` is the transmitter, `aud` names this receiver, `jti` and `iat` are there, and `events` is one event.
 //! 4. A `jti` that is known was applied already and is accepted again. It counts as known once its event was
@@ -21,9 +22,11 @@
 //! 5. Whom it concerns is `sub_id`, or the `subject` of the event itself: an identifier (RFC 9493) in the format
 //!    `iss_sub`, `email`, `opaque` or `jwt_id`, or a complex one of a `user` and a `session`. One that has a member
 //!    which the transmitter calls critical and is not understood here is discarded, and so is one that names
-//!    nobody here; that is told to the operator, and the token is accepted.
+//!    nobody here, or a subject or token of an [issuer](EventReceiver::with_subject_issuer) that the transmitter does
+//!    not speak for; that is told to the operator, and the token is accepted.
 //! 6. What was issued before the event is taken back: by its `event_timestamp`, else `toe`, else `iat`, and now
-//!    where that lies ahead.
+//!    where that lies more than five minutes ahead. The transmitter's clock may go ahead, and what it issued then
+//!    is dated by it too.
 //!
 //! | event | takes back |
 //! | --- | --- |
@@ -84,7 +87,7 @@ mod token;
 pub use self::{
     http::{ReceiverFuture, ResponseBody},
     logout::LogoutReceiver,
-    poll::EventPoller,
+    poll::{EventPoller, InvalidPoller},
     receiver::EventReceiver,
     signed::{Signed, SignedFuture, VerifySignature},
     subject::{SubjectId, Target},

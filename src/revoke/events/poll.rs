@@ -1,14 +1,6 @@
 //! Events that are fetched (RFC 8936).
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    future::{Future, pending, poll_fn},
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{collections::BTreeMap, error::Error, fmt, future::pending, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -21,17 +13,18 @@ use tokio::time::Instant;
 use super::{EventReceiver, receiver::NotTaken};
 use crate::{
     claims, fault,
-    http_client::{HttpClient, MAX_BODY_LEN},
+    http_client::{HttpClient, MAX_BODY_LEN, is_secure, told as told_by},
     media_type,
     timer::{timer, within},
-    unwind::contained,
+    unwind::{Contained, contained},
     verify::InvalidSecret,
 };
 
 /// Fetches a transmitter's events (RFC 8936) for an [`EventReceiver`], one poll after another.
 ///
 /// 1. What was taken is acknowledged with the next poll, and what was refused is reported with it (`setErrs`), in the codes
-///    of RFC 8935. What could not be judged, as keys were not to be had, is neither, and comes again.
+///    of RFC 8935. What could not be judged, as keys were not to be had, is neither, and comes again: after the time
+///    that the keys said to take, a minute at the most.
 /// 2. The next poll follows within 100 ms while there is more, or something to acknowledge; else after
 ///    [`with_interval`](Self::with_interval).
 /// 3. A transmitter that cannot be reached or answers wrongly is told to the operator, and asked again after a second,
@@ -48,6 +41,16 @@ pub struct EventPoller {
     interval: Duration,
     time_limit: Duration,
     is_long: bool,
+}
+
+/// Why events cannot be fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidPoller {
+    /// It is no absolute URL, or neither `https` nor on this machine: whoever stands between would read the token.
+    Endpoint(Uri),
+    /// No header can carry the token.
+    Token(InvalidSecret),
 }
 
 /// What is told with the next poll.
@@ -74,13 +77,16 @@ impl EventPoller {
     ///
     /// # Errors
     ///
-    /// If no header can carry the token.
+    /// If `endpoint` is not an absolute URL, or neither `https` nor on this machine, or no header can carry the token.
     pub fn new(
         endpoint: Uri,
         token: &str,
         client: impl HttpClient,
         receiver: EventReceiver,
-    ) -> Result<Self, InvalidSecret> {
+    ) -> Result<Self, InvalidPoller> {
+        if endpoint.scheme().is_none() || !is_secure(&endpoint) {
+            return Err(InvalidPoller::Endpoint(endpoint));
+        }
         InvalidSecret::check(token.as_bytes())?;
         let authorization = HeaderValue::try_from(format!("Bearer {token}"));
         let mut authorization = authorization.map_err(|_| InvalidSecret::ControlCharacter)?;
@@ -96,7 +102,7 @@ impl EventPoller {
         })
     }
 
-    /// How long after a poll that brought nothing the next one follows. Default: five seconds.
+    /// How long after a poll that brought nothing the next one follows: 100 ms at the least. Default: five seconds.
     pub fn with_interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
@@ -120,10 +126,10 @@ impl EventPoller {
                     told = Told::default();
                     let held_back = self.is_long && began.elapsed() >= self.interval;
                     match self.take(response, &mut told).await {
-                        Next::When(retry_after) => self.interval.max(retry_after),
+                        Next::When(retry_after) => self.interval.max(retry_after.clamp(LEAST_PAUSE, LONGEST_PAUSE)),
                         Next::More => LEAST_PAUSE,
                         Next::Nothing if held_back || !told.is_empty() => LEAST_PAUSE,
-                        Next::Nothing => self.interval,
+                        Next::Nothing => self.interval.max(LEAST_PAUSE),
                     }
                 }
                 Err(fault) => {
@@ -157,10 +163,10 @@ impl EventPoller {
 
         let end = Instant::now().checked_add(self.time_limit);
         let sent = contained(|| self.client.send(request)).ok_or("the client panicked")?;
-        let response = match within(end, survived(sent)).await {
+        let response = match within(end, Contained::new(sent)).await {
             None => return Err(format!("there was no answer within {:?}", self.time_limit)),
             Some(None) => return Err("the client panicked".into()),
-            Some(Some(Err(error))) => return Err(format!("it cannot be asked: {error}")),
+            Some(Some(Err(error))) => return Err(format!("it cannot be asked: {}", told_by(error))),
             Some(Some(Ok(response))) => response,
         };
         match response.status() {
@@ -212,15 +218,28 @@ impl Told {
     }
 }
 
-/// What a user's future comes to; `None` if it panics.
-async fn survived<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match contained(|| future.as_mut().poll(cx)) {
-        Some(Poll::Ready(output)) => Poll::Ready(Some(output)),
-        Some(Poll::Pending) => Poll::Pending,
-        None => Poll::Ready(None),
-    })
-    .await
+impl From<InvalidSecret> for InvalidPoller {
+    fn from(invalid: InvalidSecret) -> Self {
+        Self::Token(invalid)
+    }
+}
+
+impl fmt::Display for InvalidPoller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Endpoint(url) => write!(f, "`{url}` is no absolute URL that is https or on this machine"),
+            Self::Token(invalid) => invalid.fmt(f),
+        }
+    }
+}
+
+impl Error for InvalidPoller {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Endpoint(_) => None,
+            Self::Token(invalid) => Some(invalid),
+        }
+    }
 }
 
 impl fmt::Debug for EventPoller {

@@ -10,6 +10,7 @@ use std::{
 
 use http::{Request, StatusCode};
 use http_body::Body;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
@@ -21,7 +22,8 @@ use super::{
 use crate::{
     Clock, fault, media_type,
     revoke::{Revocations, Subject},
-    unwind::contained,
+    timer::within,
+    unwind::{Contained, contained},
     verify::{BearerToken, VerifyError},
 };
 
@@ -62,6 +64,11 @@ pub(super) enum NotTaken {
     /// It is to come again.
     Unavailable(Duration),
 }
+
+/// How long the keys have to say whose a token is.
+const VERDICT: Duration = Duration::from_secs(10);
+/// How far ahead the clock of a transmitter may go.
+const SKEW: Duration = Duration::from_secs(5 * 60);
 
 impl EventReceiver {
     /// Takes the events of the transmitter `issuer`, which are for `audience`, as `keys` says who signed them.
@@ -168,10 +175,19 @@ impl EventReceiver {
 pub(super) async fn signature(keys: &dyn VerifySignature, token: &[u8]) -> Result<Signed, NotTaken> {
     let token = std::str::from_utf8(token).ok().filter(|token| token.len() <= BearerToken::MAX_LEN);
     let token = token.ok_or_else(|| NotTaken::Refused(EventError::request("it is no token")))?.trim_ascii();
-    match keys.verify(token).await {
-        Ok(signed) => Ok(signed),
-        Err(VerifyError::Unavailable { retry_after }) => Err(NotTaken::Unavailable(retry_after)),
-        Err(error) => Err(NotTaken::Refused(EventError::signature(&error))),
+    // They may be a user's own.
+    let answer = match contained(|| keys.verify(token)) {
+        None => None,
+        Some(verifying) => within(Instant::now().checked_add(VERDICT), Contained::new(verifying)).await.flatten(),
+    };
+    match answer {
+        Some(Ok(signed)) => Ok(signed),
+        Some(Err(VerifyError::Unavailable { retry_after })) => Err(NotTaken::Unavailable(retry_after)),
+        Some(Err(error)) => Err(NotTaken::Refused(EventError::signature(&error))),
+        None => {
+            fault::report(&"the keys of events", &"they panicked, or did not answer in time");
+            Err(NotTaken::Unavailable(Duration::from_secs(1)))
+        }
     }
 }
 
@@ -207,7 +223,7 @@ impl Effects {
     }
 
     fn end(&self, id: SubjectId<'_>, at: SystemTime) {
-        if let SubjectId::IssuerSubject { issuer, .. } = id {
+        if let SubjectId::IssuerSubject { issuer, .. } | SubjectId::Token { issuer, .. } = id {
             if issuer != self.issuer && !self.subject_issuers.iter().any(|own| own == issuer) {
                 return self
                     .report(&"an event is discarded: the transmitter does not speak for the issuer of its subject");
@@ -226,7 +242,8 @@ impl Effects {
                     let subject = Subject { issuer: issuer.as_deref(), subject: &subject };
                     // Dates are mostly whole seconds: streams that are open now end whatever theirs are rounded to.
                     if at.checked_add(Duration::from_secs(1)).is_none_or(|end| end > now) {
-                        self.revocations.revoke_subject(subject);
+                        let is_near = now.checked_add(SKEW).is_some_and(|most| at <= most);
+                        self.revocations.revoke_subject_until(subject, if is_near { at.max(now) } else { now });
                     } else {
                         self.revocations.revoke_subject_before(subject, at);
                     }

@@ -2,6 +2,8 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+#[cfg(feature = "_jwt")]
+use crate::verify::jwt::{self, Keys, Unopened};
 use crate::{
     claims::{self, Claims},
     verify::{Rejection, VerifyError},
@@ -19,7 +21,8 @@ pub type SignedFuture = Pin<Box<dyn Future<Output = Result<Signed, VerifyError>>
 
 /// Checks the signature of a compact JWS (RFC 7515) with the keys of a transmitter, and nothing else of it.
 ///
-/// Implemented for every closure `Fn(String) -> impl Future<Output = Result<Signed, VerifyError>>` and for [`Arc`]s.
+/// Implemented for the `Keys` of the module `verify::jwt`, which under the feature `jwks` may be a provider's, and for
+/// every closure `Fn(String) -> impl Future<Output = Result<Signed, VerifyError>>` and for [`Arc`]s.
 pub trait VerifySignature: Send + Sync + 'static {
     /// Checks `token`. [`VerifyError::Unavailable`] is for keys that cannot be had; any other error says that the
     /// token is not theirs.
@@ -55,6 +58,31 @@ where
 {
     fn verify(&self, token: &str) -> SignedFuture {
         Box::pin(self(token.to_owned()))
+    }
+}
+
+/// The transmitter's keys, fixed or fetched. A key that is not known is asked for once, as for an access token.
+#[cfg(feature = "_jwt")]
+impl VerifySignature for Keys {
+    fn verify(&self, token: &str) -> SignedFuture {
+        let (keys, token) = (self.clone(), token.to_owned());
+        Box::pin(async move {
+            let opened = match keys.open(token.as_bytes()) {
+                Err(Unopened::UnknownKey) => match keys.ask() {
+                    Some(asked) => {
+                        asked.await;
+                        keys.open(token.as_bytes())
+                    }
+                    None => Err(Unopened::UnknownKey),
+                },
+                opened => opened,
+            };
+            match opened {
+                Ok(jwt::Signed { kind, claims }) => Ok(Signed { kind, claims }),
+                Err(Unopened::Rejected(reason)) => Err(VerifyError::rejected(reason)),
+                Err(Unopened::UnknownKey) => Err(keys.unknown()),
+            }
+        })
     }
 }
 

@@ -17,8 +17,13 @@ pub enum SubjectId<'a> {
     Email(&'a str),
     /// A name that transmitter and receiver agreed on: `opaque`.
     Opaque(&'a str),
-    /// A token by its `jti`: `jwt_id`.
-    Token(&'a str),
+    /// A token of an issuer: `jwt_id`.
+    Token {
+        /// The issuer.
+        issuer: &'a str,
+        /// Its `jti`.
+        id: &'a str,
+    },
     /// A session of the transmitter, by its id: the `session` of a complex subject, or a `sid`.
     Session(&'a str),
 }
@@ -55,7 +60,7 @@ impl Target {
             SubjectId::Email(name) | SubjectId::Opaque(name) => {
                 Self::Subject { issuer: Some(transmitter.into()), subject: name.into() }
             }
-            SubjectId::Token(id) => Self::Credential(id.into()),
+            SubjectId::Token { id, .. } => Self::Credential(id.into()),
             SubjectId::Session(id) => Self::Session { issuer: Some(transmitter.into()), id: id.into() },
         }
     }
@@ -122,7 +127,7 @@ fn simple(id: &Claims) -> Result<Option<SubjectId<'_>>, WrongType> {
         }
         Some("email") => Some(SubjectId::Email(required("email")?)),
         Some("opaque") => Some(SubjectId::Opaque(required("id")?)),
-        Some("jwt_id" | "jwt-id") => Some(SubjectId::Token(required("jti")?)),
+        Some("jwt_id" | "jwt-id") => Some(SubjectId::Token { issuer: required("iss")?, id: required("jti")? }),
         _ => None,
     })
 }
@@ -130,7 +135,7 @@ fn simple(id: &Claims) -> Result<Option<SubjectId<'_>>, WrongType> {
 fn session(id: &Claims) -> Result<Option<SubjectId<'_>>, WrongType> {
     Ok(simple(id)?.and_then(|id| match id {
         SubjectId::Opaque(id) => Some(SubjectId::Session(id)),
-        SubjectId::Token(_) => Some(id),
+        SubjectId::Token { .. } => Some(id),
         _ => None,
     }))
 }

@@ -20,7 +20,13 @@ use tokio::time::Instant;
 pub use self::client_auth::ClientAuth;
 use self::response::{Fault, Refusal};
 use super::{BearerToken, Verification, VerifyError, VerifyToken};
-use crate::{Clock, Identity, claims::Claims, fault, http_client::HttpClient, timer::within};
+use crate::{
+    Identity,
+    claims::Claims,
+    fault,
+    http_client::{HttpClient, is_secure},
+    timer::within,
+};
 
 /// Asks an authorization server about each token (RFC 7662): for opaque tokens, and for any that the server can
 /// take back.
@@ -39,7 +45,7 @@ use crate::{Clock, Identity, claims::Claims, fault, http_client::HttpClient, tim
 /// 4. `iss` must be the [expected issuer](Self::with_issuer), and one of `aud` an
 ///    [expected audience](Self::with_audience), where these are named. No `aud` is then a rejection; no `iss` is
 ///    not, as it is that issuer's endpoint which answered.
-/// 5. `sub` must be there: with the issuer it is who is calling. `nbf` in the future is a rejection. `exp` is for
+/// 5. `sub` must be there: with the issuer it is who is calling. `nbf` and `exp` are for
 ///    the door to judge, `scope` is what the token was issued for, `jti` its credential id, `sid` its
 ///    session.
 ///
@@ -96,11 +102,11 @@ struct Rules {
     /// One of these; none where any will do.
     audiences: Vec<String>,
     subject_member: &'static str,
-    clock: Clock,
     read_claims: Option<fn(Identity, Claims) -> Option<Identity>>,
 }
 
-/// What was named as an endpoint is no absolute `http` or `https` URL.
+/// What was named as an endpoint is no absolute URL, or neither `https` nor on this machine: whoever stands between
+/// would read each token, and the credentials of this service (RFC 7662 section 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidEndpoint {
@@ -113,22 +119,17 @@ impl Introspection {
     ///
     /// # Errors
     ///
-    /// If `endpoint` is none.
+    /// If `endpoint` is none, or neither `https` nor on this machine.
     pub fn new(endpoint: &str, auth: ClientAuth, client: impl HttpClient) -> Result<Self, InvalidEndpoint> {
         let is_absolute = |uri: &Uri| matches!(uri.scheme_str(), Some("https" | "http")) && uri.host().is_some();
+        let is_good = |uri: &Uri| is_absolute(uri) && is_secure(uri);
         let invalid = || InvalidEndpoint { url: endpoint.to_owned() };
         Ok(Self {
-            endpoint: endpoint.parse().ok().filter(is_absolute).ok_or_else(invalid)?,
+            endpoint: endpoint.parse().ok().filter(is_good).ok_or_else(invalid)?,
             auth,
             client: Arc::new(client),
             time_limit: Duration::from_secs(5),
-            rules: Rules {
-                issuer: None,
-                audiences: Vec::new(),
-                subject_member: "sub",
-                clock: Clock::system(),
-                read_claims: None,
-            },
+            rules: Rules { issuer: None, audiences: Vec::new(), subject_member: "sub", read_claims: None },
         })
     }
 
@@ -172,13 +173,6 @@ impl Introspection {
         self
     }
 
-    /// Reads the wall clock elsewhere. It must be the clock of the layers.
-    #[must_use]
-    pub fn with_clock(mut self, clock: Clock) -> Self {
-        self.rules.clock = clock;
-        self
-    }
-
     fn request(&self, token: &BearerToken) -> Request<Bytes> {
         let token: String = form_urlencoded::byte_serialize(token.as_bytes()).collect();
         let mut request = Request::post(self.endpoint.clone())
@@ -195,7 +189,7 @@ impl Introspection {
         let end = Instant::now().checked_add(self.time_limit);
         let response = match within(end, self.client.send(request)).await {
             None => return Err(Refusal::Fault(Fault::timed_out(self.time_limit))),
-            Some(Err(error)) => return Err(Refusal::Fault(Fault::unreachable(&error))),
+            Some(Err(error)) => return Err(Refusal::Fault(Fault::unreachable(error))),
             Some(Ok(response)) => response,
         };
         let claims = response::read(&response).map_err(Refusal::Fault)?;
@@ -232,7 +226,7 @@ impl fmt::Debug for Introspection {
 
 impl fmt::Display for InvalidEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is no absolute http or https URL", self.url)
+        write!(f, "`{}` is no absolute URL that is https or on this machine", self.url)
     }
 }
 

@@ -10,7 +10,7 @@ use super::Rules;
 use crate::{
     AuthMethod, Identity, Scope,
     claims::{self, Claims, WrongType},
-    http_client::BoxError,
+    http_client::{BoxError, told},
     media_type,
     verify::{Rejection, VerifyError},
 };
@@ -36,8 +36,8 @@ impl Fault {
         Self::saying(format!("there was no answer within {limit:?}"))
     }
 
-    pub(super) fn unreachable(error: &BoxError) -> Self {
-        Self::saying(format!("it cannot be asked: {error}"))
+    pub(super) fn unreachable(error: BoxError) -> Self {
+        Self::saying(format!("it cannot be asked: {}", told(error)))
     }
 
     fn saying(what: impl Into<Cow<'static, str>>) -> Self {
@@ -136,8 +136,8 @@ pub(super) fn identify(claims: Claims, rules: &Rules) -> Result<Identity, Refusa
     if let Some(expires_at) = claims::date(&claims, "exp")? {
         identity = identity.with_expires_at(expires_at);
     }
-    if claims::date(&claims, "nbf")?.is_some_and(|not_before| not_before > rules.clock.now()) {
-        return Err(Rejection::NOT_YET_VALID.into());
+    if let Some(not_before) = claims::date(&claims, "nbf")? {
+        identity = identity.with_not_before(not_before);
     }
     if let Some(issued_at) = claims::date(&claims, "iat")? {
         identity = identity.with_issued_at(issued_at);

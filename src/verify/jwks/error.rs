@@ -12,7 +12,8 @@ use crate::{http_client::BoxError, verify::jwt::InvalidKeySet};
 pub enum JwksError {
     /// It is not an absolute URL.
     InvalidUrl(String),
-    /// It is neither `https` nor on this machine: whoever stands between could give keys of their own.
+    /// It is neither `https` nor on this machine, or said by an issuer that is `https` and not so itself: whoever stands
+    /// between could give keys of their own.
     Insecure(Uri),
     /// No cryptography is compiled in: neither the feature `jwt` nor `jwt-aws-lc-rs` is on.
     NoCrypto,

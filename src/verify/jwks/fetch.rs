@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri, header::ACCEPT};
+use http::{Request, Response, StatusCode, Uri, header::ACCEPT, uri::Scheme};
 
 use super::{Jwks, JwksError, cache_control::freshness, settings::Place, settings::secure};
 use crate::{claims, http_client::MAX_BODY_LEN, verify::jwt::KeySet};
@@ -41,7 +41,12 @@ impl Jwks {
             text.ok_or_else(|| invalid(format!("`{name}` is missing, or is no text")))
         };
         match text("issuer")? {
-            found if found == issuer => secure(text("jwks_uri")?),
+            found if found == issuer => {
+                let keys = secure(text("jwks_uri")?)?;
+                // Not even to this machine: whatever listens there is none of the issuer's.
+                let is_as_secure = keys.scheme() == Some(&Scheme::HTTPS) || url.scheme() != Some(&Scheme::HTTPS);
+                if is_as_secure { Ok(keys) } else { Err(JwksError::Insecure(keys)) }
+            }
             found => Err(JwksError::WrongIssuer(url.clone(), found.to_owned())),
         }
     }

@@ -8,8 +8,11 @@ use crate::unwind::contained;
 use crate::{fault, verify::jwt::KeySet};
 
 /// The keys are others than before.
-#[allow(unused_variables, reason = "nobody listens without the feature")]
 pub(super) fn fetched(keys: &KeySet) {
+    if keys.len() == 0 {
+        let first = keys.skipped().first().map(|first| format!(": {first}")).unwrap_or_default();
+        fault::report(&"there are no keys", &format_args!("the provider names none that can be used{first}"));
+    }
     #[cfg(feature = "tracing")]
     contained(|| {
         for skipped in keys.skipped() {

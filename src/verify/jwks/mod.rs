@@ -8,7 +8,9 @@
 //! 2. A token that names a key which is not known has the provider asked, once for all who wait, and no sooner
 //!    than a [cooldown](Jwks::with_cooldown) after it was asked last. So strangers who make up ids cost it one
 //!    request in that time, and a key that it has newly taken up is known by then at the latest.
-//! 3. Only an answer of the provider's takes a key away: no error does, no time limit, and no unknown id.
+//! 3. Only an answer of the provider's takes a key away: no error does, no time limit, and no unknown id. A set without
+//!    a key that can be used is an answer, for the provider may have withdrawn each; one of keys that are broken is an
+//!    error.
 //! 4. While the provider cannot be reached its keys go on to be good, for [an outage](Jwks::with_outage) at most.
 //!    After that, and before there were any, tokens are answered with
 //!    [`VerifyError::unavailable`](super::VerifyError::unavailable), which is a 503. So are those whose key is

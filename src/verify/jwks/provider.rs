@@ -1,13 +1,6 @@
 //! A provider's keys as they are known, and the task that keeps them fresh.
 
-use std::{
-    fmt,
-    future::{Future, poll_fn},
-    pin::Pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::{
@@ -21,7 +14,7 @@ use super::{Jwks, JwksError, fetch::Fetched, log};
 use crate::{
     revoke::Revision,
     timer::timer,
-    unwind::contained,
+    unwind::{Contained, contained},
     verify::{
         Rejection, VerifyError,
         jwt::{Asked, KeySet},
@@ -54,6 +47,8 @@ struct Shared {
 struct Known {
     /// With the moment until which they are good; `None` before there were any.
     keys: Option<(Arc<KeySet>, Instant)>,
+    /// Whether it was told that they are not any longer.
+    is_over: bool,
     /// Whether the provider answered when it was asked last.
     is_reached: bool,
 }
@@ -176,13 +171,15 @@ async fn keep(shared: Arc<Shared>) {
                 failures = 0;
                 let Jwks { least, most, .. } = shared.jwks;
                 let pause = fetched.freshness.unwrap_or(UNSAID).clamp(least, most);
-                shared.learn(fetched.keys);
+                shared.learn(fetched.keys, pause);
                 pause
             }
             Err(error) => {
                 let pause = FIRST_RETRY.saturating_mul(1 << failures.min(6)).min(LAST_RETRY).min(shared.jwks.most);
                 failures = failures.saturating_add(1);
                 shared.fail(&error);
+                // It may be a client's own.
+                contained(|| drop(error));
                 pause
             }
         };
@@ -198,13 +195,13 @@ async fn keep(shared: Arc<Shared>) {
 impl Shared {
     /// Asks the provider, within its time. Meanwhile what is known may come to its end.
     async fn fetch(&self) -> Result<Fetched, JwksError> {
-        let mut fetch = Box::pin(timeout(self.jwks.timeout, contained_future(self.jwks.fetch())));
+        let mut fetch = Box::pin(timeout(self.jwks.timeout, Contained::new(self.jwks.fetch())));
         let result = match self.end_of_known() {
             None => fetch.await,
             Some(end) => match timeout_at(end, fetch.as_mut()).await {
                 Ok(result) => result,
                 Err(_) => {
-                    self.revision.bump();
+                    self.end_known();
                     fetch.await
                 }
             },
@@ -219,8 +216,7 @@ impl Shared {
             let asked = timeout_at(end.map_or(until, |end| end.min(until)), self.asked.notified()).await.is_ok();
             let now = Instant::now();
             if end.is_some_and(|end| end <= now) {
-                self.revision.bump();
-                return;
+                return self.end_known();
             }
             // Whoever asked in the last moment of the fetch before has had their answer.
             if now >= until || asked && now >= askable_from {
@@ -229,16 +225,29 @@ impl Shared {
         }
     }
 
-    /// When the known keys are no longer good, if they still are.
+    /// When it is to be told that the known keys are no longer good: a moment that has passed, where an answer came
+    /// at that moment.
     fn end_of_known(&self) -> Option<Instant> {
-        let until = self.known.load().keys.as_ref()?.1;
-        (Instant::now() < until).then_some(until)
+        let known = self.known.load();
+        known.keys.as_ref().filter(|_| !known.is_over).map(|(_, until)| *until)
     }
 
-    fn learn(&self, keys: KeySet) {
-        let until = Instant::now() + self.jwks.outage;
+    /// Tells that the known keys are no longer good.
+    fn end_known(&self) {
+        self.known.store(Arc::new(Known { is_over: true, ..Known::clone(&self.known.load()) }));
+        self.revision.bump();
+    }
+
+    /// Knows `keys`, which are fetched again after `pause`.
+    fn learn(&self, keys: KeySet, pause: Duration) {
+        // A provider that is there is asked before they are over, and has its time to answer.
+        let until = Instant::now() + self.jwks.outage.max(pause + self.jwks.timeout);
         let new = Arc::new(keys);
-        let old = self.known.swap(Arc::new(Known { keys: Some((Arc::clone(&new), until)), is_reached: true }));
+        let old = self.known.swap(Arc::new(Known {
+            keys: Some((Arc::clone(&new), until)),
+            is_over: false,
+            is_reached: true,
+        }));
         // First the keys, then the revision: one who sees the new revision sees the new keys.
         match &old.keys {
             Some((old, _)) if new.contains(old) && old.contains(&new) => return,
@@ -254,19 +263,6 @@ impl Shared {
         self.known.store(Arc::new(Known { is_reached: false, ..Known::clone(&known) }));
         log::not_fetched(error, left);
     }
-}
-
-/// What `future` comes to; `None` if it panics.
-async fn contained_future<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = Box::pin(future);
-    let output = poll_fn(|cx| match contained(|| Pin::new(&mut future).poll(cx)) {
-        Some(Poll::Pending) => Poll::Pending,
-        Some(Poll::Ready(output)) => Poll::Ready(Some(output)),
-        None => Poll::Ready(None),
-    })
-    .await;
-    contained(|| drop(future));
-    output
 }
 
 impl fmt::Debug for Provider {

@@ -27,6 +27,9 @@ pub struct Jwks {
 /// A longer time counts as this one: ten years, which each clock can count to.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
+/// A provider is not asked in a loop.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     /// Of the key set itself.
@@ -46,7 +49,8 @@ impl Jwks {
     }
 
     /// The key set of `issuer`, by its discovery document: that of OpenID Connect Discovery 1.0 or else that of
-    /// RFC 8414. The document must name `issuer` as it is written here.
+    /// RFC 8414. The document must name `issuer` as it is written here, and that of an issuer which is `https` a key
+    /// set that is.
     ///
     /// # Errors
     ///
@@ -82,10 +86,10 @@ impl Jwks {
 
     /// How often keys are fetched: as the provider's `Cache-Control` says, but no sooner than `least` after the
     /// last time and no later than `most`; where it says nothing, every five minutes within these. Default: one
-    /// and 15 minutes. A key that the provider withdraws is good for so long.
+    /// and 15 minutes. A key that the provider withdraws is good for so long. A shorter time than 100 ms counts as that.
     #[must_use]
     pub fn with_refresh(mut self, least: Duration, most: Duration) -> Self {
-        let least = least.min(LONGEST);
+        let least = least.clamp(SHORTEST, LONGEST);
         (self.least, self.most) = (least, most.clamp(least, LONGEST));
         self
     }
@@ -99,7 +103,7 @@ impl Jwks {
     }
 
     /// How long known keys are good for while the provider cannot be reached, after it was reached last.
-    /// Default: one hour.
+    /// Default: one hour. They are good until they are fetched again, however short this is.
     #[must_use]
     pub fn with_outage(mut self, outage: Duration) -> Self {
         self.outage = outage.min(LONGEST);

@@ -52,6 +52,10 @@ impl Rules {
 
     /// Whose token it is.
     pub(super) fn identify(&self, claims: Claims) -> Result<Identity, Rejection> {
+        // What is said about somebody, and nobody's to present: a security event (RFC 8417), or a logout token.
+        if claims.contains_key("events") {
+            return Err(Rejection::WRONG_TYPE);
+        }
         if claims.contains_key("cnf") {
             return Err(Rejection::BOUND_TO_KEY);
         }
@@ -79,6 +83,9 @@ impl Rules {
         }
         if let Some(issued_at) = date(&claims, "iat")? {
             identity = identity.with_issued_at(issued_at);
+        }
+        if let Some(id) = text(&claims, "sid")? {
+            identity = identity.with_session_id(id);
         }
         if let Some(id) = text(&claims, "jti")? {
             identity = identity.with_credential_id(id);

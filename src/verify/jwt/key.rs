@@ -42,6 +42,13 @@ pub enum UnusableKey {
     Size,
 }
 
+impl UnusableKey {
+    /// Whether it is no key at all, rather than one for something else.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self, Self::NotAnObject | Self::Missing(_) | Self::Invalid(_))
+    }
+}
+
 /// In bytes.
 const RSA_SIZES: std::ops::RangeInclusive<usize> = 256..=512;
 

@@ -66,7 +66,8 @@ impl KeySet {
         if set.keys.is_empty() { Err(InvalidKeySet::NoUsableKey(set.skipped.into_iter().next())) } else { Ok(set) }
     }
 
-    /// The same, for a set that may be empty: its owner may have withdrawn every key.
+    /// The same, for a set that may have no key to use: its owner may have withdrawn each, for none or for keys of
+    /// other kinds. One with a key that is broken, and none to use, is an error.
     pub(crate) fn read(text: &[u8], rsa: Algorithm, crypto: Crypto) -> Result<Self, InvalidKeySet> {
         let members = claims::object(text).map_err(InvalidKeySet::Json)?;
         let listed = members.get("keys").and_then(|keys| keys.as_array()).ok_or(InvalidKeySet::NoKeys)?;
@@ -82,8 +83,10 @@ impl KeySet {
         }
         // Stable, so that of two keys with one id the first one stays in front.
         set.keys.sort_by(|one, other| one.id.cmp(&other.id));
-        if set.keys.is_empty() && !set.skipped.is_empty() {
-            return Err(InvalidKeySet::NoUsableKey(set.skipped.into_iter().next()));
+        if set.keys.is_empty() {
+            if let Some(broken) = set.skipped.iter().find(|skipped| skipped.reason.is_broken()) {
+                return Err(InvalidKeySet::NoUsableKey(Some(broken.clone())));
+            }
         }
         Ok(set)
     }

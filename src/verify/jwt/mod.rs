@@ -51,8 +51,9 @@
 //!    token brings along or points to (`jwk`, `jku`, `x5c`, `x5u`) is not looked at.
 //! 5. Its `alg` is that of the key (`wrong_algorithm`), which was fixed when the key was read.
 //! 6. Its signature is the key's (`bad_signature`).
-//! 7. Its `typ` is `JWT`, `at+jwt` or absent, or the one that is [required](JwtVerifier::with_type) (`wrong_type`):
-//!    a logout token or a security event of the same issuer is no access token.
+//! 7. Its `typ` is `JWT`, `at+jwt` or absent, or the one that is [required](JwtVerifier::with_type), and it has no
+//!    `events` (`wrong_type`): a logout token or a security event of the same issuer is no access token, whatever its
+//!    `typ` says.
 //! 8. It has no `cnf`: it would be good only with the proof of a key (RFC 9449, RFC 8705), which a bearer token comes
 //!    without (`bound_to_key`).
 //! 9. `iss` is the issuer (`wrong_issuer`), and one of `aud` an audience (`wrong_audience`).
@@ -98,6 +99,8 @@ mod verifier;
 
 #[cfg(feature = "jwks")]
 pub(super) use self::keys::Asked;
+#[cfg(feature = "security-events")]
+pub(crate) use self::keys::{Signed, Unopened};
 pub use self::{
     algorithm::{Algorithm, Crypto},
     key::UnusableKey,

@@ -31,10 +31,18 @@ pub enum BadQuery {
 impl Query {
     /// Reads the part of a URL that follows the question mark.
     pub fn parse(query: &str) -> Result<Self, BadQuery> {
-        let first = |name: &str| form_urlencoded::parse(query.as_bytes()).find(|(own, _)| own == name);
-        let limit = first("limit").map(|(_, limit)| self::limit(trim(&limit)).ok_or(BadQuery::Limit));
-        let cursor = first("cursor").filter(|(_, cursor)| !trim(cursor).is_empty());
-        let cursor = cursor.map(|(_, cursor)| self::cursor(trim(&cursor)).ok_or(BadQuery::Cursor));
+        let (mut limit, mut cursor) = (None, None);
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let first = match &*name {
+                "limit" => &mut limit,
+                "cursor" => &mut cursor,
+                _ => continue,
+            };
+            first.get_or_insert(value);
+        }
+        let limit = limit.map(|limit| self::limit(trim(&limit)).ok_or(BadQuery::Limit));
+        let cursor = cursor.filter(|cursor| !trim(cursor).is_empty());
+        let cursor = cursor.map(|cursor| self::cursor(trim(&cursor)).ok_or(BadQuery::Cursor));
         Ok(Self { limit: limit.transpose()?, cursor: cursor.transpose()? })
     }
 }

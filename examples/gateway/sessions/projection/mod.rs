@@ -36,7 +36,7 @@ mod sanitise;
 mod strip;
 #[cfg(test)]
 mod table;
-mod tool_activity;
+pub mod tool_activity;
 mod tts;
 mod usage;
 mod user_envelope;

@@ -1,7 +1,10 @@
 //! What a tool did inside another one, shown as the call of a tool and its result.
 
-use super::{META, meta_mut, sanitise};
+use super::{meta_mut, sanitise};
 use crate::json::{Fields, Object, Value, text};
+
+/// The `customType` of an activity.
+pub const KIND: &str = "openclaw.nested-tool.v1";
 
 const LONGEST_ID: usize = 1024;
 const LONGEST_NAME: usize = 256;
@@ -18,7 +21,7 @@ pub fn show(message: &mut Object) {
                 meta_mut(message).set("runId", run);
             }
         }
-        Some("openclaw.nested-tool.v1") => {
+        Some(KIND) => {
             if let Some((run, call, result)) = activity(message) {
                 message.set("runId", run.clone());
                 meta_mut(message).set("runId", run);
@@ -29,9 +32,15 @@ pub fn show(message: &mut Object) {
     }
 }
 
+/// What a message says of an activity, if it is one.
+pub fn details(message: &Object) -> Option<&Object> {
+    let is_custom = message.says("role", "custom") && message.says("customType", KIND);
+    message.object("details").filter(|details| is_custom && is_activity(message, details))
+}
+
 /// The run that the activity belongs to, the call and the result.
 fn activity(message: &Object) -> Option<(String, Object, Object)> {
-    let details = message.object("details").filter(|details| is_activity(message, details))?;
+    let details = details(message)?;
     let run = details.text("runId")?.to_owned();
     let mut call = Object::new();
     call.set("type", "toolCall");
@@ -83,7 +92,6 @@ fn is_activity(message: &Object, details: &Object) -> bool {
         && message.is("excludeFromContext", true)
         && message.says("content", "")
         && message.number("timestamp").is_some()
-        && message.object(META).is_some()
         && details.keys().all(|key| KEYS.contains(&key.as_str()))
         && ["runId", "scopeId", "toolCallId"].iter().all(|key| is_short(key, LONGEST_ID))
         && is_short("toolName", LONGEST_NAME)

@@ -13,6 +13,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 
+use memchr::memmem;
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
@@ -24,10 +25,14 @@ use super::{
     facts::Facts,
     layout::{self, Counts, Layout, Shown},
 };
-use crate::sessions::{
-    record::{History, TranscriptSource},
-    store::AgentId,
-    transcript::{Generation, Position, RawMessages, Share, written_over},
+use crate::{
+    json::{self, Fields as _, Value},
+    sessions::{
+        projection::tool_activity,
+        record::{Activity, History, TranscriptSource},
+        store::AgentId,
+        transcript::{Generation, Position, RawMessages, Share, written_over},
+    },
 };
 
 /// How many records are read in one transaction to work the branch out.
@@ -474,6 +479,13 @@ impl View {
         Ok(records)
     }
 
+    /// The number of the record with this id.
+    fn named(&self, snapshot: &Snapshot<'_>, id: &str) -> io::Result<Option<u64>> {
+        let sql = "SELECT seq FROM transcript_event_identities WHERE session_id = ?1 AND event_id = ?2";
+        let mut statement = snapshot.sqlite.prepare_cached(sql).map_err(failed)?;
+        statement.query_row(params![self.window.session, id], |row| row.get(0)).optional().map_err(failed)
+    }
+
     /// That the records are those of this moment.
     fn check_generation(&self, snapshot: &Snapshot<'_>) -> io::Result<()> {
         let sql = "SELECT generation FROM transcript_rewrite_watermarks WHERE session_id = ?1";
@@ -520,6 +532,11 @@ impl History for View {
                     bytes.extend_from_slice(json.as_bytes());
                     Ok(())
                 })?;
+                let named = |id: &str| {
+                    let named = |(_, json): &(u64, &str)| Facts::parse(json.as_bytes()).id.text() == Some(id);
+                    Ok(archived.iter().find(named).map(|(raw, _)| raw))
+                };
+                place_activity(&mut messages, *raw, named)?;
             }
             return Ok(messages);
         }
@@ -535,11 +552,41 @@ impl History for View {
                 let mut rows = statement.query(params![self.window.session, raw]).map_err(failed)?;
                 let row = rows.next().map_err(failed)?.ok_or_else(written_over)?;
                 messages.push(*raw, |bytes| event::append(row, bytes))?;
+                place_activity(&mut messages, *raw, |id| self.named(snapshot, id))?;
             }
             Ok(())
         })?;
         Ok(messages)
     }
+}
+
+/// Says of the record that was read last, whose number is `raw`, where it belongs, if it is an activity and comes after
+/// a record that there is. `named` is the number of the record with an id.
+fn place_activity(
+    messages: &mut RawMessages,
+    raw: u64,
+    named: impl Fn(&str) -> io::Result<Option<u64>>,
+) -> io::Result<()> {
+    let json = messages.last();
+    if memmem::find(json, tool_activity::KIND.as_bytes()).is_none() {
+        return Ok(());
+    }
+    let record = json::object(json);
+    let details = record.as_ref().and_then(|record| tool_activity::details(record.object("message")?));
+    let Some((details, scope_id)) = details.and_then(|details| Some((details, details.text("scopeId")?))) else {
+        return Ok(());
+    };
+    let after_raw_seq = match details.text("afterEntryId") {
+        None => None,
+        Some(id) => match named(id)?.filter(|after| *after < raw) {
+            Some(after) => Some(after),
+            None => return Ok(()),
+        },
+    };
+    let start_order = details.get("startOrder").and_then(Value::as_u64).unwrap_or_default();
+    let activity = Activity { after_raw_seq, scope_id: scope_id.to_owned(), start_order };
+    messages.set_activity(activity);
+    Ok(())
 }
 
 /// As RFC 4648 section 5 has it, without padding.
@@ -558,7 +605,7 @@ fn base64url(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::{super::super::super::demo::database::Database as Writer, *};
 
@@ -598,6 +645,63 @@ mod tests {
     fn shown(view: &View) -> Vec<String> {
         let values = view.read(0..view.len()).unwrap().values(0.0);
         values.iter().map(|value| value["__openclaw"].to_string()).collect()
+    }
+
+    #[test]
+    fn an_activity_says_after_which_record_it_belongs_if_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("openclaw-agent.sqlite");
+        let mut writer = Writer::create(&path, "main", 1).unwrap();
+        writer.add_session("k", "window", 1).unwrap();
+        let activity = |after: Value, order: u64| {
+            json!({
+                "role": "custom", "customType": tool_activity::KIND, "display": true, "excludeFromContext": true,
+                "content": "", "timestamp": 5,
+                "details": {
+                    "runId": "run", "scopeId": "scope", "afterEntryId": after, "startOrder": order, "toolCallId": "call",
+                    "toolName": "read", "input": {}, "result": { "content": [] }, "isError": false, "startedAt": 5,
+                    "timestamp": 6,
+                },
+            })
+        };
+        let messages = [
+            json!({ "role": "user", "content": "go" }),
+            activity("r0".into(), 0),
+            activity(Value::Null, 1),
+            activity("nobody".into(), 2),
+            activity("r4".into(), 3),
+            activity("r5".into(), 4),
+            json!({ "role": "user", "content": tool_activity::KIND }),
+        ];
+        for (at, message) in messages.into_iter().enumerate() {
+            let parent = at.checked_sub(1).map(|before| format!("r{before}"));
+            let record = json!({ "type": "message", "id": format!("r{at}"), "parentId": parent, "message": message });
+            writer.append("window", &[&record], 1).unwrap();
+        }
+        let window =
+            Window { database: Arc::new(Database::new(&path)), agent: AgentId::main(), session: "window".into() };
+        let view = Transcript::new(window).view().unwrap();
+        let placed: Vec<Value> = view
+            .read(0..view.len())
+            .unwrap()
+            .values(0.0)
+            .into_iter()
+            .map(|mut message| message["__openclaw"]["transcriptPosition"]["activity"].take())
+            .collect();
+        let after = |raw: Value, order: u64| json!({ "afterRawSeq": raw, "scopeId": "scope", "startOrder": order });
+        let nowhere = Value::Null;
+        assert_eq!(
+            placed,
+            [
+                nowhere.clone(),
+                after(view.find(0..1).unwrap()[0].0.into(), 0),
+                after(Value::Null, 1),
+                nowhere.clone(),
+                nowhere.clone(),
+                nowhere.clone(),
+                nowhere,
+            ]
+        );
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use super::{budget::Share, index::Line, scan::check};
 use crate::{
     files::disk::File,
     json::Value,
-    sessions::record::{Record, TranscriptPosition, TranscriptSource},
+    sessions::record::{Activity, Record, TranscriptPosition, TranscriptSource},
 };
 
 /// Lines that are no farther apart than this are read as one.
@@ -21,6 +21,8 @@ pub struct RawMessages {
     /// Where the records are stored, if their store says so: by what name it is known, and their numbers in it.
     source: Option<TranscriptSource>,
     raw_seqs: Vec<u64>,
+    /// Of those that are activities, by their places here: where they belong.
+    activities: Vec<(usize, Activity)>,
     _share: Option<Share>,
 }
 
@@ -69,11 +71,22 @@ impl RawMessages {
         Ok(())
     }
 
+    /// The JSON of the record that was added last.
+    pub(crate) fn last(&self) -> &[u8] {
+        self.lines.last().map_or(&[], |line| &self.bytes[line.clone()])
+    }
+
+    /// Says where the record that was added last belongs.
+    pub(crate) fn set_activity(&mut self, activity: Activity) {
+        self.activities.push((self.lines.len() - 1, activity));
+    }
+
     /// Takes out all that was added.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.lines.clear();
         self.raw_seqs.clear();
+        self.activities.clear();
     }
 
     /// The messages, each with what is known of its record. What does not say when it was is at `now`, in
@@ -82,7 +95,8 @@ impl RawMessages {
         let lines = self.lines.iter().enumerate();
         let values = lines.filter_map(|(at, line)| {
             let position = self.source.as_ref().zip(self.raw_seqs.get(at));
-            let position = position.map(|(source, raw_seq)| TranscriptPosition { source, raw_seq: *raw_seq });
+            let activity = self.activities.iter().find(|(of, _)| *of == at).map(|(_, activity)| activity);
+            let position = position.map(|(source, raw_seq)| TranscriptPosition { source, raw_seq: *raw_seq, activity });
             Record::parse(&self.bytes[line.clone()], self.first_seq + at, position)?.message(now)
         });
         values.collect()
