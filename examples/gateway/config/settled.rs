@@ -52,6 +52,11 @@ impl Settled {
                 continue;
             };
             let name = variable(flag);
+            // OpenClaw's own: a name of any bytes.
+            if flag == "state-dir" {
+                flags.state_dir = flags.state_dir.or_else(|| environment.path(&name));
+                continue;
+            }
             let parsed = environment.text(&name).and_then(|text| {
                 let values = text.map(|text| match arg.get_action() {
                     ArgAction::Append => text.split(',').map(|one| one.trim().to_owned()).collect(),
