@@ -300,10 +300,7 @@ impl Revocations {
         });
         let subjects = remembered.subjects.iter().flat_map(|(issuer, subjects)| {
             let issuer = issuer.as_deref();
-            let revoked = move |(subject, time): (&Box<str>, &SystemTime)| {
-                Revocation::of_subject(Subject { issuer, subject }, *time)
-            };
-            subjects.iter().map(revoked)
+            subjects.iter().map(move |(subject, time)| Revocation::of_subject(Subject { issuer, subject }, *time))
         });
         let by_date = remembered.issued_before.map(Revocation::IssuedBefore);
         credentials.chain(sessions).chain(subjects).chain(by_date).collect()

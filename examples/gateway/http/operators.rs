@@ -1,7 +1,7 @@
 //! The routes of operators: the open streams, and what is revoked.
 
 use std::{
-    io::{self, ErrorKind},
+    io,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -119,6 +119,6 @@ fn answered(revoked: Result<Result<(), KeptError>, tokio::task::JoinError>, show
             tracing::error!(%error, "a revocation holds, and is lost at the next restart");
             reply::unavailable("It is revoked until the gateway restarts, and could not be kept: the log says why.")
         }
-        Err(error) => handlers::broken(&io::Error::new(ErrorKind::Other, error)),
+        Err(error) => handlers::broken(&io::Error::other(error)),
     }
 }
