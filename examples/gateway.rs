@@ -141,10 +141,9 @@ async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
         None => settled.config()?,
         Some(demo) => Config::new(settled.flags.on(demo.state_dir(), demo.token_file()), Environment::default())?,
     };
-    let audit = Audit::open(config.audit_log.as_deref()).map_err(|error| format!("--audit-log: {error}"))?;
 
     let mut tasks = Tasks::default();
-    let service = open(&config, audit.clone(), &mut tasks, stop.clone())?;
+    let service = open(&config, &mut tasks, stop.clone())?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| format!("{}: {error}", config.listen))?;
     let address = listener.local_addr()?;
     // The gateway serves whether its output can be written or not.
@@ -166,12 +165,12 @@ async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
         name = tasks.first_to_end() => {
             stop.cancel();
             serving.await;
-            audit.flush(LAST_WORDS);
+            tasks.finish();
             return Err(format!("{name} ended, and it must not: the gateway stops").into());
         }
     }
     output.flush(LAST_WORDS);
-    audit.flush(LAST_WORDS);
+    tasks.finish();
     Ok(())
 }
 
@@ -183,7 +182,6 @@ fn all(problems: Vec<ConfigError>) -> String {
 /// The gateway as a service, with the tasks that it needs to run, until `stop` is cancelled.
 pub fn open(
     config: &Config,
-    audit: Audit,
     tasks: &mut Tasks,
     stop: CancellationToken,
 ) -> Result<
@@ -206,6 +204,11 @@ pub fn open(
             "there is no state folder, and so no session: name the right one with --state-dir or OPENCLAW_STATE_DIR"
         );
     }
+    let audit = Audit::open(config.audit_log.as_deref()).map_err(|error| format!("--audit-log: {error}"))?;
+    tasks.finally({
+        let audit = audit.clone();
+        move || audit.flush(LAST_WORDS)
+    });
     let kept = Kept::open(config.data_dir.as_deref())?;
     let auth = GatewayAuth::new(&live.subscribe().borrow())?;
     tasks.spawn("what applies new settings", auth.clone().follow(live.subscribe()));

@@ -27,12 +27,23 @@ pub fn workers() -> usize {
 pub struct Tasks {
     running: JoinSet<()>,
     names: HashMap<Id, &'static str>,
+    finally: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Tasks {
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let id = self.running.spawn(task).id();
         self.names.insert(id, name);
+    }
+
+    /// Has this done when the gateway has served.
+    pub fn finally(&mut self, work: impl FnOnce() + Send + 'static) {
+        self.finally.push(Box::new(work));
+    }
+
+    /// Does what is to be done at the end.
+    pub fn finish(&mut self) {
+        self.finally.drain(..).for_each(|work| work());
     }
 
     /// Waits for the first task that ends, and gives its name.
