@@ -28,7 +28,7 @@ pub struct Flags {
     #[arg(long, value_name = "FOLDER", help_heading = FILES)]
     pub state_dir: Option<PathBuf>,
 
-    /// Folder for what the gateway keeps [default: XDG's state folder, below it tower-reauth-gateway]
+    /// Folder for what the gateway keeps [default: ~/.local/state/tower-reauth-gateway]
     #[arg(long, value_name = "FOLDER", help_heading = FILES)]
     pub data_dir: Option<PathBuf>,
 
@@ -36,7 +36,7 @@ pub struct Flags {
     #[arg(long, value_name = "FILE", help_heading = FILES)]
     pub audit_log: Option<PathBuf>,
 
-    /// What a caller must show [env: ..._AUTH_MODE] [default: password if one is known, else token]
+    /// What a caller must show [env: ..._AUTH_MODE] [default: password if known, else token]
     #[arg(long, value_name = "MODE", hide_possible_values = true, help_heading = ACCESS)]
     pub auth: Option<Mode>,
 
@@ -48,7 +48,7 @@ pub struct Flags {
     #[arg(long, value_parser = secret(), help_heading = ACCESS)]
     pub password: Option<Secret>,
 
-    /// File with the shared token, watched: a new one ends the streams of the old one at once
+    /// File with the shared token, watched: a new one ends the streams of the old one
     #[arg(long, value_name = "FILE", help_heading = ACCESS)]
     pub token_file: Option<PathBuf>,
 
@@ -56,15 +56,15 @@ pub struct Flags {
     #[arg(long, value_name = "FILE", help_heading = ACCESS)]
     pub tokens: Option<PathBuf>,
 
-    /// Which scopes a shared secret has on history: compat, all; strict, none [default: compat]
+    /// Scopes of a shared secret on history: compat, all; strict, none [default: compat]
     #[arg(long, value_name = "STRATEGY", hide_possible_values = true, help_heading = ACCESS)]
     pub history_scopes: Option<HistoryScopes>,
 
-    /// Let --auth none be used where others than this machine can connect: all may then do all
+    /// Let --auth none be used where others can connect: all may then do all
     #[arg(long, help_heading = ACCESS)]
     pub allow_unauthenticated: bool,
 
-    /// A host that requests may be for with --auth none on loopback; may be given several times
+    /// A host that --auth none answers for on loopback; may be given several times
     #[arg(long, value_name = "HOST", value_parser = host, help_heading = ACCESS)]
     pub allow_host: Vec<AllowedHost>,
 
@@ -88,7 +88,7 @@ pub struct Flags {
     #[arg(long, value_name = "NUMBER", value_parser = positive, help_heading = NETWORK)]
     pub max_connections: Option<u32>,
 
-    /// How long what is being sent may take to finish when the gateway stops, 0s to 1h [default: 10s]
+    /// How long answers may take to finish when it stops, 0s to 1h [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = drain, help_heading = NETWORK)]
     pub drain: Option<Duration>,
 
