@@ -9,7 +9,6 @@
 //! - [`http`]: from a request's target to its answer
 //! - [`sessions`]: from a key to a page of what is on disk
 //! - [`live`]: streams that go on from a page
-//! - [`operate`]: who is in, what is revoked, and the log of both
 //! - [`files`]: noticing that a file has changed, and proving that none has
 //! - [`json`]: JSON as JavaScript has it
 //! - [`serve`]: connections and their deadlines
@@ -34,8 +33,6 @@ pub(crate) mod json;
 pub(crate) mod live;
 #[path = "gateway/log.rs"]
 mod log;
-#[path = "gateway/operate/mod.rs"]
-pub(crate) mod operate;
 #[path = "gateway/serve/mod.rs"]
 pub(crate) mod serve;
 #[path = "gateway/sessions/mod.rs"]
@@ -73,11 +70,11 @@ use self::{
         State,
         handlers::{self, ADMIN, READ, WRITE},
         hosts::HostsLayer,
+        operate::{self, Audit, AuditLayer, Kept},
         operators, reply,
         target::{self, ResolveTargetLayer, parsed},
     },
     log::Lines,
-    operate::{Audit, AuditLayer, Kept},
     steer::Cli,
     tasks::Tasks,
 };
@@ -132,7 +129,7 @@ fn start(flags: Flags) -> Result<(), Box<dyn Error>> {
 }
 
 async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
-    let settled = Settled::new(flags, Environment::of_this_process()).map_err(all)?;
+    let settled = Settled::new(flags, Environment::of_this_process()).map_err(ConfigError::all)?;
     let stop = CancellationToken::new();
     tasks::stop_at_signal(stop.clone(), settled.flags.drain())?;
 
@@ -172,11 +169,6 @@ async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     output.flush(LAST_WORDS);
     tasks.finish();
     Ok(())
-}
-
-/// All that is wrong with the flags, a line each.
-fn all(problems: Vec<ConfigError>) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\ngateway: ")
 }
 
 /// The gateway as a service, with the tasks that it needs to run, until `stop` is cancelled.

@@ -33,8 +33,8 @@ use super::{State, accept::wants_events, reply};
 use crate::{
     auth::respond,
     config::Settings,
+    http::operate::{self, ids},
     live::{FeedKey, ScopeUpdates, StreamOptions},
-    operate::{self, ids},
     serve::PageBytes,
     sessions::{
         history::{self, BadQuery, Query},
@@ -453,7 +453,7 @@ mod tests {
     use crate::{
         config::{Config, Environment, Flags, LiveSettings},
         files::Watcher,
-        operate::{Audit, Kept},
+        http::operate::{Audit, Kept},
     };
 
     fn state(folder: &std::path::Path) -> Arc<State> {

@@ -24,7 +24,7 @@ use tower_reauth::{
 };
 
 use super::{State, accept::wants_events, handlers, reply};
-use crate::operate::{self, KeptError, Order, asks_for_reasons};
+use crate::http::operate::{self, KeptError, Order, asks_for_reasons};
 
 /// How long, and how many bytes, the body of a request may be.
 const PATIENCE: Duration = Duration::from_secs(10);

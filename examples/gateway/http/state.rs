@@ -8,8 +8,8 @@ use tower_reauth::reauth::OpenStreams;
 use crate::{
     config::{Config, Settings},
     files::Watcher,
+    http::operate::{Audit, Kept},
     live::{Ids, Readers, Streams},
-    operate::{Audit, Kept},
     serve::PageBytes,
     sessions::{lookup::Lookup, pages::PageCache, transcript::Transcripts},
 };

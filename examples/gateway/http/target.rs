@@ -39,7 +39,7 @@ use tower_reauth::reauth::StreamId;
 use url::Url;
 
 use super::reply;
-use crate::{operate::ids, sessions::store::RequestedKey};
+use crate::{http::operate::ids, sessions::store::RequestedKey};
 
 /// Rewrites the target of a request to the path that a router knows. A target that is no URL is refused.
 #[derive(Clone, Copy, Debug)]

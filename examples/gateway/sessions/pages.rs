@@ -157,8 +157,8 @@ mod tests {
     use crate::{
         config::{Config, Environment, Flags, LiveSettings},
         files::Watcher,
+        http::operate::{Audit, Kept},
         http::{State, handlers},
-        operate::{Audit, Kept},
     };
 
     /// A gateway's state folder, and a gateway on it.

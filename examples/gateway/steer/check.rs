@@ -10,7 +10,7 @@ use rustix::fs::{Access, access};
 
 use crate::{
     config::{Config, ConfigError, Environment, Flags, Settings, Settled, Sources},
-    operate::Kept,
+    http::operate::Kept,
 };
 
 /// Says each problem on a line of the error output and each advice on one of the output.

@@ -16,9 +16,9 @@ use sha2::{Digest, Sha256};
 
 use super::edit::{Edit, Entry, edited};
 use crate::{
-    config::{ClientToken, Environment, Flags, KNOWN_SCOPES, Settled},
+    config::{ClientToken, ConfigError, Environment, Flags, KNOWN_SCOPES, Settled},
     files::{disk::is_missing, replace::Folder},
-    operate::Kept,
+    http::operate::Kept,
 };
 
 /// The file is that of --tokens, or of its variable or key. A gateway that runs takes a change over at once: the
@@ -71,7 +71,7 @@ enum Action {
 impl Token {
     pub fn run(self, flags: Flags, environment: Environment) -> Result<(), Box<dyn Error>> {
         let flags = Flags { config: self.config, tokens: self.tokens, ..Flags::default() }.or(flags);
-        let settled = Settled::new(flags, environment).map_err(crate::all)?;
+        let settled = Settled::new(flags, environment).map_err(ConfigError::all)?;
         let file = settled.flags.tokens.as_ref().map(|file| settled.environment.expand(file));
         let file = file.ok_or("no file of tokens: set --tokens, OPENCLAW_GATEWAY_TOKENS or tokens in --config")?;
         let revoked = settled.config().ok().and_then(|config| Kept::open(config.data_dir.as_deref()).ok());

@@ -38,11 +38,11 @@ use tower_reauth::{
     reauth::{EndReason, Ended, OpenStreams, StreamId},
 };
 
+use super::super::super::log::Lines;
 use super::{
     ids,
     open::{caller, date},
 };
-use crate::log::Lines;
 
 /// The longest part of a path that is written.
 const LONGEST: usize = 256;
