@@ -203,7 +203,7 @@ mod tests {
         for (flag, value) in EVERY {
             assert!(flags.contains(&flag), "{flag}");
             std::fs::write(&file, format!("{flag} = \"{value}\"\n")).unwrap();
-            let in_file = settled(&[], &[by_file.clone()]).unwrap();
+            let in_file = settled(&[], std::slice::from_ref(&by_file)).unwrap();
             let variable = (settled::variable(flag), value.to_owned());
             let in_variable = settled(&[], &[variable]).unwrap();
             // Those of authentication are heeded later, in their order.
