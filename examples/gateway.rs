@@ -12,6 +12,7 @@
 //! - [`files`]: noticing that a file has changed, and proving that none has
 //! - [`json`]: JSON as JavaScript has it
 //! - [`serve`]: connections and their deadlines
+//! - [`steer`]: commands besides serving
 //! - [`demo`]: a state folder to try it all on
 //! - [`log`]: lines that never wait for the file they go to
 //! - [`tasks`]: what runs beside the requests; one that ends unasked stops the process
@@ -36,6 +37,8 @@ mod log;
 pub(crate) mod serve;
 #[path = "gateway/sessions/mod.rs"]
 pub(crate) mod sessions;
+#[path = "gateway/steer/mod.rs"]
+pub(crate) mod steer;
 #[path = "gateway/tasks.rs"]
 pub(crate) mod tasks;
 
@@ -46,31 +49,33 @@ use axum::{
     Router,
     body::Body,
     response::Response,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
-use clap::Parser;
 use tokio::{net::TcpListener, runtime};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
 use tower_reauth::{
     Compat, Denied, RequireScopeLayer, Scope, ScopeResolverLayer, StreamReauth, StreamReauthLayer, Strict,
     bearer::AuthLayer,
+    reauth::{EndReason, OpenStreams},
     scope::{ResolveScopes, ScopeHierarchy},
 };
 
 use self::{
     auth::{AttributedLayer, GatewayAuth},
-    config::{Config, Environment, Flags, HistoryScopes, LiveSettings},
+    config::{Config, ConfigError, Environment, Flags, HistoryScopes, LiveSettings, Settled},
     demo::Demo,
     files::Watcher,
     http::{
         State,
         handlers::{self, ADMIN, READ, WRITE},
         hosts::HostsLayer,
-        reply,
+        operate::{self, Audit, AuditLayer, Kept},
+        operators, reply,
         target::{self, ResolveTargetLayer, parsed},
     },
     log::Lines,
+    steer::Cli,
     tasks::Tasks,
 };
 
@@ -98,7 +103,10 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const IDLE_THREAD: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let Cli { flags, command } = Cli::of_this_process();
+    if let Some(command) = command {
+        return steer::run(flags, command, Environment::of_this_process());
+    }
     let Ok(log) = log::start() else { return ExitCode::FAILURE };
     let ended = start(flags);
     if let Err(error) = &ended {
@@ -121,13 +129,14 @@ fn start(flags: Flags) -> Result<(), Box<dyn Error>> {
 }
 
 async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
+    let settled = Settled::new(flags, Environment::of_this_process()).map_err(ConfigError::all)?;
     let stop = CancellationToken::new();
-    tasks::stop_at_signal(stop.clone())?;
+    tasks::stop_at_signal(stop.clone(), settled.flags.drain())?;
 
-    let demo = flags.demo.then(Demo::new).transpose()?;
+    let demo = settled.flags.demo.then(Demo::new).transpose()?;
     let config = match &demo {
-        None => Config::new(flags, Environment::of_this_process())?,
-        Some(demo) => Config::new(flags.on(demo.state_dir(), demo.token_file()), Environment::default())?,
+        None => settled.config()?,
+        Some(demo) => Config::new(settled.flags.on(demo.state_dir(), demo.token_file()), Environment::default())?,
     };
 
     let mut tasks = Tasks::default();
@@ -153,10 +162,12 @@ async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
         name = tasks.first_to_end() => {
             stop.cancel();
             serving.await;
+            tasks.finish();
             return Err(format!("{name} ended, and it must not: the gateway stops").into());
         }
     }
     output.flush(LAST_WORDS);
+    tasks.finish();
     Ok(())
 }
 
@@ -185,10 +196,17 @@ pub fn open(
             "there is no state folder, and so no session: name the right one with --state-dir or OPENCLAW_STATE_DIR"
         );
     }
+    let audit = Audit::open(config.audit_log.as_deref()).map_err(|error| format!("--audit-log: {error}"))?;
+    tasks.finally({
+        let audit = audit.clone();
+        move || audit.flush(LAST_WORDS)
+    });
+    let kept = Kept::open(config.data_dir.as_deref())?;
     let auth = GatewayAuth::new(&live.subscribe().borrow())?;
     tasks.spawn("what applies new settings", auth.clone().follow(live.subscribe()));
     let hosts = HostsLayer::new(config.allowed_hosts.clone(), live.subscribe());
-    let state = Arc::new(State::new(config, live.subscribe(), watcher, stop));
+    let state = Arc::new(State::new(config, live.subscribe(), watcher, kept.clone(), audit.clone()));
+    tasks.spawn("what ends the streams when the gateway stops", end_all(state.open.clone(), stop));
     // A watcher of their own: a file system below a transcript that hangs must not hold up a revocation.
     let watcher = Watcher::new()?;
     tasks.spawn("what follows the settings", async move { live.follow(&watcher).await });
@@ -197,7 +215,17 @@ pub fn open(
     let authenticate = ServiceBuilder::new()
         .layer(AttributedLayer(auth.clone()))
         .map_response(move |response: Response| rules.challenge(response))
-        .layer(AuthLayer::from_authenticator(auth).with_response(auth::respond));
+        .layer(AuthLayer::from_authenticator(auth).with_revocations(kept.revocations()).with_response(auth::respond))
+        .layer(AuditLayer { audit: audit.clone(), shows_path: true });
+
+    let watched = {
+        let audit = audit.clone();
+        StreamReauthLayer::new()
+            .with_heartbeat(config.heartbeat)
+            .with_ending(operate::ending(false))
+            .with_registry(&state.open)
+            .with_on_end(move |ended| audit.ended(ended))
+    };
 
     // To read is harmless: a shared secret may, unless --history-scopes says otherwise.
     let may_read = ServiceBuilder::new()
@@ -208,10 +236,10 @@ pub fn open(
         })
         .layer(RequireScopeLayer::new(READ).with_response(auth::respond))
         .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
-        .layer(StreamReauthLayer::new().with_heartbeat(config.heartbeat));
+        .layer(watched.clone());
 
-    // Killing is not: a shared secret declares no scopes, so by `Strict` it is granted none.
-    let may_kill = ServiceBuilder::new()
+    // To operate is not: a shared secret declares no scopes, so by `Strict` it is granted none.
+    let may_operate = ServiceBuilder::new()
         .layer(authenticate.clone())
         .layer(resolve_scopes(Strict::new(OPERATOR)))
         .layer(RequireScopeLayer::new(ADMIN).with_response(auth::respond));
@@ -220,12 +248,25 @@ pub fn open(
     let may_renew = authenticate;
 
     let history = get(handlers::history).route_layer(may_read).head(handlers::only_get).fallback(handlers::only_get);
-    let kill = post(handlers::kill).route_layer(may_kill).fallback(handlers::only_post);
+    let kill = post(handlers::kill).route_layer(may_operate.clone()).fallback(handlers::only_post);
+    let streams = get(operators::streams).route_layer(
+        ServiceBuilder::new()
+            .layer(may_operate.clone())
+            .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
+            .layer(watched),
+    );
+    let streams = streams.head(handlers::only_get).fallback(handlers::only_get);
+    let end = delete(operators::end).route_layer(may_operate.clone()).fallback(handlers::only_delete);
+    let revocations = get(operators::revocations).post(operators::revoke).route_layer(may_operate);
+    let revocations = revocations.head(handlers::only_get_or_post).fallback(handlers::only_get_or_post);
     let renew = post(handlers::renew).route_layer(may_renew).fallback(handlers::only_post);
 
     let routes = Router::new()
         .route("/sessions/{key}/history", parsed(target::session_key, history.with_state(Arc::clone(&state))))
         .route("/sessions/{key}/kill", parsed(target::session_key, kill.with_state(Arc::clone(&state))))
+        .route("/streams", streams.with_state(Arc::clone(&state)))
+        .route("/streams/{id}", parsed(target::stream_id, end.with_state(Arc::clone(&state))))
+        .route("/revocations", revocations.with_state(Arc::clone(&state)))
         .route("/streams/{id}/renew", parsed(target::stream_id, renew.with_state(Arc::clone(&state))))
         .route("/health", get(handlers::live).fallback(handlers::only_get_or_head))
         .route("/healthz", get(handlers::live).fallback(handlers::only_get_or_head))
@@ -238,12 +279,24 @@ pub fn open(
         .map_response(move |response| {
             reply::with_common_headers(response, state.settings().strict_transport_security.as_ref())
         })
+        .layer(AuditLayer { audit: audit.clone(), shows_path: false })
         .layer(hosts)
         .layer(ResolveTargetLayer)
+        .layer(AuditLayer { audit, shows_path: true })
         .service(routes))
 }
 
-/// How both routes of a session say who may do what; what a caller has by it is for the strategy to say.
+/// Tells each stream, when the gateway stops, that it does: those that are open, and those that still begin.
+async fn end_all(open: OpenStreams, stop: CancellationToken) {
+    stop.cancelled().await;
+    loop {
+        let known = open.changes();
+        open.end_where(EndReason::ShuttingDown, |_| true);
+        open.changed_since(known).await;
+    }
+}
+
+/// How all routes say who may do what; what a caller has by it is for the strategy to say.
 fn resolve_scopes(strategy: impl ResolveScopes) -> ScopeResolverLayer<fn(&Denied) -> Response> {
     let hierarchy = ScopeHierarchy::new().with_all(ADMIN).with_implied(WRITE, READ);
     ScopeResolverLayer::new(strategy)

@@ -1,6 +1,6 @@
 //! Every reason for which a stream ends.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
 
 use crate::{Denied, Identity};
 
@@ -149,6 +149,37 @@ pub struct Ended {
     /// Who was calling, as of the last answer that the stream got. Its
     /// [`subject`](Identity::subject) and [`credential_id`](Identity::credential_id) are no secrets.
     pub identity: Identity,
+    /// Its number in the registry, if its layer has [one](crate::StreamReauthLayer::with_registry).
+    pub stream: Option<StreamId>,
+    /// What its handler called it there.
+    pub label: Option<Arc<str>>,
+}
+
+/// The number of a stream in its registry. None comes twice: a layer gives them from one upwards.
+///
+/// A handler whose client is to know the number, or whose numbers are not to be guessed, chooses it: it puts one
+/// into the extensions of its response. One that another open stream has is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(u64);
+
+impl StreamId {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl From<u64> for StreamId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// Access has ended: the error of a body that ends in an abort ([`Ending`](crate::reauth::Ending) says when

@@ -139,7 +139,11 @@ pub fn run_if_asked() -> bool {
         } else {
             let service = bare(folder).with_state::<()>(());
             announce(port);
-            let limits = serve::Limits { write_timeout: Duration::from_secs(30), connections: u32::MAX };
+            let limits = serve::Limits {
+                write_timeout: Duration::from_secs(30),
+                connections: u32::MAX,
+                drain: Duration::from_secs(5),
+            };
             serve::serve(listener, service, limits, stop).await;
         }
     });

@@ -68,9 +68,17 @@ enum Entry {
 
 impl Lines {
     pub fn to(file: impl Write + Send + 'static) -> io::Result<Self> {
+        Self::with_notice(file, |lost| format!("{lost} lines before this one could not be written\n"))
+    }
+
+    /// The same, with the line that says how many are missing.
+    pub fn with_notice(
+        file: impl Write + Send + 'static,
+        notice: impl Fn(u64) -> String + Send + 'static,
+    ) -> io::Result<Self> {
         let (queue, entries) = channel();
         let counts = Arc::new(Counts::default());
-        let writer = Writer { file, counts: Arc::clone(&counts) };
+        let writer = Writer { file, counts: Arc::clone(&counts), notice };
         thread::Builder::new().name("lines".to_owned()).spawn(move || writer.run(&entries))?;
         Ok(Self { queue, counts })
     }
@@ -108,12 +116,13 @@ impl Write for Lines {
     }
 }
 
-struct Writer<W> {
+struct Writer<W, N> {
     file: W,
     counts: Arc<Counts>,
+    notice: N,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write, N: Fn(u64) -> String> Writer<W, N> {
     fn run(mut self, entries: &Receiver<Entry>) {
         for entry in entries {
             match entry {
@@ -131,7 +140,7 @@ impl<W: Write> Writer<W> {
         let notice = match lost {
             0 => Ok(()),
             // A line may have been written in part.
-            _ => self.file.write_all(format!("\n{lost} lines before this one could not be written\n").as_bytes()),
+            _ => self.file.write_all(format!("\n{}", (self.notice)(lost)).as_bytes()),
         };
         if notice.and_then(|()| self.file.write_all(line)).and_then(|()| self.file.flush()).is_err() {
             self.counts.lost.fetch_add(lost + 1, Relaxed);

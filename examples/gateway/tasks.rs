@@ -13,8 +13,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long the gateway may take to end once it is asked to: more than all that it does then takes.
-const LAST_RESORT: Duration = Duration::from_secs(10);
+/// How much longer than its connections may take to finish the gateway may take to end: more than all that it does
+/// then takes.
+const LAST_RESORT: Duration = Duration::from_secs(5);
 
 /// How many threads run the gateway's tasks: two at least, so that one can wait for a file system.
 pub fn workers() -> usize {
@@ -26,12 +27,23 @@ pub fn workers() -> usize {
 pub struct Tasks {
     running: JoinSet<()>,
     names: HashMap<Id, &'static str>,
+    finally: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Tasks {
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let id = self.running.spawn(task).id();
         self.names.insert(id, name);
+    }
+
+    /// Has this done when the gateway has served.
+    pub fn finally(&mut self, work: impl FnOnce() + Send + 'static) {
+        self.finally.push(Box::new(work));
+    }
+
+    /// Does what is to be done at the end.
+    pub fn finish(&mut self) {
+        self.finally.drain(..).for_each(|work| work());
     }
 
     /// Waits for the first task that ends, and gives its name.
@@ -47,9 +59,9 @@ impl Tasks {
 
 /// Cancels `stop` at Ctrl-C or SIGTERM. A signal counts from the return of this on.
 ///
-/// A second signal ends the process there and then, and so does [`LAST_RESORT`]. All of it is the work of a
+/// A second signal ends the process there and then, and so does the end of `drain` and [`LAST_RESORT`]. All of it is the work of a
 /// thread of its own: a gateway that hangs still hears.
-pub fn stop_at_signal(stop: CancellationToken) -> io::Result<()> {
+pub fn stop_at_signal(stop: CancellationToken, drain: Duration) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
         let _entered = runtime.enter();
@@ -61,7 +73,7 @@ pub fn stop_at_signal(stop: CancellationToken) -> io::Result<()> {
             // First the deed, then the word.
             stop.cancel();
             tracing::info!("stopping");
-            let _ = timeout(LAST_RESORT, signals.next()).await;
+            let _ = timeout(drain.saturating_add(LAST_RESORT), signals.next()).await;
         });
         process::exit(1);
     })?;

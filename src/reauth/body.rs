@@ -103,7 +103,7 @@ impl<B: Body> StreamReauth<B> {
         let content_type = || headers.get(CONTENT_TYPE).cloned();
         let own = ending.cloned().map(|ending| Box::new(OwnEnding { ending, content_type: content_type() }));
         let watched = Watched {
-            guard: Guard::new(access, Arc::clone(&settings.rules), extensions.get()),
+            guard: Guard::new(access, Arc::clone(&settings.rules), extensions.get().copied(), extensions.get()),
             settings,
             format: Format::of(headers),
             mark: Mark::default(),

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    EndReason, StreamLabel,
+    EndReason, StreamId, StreamLabel,
     gate::{Gate, Next},
     listed::Listed,
     rules::Rules,
@@ -104,11 +104,16 @@ struct End {
 
 impl Guard {
     /// For a stream that is counted and listed, and whose end is reported.
-    pub(super) fn new(access: Access, rules: Arc<Rules>, label: Option<&StreamLabel>) -> Self {
+    pub(super) fn new(
+        access: Access,
+        rules: Arc<Rules>,
+        chosen: Option<StreamId>,
+        label: Option<&StreamLabel>,
+    ) -> Self {
         let registry = rules.registry.clone();
         let mut guard = Self::uncounted(access, rules);
         (guard.end.open, guard.end.is_reported) = (OpenStream::new(), false);
-        guard.listed = registry.map(|registry| registry.enter(&guard.access, label));
+        guard.listed = registry.map(|registry| registry.enter(&guard.access, chosen, label));
         guard
     }
 
@@ -438,14 +443,14 @@ impl Guard {
             if !this.end.is_recorded {
                 this.access.stream_closes();
             }
+            if let (Some(listed), Some(registry)) = (&*this.listed, &this.gate.rules().registry) {
+                registry.leave(listed.id());
+            }
         }
         if let Some(outer) = this.outer {
             outer.as_mut().ended(reason);
         }
-        if let (Some(listed), Some(registry)) = (&*this.listed, &this.gate.rules().registry) {
-            registry.leave(listed.id());
-        }
-        let dropped = (this.pending.take(), this.subscriber.take(), this.listed.take());
+        let dropped = (this.pending.take(), this.subscriber.take());
         contained(|| drop(dropped));
         contained(|| this.timer.set(None));
         contained(|| this.notified.set(None));
@@ -464,7 +469,10 @@ impl Guard {
         let Some(reason) = this.end.reason.filter(|_| !this.end.is_reported) else { return true };
         this.end.is_reported = true;
         this.end.open = OpenStream::uncounted();
-        let ended = Ended { reason, identity: this.access.identity() };
+        let listed = this.listed.take();
+        let (stream, label) = listed.as_ref().map(|listed| (listed.id(), listed.label())).unzip();
+        let ended = Ended { reason, identity: this.access.identity(), stream, label: label.flatten() };
+        contained(|| drop(listed));
         let has_returned = this.gate.rules().on_end.call(&ended);
         observe::stream_ended(&ended) && has_returned
     }

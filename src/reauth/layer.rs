@@ -145,8 +145,8 @@ impl<R, U> StreamReauthLayer<R, U> {
     }
 
     /// Enters each stream that is watched into this list for as long as it is open, so that it can be seen, and ended
-    /// by hand. A handler names its stream there by a [`StreamLabel`](super::StreamLabel) in the extensions of its
-    /// response. A layer has one list: set again, it is replaced.
+    /// by hand. A handler names its stream there by a [`StreamLabel`](super::StreamLabel), and may choose its number by a
+    /// [`StreamId`](super::StreamId), in the extensions of its response. A layer has one list: set again, it is replaced.
     #[must_use]
     pub fn with_registry(self, streams: &OpenStreams) -> Self {
         self.with_rules(|rules| rules.registry = Some(streams.clone()))

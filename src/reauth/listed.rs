@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::open_streams::StreamId;
+use super::StreamId;
 use crate::Access;
 
 /// Times are those of [`OpenStreams::now`](super::OpenStreams::now).

@@ -214,7 +214,7 @@ pub use self::{
     end::{CutBody, Ending, LastBytes},
     future::ResponseFuture,
     layer::{ResponsesOnly, StreamReauthLayer, UploadsToo},
-    open_streams::{OpenStreams, StreamId, StreamInfo, StreamLabel},
+    open_streams::{OpenStreams, StreamInfo, StreamLabel},
     service::StreamReauthService,
     sink::{GuardedSink, SendError},
     stream::GuardedStream,
@@ -222,4 +222,4 @@ pub use self::{
     until_ended::UntilEnded,
     upload::{UploadReauth, WithUploads},
 };
-pub use crate::ended::{AccessEnded, EndReason, Ended};
+pub use crate::ended::{AccessEnded, EndReason, Ended, StreamId};

@@ -12,8 +12,8 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{EndReason, listed::Listed};
-use crate::{Access, Identity, ScopeSet, sync::Notify, unwind::wake_all};
+use super::{EndReason, StreamId, listed::Listed};
+use crate::{Access, Identity, ScopeSet, access::RenewError, sync::Notify, unwind::wake_all};
 
 /// The streams that are open: a layer that is given it by
 /// [`with_registry`](super::StreamReauthLayer::with_registry) enters each stream that it watches, and takes it out
@@ -47,10 +47,6 @@ struct Registry {
     changes: AtomicU64,
     changed: Notify,
 }
-
-/// The number of a stream in its registry, from one upwards: none comes twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId(u64);
 
 /// What a handler calls its stream in the registry, in the extensions of its response: what is streamed, say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,9 +97,9 @@ impl OpenStreams {
     /// All that are open, in the order in which they began.
     #[must_use]
     pub fn list(&self) -> Vec<StreamInfo> {
-        let mut all: Vec<StreamInfo> = self.entries().iter().map(|listed| self.info(listed)).collect();
-        all.sort_unstable_by_key(|stream| stream.id);
-        all
+        let mut all = self.entries();
+        all.sort_unstable_by_key(|listed| (listed.opened(), listed.id()));
+        all.iter().map(|listed| self.info(listed)).collect()
     }
 
     /// The stream with this number, if it is open.
@@ -119,6 +115,17 @@ impl OpenStreams {
     pub fn end(&self, id: StreamId, reason: EndReason) -> bool {
         let listed = self.streams().get(&id).cloned();
         listed.is_some_and(|listed| listed.access().close(reason))
+    }
+
+    /// Lets the stream with this number go by a fresh access from now on, as [`Access::renew`] does. `None` if there is
+    /// none of this number.
+    ///
+    /// # Errors
+    ///
+    /// As [`Access::renew`].
+    pub fn renew(&self, id: StreamId, fresh: &Access) -> Option<Result<(), RenewError>> {
+        let listed = self.streams().get(&id).cloned();
+        listed.map(|listed| listed.access().renew(fresh))
     }
 
     /// Ends all streams that `concerns` picks, and says how many those are.
@@ -145,11 +152,21 @@ impl OpenStreams {
         }
     }
 
-    pub(super) fn enter(&self, access: &Access, label: Option<&StreamLabel>) -> Arc<Listed> {
-        let id = StreamId(self.0.last_id.fetch_add(1, Ordering::Relaxed) + 1);
+    /// `chosen` is the handler's, unless another stream has it.
+    pub(super) fn enter(&self, access: &Access, chosen: Option<StreamId>, label: Option<&StreamLabel>) -> Arc<Listed> {
+        let (access, now) = (access.clone(), self.now());
         let label = label.map(|StreamLabel(label)| Arc::clone(label));
-        let listed = Arc::new(Listed::new(id, access.clone(), label, self.now()));
-        self.streams().insert(id, Arc::clone(&listed));
+        let mut streams = self.streams();
+        let mut id = chosen;
+        let id = loop {
+            match id.filter(|id| !streams.contains_key(id)) {
+                Some(id) => break id,
+                None => id = Some((self.0.last_id.fetch_add(1, Ordering::Relaxed) + 1).into()),
+            }
+        };
+        let listed = Arc::new(Listed::new(id, access, label, now));
+        streams.insert(id, Arc::clone(&listed));
+        drop(streams);
         self.note_change();
         listed
     }
@@ -206,26 +223,6 @@ impl StreamLabel {
     #[must_use]
     pub fn new(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
-    }
-}
-
-impl StreamId {
-    /// The number.
-    #[must_use]
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl From<u64> for StreamId {
-    fn from(number: u64) -> Self {
-        Self(number)
-    }
-}
-
-impl fmt::Display for StreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -75,7 +75,7 @@ impl<S, T> GuardedSink<S, T> {
             is_closed: false,
             is_read: false,
             leaves_later: false,
-            guard: Box::pin(Guard::new(access, rules, None)),
+            guard: Box::pin(Guard::new(access, rules, None, None)),
             waiting: None,
             farewell: None,
             both: Waker::from(Arc::clone(&tasks)),

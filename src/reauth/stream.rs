@@ -39,7 +39,7 @@ pin_project! {
 
 impl<S: Stream> GuardedStream<S> {
     pub(super) fn new(inner: S, access: Access, rules: Arc<Rules>) -> Self {
-        Self { inner: Some(inner), reason: None, guard: Box::pin(Guard::new(access, rules, None)), waiting: None }
+        Self { inner: Some(inner), reason: None, guard: Box::pin(Guard::new(access, rules, None, None)), waiting: None }
     }
 
     /// Why the stream ended, once it has: [`EndReason::Finished`] when the inner one came to its end.

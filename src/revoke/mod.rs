@@ -46,5 +46,5 @@ pub(crate) use self::{
 };
 pub use self::{
     revision::Revision,
-    revocations::{Revocations, Subject},
+    revocations::{Revocation, Revocations, Subject},
 };

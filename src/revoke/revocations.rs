@@ -47,8 +47,8 @@ const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// [`forget_subject`](Self::forget_subject) removes it. Those of [`revoke_until`](Self::revoke_until) and
 /// [`revoke_session_until`](Self::revoke_session_until) are removed as others come, from a day after their expiry
 /// on. One date for all that was issued before.
-/// It is kept in this process: after a restart what is revoked must be said again, for which
-/// [`revoke_subject_before`](Self::revoke_subject_before) takes the date.
+/// It is kept in this process: after a restart what is revoked must be said again. [`list`](Self::list) says what
+/// there is to keep, and [`restore`](Self::restore) takes it.
 #[derive(Clone, Default)]
 pub struct Revocations(Arc<Shared>);
 
@@ -93,6 +93,63 @@ pub struct Subject<'a> {
     pub issuer: Option<&'a str>,
     /// The `sub` of the credential.
     pub subject: &'a str,
+}
+
+/// Something that is revoked, as a value: to be shown, or kept over a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Revocation {
+    /// The credential with this id.
+    #[non_exhaustive]
+    Credential {
+        /// Its id.
+        id: String,
+        /// Until when, if not for ever.
+        until: Option<SystemTime>,
+    },
+    /// All credentials of a session.
+    #[non_exhaustive]
+    Session {
+        /// The issuer of its credentials, if they name one.
+        issuer: Option<String>,
+        /// Its id.
+        id: String,
+        /// Until when, if not for ever.
+        until: Option<SystemTime>,
+    },
+    /// What was issued to a subject before a date, and what does not say when it was.
+    #[non_exhaustive]
+    Subject {
+        /// The issuer of its credentials, if they name one.
+        issuer: Option<String>,
+        /// The subject.
+        subject: String,
+        /// The date.
+        issued_before: SystemTime,
+    },
+    /// What was issued before this date.
+    IssuedBefore(SystemTime),
+}
+
+impl Revocation {
+    /// As by [`Revocations::revoke`], or [`Revocations::revoke_until`] where there is an end.
+    #[must_use]
+    pub fn of_credential(id: impl Into<String>, until: Option<SystemTime>) -> Self {
+        Self::Credential { id: id.into(), until }
+    }
+
+    /// As by [`Revocations::revoke_session`], or [`Revocations::revoke_session_until`] where there is an end.
+    #[must_use]
+    pub fn of_session(issuer: Option<String>, id: impl Into<String>, until: Option<SystemTime>) -> Self {
+        Self::Session { issuer, id: id.into(), until }
+    }
+
+    /// As by [`Revocations::revoke_subject_before`].
+    #[must_use]
+    pub fn of_subject<'a>(subject: impl Into<Subject<'a>>, issued_before: SystemTime) -> Self {
+        let Subject { issuer, subject } = subject.into();
+        Self::Subject { issuer: issuer.map(Into::into), subject: subject.into(), issued_before }
+    }
 }
 
 impl<'a> From<&'a str> for Subject<'a> {
@@ -228,6 +285,39 @@ impl Revocations {
         self.remember().push_back(now);
         self.0.epoch.fetch_add(1, Ordering::AcqRel);
         self.end(|_| true);
+    }
+
+    /// Revokes what was revoked before a restart, as [`list`](Self::list) had it. What is revoked already stays so.
+    pub fn restore(&self, kept: impl IntoIterator<Item = Revocation>) {
+        for revocation in kept {
+            match revocation {
+                Revocation::Credential { id, until } => self.revoke_credential(&id, until),
+                Revocation::Session { issuer, id, until } => self.revoke_session_while(issuer.as_deref(), &id, until),
+                Revocation::Subject { issuer, subject, issued_before } => {
+                    self.revoke_subject_before(Subject { issuer: issuer.as_deref(), subject: &subject }, issued_before);
+                }
+                Revocation::IssuedBefore(time) => self.revoke_issued_before(time),
+            }
+        }
+    }
+
+    /// All that is revoked, in no order: what [`restore`](Self::restore) takes. Of
+    /// [`revoke_all`](Self::revoke_all) it has the date.
+    #[must_use]
+    pub fn list(&self) -> Vec<Revocation> {
+        let owned = |issuer: &Option<Box<str>>| issuer.as_deref().map(str::to_owned);
+        let remembered = self.remembered();
+        let credentials = remembered.credentials.until.iter();
+        let credentials = credentials.map(|(id, until)| Revocation::of_credential(&**id, *until));
+        let sessions = remembered.sessions.iter().flat_map(|(issuer, ids)| {
+            ids.until.iter().map(move |(id, until)| Revocation::of_session(owned(issuer), &**id, *until))
+        });
+        let subjects = remembered.subjects.iter().flat_map(|(issuer, subjects)| {
+            let issuer = issuer.as_deref();
+            subjects.iter().map(move |(subject, time)| Revocation::of_subject(Subject { issuer, subject }, *time))
+        });
+        let by_date = remembered.issued_before.map(Revocation::IssuedBefore);
+        credentials.chain(sessions).chain(subjects).chain(by_date).collect()
     }
 
     /// Forgets that the credential with this id was revoked. Returns whether it was.

@@ -7,6 +7,7 @@
 #[path = "../client/mod.rs"]
 mod client;
 
+mod audit;
 mod bad_input;
 mod challenges;
 mod changed_settings;
@@ -24,13 +25,17 @@ mod log;
 #[cfg(feature = "jemalloc")]
 mod memory;
 mod model;
+mod open_streams;
+mod operators;
 mod output;
 mod pages;
 mod process;
+mod revoked;
 mod settings;
 mod shutdown;
 mod start;
 mod state;
+mod steer;
 mod stream;
 mod token_file;
 #[path = "../../examples/gateway/demo/database.rs"]

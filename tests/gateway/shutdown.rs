@@ -8,6 +8,7 @@ use std::{
 use crate::{
     client::{End, PATIENCE},
     house::{AT_ONCE, House, TOKEN},
+    operators::last_words,
     state::{SESSION, State},
 };
 
@@ -24,6 +25,8 @@ fn ends_cleanly_at(signal: &str) {
 
     house.gateway.signal(signal);
     for stream in &mut streams {
+        let event = stream.event();
+        assert_eq!((event.name.as_str(), event.data), ("reauth", last_words("shutting_down", true)));
         assert_eq!(stream.end_within(AT_ONCE), Some(End::Clean));
     }
     let status = house.gateway.ended_within(AT_ONCE).expect("the process ends soon");
@@ -49,7 +52,8 @@ fn a_client_that_does_not_read_cannot_hold_the_end_up_for_long() {
             "{{\"type\":\"message\",\"id\":\"m{number}\",\"message\":{{\"role\":\"user\",\"content\":\"{text}\"}}}}\n"
         )
     };
-    let mut house = House::over(State::holding(&(1..=4000).map(line).collect::<String>()));
+    let flags = ["--token", TOKEN, "--drain", "2s"];
+    let mut house = House::with(State::holding(&(1..=4000).map(line).collect::<String>()), flags);
     let mut stalled = TcpStream::connect(house.gateway.address).expect("a connection");
     let request =
         format!("GET /sessions/{SESSION}/history HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
@@ -58,6 +62,9 @@ fn a_client_that_does_not_read_cannot_hold_the_end_up_for_long() {
     stalled.read_exact(&mut first).expect("the answer begins");
 
     house.gateway.signal("TERM");
+    let began = std::time::Instant::now();
     let status = house.gateway.ended_within(PATIENCE).expect("the process ends");
     assert_eq!(status.code(), Some(0));
+    let took = began.elapsed().as_millis();
+    assert!((1900..9000).contains(&took), "{took} ms");
 }

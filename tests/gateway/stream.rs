@@ -34,6 +34,12 @@ impl Stream {
         (stream, history.data)
     }
 
+    /// Takes the answer for a stream that begins with no history.
+    pub fn of(response: Response) -> Self {
+        assert_eq!(response.status, 200);
+        Self { response, seen: 0, comments: 0, list: Vec::new() }
+    }
+
     /// What it is renewed by.
     pub fn id(&self) -> &str {
         self.response.header("x-stream-id").expect("an id")
@@ -52,12 +58,17 @@ impl Stream {
                 self.comments += 1;
                 continue;
             }
+            if block.starts_with("retry: ") {
+                continue;
+            }
             let lines = block.strip_prefix("event: ").and_then(|block| block.split_once("\ndata: "));
             let (name, data) = lines.unwrap_or_else(|| panic!("a block of an unknown kind: {block}"));
             let data: Value = serde_json::from_str(data).expect("data is JSON");
             match name {
                 "history" => self.list = ids(&data),
                 "message" => self.list.push(id(&data["message"])),
+                "reauth" => {}
+                "streams" => {}
                 other => panic!("an event of an unknown kind: {other}"),
             }
             return Some(Event { name: name.to_owned(), data });

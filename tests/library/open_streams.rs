@@ -12,7 +12,7 @@ use http::{Request, Response};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_reauth::{
-    Access, BearerAuthLayer, RequireScopeLayer, StreamReauthLayer, Tokens,
+    Access, AuthMethod, BearerAuthLayer, Identity, RequireScopeLayer, StreamReauthLayer, Tokens,
     access::RenewError,
     reauth::{EndReason, Ending, OpenStreams, StreamId, StreamInfo, StreamLabel},
     verify::{Token, VerifyError},
@@ -307,6 +307,50 @@ async fn a_renewal_does_not_save_a_stream_that_was_ended() {
     assert_eq!(old.renew(&fresh), Err(RenewError::Ended));
     assert!(old.require(READ).is_err(), "the handler may do nothing more either");
     assert_eq!(stream.rest().await, [last_event("closed", false), Seen::End]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_may_choose_the_number_and_one_that_is_taken_is_not_taken_again() {
+    let (streams, oracle) = (OpenStreams::new(), Oracle::with_revision());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hook = Arc::clone(&told);
+    let layer = listing(&streams).with_on_end(move |ended| {
+        hook.lock().expect("no panic").push((ended.stream.map(StreamId::get), ended.label.clone()));
+    });
+    let service = BearerAuthLayer::new(oracle).layer(layer.layer(service_fn(async |_: Request<()>| {
+        let (feed, body) = script();
+        let mut response = event_stream(body);
+        response.extensions_mut().insert(StreamId::from(77));
+        response.extensions_mut().insert(StreamLabel::new("clock"));
+        // For as long as the process runs.
+        std::mem::forget(feed);
+        Ok::<_, Infallible>(response)
+    })));
+    let Ok(first) = service.clone().oneshot(request()).await;
+    sleep(SECOND).await;
+    let Ok(second) = service.oneshot(request()).await;
+    assert_eq!(ids(&streams.list()), [77, 1], "in the order in which they began");
+    assert_eq!(streams.get(StreamId::from(77)).map(|stream| stream.age), Some(SECOND));
+    drop(first);
+    assert_eq!(ids(&streams.list()), [1]);
+    drop(second);
+    let clock = || Some(Arc::from("clock"));
+    assert_eq!(*told.lock().expect("no panic"), [(Some(77), clock()), (Some(1), clock())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_renewed_by_its_number_for_as_long_as_it_is_open() {
+    let (streams, oracle) = (OpenStreams::new(), Oracle::with_revision());
+    let (_feed, mut stream) = opened(&streams, &oracle).await;
+    let (id, fresh) = (StreamId::from(1), behind(BearerAuthLayer::new(oracle.clone())).await);
+    assert_eq!(streams.renew(StreamId::from(2), &fresh), None);
+    assert_eq!(streams.renew(id, &fresh), Some(Ok(())));
+    oracle.says(Ok(Identity::new("bob", AuthMethod::Token)));
+    let other = behind(BearerAuthLayer::new(oracle)).await;
+    assert_eq!(streams.renew(id, &other), Some(Err(RenewError::OtherSubject)));
+    streams.end(id, EndReason::Closed);
+    assert_eq!(stream.rest().await, [last_event("closed", false), Seen::End]);
+    assert_eq!(streams.renew(id, &fresh), None);
 }
 
 #[tokio::test(start_paused = true)]

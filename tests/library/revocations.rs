@@ -485,3 +485,43 @@ impl Wake for Broken {
         panic!("the executor panics, as it was told");
     }
 }
+
+#[test]
+fn what_is_listed_and_restored_revokes_the_same() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let later = now + Duration::from_secs(60);
+    let wall = || Clock::from_fn(move || now);
+    let before = Revocations::with_clock(wall());
+    before.revoke("laptop");
+    before.revoke_until("phone", later);
+    before.revoke_session(Some("https://a.example"), "s-1");
+    before.revoke_session_until(None, "s-2", later);
+    before.revoke_subject(("https://a.example", "alice"));
+    before.revoke_subject_before("bob", later);
+    before.revoke_issued_before(now - Duration::from_secs(60));
+
+    let after = Revocations::with_clock(wall());
+    after.revoke("laptop");
+    after.restore(before.list());
+    let sorted = |revocations: &Revocations| {
+        let mut all: Vec<_> = revocations.list().iter().map(|one| format!("{one:?}")).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(sorted(&after), sorted(&before));
+    assert_eq!(after.list().len(), 7);
+    let alice = Identity::new("alice", AuthMethod::Token).with_issuer("https://a.example");
+    for (identity, is_revoked) in [
+        (alice.clone().with_issued_at(now - Duration::from_secs(5)), true),
+        (alice.clone().with_issued_at(later), false),
+        (alice.clone(), true),
+        (alice.clone().with_issued_at(later).with_session_id("s-1"), true),
+        (Identity::new("alice", AuthMethod::Token), false),
+        (Identity::new("bob", AuthMethod::Token), true),
+        (Identity::new("eve", AuthMethod::Token).with_credential_id("phone"), true),
+        (Identity::new("eve", AuthMethod::Token).with_issued_at(now - Duration::from_secs(90)), true),
+        (Identity::new("eve", AuthMethod::Token), false),
+    ] {
+        assert_eq!(after.is_revoked(&identity), is_revoked, "{identity:?}");
+    }
+}

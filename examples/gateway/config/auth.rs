@@ -1,7 +1,7 @@
 //! How callers prove who they are: put together from the flags, openclaw.json and the variables.
 //!
 //! 1. Mode, token and password are each taken from the first place that has one: flags, then
-//!    `gateway.auth` in openclaw.json, then the variables.
+//!    `gateway.auth` in openclaw.json, then the variables, then the file of `--config`.
 //! 2. Without a mode it is `password` if a password is known, else `token`.
 //! 3. A mode whose secret is missing is an error that says what to set. Per-client tokens can stand
 //!    in for a shared token.
@@ -99,7 +99,7 @@ impl Given {
 
     /// What is said in all of these places, the first one to say something first; and which secrets are
     /// set aside by that.
-    pub fn by_all(places: [(&str, Self); 4]) -> (Self, Vec<String>) {
+    pub fn by_all(places: [(&str, Self); 5]) -> (Self, Vec<String>) {
         let mut all = Self::default();
         let (mut token_from, mut password_from) = ("", "");
         let mut advice = Vec::new();

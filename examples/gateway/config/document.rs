@@ -77,6 +77,7 @@ impl Document {
 }
 
 /// A place in a file, and the value there, if any. `null` counts as no value.
+#[derive(Clone)]
 pub struct Node<'a> {
     file: &'a Path,
     place: String,
@@ -142,6 +143,22 @@ impl<'a> Node<'a> {
             (whole > 0 && f64::from(whole) == number).then_some(whole)
         };
         self.typed(whole, "must be a whole number, at least 1 and below 2^32")
+    }
+
+    /// Texts, whole numbers and flags, as a command line would have them: one, or a list.
+    pub fn plain(&self) -> Result<Vec<String>, ConfigError> {
+        let plain = |value: &Value| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+            Value::Bool(flag) => Some(flag.to_string()),
+            _ => None,
+        };
+        let all = match self.value {
+            None => Some(Vec::new()),
+            Some(Value::Array(all)) => all.iter().map(plain).collect(),
+            Some(one) => plain(one).map(|one| vec![one]),
+        };
+        all.ok_or_else(|| self.error("must be text, a whole number, true or false, or a list of them"))
     }
 
     /// A list of texts; empty if there is no list.

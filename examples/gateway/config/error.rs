@@ -28,6 +28,11 @@ impl ConfigError {
         Self::Malformed { file: file.to_owned(), place: place.into(), reason: reason.into() }
     }
 
+    /// All of these as what the process ends with, a line each.
+    pub fn all(problems: Vec<Self>) -> String {
+        problems.iter().map(Self::to_string).collect::<Vec<_>>().join("\ngateway: ")
+    }
+
     pub fn variable(name: &str, reason: impl Into<String>) -> Self {
         Self::Variable { name: name.to_owned(), reason: reason.into() }
     }

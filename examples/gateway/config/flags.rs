@@ -16,97 +16,149 @@ use tower_reauth::hosts::AllowedHost;
 
 use super::Secret;
 
-/// A session-history server whose streams end when access ends.
-///
-/// Serves GET /sessions/{key}/history, as JSON or as an event stream, from the state folder of an
-/// OpenClaw installation. Try it without one: --demo.
-///
-/// For how callers prove who they are (--auth, --token, --password) a flag wins over gateway.auth in
-/// openclaw.json, and that over the variable; for all else a flag wins over the variable. An empty variable
-/// counts as unset. RUST_LOG says what is logged, to stderr (info if unset), and NO_COLOR that it has no
-/// colours. --demo heeds no other variable.
-#[derive(Clone, Debug, Parser)]
+// No docstring: clap would show it in place of that of whoever has these flags among others.
+#[derive(Clone, Debug, Default, Parser)]
 #[command(name = "gateway", version)]
 pub struct Flags {
-    /// Address to listen on [env: OPENCLAW_GATEWAY_BIND] [default: 127.0.0.1]
-    #[arg(long, value_name = "ADDRESS")]
-    pub bind: Option<IpAddr>,
-
-    /// Port to listen on; 0 takes a free one [env: OPENCLAW_GATEWAY_PORT] [default: 19001]
-    #[arg(long)]
-    pub port: Option<u16>,
+    /// A TOML file with what no flag and no variable says
+    #[arg(long, value_name = "FILE", help_heading = FILES)]
+    pub config: Option<PathBuf>,
 
     /// Folder with openclaw.json and agents/ [env: OPENCLAW_STATE_DIR] [default: ~/.openclaw]
-    ///
-    /// OPENCLAW_CONFIG_PATH names another file in place of its openclaw.json.
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", help_heading = FILES)]
     pub state_dir: Option<PathBuf>,
 
-    /// What a caller must show [env: OPENCLAW_GATEWAY_AUTH_MODE] [default: password if one is
-    /// known, else token]
-    #[arg(long, value_name = "MODE")]
+    /// Folder for what the gateway keeps [default: ~/.local/state/tower-reauth-gateway]
+    #[arg(long, value_name = "FOLDER", help_heading = FILES)]
+    pub data_dir: Option<PathBuf>,
+
+    /// File to which a line is added for each stream, refusal and revocation
+    #[arg(long, value_name = "FILE", help_heading = FILES)]
+    pub audit_log: Option<PathBuf>,
+
+    /// What a caller must show [env: ..._AUTH_MODE] [default: password if known, else token]
+    #[arg(long, value_name = "MODE", hide_possible_values = true, help_heading = ACCESS)]
     pub auth: Option<Mode>,
 
-    /// Let --auth none be used on an address that others than this machine can reach: everybody who can connect
-    /// may then read every session, and end its streams
-    #[arg(long)]
-    pub allow_unauthenticated: bool,
-
-    /// A host, such as gateway.example.org, that requests may be for with --auth none on a loopback address,
-    /// besides the loopback names; may be given several times. A web page could call by its own name otherwise
-    #[arg(long, value_name = "HOST")]
-    pub allow_host: Vec<AllowedHost>,
-
-    /// The shared token. Other users of this machine can see it here: prefer --token-file or the
-    /// variable [env: OPENCLAW_GATEWAY_TOKEN]
-    #[arg(long, value_parser = secret(), conflicts_with = "token_file")]
+    /// The shared token. Others can see it here: prefer --token-file or the variable
+    #[arg(long, value_parser = secret(), conflicts_with = "token_file", help_heading = ACCESS)]
     pub token: Option<Secret>,
 
-    /// The shared password; the same caution [env: OPENCLAW_GATEWAY_PASSWORD]
-    #[arg(long, value_parser = secret())]
+    /// The shared password; the same caution
+    #[arg(long, value_parser = secret(), help_heading = ACCESS)]
     pub password: Option<Secret>,
 
-    /// File that holds the shared token. It is watched: writing a new token to it ends the streams
-    /// that were opened with the old one, at once. In a container mount the folder, not the file: what
-    /// replaces a file that is mounted by itself is not seen inside
-    #[arg(long, value_name = "FILE")]
+    /// File with the shared token, watched: a new one ends the streams of the old one
+    #[arg(long, value_name = "FILE", help_heading = ACCESS)]
     pub token_file: Option<PathBuf>,
 
-    /// File of per-client tokens, .toml or .json, each with an id, a secret or its sha256, a
-    /// subject, scopes and expires_at. It is watched: removing a token, or taking a scope away that its
-    /// streams need, ends its streams and no one else's. Write a new file and rename it over this one: a
-    /// file that is written over in place can be read half written
-    #[arg(long, value_name = "FILE")]
+    /// File with tokens of single clients, watched; see gateway token --help
+    #[arg(long, value_name = "FILE", help_heading = ACCESS)]
     pub tokens: Option<PathBuf>,
 
-    /// Which scopes a shared secret has on history: all of them, or none
-    #[arg(long, value_name = "STRATEGY", default_value = "compat")]
-    pub history_scopes: HistoryScopes,
+    /// Scopes of a shared secret on history: compat, all; strict, none [default: compat]
+    #[arg(long, value_name = "STRATEGY", hide_possible_values = true, help_heading = ACCESS)]
+    pub history_scopes: Option<HistoryScopes>,
 
-    /// How often an idle stream is checked and kept alive, such as 500ms, 15s or 2m; from 10ms to 24h
-    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = heartbeat)]
-    pub heartbeat: Duration,
+    /// Let --auth none be used where others can connect: all may then do all
+    #[arg(long, help_heading = ACCESS)]
+    pub allow_unauthenticated: bool,
 
-    /// How long a client may take nothing of what it is sent before it is let go, such as 30s; from 100ms to
-    /// 1h
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = write_timeout)]
-    pub write_timeout: Duration,
+    /// A host that --auth none answers for on loopback; may be given several times
+    #[arg(long, value_name = "HOST", value_parser = host, help_heading = ACCESS)]
+    pub allow_host: Vec<AllowedHost>,
 
-    /// How many connections may be open at once; more wait. Never more than the process has descriptors for
-    #[arg(long, value_name = "NUMBER", default_value = "16384", value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_connections: u32,
+    /// Address to listen on [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = NETWORK)]
+    pub bind: Option<IpAddr>,
+
+    /// Port to listen on; 0 takes a free one [default: 19001]
+    #[arg(long, value_parser = port, help_heading = NETWORK)]
+    pub port: Option<u16>,
+
+    /// How often an idle stream is checked and kept alive, 10ms to 24h [default: 15s]
+    #[arg(long, value_name = "TIME", value_parser = heartbeat, help_heading = NETWORK)]
+    pub heartbeat: Option<Duration>,
+
+    /// How long a client may take nothing of what it is sent, 100ms to 1h [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = write_timeout, help_heading = NETWORK)]
+    pub write_timeout: Option<Duration>,
+
+    /// How many connections may be open at once; more wait [default: 16384]
+    #[arg(long, value_name = "NUMBER", value_parser = positive, help_heading = NETWORK)]
+    pub max_connections: Option<u32>,
+
+    /// How long answers may take to finish when it stops, 0s to 1h [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = drain, help_heading = NETWORK)]
+    pub drain: Option<Duration>,
 
     /// Run on a scratch folder with a session that grows, and print commands to try
     #[arg(long, conflicts_with_all = [
-        "state_dir", "auth", "allow_unauthenticated", "token", "password", "token_file", "tokens",
+        "config", "state_dir", "data_dir", "auth", "allow_unauthenticated", "token", "password", "token_file", "tokens",
     ])]
     pub demo: bool,
 }
 
+const FILES: &str = "Files";
+const ACCESS: &str = "Access";
+const NETWORK: &str = "Network";
+
 impl Flags {
     /// The same, but served from this state folder, with the token in this file.
     pub fn on(self, state_dir: PathBuf, token_file: PathBuf) -> Self {
-        Self { state_dir: Some(state_dir), auth: Some(Mode::Token), token_file: Some(token_file), ..self }
+        let data_dir = Some(state_dir.join("gateway"));
+        Self { state_dir: Some(state_dir), data_dir, auth: Some(Mode::Token), token_file: Some(token_file), ..self }
+    }
+
+    /// What is given here, and else what is given there.
+    pub fn or(self, other: Self) -> Self {
+        // Taken apart, so that none is forgotten.
+        let Self {
+            config,
+            state_dir,
+            data_dir,
+            audit_log,
+            auth,
+            token,
+            password,
+            token_file,
+            tokens,
+            history_scopes,
+            allow_unauthenticated,
+            allow_host,
+            bind,
+            port,
+            heartbeat,
+            write_timeout,
+            max_connections,
+            drain,
+            demo,
+        } = self;
+        Self {
+            config: config.or(other.config),
+            state_dir: state_dir.or(other.state_dir),
+            data_dir: data_dir.or(other.data_dir),
+            audit_log: audit_log.or(other.audit_log),
+            auth: auth.or(other.auth),
+            token: token.or(other.token),
+            password: password.or(other.password),
+            token_file: token_file.or(other.token_file),
+            tokens: tokens.or(other.tokens),
+            history_scopes: history_scopes.or(other.history_scopes),
+            allow_unauthenticated: allow_unauthenticated || other.allow_unauthenticated,
+            allow_host: if allow_host.is_empty() { other.allow_host } else { allow_host },
+            bind: bind.or(other.bind),
+            port: port.or(other.port),
+            heartbeat: heartbeat.or(other.heartbeat),
+            write_timeout: write_timeout.or(other.write_timeout),
+            max_connections: max_connections.or(other.max_connections),
+            drain: drain.or(other.drain),
+            demo: demo || other.demo,
+        }
+    }
+
+    pub fn drain(&self) -> Duration {
+        self.drain.unwrap_or(Duration::from_secs(10))
     }
 }
 
@@ -166,6 +218,29 @@ fn secret() -> impl TypedValueParser<Value = Secret> {
         .try_map(|text| Secret::new(&text).map_err(|flaw| format!("the secret {flaw}")))
 }
 
+fn address(text: &str) -> Result<IpAddr, &'static str> {
+    text.parse().map_err(|_| "must be an IP address")
+}
+
+fn port(text: &str) -> Result<u16, &'static str> {
+    text.parse().map_err(|_| "must be a port number")
+}
+
+fn positive(text: &str) -> Result<u32, &'static str> {
+    text.parse().ok().filter(|number| *number > 0).ok_or("must be a number from 1 to 4294967295")
+}
+
+fn host(text: &str) -> Result<AllowedHost, &'static str> {
+    text.parse().map_err(|_| "must be a host, such as gateway.example.org")
+}
+
+/// How long the end may take: whoever wants it longer has forgotten it.
+const DRAINS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60 * 60);
+
+fn drain(text: &str) -> Result<Duration, &'static str> {
+    time(text)?.filter(|time| DRAINS.contains(time)).ok_or("must be between 0s and 1h")
+}
+
 /// The shortest and longest heartbeat: below, it would only check; above, it would keep nothing
 /// alive.
 const HEARTBEATS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 60 * 60);
@@ -183,7 +258,7 @@ fn write_timeout(text: &str) -> Result<Duration, &'static str> {
 
 /// A time, if it is not before its own beginning.
 fn time(text: &str) -> Result<Option<Duration>, &'static str> {
-    let time: SignedDuration = text.parse().map_err(|_| "not a time such as 500ms, 15s or 2m")?;
+    let time: SignedDuration = text.parse().map_err(|_| "must be a time such as 500ms, 15s or 2m")?;
     Ok(time.try_into().ok())
 }
 
@@ -206,8 +281,7 @@ mod tests {
     fn no_flags_leave_everything_open() {
         let flags = parse(&[]).unwrap();
         assert_eq!((flags.bind, flags.port, flags.auth), (None, None, None));
-        assert_eq!(flags.history_scopes, HistoryScopes::Compat);
-        assert_eq!((flags.heartbeat, flags.write_timeout), (Duration::from_secs(15), Duration::from_secs(30)));
+        assert_eq!((flags.history_scopes, flags.heartbeat, flags.write_timeout), (None, None, None));
         assert!(!flags.demo);
     }
 
@@ -231,7 +305,7 @@ mod tests {
     fn a_heartbeat_is_a_time_with_its_unit() {
         for (text, milliseconds) in [("500ms", 500), ("15s", 15_000), ("2m", 120_000)] {
             let expected = Duration::from_millis(milliseconds);
-            assert_eq!(parse(&["--heartbeat", text]).unwrap().heartbeat, expected);
+            assert_eq!(parse(&["--heartbeat", text]).unwrap().heartbeat, Some(expected));
         }
         for text in ["", "15", "0s", "-5s", "1ms", "25h", "soon", "999999999999999999999s"] {
             assert!(heartbeat(text).is_err(), "{text}");

@@ -281,6 +281,7 @@ mod tests {
                 token_file: Some(at("token")),
                 tokens: Some(at("tokens.toml")),
                 flags: Given::default(),
+                in_file: Given::default(),
                 environment: Environment::default(),
                 exposed: None,
             })
@@ -519,7 +520,8 @@ mod tests {
         let file = house.folder.path().join("token");
         let (token_file, config) = (Some(file.clone()), house.folder.path().join("openclaw.json"));
         let (flags, environment) = (Given::default(), Environment::default());
-        let sources = Sources { config, token_file, tokens: None, flags, environment, exposed: None };
+        let sources =
+            Sources { config, token_file, tokens: None, flags, in_file: Given::default(), environment, exposed: None };
         let live = LiveSettings::open(sources).unwrap();
         let _hang = fault::Hang::after(0, &file);
         tokio::select! {
@@ -558,6 +560,7 @@ mod tests {
             token_file: Some(at("token")),
             tokens: None,
             flags: Given::default(),
+            in_file: Given::default(),
             environment: Environment::default(),
             exposed: None,
         })
@@ -581,6 +584,7 @@ mod tests {
                 token_file: Some(at("token")),
                 tokens: Some(at("tokens.toml")),
                 flags: Given::default(),
+                in_file: Given::default(),
                 environment: Environment::default(),
                 exposed: None,
             })

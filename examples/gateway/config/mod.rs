@@ -3,8 +3,9 @@
 //! [`Config`] is what the process was started with and stays. [`Settings`] is what can change
 //! while it runs; [`LiveSettings`] reads them, follows their files and publishes what is new.
 //!
-//! A flag wins over the variable of the same meaning. For what `gateway.auth` says, openclaw.json
-//! is in between: flag, then openclaw.json, then variable. An empty variable counts as unset.
+//! A flag wins over the variable of the same meaning, and that over the key of the same name in the file of
+//! `--config`. For what `gateway.auth` says, openclaw.json is in between: flag, then openclaw.json, then variable,
+//! then key. An empty variable counts as unset.
 //!
 //! What cannot be meant is an error; what may be, and does nothing, is worth a word ([`Settings::advice`]).
 
@@ -17,12 +18,12 @@ mod flags;
 mod live;
 mod secret;
 mod settings;
+mod settled;
 mod sources;
 mod tokens;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 pub use self::auth::{Auth, TrustedProxy};
@@ -34,12 +35,12 @@ pub use self::secret::Secret;
 #[cfg(test)]
 pub use self::settings::Session;
 pub use self::settings::{ControlUi, RateLimit, SessionScope, Settings};
+pub use self::settled::Settled;
 pub use self::sources::Sources;
-pub use self::tokens::ClientToken;
+pub use self::tokens::{ClientToken, KNOWN_SCOPES};
 
 use tower_reauth::hosts::AllowedHostsLayer;
 
-use self::auth::Given;
 use crate::serve::Limits;
 
 /// What the process was started with.
@@ -47,6 +48,9 @@ use crate::serve::Limits;
 pub struct Config {
     pub listen: SocketAddr,
     pub state_dir: PathBuf,
+    /// Where the gateway keeps what is its own.
+    pub data_dir: Option<PathBuf>,
+    pub audit_log: Option<PathBuf>,
     /// The home folder, for paths that begin with `~` and for sessions of old installations.
     pub home: Option<PathBuf>,
     pub history_scopes: HistoryScopes,
@@ -59,53 +63,59 @@ pub struct Config {
 }
 
 impl Config {
+    /// From the flags, and from what else is said there.
     pub fn new(flags: Flags, environment: Environment) -> Result<Self, ConfigError> {
-        let bind = match flags.bind {
-            Some(address) => address,
-            None => parsed(&environment, "OPENCLAW_GATEWAY_BIND", "must be an IP address")?
-                .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        };
-        let port = match flags.port {
-            Some(port) => port,
-            None => parsed(&environment, "OPENCLAW_GATEWAY_PORT", "must be a port number")?.unwrap_or(19001),
-        };
+        Settled::new(flags, environment).map_err(|mut problems| problems.swap_remove(0))?.config()
+    }
+}
+
+impl Settled {
+    pub fn config(self) -> Result<Config, ConfigError> {
+        let Self { flags, given, in_file, environment } = self;
+        let bind = flags.bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let port = flags.port.unwrap_or(19001);
+        let expand = |path: &PathBuf| environment.expand(path);
         let state_dir = flags
             .state_dir
             .as_ref()
-            .map(|folder| environment.expand(folder))
-            .or_else(|| environment.path("OPENCLAW_STATE_DIR"))
+            .map(expand)
             .or_else(|| environment.home().map(|home| home.join(".openclaw")))
             .ok_or_else(|| {
                 let advice = "no state folder: set --state-dir, OPENCLAW_STATE_DIR or HOME";
                 ConfigError::Unusable(advice.to_owned())
             })?;
+        let state_home = environment.path("XDG_STATE_HOME").filter(|folder| folder.is_absolute());
+        let state_home = || state_home.or_else(|| Some(environment.home()?.join(".local/state")));
+        let data_dir = flags.data_dir.as_ref().map(expand);
+        let data_dir = data_dir.or_else(|| Some(state_home()?.join("tower-reauth-gateway")));
         let config = environment.path("OPENCLAW_CONFIG_PATH").unwrap_or_else(|| state_dir.join("openclaw.json"));
-        let expand = |file: &PathBuf| environment.expand(file);
         let is_local = bind.to_canonical().is_loopback();
         let hosts = || AllowedHostsLayer::new().with_allowed(flags.allow_host.iter().cloned());
-        Ok(Self {
+        Ok(Config {
             listen: SocketAddr::new(bind, port),
             state_dir,
+            data_dir,
+            audit_log: flags.audit_log.as_ref().map(expand),
             home: environment.home(),
-            history_scopes: flags.history_scopes,
-            heartbeat: flags.heartbeat,
-            limits: Limits { write_timeout: flags.write_timeout, connections: flags.max_connections },
+            history_scopes: flags.history_scopes.unwrap_or_default(),
+            heartbeat: flags.heartbeat.unwrap_or(Duration::from_secs(15)),
+            limits: Limits {
+                write_timeout: flags.write_timeout.unwrap_or(Duration::from_secs(30)),
+                connections: flags.max_connections.unwrap_or(16384),
+                drain: flags.drain(),
+            },
             allowed_hosts: is_local.then(hosts),
             sources: Sources {
                 config,
                 token_file: flags.token_file.as_ref().map(expand),
                 tokens: flags.tokens.as_ref().map(expand),
-                flags: Given::by_flags(&flags),
-                environment,
+                flags: given,
+                in_file,
                 exposed: (!is_local && !flags.allow_unauthenticated).then_some(bind),
+                environment,
             },
         })
     }
-}
-
-fn parsed<T: FromStr>(environment: &Environment, name: &str, expected: &str) -> Result<Option<T>, ConfigError> {
-    let parse = |text: &str| text.parse().map_err(|_| ConfigError::variable(name, expected));
-    environment.text(name)?.map(parse).transpose()
 }
 
 #[cfg(test)]
@@ -150,6 +160,109 @@ mod tests {
         let by_flags = config(&flags, &variables).unwrap();
         assert_eq!(by_flags.listen.to_string(), "0.0.0.0:0");
         assert_eq!(by_flags.state_dir, Path::new("/s"));
+    }
+
+    /// Every flag, with a value that it can have. `demo` is for flags alone, and `config` names the file.
+    const EVERY: [(&str, &str); 17] = [
+        ("state-dir", "/s"),
+        ("data-dir", "/d"),
+        ("audit-log", "/a"),
+        ("auth", "password"),
+        ("token", "t0ken"),
+        ("password", "passw0rd"),
+        ("token-file", "/t"),
+        ("tokens", "/c.toml"),
+        ("history-scopes", "strict"),
+        ("allow-unauthenticated", "true"),
+        ("allow-host", "a.example"),
+        ("bind", "::1"),
+        ("port", "7"),
+        ("heartbeat", "7s"),
+        ("write-timeout", "8s"),
+        ("max-connections", "9"),
+        ("drain", "10s"),
+    ];
+
+    fn settled(flags: &[&str], variables: &[(String, String)]) -> Result<Settled, Vec<String>> {
+        let flags = Flags::parse_from(["gateway"].iter().chain(flags));
+        Settled::new(flags, variables.iter().cloned().collect())
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn every_flag_has_a_variable_and_a_key() {
+        use clap::CommandFactory;
+
+        let command = Flags::command();
+        let flags: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+        let others = ["config", "demo"];
+        assert_eq!(flags.iter().filter(|flag| !others.contains(flag)).count(), EVERY.len());
+        let (folder, nothing) = (tempfile::tempdir().unwrap(), format!("{:?}", Flags::default()));
+        let file = folder.path().join("gateway.toml");
+        let by_file = ("OPENCLAW_GATEWAY_CONFIG".to_owned(), file.to_str().unwrap().to_owned());
+        for (flag, value) in EVERY {
+            assert!(flags.contains(&flag), "{flag}");
+            std::fs::write(&file, format!("{flag} = \"{value}\"\n")).unwrap();
+            let in_file = settled(&[], std::slice::from_ref(&by_file)).unwrap();
+            let variable = (settled::variable(flag), value.to_owned());
+            let in_variable = settled(&[], &[variable]).unwrap();
+            // Those of authentication are heeded later, in their order.
+            if ["auth", "token", "password"].contains(&flag) {
+                assert_ne!(format!("{:?}", in_file.in_file), format!("{:?}", auth::Given::default()), "{flag}");
+                continue;
+            }
+            let without_path = Flags { config: None, ..in_file.flags };
+            assert_ne!(format!("{without_path:?}"), nothing, "{flag}");
+            assert_eq!(format!("{without_path:?}"), format!("{:?}", in_variable.flags), "{flag}");
+        }
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_variable_and_that_over_the_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.toml");
+        std::fs::write(&file, "port = 1\nheartbeat = '1s'\ndrain = '1s'\nallow-host = ['a.example', 'b.example']\n")
+            .unwrap();
+        let variables = [("OPENCLAW_GATEWAY_PORT", "2"), ("OPENCLAW_GATEWAY_HEARTBEAT", "2s")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let flags = settled(&["--config", file.to_str().unwrap(), "--port=3"], &variables).unwrap().flags;
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!((flags.port, flags.heartbeat, flags.drain), (Some(3), seconds(2), seconds(1)));
+        assert_eq!(flags.allow_host.len(), 2);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once_and_no_value_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.toml");
+        let text = "port = 'hunter2'\npotr = 1\ntoken = ''\ndemo = true\nconfig = 'x'\nbind = ['::1', '::1']\nheartbeat = 1.5\n\
+                    history-scopes = 'hunter2'\nallow-unauthenticated = 'hunter2'\npassword = \"hunter2\\u0001\"\n";
+        std::fs::write(&file, text).unwrap();
+        let variables =
+            [("OPENCLAW_GATEWAY_DRAIN", "hunter2"), ("OPENCLAW_GATEWAY_ALLOW_HOST", "a.example, hunter2/x")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let problems = settled(&["--config", file.to_str().unwrap()], &variables).err().unwrap();
+        for expected in [
+            "the variable OPENCLAW_GATEWAY_DRAIN must be a time",
+            "the variable OPENCLAW_GATEWAY_ALLOW_HOST must be a host",
+            "port: must be a port number",
+            "potr: is no key",
+            "token: the secret is blank",
+            "demo: is no key",
+            "config: is no key",
+            "bind: must be one value",
+            "heartbeat: must be text",
+            "history-scopes: must be one of compat, strict",
+            "allow-unauthenticated: must be true or false",
+            "password: the secret holds a character",
+        ] {
+            assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected}: {problems:#?}");
+        }
+        assert_eq!(problems.len(), 12, "{problems:#?}");
+        assert!(!problems.concat().contains("hunter"), "{problems:#?}");
+        std::fs::write(&file, "port = 'hunter2\n").unwrap();
+        let problems = settled(&["--config", file.to_str().unwrap()], &[]).err().unwrap();
+        assert!(problems.len() == 1 && !problems[0].contains("hunter"), "{problems:#?}");
     }
 
     #[test]

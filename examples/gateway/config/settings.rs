@@ -76,31 +76,52 @@ pub struct Agent {
 
 impl Settings {
     pub fn new(sources: &Sources, contents: &Contents) -> Result<Self, ConfigError> {
+        Self::checked(sources, contents).map_err(|mut problems| problems.swap_remove(0))
+    }
+
+    /// The same, with all that is wrong.
+    pub fn checked(sources: &Sources, contents: &Contents) -> Result<Self, Vec<ConfigError>> {
         let root = contents.document.root();
-        let gateway = root.at("gateway")?;
-        let auth = gateway.at("auth")?;
-        let headers = gateway.at("http")?.at("securityHeaders")?;
+        let at = |path: &[&str]| path.iter().try_fold(root.clone(), |node, key| node.at(key));
+        let mut problems = Problems::default();
 
-        let trusted_proxies = owned(&gateway.at("trustedProxies")?)?;
-
-        let (given, overruled) = given(sources, contents, &auth)?;
-        let idle_given = given.clone();
-        let mode = Auth::new(given, &auth, contents.secrets(), &trusted_proxies, sources.exposed)?;
-        let nobody = (mode == Auth::Token(None) && contents.client_tokens.as_deref().is_some_and(<[_]>::is_empty))
-            .then(|| "nobody can get in: --tokens names no token, and there is no shared one".to_owned());
-        let advice = overruled.into_iter().chain(idle_given.idle(&mode)).chain(nobody).chain(contents.advice(sources));
-        Ok(Self {
-            advice: advice.collect(),
-            auth: mode,
-            client_tokens: contents.client_tokens.clone(),
-            rate_limit: RateLimit::new(&auth.at("rateLimit")?)?,
-            trusted_proxies,
-            allow_real_ip_fallback: gateway.at("allowRealIpFallback")?.flag()?.unwrap_or(false),
-            control_ui: ControlUi::new(&gateway.at("controlUi")?)?,
-            strict_transport_security: transport_security(&headers.at("strictTransportSecurity")?)?,
-            session: Session::new(&root.at("session")?)?,
-            agents: Agent::all(&root.at("agents")?)?,
-        })
+        let trusted_proxies = problems.keep(at(&["gateway", "trustedProxies"]).and_then(|list| owned(&list)));
+        let auth = trusted_proxies.as_ref().and_then(|trusted_proxies| {
+            problems.keep(at(&["gateway", "auth"]).and_then(|auth| {
+                let (given, overruled) = given(sources, contents, &auth)?;
+                let idle_given = given.clone();
+                let mode = Auth::new(given, &auth, contents.secrets(), trusted_proxies, sources.exposed)?;
+                let nobody = (mode == Auth::Token(None)
+                    && contents.client_tokens.as_deref().is_some_and(<[_]>::is_empty))
+                .then(|| "nobody can get in: --tokens names no token, and there is no shared one".to_owned());
+                let advice = overruled.into_iter().chain(idle_given.idle(&mode)).chain(nobody);
+                Ok((mode, advice.chain(contents.advice(sources)).collect()))
+            }))
+        });
+        let rate_limit = problems.keep(at(&["gateway", "auth", "rateLimit"]).and_then(|node| RateLimit::new(&node)));
+        let real_ip = problems.keep(at(&["gateway", "allowRealIpFallback"]).and_then(|node| node.flag()));
+        let control_ui = problems.keep(at(&["gateway", "controlUi"]).and_then(|node| ControlUi::new(&node)));
+        let strict_transport_security = ["gateway", "http", "securityHeaders", "strictTransportSecurity"];
+        let strict_transport_security =
+            problems.keep(at(&strict_transport_security).and_then(|node| transport_security(&node)));
+        let session = problems.keep(at(&["session"]).and_then(|node| Session::new(&node)));
+        let agents = problems.keep(at(&["agents"]).and_then(|node| Agent::all(&node)));
+        let all = (|| {
+            let (auth, advice) = auth?;
+            Some(Self {
+                advice,
+                auth,
+                client_tokens: contents.client_tokens.clone(),
+                rate_limit: rate_limit?,
+                trusted_proxies: trusted_proxies?,
+                allow_real_ip_fallback: real_ip?.unwrap_or(false),
+                control_ui: control_ui?,
+                strict_transport_security: strict_transport_security?,
+                session: session?,
+                agents: agents?,
+            })
+        })();
+        all.ok_or(problems.0)
     }
 
     /// The names of the settings that are not as they were, as openclaw.json and the command line have them.
@@ -134,6 +155,25 @@ impl Settings {
             ("agents", *agents != before.agents),
         ];
         changes.into_iter().filter(|(_, is_changed)| *is_changed).map(|(name, _)| name).collect()
+    }
+}
+
+/// What went wrong so far, each once.
+#[derive(Default)]
+struct Problems(Vec<ConfigError>);
+
+impl Problems {
+    fn keep<T>(&mut self, result: Result<T, ConfigError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                // Whoever asks for a part of what is no object is told of the whole.
+                if self.0.iter().all(|known| known.to_string() != problem.to_string()) {
+                    self.0.push(problem);
+                }
+                None
+            }
+        }
     }
 }
 
@@ -212,6 +252,7 @@ fn given(sources: &Sources, contents: &Contents, auth: &Node<'_>) -> Result<(Giv
         ("the flags", sources.flags.clone()),
         ("gateway.auth in openclaw.json", Given::by_file(auth, &sources.environment)?),
         ("the variables", Given::by_variables(&sources.environment)?),
+        ("the file of --config", sources.in_file.clone()),
     ]))
 }
 
@@ -277,6 +318,7 @@ mod tests {
                 token_file: None,
                 tokens: None,
                 flags: self.flags,
+                in_file: Given::default(),
                 environment: self.variables.iter().copied().collect::<Environment>(),
                 exposed: self.exposed,
             };

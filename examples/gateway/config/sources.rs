@@ -28,6 +28,8 @@ pub struct Sources {
     /// `--tokens`
     pub tokens: Option<PathBuf>,
     pub flags: Given,
+    /// What the file of `--config` says.
+    pub in_file: Given,
     pub environment: Environment,
     /// An address that others than this machine can reach, if the gateway listens on one and was not told
     /// that they need not say who they are.
@@ -38,6 +40,18 @@ impl Sources {
     /// The files, all of which are watched.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.by_source().map(|(_, file)| file)
+    }
+
+    /// Reads every file, as at a start, and says of each what is wrong with it.
+    pub fn read_all(&self) -> Result<Contents, Vec<ConfigError>> {
+        let (mut contents, mut problems) = (Contents::empty(self), Vec::new());
+        for (source, _) in self.by_source() {
+            match contents.clone().with(source, self) {
+                Ok(read) => contents = read,
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() { Ok(contents) } else { Err(problems) }
     }
 
     /// The same, each with what it is. Secrets come first: nothing else should hold up a rotation.
@@ -80,13 +94,16 @@ pub struct FileFacts {
 impl Contents {
     /// Reads every file; one that is broken is an error, and one that is missing unless it is openclaw.json.
     pub fn read(sources: &Sources) -> Result<Self, ConfigError> {
-        let empty = Self {
+        sources.by_source().try_fold(Self::empty(sources), |contents, (source, _)| contents.with(source, sources))
+    }
+
+    fn empty(sources: &Sources) -> Self {
+        Self {
             document: Document::empty(&sources.config),
             token: None,
             client_tokens: None,
             facts: FileFacts::default(),
-        };
-        sources.by_source().try_fold(empty, |contents, (source, _)| contents.with(source, sources))
+        }
     }
 
     /// The contents with one file read again.

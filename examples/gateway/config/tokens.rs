@@ -139,7 +139,7 @@ impl Cut {
 }
 
 /// The scopes that the gateway's routes ask for, and the others of OpenClaw.
-const KNOWN_SCOPES: [&str; 6] = [
+pub const KNOWN_SCOPES: [&str; 6] = [
     "operator.admin",
     "operator.read",
     "operator.write",

@@ -3,6 +3,7 @@
 use std::{
     future,
     io::{self, ErrorKind},
+    net::IpAddr,
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -22,13 +23,18 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream::once};
 use serde_json::json;
 use tokio::time::timeout;
-use tower_reauth::{Access, Denied, Scope, StreamReauthLayer, access::RenewError, reauth::EndReason};
+use tower_reauth::{
+    Access, Denied, Scope, StreamReauthLayer,
+    access::RenewError,
+    reauth::{EndReason, StreamId, StreamLabel},
+};
 
 use super::{State, accept::wants_events, reply};
 use crate::{
     auth::respond,
     config::Settings,
-    live::{EventBody, FeedKey, ScopeUpdates, StreamId, StreamOptions},
+    http::operate::{self, ids},
+    live::{FeedKey, ScopeUpdates, StreamOptions},
     serve::PageBytes,
     sessions::{
         history::{self, BadQuery, Query},
@@ -71,7 +77,15 @@ pub async fn only_post() -> Response {
     reply::only("POST")
 }
 
-/// What an open stream is renewed by.
+pub async fn only_delete() -> Response {
+    reply::only("DELETE")
+}
+
+pub async fn only_get_or_post() -> Response {
+    reply::only("GET, POST")
+}
+
+/// What an open stream is renewed and ended by.
 const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
 
 /// How long a session may take to be found and read, and the row alone.
@@ -243,6 +257,8 @@ struct Opening {
     options: StreamOptions,
     access: Option<Access>,
     scope_updates: Option<ScopeUpdates>,
+    asks_for_reasons: bool,
+    client: Option<IpAddr>,
     version: Version,
 }
 
@@ -251,7 +267,14 @@ impl Opening {
         let asked = request.uri().query().unwrap_or_default();
         let access = request.extensions().get::<Access>().cloned();
         let scope_updates = access.as_ref().and_then(|access| ScopeUpdates::asked(asked, access));
-        Self { options: StreamOptions::of(asked, request.headers()), access, scope_updates, version: request.version() }
+        Self {
+            options: StreamOptions::of(asked, request.headers()),
+            access,
+            scope_updates,
+            asks_for_reasons: operate::asks_for_reasons(asked),
+            client: operate::client(request),
+            version: request.version(),
+        }
     }
 }
 
@@ -284,8 +307,10 @@ async fn open_stream(
     let (key, transcript) = (session.key.clone(), session.transcript.clone());
     match state.streams.open(feed, session, opening.options, room).await {
         Ok(events) => {
-            let renewable = opening.access.and_then(|access| state.renewals.add(access));
-            event_stream(events.with_scope_updates(opening.scope_updates).with_renewable(renewable), opening.version)
+            let events = events.with_scope_updates(opening.scope_updates);
+            let Opening { asks_for_reasons, client, version, .. } = opening;
+            let opened = Opened { label: key.into(), asks_for_reasons, client, version };
+            event_stream(&state, Body::new(events), opened, opening.access.as_ref())
         }
         Err(error) if error.kind() == ErrorKind::OutOfMemory => reply::busy(),
         Err(error) => unreadable(&key, transcript.as_ref(), &error),
@@ -303,9 +328,29 @@ async fn find(state: &Arc<State>, settings: &Arc<Settings>, key: &RequestedKey) 
     }
 }
 
-fn event_stream(events: EventBody, version: Version) -> Response {
-    let id = events.id();
-    let mut response = Response::new(Body::new(events));
+/// What a stream is known by.
+pub struct Opened {
+    pub label: Arc<str>,
+    pub asks_for_reasons: bool,
+    pub client: Option<IpAddr>,
+    pub version: Version,
+}
+
+/// A response of events: as the layer around the route has to list it, and as its client gets to know it.
+pub fn event_stream(state: &State, events: Body, opened: Opened, access: Option<&Access>) -> Response {
+    let mut response = Response::new(events);
+    let id = ids::random();
+    if let (Some(id), Some(access)) = (id, access) {
+        state.audit.opened(id, &opened.label, &access.identity(), opened.client);
+    }
+    let extensions = response.extensions_mut();
+    extensions.insert(StreamLabel::new(opened.label));
+    if let Some(id) = id {
+        extensions.insert(id);
+    }
+    if opened.asks_for_reasons {
+        extensions.insert(operate::ending(true));
+    }
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, EVENT_STREAM);
     // A proxy that compresses, or buffers, would hold events back.
@@ -313,10 +358,10 @@ fn event_stream(events: EventBody, version: Version) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-transform"));
     headers.append(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
+    if let Some(id) = id.and_then(|id| HeaderValue::from_str(&ids::text(id)).ok()) {
         headers.insert(STREAM_ID, id);
     }
-    if version < Version::HTTP_2 {
+    if opened.version < Version::HTTP_2 {
         headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
     }
     response
@@ -326,6 +371,7 @@ fn event_stream(events: EventBody, version: Version) -> Response {
 pub async fn kill(
     extract::State(state): extract::State<Arc<State>>,
     Extension(key): Extension<RequestedKey>,
+    Extension(by): Extension<Access>,
 ) -> Response {
     let session = match named(&state, &key).await {
         // What is streamed can be killed, whether its row is there still, and can be read, or not.
@@ -336,7 +382,9 @@ pub async fn kill(
             _ => return unreadable(key.as_str(), None, &error),
         },
     };
-    let killed = state.streams.kill(&session);
+    let streams = state.open.list().into_iter().filter(|stream| stream.label.as_deref() == Some(&*session));
+    let streams: Vec<_> = streams.map(|stream| stream.id).collect();
+    let killed = state.audit.ending(&state.open, &streams, &by.identity(), || state.streams.kill(&session));
     reply::json(StatusCode::OK, &json!({ "ok": true, "killed": killed }))
 }
 
@@ -352,8 +400,8 @@ pub async fn renew(
     Extension(id): Extension<StreamId>,
     Extension(fresh): Extension<Access>,
 ) -> Response {
-    match state.renewals.renew(id, &fresh) {
-        None => reply::error(StatusCode::NOT_FOUND, "not_found", "No such stream is open."),
+    match state.open.renew(id, &fresh) {
+        None => reply::no_such_stream(),
         Some(Ok(())) => reply::json(StatusCode::OK, &json!({ "ok": true })),
         Some(Err(RenewError::Denied(denied))) => respond(&denied),
         Some(Err(RenewError::Older)) => {
@@ -381,7 +429,7 @@ fn hangs(key: &RequestedKey) -> Response {
 
 /// A request that was not answered because the gateway ends; or for a panic in a reader, which is a defect of
 /// ours, and one request's only.
-fn broken(error: &io::Error) -> Response {
+pub fn broken(error: &io::Error) -> Response {
     if error.kind() == ErrorKind::Interrupted {
         return reply::unavailable("The gateway is ending.");
     }
@@ -394,7 +442,6 @@ mod tests {
     use ::http::header::CONTENT_TYPE;
     use clap::Parser;
     use http_body_util::BodyExt;
-    use tokio_util::sync::CancellationToken;
     use tower_reauth::{
         AuthMethod, Identity,
         access::AccessSource,
@@ -406,6 +453,7 @@ mod tests {
     use crate::{
         config::{Config, Environment, Flags, LiveSettings},
         files::Watcher,
+        http::operate::{Audit, Kept},
     };
 
     fn state(folder: &std::path::Path) -> Arc<State> {
@@ -416,7 +464,7 @@ mod tests {
         let flags = Flags::parse_from(["gateway", "--state-dir", folder.to_str().unwrap(), "--token", "secret"]);
         let config = Config::new(flags, Environment::default()).unwrap();
         let settings = LiveSettings::open(config.sources.clone()).unwrap().subscribe();
-        Arc::new(State::new(&config, settings, Watcher::new().unwrap(), CancellationToken::new()))
+        Arc::new(State::new(&config, settings, Watcher::new().unwrap(), Kept::open(None).unwrap(), Audit::default()))
     }
 
     async fn asked(state: &Arc<State>, access: Access) -> Response {

@@ -91,6 +91,10 @@ pub fn session_not_found(key: &str) -> Response<Body> {
     error(StatusCode::NOT_FOUND, "not_found", &format!("Session not found: {key}"))
 }
 
+pub fn no_such_stream() -> Response<Body> {
+    error(StatusCode::NOT_FOUND, "not_found", "No such stream is open.")
+}
+
 pub fn not_found() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "Not Found")
 }

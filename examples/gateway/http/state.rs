@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
-use tokio_util::sync::CancellationToken;
+use tower_reauth::reauth::OpenStreams;
 
 use crate::{
     config::{Config, Settings},
     files::Watcher,
-    live::{Ids, Readers, Renewals, Streams},
+    http::operate::{Audit, Kept},
+    live::{Ids, Readers, Streams},
     serve::PageBytes,
     sessions::{lookup::Lookup, pages::PageCache, transcript::Transcripts},
 };
@@ -19,7 +20,10 @@ pub struct State {
     pub transcripts: Arc<Transcripts>,
     pub pages: PageCache,
     pub streams: Arc<Streams>,
-    pub renewals: Renewals,
+    /// Who is in: those that the layers around the routes watch.
+    pub open: OpenStreams,
+    pub kept: Kept,
+    pub audit: Audit,
     /// Room for the pages and histories that are made and not yet sent, those that are remembered among them.
     pub page_bytes: PageBytes,
     /// Turns to make a page. Each takes a thread, and some times the memory of the page.
@@ -35,7 +39,8 @@ impl State {
         config: &Config,
         settings: watch::Receiver<Arc<Settings>>,
         watcher: Watcher,
-        stop: CancellationToken,
+        kept: Kept,
+        audit: Audit,
     ) -> Self {
         let sessions = Arc::new(Lookup::new(config, settings));
         let transcripts = Arc::new(Transcripts::default());
@@ -51,8 +56,10 @@ impl State {
             sessions,
             transcripts,
             pages: PageCache::default(),
-            streams: Arc::new(Streams::new(readers, stop)),
-            renewals: Renewals::default(),
+            streams: Arc::new(Streams::new(readers)),
+            open: OpenStreams::new(),
+            kept,
+            audit,
             page_bytes,
             making: Arc::new(Semaphore::new(MAKING)),
         }

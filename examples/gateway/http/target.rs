@@ -35,10 +35,11 @@ use axum::{
 use futures_util::future::Either;
 use percent_encoding::percent_decode_str;
 use tower::{Layer, Service};
+use tower_reauth::reauth::StreamId;
 use url::Url;
 
 use super::reply;
-use crate::{live::StreamId, sessions::store::RequestedKey};
+use crate::{http::operate::ids, sessions::store::RequestedKey};
 
 /// Rewrites the target of a request to the path that a router knows. A target that is no URL is refused.
 #[derive(Clone, Copy, Debug)]
@@ -232,7 +233,7 @@ pub fn session_key(segment: &str) -> Result<RequestedKey, Refusal> {
 
 /// The id of a stream.
 pub fn stream_id(segment: &str) -> Result<StreamId, Refusal> {
-    StreamId::parse(segment).ok_or(reply::not_found)
+    ids::parse(segment).ok_or(reply::not_found)
 }
 
 /// Percent-decodes as JavaScript's `decodeURIComponent` does: a `%` without two hexadecimal digits,
@@ -270,7 +271,7 @@ mod tests {
     async fn target_over(version: Version, target: &str) -> Target {
         let history = async |Extension(key): Extension<RequestedKey>| format!("history of {}", key.as_str());
         let kill = async |Extension(key): Extension<RequestedKey>| format!("kill {}", key.as_str());
-        let renew = async |Extension(id): Extension<StreamId>| format!("renew {id}");
+        let renew = async |Extension(id): Extension<StreamId>| format!("renew {}", ids::text(id));
         let routes = Router::new()
             .route("/sessions/{key}/history", parsed(session_key, any(history)))
             .route("/sessions/{key}/kill", parsed(session_key, any(kill)))
@@ -298,7 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn targets_are_resolved_as_urls() {
-        let id = format!("{:032x}", 1);
+        let id = format!("{:016x}", 1);
         for (text, expected) in [
             ("/sessions/agent:main:main/history", history("agent:main:main")),
             ("/sessions/k/history?limit=1", history("k")),
@@ -320,7 +321,7 @@ mod tests {
             ("/sessions//history", Target::Unclaimed),
             ("/sessions/a/b/history", Target::Unclaimed),
             ("/", Target::Unclaimed),
-            ("/streams/00000000000000000000000000000001/renew", Target::Route(format!("renew {id}"))),
+            ("/streams/0000000000000001/renew", Target::Route(format!("renew {id}"))),
             ("/streams/1/renew", Target::Unclaimed),
             ("/streams/renew", Target::Unclaimed),
             ("/healthz", Target::Route("live".to_owned())),

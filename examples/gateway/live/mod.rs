@@ -12,7 +12,6 @@
 //! - `tail`: what an appended message does to what is shown
 //! - `resume`: ids of events, and where a stream that was cut goes on
 //! - `event`: the bytes of an event, with its id and without
-//! - `renewal`: open streams by id, for a fresh credential
 //! - `scopes`: the `scopes` event
 //!
 //! 1. Streams that show the same thing (session, page, text limit) share one [`Feed`]: a change is
@@ -22,17 +21,15 @@
 //! 3. A stream that reads so slowly that events were dropped for it gets the whole history again.
 //! 4. A stream that was cut can go on where it was ([`resume`]).
 //! 5. The last stream to go takes the feed with it.
-//! 6. Streams end when their session is killed or the gateway stops. Ending them when access ends is
-//!    not done here, but by the layer around the route.
+//! 6. Streams end when their session is killed. Ending them when access ends, or the gateway, is not done here, but by
+//!    the layer around the route.
 //! 7. A feed follows its session: when the row names another transcript, that is shown.
-//! 8. The client of an open stream can renew its credential ([`renewal`]), and is told of its scopes if
-//!    it asks ([`scopes`]).
+//! 8. The client of an open stream is told of its scopes if it asks ([`scopes`]).
 
 mod event;
 mod feed;
 mod feed_state;
 mod history;
-mod renewal;
 mod resume;
 mod scopes;
 mod streams;
@@ -40,8 +37,7 @@ mod tail;
 
 pub use self::{
     feed::{Feed, FeedKey, Readers},
-    renewal::{Renewable, Renewals, StreamId},
     resume::{Ids, StreamOptions},
     scopes::ScopeUpdates,
-    streams::{EventBody, Streams},
+    streams::Streams,
 };

@@ -26,7 +26,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
-    Feed, FeedKey, Readers, Renewable, ScopeUpdates, StreamId, StreamOptions,
+    Feed, FeedKey, Readers, ScopeUpdates, StreamOptions,
     event::{Event, Parts},
     feed::{Sent, Subscription},
     history::no_room,
@@ -44,7 +44,6 @@ const WAIT: Duration = Duration::from_secs(1);
 /// Every open stream of the gateway, and the feeds that they share.
 pub struct Streams {
     readers: Readers,
-    stop: CancellationToken,
     feeds: Arc<Shared<FeedKey, Feed>>,
     /// By canonical key: whichever keys and rows the streams of a session were found by, it is one.
     sessions: Arc<Shared<String, OpenSession>>,
@@ -56,9 +55,9 @@ struct OpenSession {
 }
 
 impl Streams {
-    /// Streams of what `readers` read, until `stop` is cancelled.
-    pub fn new(readers: Readers, stop: CancellationToken) -> Self {
-        Self { readers, stop, feeds: Arc::default(), sessions: Arc::default() }
+    /// Streams of what `readers` read.
+    pub fn new(readers: Readers) -> Self {
+        Self { readers, feeds: Arc::default(), sessions: Arc::default() }
     }
 
     /// Opens a stream of this session. It begins with what the feed knows now, or with what it knows more than the
@@ -70,7 +69,7 @@ impl Streams {
         options: StreamOptions,
         room: Option<PageBytes>,
     ) -> io::Result<EventBody> {
-        let killed = || OpenSession { killed: self.stop.child_token() };
+        let killed = || OpenSession { killed: CancellationToken::new() };
         let session = self.sessions.get_or_insert(key.session.clone(), killed);
         let ended = Box::pin(session.killed.clone().cancelled_owned());
         let feed = match self.feeds.get(&key) {
@@ -94,7 +93,7 @@ impl Streams {
         let events = stream::unfold(reading, async |mut reading| Some((reading.next().await?, reading)));
         let events = stream::iter([Event::retry()]).chain(events).boxed();
         let with_ids = options.ids;
-        Ok(EventBody { events, with_ids, rest: None, piece: Bytes::new(), ended, renewable: None, scope_updates: None })
+        Ok(EventBody { events, with_ids, rest: None, piece: Bytes::new(), ended, scope_updates: None })
     }
 
     /// Whether there are streams of the session with this canonical key.
@@ -245,25 +244,13 @@ pub struct EventBody {
     rest: Option<Parts>,
     piece: Bytes,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Known by its id for as long as it is open.
-    renewable: Option<Renewable>,
     scope_updates: Option<ScopeUpdates>,
 }
 
 impl EventBody {
-    /// Lets the client renew its credential.
-    pub fn with_renewable(self, renewable: Option<Renewable>) -> Self {
-        Self { renewable, ..self }
-    }
-
     /// Tells the client of its scopes.
     pub fn with_scope_updates(self, scope_updates: Option<ScopeUpdates>) -> Self {
         Self { scope_updates, ..self }
-    }
-
-    /// What its credential is renewed by.
-    pub fn id(&self) -> Option<StreamId> {
-        self.renewable.as_ref().map(Renewable::id)
     }
 }
 

@@ -16,7 +16,7 @@
 //! 6. No more than [`Limits::connections`] are open, nor more than there are descriptors for: the rest of them
 //!    are needed to read files. The next client waits until one is closed.
 //!
-//! No route reads the body of a request. It is [read over](drain) within bounds, so that an answer is not lost
+//! A body that no route reads is [read over](drain) within bounds, so that an answer is not lost
 //! to a client that writes first and reads then. A client that closes its half of the socket after a request
 //! is answered all the same; whether one that follows a stream is still there is [asked](gone) by writing.
 
@@ -53,8 +53,6 @@ use self::{connection::Connection, hello::Client};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an HTTP/2 connection may be open without a request.
 const IDLE: Duration = Duration::from_secs(120);
-/// How long connections may take to finish once the gateway stops.
-const DRAIN: Duration = Duration::from_secs(5);
 /// How many descriptors are left for what is no connection: files that are read, and watched folders.
 const RESERVED: u64 = 256;
 
@@ -65,6 +63,8 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// How many connections may be open at once.
     pub connections: u32,
+    /// How long connections may take to finish once the gateway stops.
+    pub drain: Duration,
 }
 
 /// Serves until `stop` is cancelled, then lets open requests finish.
@@ -129,12 +129,12 @@ where
     }
 
     drop(accepting);
-    if timeout(DRAIN, open.shutdown()).await.is_err() {
+    if timeout(limits.drain, open.shutdown()).await.is_err() {
         tracing::warn!("some connections did not finish in time");
     }
 }
 
-/// Answers a request without waiting for its body.
+/// Answers a request, whose body is for the route to read, or to leave.
 fn answer<S>(
     service: S,
     request: Request<Incoming>,
@@ -147,10 +147,10 @@ where
 {
     let asking = connection.ask();
     let (mut head, body) = request.into_parts();
-    drain::read_over(body, &head.headers);
+    let body = drain::body(body, &head.headers);
     head.extensions.insert(peer);
     head.extensions.insert(connection.pages());
-    let answer = service.oneshot(Request::from_parts(head, Body::empty()));
+    let answer = service.oneshot(Request::from_parts(head, body));
     async move {
         let response = answer.await?;
         Ok(match asking {
@@ -231,7 +231,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let service = tower::service_fn(async |_: Request<Body>| Ok(Response::new(Body::empty())));
         let stop = CancellationToken::new();
-        let limits = Limits { write_timeout: Duration::from_secs(1), connections };
+        let limits = Limits { write_timeout: Duration::from_secs(1), connections, drain: Duration::from_secs(5) };
         (address, stop.clone(), tokio::spawn(serve(listener, service, limits, stop)))
     }
 

@@ -152,12 +152,12 @@ mod tests {
     use clap::Parser;
     use http::Request;
     use http_body_util::BodyExt;
-    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::{
         config::{Config, Environment, Flags, LiveSettings},
         files::Watcher,
+        http::operate::{Audit, Kept},
         http::{State, handlers},
     };
 
@@ -200,7 +200,7 @@ mod tests {
         let flags = Flags::parse_from(["gateway", "--state-dir", state_dir, "--token", "secret"]);
         let config = Config::new(flags, Environment::default()).unwrap();
         let settings = LiveSettings::open(config.sources.clone()).unwrap().subscribe();
-        Arc::new(State::new(&config, settings, Watcher::new().unwrap(), CancellationToken::new()))
+        Arc::new(State::new(&config, settings, Watcher::new().unwrap(), Kept::open(None).unwrap(), Audit::default()))
     }
 
     async fn page(state: &Arc<State>) -> Bytes {

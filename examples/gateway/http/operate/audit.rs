@@ -1,0 +1,285 @@
+//! The audit log: who came, went, was refused and was taken what from, and who did it.
+//!
+//! Each line is a JSON object with `at` (RFC 3339) and `event`:
+//!
+//! | event | of | besides |
+//! | --- | --- | --- |
+//! | `opened` | a stream | `stream`, `label`, `caller`, `client` |
+//! | `refused` | a request | `status`, `reason`, `request`, `client`, and `caller` if it is known |
+//! | `ended` | a stream | `stream`, `label`, `caller`, `reason`, and `by` where an operator did it |
+//! | `revoked` | whatever was asked for | `revocation`, `is_kept`, `by`, `client` |
+//! | `lost` | the log itself | `lines`: how many before this could not be written |
+//!
+//! 1. A line is handed to a thread that only writes ([`Lines`]): nobody waits for a disk, and nothing fails with it.
+//! 2. No secret is in it. Of a target it has the path only, and not before that is known to hold no capability.
+//! 3. Each refusal is there once, told by whoever knows most of it.
+
+use std::{
+    collections::HashMap,
+    fs::OpenOptions,
+    io::{self, Write},
+    net::IpAddr,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, SystemTime},
+};
+
+use axum::response::Response;
+use futures_util::future::Either;
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+use tower::{Layer, Service};
+use tower_reauth::{
+    Access, Denied, Identity,
+    proxy::PeerAddr,
+    reauth::{EndReason, Ended, OpenStreams, StreamId},
+};
+
+use super::super::super::log::Lines;
+use super::{
+    ids,
+    open::{caller, date},
+};
+
+/// The longest part of a path that is written.
+const LONGEST: usize = 256;
+
+/// Writes to the log, if there is one. Clones write to the same.
+#[derive(Clone, Default)]
+pub struct Audit(Option<Arc<Log>>);
+
+struct Log {
+    lines: Lines,
+    /// Who is about to end which streams.
+    by: Mutex<HashMap<StreamId, Value>>,
+}
+
+impl Audit {
+    /// A log at the end of this file, which is made if it is not there, for its owner only.
+    pub fn open(file: Option<&Path>) -> io::Result<Self> {
+        let Some(path) = file else { return Ok(Self::default()) };
+        // A pipe without a reader is an error, and not waited for.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits();
+        let file =
+            OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags.cast_signed()).open(path)?;
+        let status = rustix::fs::fcntl_getfl(&file)?;
+        rustix::fs::fcntl_setfl(&file, status - rustix::fs::OFlags::NONBLOCK)?;
+        let lines = Lines::with_notice(Told { file, is_failing: false, is_at_start: true }, |lost| {
+            tracing::warn!(lines = lost, "the audit log can be written again, and lacks some lines");
+            format!("{}\n", line("lost", [("lines", lost.into())]))
+        })?;
+        Ok(Self(Some(Arc::new(Log { lines, by: Mutex::default() }))))
+    }
+
+    /// Waits until all is written, or for this long.
+    pub fn flush(&self, at_most: Duration) {
+        if let Some(log) = &self.0 {
+            log.lines.flush(at_most);
+        }
+    }
+
+    pub fn opened(&self, stream: StreamId, label: &str, identity: &Identity, client: Option<IpAddr>) {
+        self.say("opened", || {
+            [
+                ("stream", ids::text(stream).into()),
+                ("label", label.into()),
+                ("caller", caller(identity)),
+                ("client", address(client)),
+            ]
+        });
+    }
+
+    /// The end of a stream, as the layer around it tells it.
+    pub fn ended(&self, ended: &Ended) {
+        let Some(log) = &self.0 else { return };
+        let by = ended.stream.and_then(|id| log.by().remove(&id));
+        // A session that is killed comes to its own end.
+        let reason = if by.is_some() && ended.reason == EndReason::Finished { EndReason::Closed } else { ended.reason };
+        self.say("ended", || {
+            [
+                ("stream", ended.stream.map(ids::text).into()),
+                ("label", ended.label.as_deref().into()),
+                ("caller", caller(&ended.identity)),
+                ("reason", reason.as_str().into()),
+                ("by", by.into()),
+            ]
+        });
+    }
+
+    /// Ends streams by `end`, which says whether it did, and notes who wants it.
+    pub fn ending(&self, open: &OpenStreams, streams: &[StreamId], by: &Identity, end: impl FnOnce() -> bool) -> bool {
+        let Some(log) = &self.0 else { return end() };
+        let by = caller(by);
+        log.by().extend(streams.iter().map(|id| (*id, by.clone())));
+        // What is open from here on finds it when it ends; what had ended by itself does not.
+        let gone: Vec<_> = streams.iter().filter(|id| open.get(**id).is_none()).collect();
+        let is_ended = end();
+        let forgotten = if is_ended { gone } else { streams.iter().collect() };
+        let mut by = log.by();
+        forgotten.iter().for_each(|id| _ = by.remove(id));
+        is_ended
+    }
+
+    pub fn revoked(&self, revocation: Value, is_kept: bool, by: &Identity, client: Option<IpAddr>) {
+        self.say("revoked", || {
+            [("revocation", revocation), ("is_kept", is_kept.into()), ("by", caller(by)), ("client", address(client))]
+        });
+    }
+
+    fn say<const N: usize>(&self, event: &str, more: impl FnOnce() -> [(&'static str, Value); N]) {
+        if let Some(log) = &self.0 {
+            log.lines.say(format!("{}\n", line(event, more())));
+        }
+    }
+}
+
+impl Log {
+    fn by(&self) -> MutexGuard<'_, HashMap<StreamId, Value>> {
+        self.by.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn line<const N: usize>(event: &str, more: [(&'static str, Value); N]) -> Value {
+    let mut line = json!({ "at": date(SystemTime::now()), "event": event });
+    if let Value::Object(fields) = &mut line {
+        fields.extend(
+            more.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.to_owned(), value)),
+        );
+    }
+    line
+}
+
+fn address(client: Option<IpAddr>) -> Value {
+    client.map(|client| client.to_canonical().to_string()).into()
+}
+
+/// Says when its file cannot be written any more, and leaves no line empty.
+struct Told<F> {
+    file: F,
+    is_failing: bool,
+    /// Whether what was written last was the end of a line.
+    is_at_start: bool,
+}
+
+impl<F: Write> Write for Told<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let empty = usize::from(self.is_at_start && bytes.starts_with(b"\n"));
+        let written = self.file.write(&bytes[empty..]).map(|written| written + empty);
+        if let Ok(written) = written {
+            self.is_at_start = bytes[..written].last().is_none_or(|byte| *byte == b'\n');
+        }
+        let was_failing = std::mem::replace(&mut self.is_failing, written.is_err());
+        if let Err(error) = &written
+            && !was_failing
+        {
+            tracing::warn!(%error, "the audit log cannot be written: what is missing in it is counted");
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Notes refusals, each but once: the layer that is furthest in knows most.
+#[derive(Clone)]
+pub struct AuditLayer {
+    pub audit: Audit,
+    /// Whether the path is one that may be shown.
+    pub shows_path: bool,
+}
+
+/// The middleware of [`AuditLayer`].
+#[derive(Clone)]
+pub struct Audited<S> {
+    inner: S,
+    layer: AuditLayer,
+}
+
+/// That a refusal is in the log, in the extensions of its response.
+#[derive(Clone, Copy)]
+struct Noted;
+
+impl<S> Layer<S> for AuditLayer {
+    type Service = Audited<S>;
+
+    fn layer(&self, inner: S) -> Audited<S> {
+        Audited { inner, layer: self.clone() }
+    }
+}
+
+impl<S, B> Service<Request<B>> for Audited<S>
+where
+    S: Service<Request<B>, Response = Response>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Either<S::Future, Pin<Box<dyn Future<Output = Result<Response, S::Error>> + Send>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let audit = self.layer.audit.clone();
+        if audit.0.is_none() {
+            return Either::Left(self.inner.call(request));
+        }
+        let asked = match self.layer.shows_path {
+            true => format!("{} {}", request.method(), start(request.uri().path())),
+            false => request.method().to_string(),
+        };
+        let client = client(&request);
+        let caller = request.extensions().get::<Access>().map(|access| caller(&access.identity()));
+        let answer = self.inner.call(request);
+        Either::Right(Box::pin(async move {
+            let mut response = answer.await?;
+            if let Some(reason) = refusal(&response) {
+                audit.say("refused", || {
+                    [
+                        ("status", response.status().as_u16().into()),
+                        ("reason", reason.into()),
+                        ("request", asked.into()),
+                        ("client", address(client)),
+                        ("caller", caller.into()),
+                    ]
+                });
+                response.extensions_mut().insert(Noted);
+            }
+            Ok(response)
+        }))
+    }
+}
+
+/// The address that a request came from: a proxy's, where one passed it on.
+pub fn client<B>(request: &Request<B>) -> Option<IpAddr> {
+    request.extensions().get::<PeerAddr>().map(|peer| peer.ip())
+}
+
+/// Why a request was refused, if it was and nobody has said so.
+fn refusal(response: &Response) -> Option<&'static str> {
+    if response.extensions().get::<Noted>().is_some() {
+        return None;
+    }
+    let is_refusal = matches!(
+        response.status(),
+        StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::MISDIRECTED_REQUEST
+            | StatusCode::TOO_MANY_REQUESTS
+    );
+    match response.extensions().get::<Denied>() {
+        Some(denied) => Some(denied.as_str()),
+        None => is_refusal.then_some("forbidden"),
+    }
+}
+
+/// The first characters of a text that a stranger wrote.
+fn start(text: &str) -> &str {
+    text.char_indices().nth(LONGEST).map_or(text, |(end, _)| &text[..end])
+}

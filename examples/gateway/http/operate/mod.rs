@@ -1,0 +1,26 @@
+//! What operators see and do: who is in, who is shown out, what is taken back, and who did it.
+//!
+//! - `ids`: what an open stream is called, by its client and by an operator
+//! - `open`: the open streams as JSON, and as events
+//! - `last_words`: what a stream that is ended from here says last
+//! - `revoked`: revocations as JSON
+//! - `kept`: the file in which revocations outlive the process
+//! - `audit`: the log of who came, went, was refused and was taken what from
+//!
+//! The library keeps the list of open streams ([`OpenStreams`](tower_reauth::reauth::OpenStreams)) and the revocations
+//! ([`Revocations`](tower_reauth::revoke::Revocations)); what is here gives them a shape and a memory.
+
+mod audit;
+pub mod ids;
+mod kept;
+mod last_words;
+mod open;
+mod revoked;
+
+pub use self::{
+    audit::{Audit, AuditLayer, client},
+    kept::{Kept, KeptError},
+    last_words::{asks_for_reasons, ending},
+    open::{list, watch},
+    revoked::Order,
+};

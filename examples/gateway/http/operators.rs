@@ -1,0 +1,124 @@
+//! The routes of operators: the open streams, and what is revoked.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use ::http::{
+    HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH},
+};
+use axum::{
+    Extension,
+    body::{Body, to_bytes},
+    extract::{self, Request},
+    response::Response,
+};
+use serde_json::{Value, json};
+use tokio::{task::spawn_blocking, time::timeout};
+use tower_reauth::{
+    Access,
+    reauth::{EndReason, StreamId},
+};
+
+use super::{State, accept::wants_events, handlers, reply};
+use crate::http::operate::{self, KeptError, Order, asks_for_reasons};
+
+/// How long, and how many bytes, the body of a request may be.
+const PATIENCE: Duration = Duration::from_secs(10);
+const MOST: usize = 64 * 1024;
+
+/// What the list is called in itself. No session's key has a slash.
+const LIST: &str = "/streams";
+
+/// `GET /streams`: who is in, once or for as long as somebody looks.
+pub async fn streams(extract::State(state): extract::State<Arc<State>>, request: Request) -> Response {
+    let mut response = if wants_events(request.headers()) {
+        let body = Body::from_stream(operate::watch(state.open.clone()));
+        let access = request.extensions().get::<Access>();
+        let asks = asks_for_reasons(request.uri().query().unwrap_or_default());
+        let (client, version) = (operate::client(&request), request.version());
+        let opened = handlers::Opened { label: LIST.into(), asks_for_reasons: asks, client, version };
+        handlers::event_stream(&state, body, opened, access)
+    } else {
+        reply::json(StatusCode::OK, &operate::list(&state.open))
+    };
+    let headers = response.headers_mut();
+    reply::vary_by_accept(headers);
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// `DELETE /streams/{id}`: the stream ends.
+pub async fn end(
+    extract::State(state): extract::State<Arc<State>>,
+    Extension(id): Extension<StreamId>,
+    Extension(by): Extension<Access>,
+) -> Response {
+    if state.audit.ending(&state.open, &[id], &by.identity(), || state.open.end(id, EndReason::Closed)) {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
+    } else {
+        reply::no_such_stream()
+    }
+}
+
+/// `GET /revocations`: what is revoked.
+pub async fn revocations(extract::State(state): extract::State<Arc<State>>) -> Response {
+    let mut response = reply::json(StatusCode::OK, &state.kept.list());
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// `POST /revocations`: what the body names is revoked, and kept so.
+pub async fn revoke(
+    extract::State(state): extract::State<Arc<State>>,
+    Extension(by): Extension<Access>,
+    request: Request,
+) -> Response {
+    let client = operate::client(&request);
+    let order = match order(request).await {
+        Ok(order) => order,
+        Err(refusal) => return *refusal,
+    };
+    let shown = order.shown();
+    // On a thread of its own, and to its end whether or not anybody waits for the answer.
+    let revoking = spawn_blocking(move || {
+        let kept = state.kept.revoke(&order);
+        state.audit.revoked(order.shown(), kept.is_ok(), &by.identity(), client);
+        kept
+    });
+    answered(revoking.await, shown)
+}
+
+/// Reads what a request orders.
+async fn order(request: Request) -> Result<Order, Box<Response>> {
+    let error = |status, kind, message: &str| Err(Box::new(reply::error(status, kind, message)));
+    let too_large = || error(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is larger than 64 KiB.");
+    let announced =
+        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > MOST) {
+        return too_large();
+    }
+    let body = match timeout(PATIENCE, to_bytes(request.into_body(), MOST)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return too_large(),
+        Err(_) => return error(StatusCode::REQUEST_TIMEOUT, "timeout", "The body did not come in time."),
+    };
+    let order = Order::parse(&body, SystemTime::now());
+    order.or_else(|reason| error(StatusCode::BAD_REQUEST, "invalid_request_error", &reason))
+}
+
+fn answered(revoked: Result<Result<(), KeptError>, tokio::task::JoinError>, shown: Value) -> Response {
+    match revoked {
+        Ok(Ok(())) => reply::json(StatusCode::OK, &json!({ "ok": true, "revocation": shown })),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a revocation holds, and is lost at the next restart");
+            reply::unavailable("It is revoked until the gateway restarts, and could not be kept: the log says why.")
+        }
+        Err(error) => handlers::broken(&io::Error::other(error)),
+    }
+}
