@@ -28,6 +28,13 @@
 
 #[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs"))]
 mod https;
+#[cfg(any(
+    feature = "http-client",
+    feature = "http-client-aws-lc-rs",
+    feature = "introspection",
+    feature = "jwks",
+    feature = "security-events"
+))]
 mod secure;
 
 use std::{error::Error, future::Future, pin::Pin, sync::Arc};
@@ -41,6 +48,13 @@ use crate::unwind::contained;
 #[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs"))]
 pub use self::https::{HttpsClient, HttpsError};
 #[allow(unused_imports, reason = "a client of one's own need not be asked")]
+#[cfg(any(
+    feature = "http-client",
+    feature = "http-client-aws-lc-rs",
+    feature = "introspection",
+    feature = "jwks",
+    feature = "security-events"
+))]
 pub(crate) use self::secure::is_secure;
 
 /// The longest body of a response that is read, in bytes: 1 MiB.
