@@ -187,7 +187,8 @@ pub fn binary() -> &'static Path {
         let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
         let build = Command::new(env!("CARGO"))
             .args(["build", "--locked", "--example", "gateway", "--message-format", "json", "--profile", profile])
-            // The features are then those with which the workspace builds it.
+            // With all that an operator builds, where the tests are built so.
+            .args(cfg!(feature = "jemalloc").then_some("--all-features"))
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .stderr(Stdio::inherit())
             .output()
