@@ -154,7 +154,8 @@ fn the_store_of_an_agent_that_hangs_holds_up_no_other_agent() {
 fn ends_while_it_hangs(mut house: House, hang: fault::Hang, clients: Vec<JoinHandle<()>>) {
     let begun = Instant::now();
     house.served.stop();
-    assert!(begun.elapsed() < Duration::from_secs(7), "{:?}", begun.elapsed());
+    // What hangs is waited for as long as `--drain` says.
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
     drop(hang);
     drop(house);
     for client in clients {
