@@ -12,7 +12,7 @@ use hyper_util::{
 };
 use rustls::{ClientConfig, crypto::CryptoProvider};
 
-use super::{BoxError, HttpClient, MAX_BODY_LEN, ResponseFuture, is_secure};
+use super::{BoxError, HttpClient, MAX_BODY_LEN, ResponseFuture, secure::is_secure};
 
 /// An HTTP/1.1 client over TLS, of hyper and rustls.
 ///

@@ -35,7 +35,7 @@ mod https;
     feature = "jwks",
     feature = "security-events"
 ))]
-mod secure;
+pub(crate) mod secure;
 
 use std::{error::Error, future::Future, pin::Pin, sync::Arc};
 
@@ -47,15 +47,6 @@ use crate::unwind::contained;
 
 #[cfg(any(feature = "http-client", feature = "http-client-aws-lc-rs"))]
 pub use self::https::{HttpsClient, HttpsError};
-#[allow(unused_imports, reason = "a client of one's own need not be asked")]
-#[cfg(any(
-    feature = "http-client",
-    feature = "http-client-aws-lc-rs",
-    feature = "introspection",
-    feature = "jwks",
-    feature = "security-events"
-))]
-pub(crate) use self::secure::is_secure;
 
 /// The longest body of a response that is read, in bytes: 1 MiB.
 pub const MAX_BODY_LEN: usize = 1024 * 1024;

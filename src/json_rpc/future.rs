@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use http::{Request, Response, StatusCode, request::Parts};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -116,16 +116,11 @@ fn poll_read<S, B: Body>(
     let Some(Reading { bytes, limit, beyond, .. }) = reading else { return Poll::Ready(Ok(())) };
     while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
         let Ok(frame) = frame else { return Poll::Ready(Err(StatusCode::BAD_REQUEST)) };
-        let Ok(mut data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else { continue };
         if data.remaining() > *limit - bytes.len() {
             return Poll::Ready(Err(*beyond));
         }
-        while data.has_remaining() {
-            let chunk = data.chunk();
-            bytes.extend_from_slice(chunk);
-            let length = chunk.len();
-            data.advance(length);
-        }
+        bytes.put(data);
     }
     Poll::Ready(Ok(()))
 }

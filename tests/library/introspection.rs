@@ -17,7 +17,7 @@ use tower_reauth::{
     verify::{BearerToken, Cached, ClientAuth, Introspection, Rejection, VerifyError},
 };
 
-use crate::support::{Answer, Seen, assert_took, logging, open, reauth};
+use crate::support::{Answer, Seen, Untellable, assert_took, logging, open, reauth};
 
 const ENDPOINT: &str = "https://issuer.example/introspect";
 
@@ -264,22 +264,7 @@ async fn an_endpoint_that_cannot_be_reached_or_hangs_is_unavailable() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_client_that_cannot_be_told_is_one_of_a_client_that_cannot_be_reached() {
-    #[derive(Debug)]
-    struct Mine;
-    impl std::fmt::Display for Mine {
-        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            panic!("an error's own bug")
-        }
-    }
-    impl std::error::Error for Mine {}
-    // While the other panic unwinds this one would end the process.
-    impl Drop for Mine {
-        fn drop(&mut self) {
-            panic!("an error's own bug");
-        }
-    }
-
-    let client = async |_: Request<Bytes>| Err::<Response<Bytes>, _>(BoxError::from(Mine));
+    let client = async |_: Request<Bytes>| Err::<Response<Bytes>, _>(BoxError::from(Untellable));
     let verifier = Introspection::new(ENDPOINT, ClientAuth::basic("service", "s3cret"), client).expect("a URL");
     let log = logging();
     assert_eq!(outcome(verifier.verify(&token()).await), unavailable());

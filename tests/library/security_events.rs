@@ -26,7 +26,7 @@ use tower_reauth::{
     verify::{Rejection, VerifyError, verify_fn},
 };
 
-use crate::support::{Seen, Wall, logging, open, others, reauth};
+use crate::support::{Seen, Untellable, Wall, logging, open, others, reauth};
 
 const ISSUER: &str = "https://issuer.example";
 const US: &str = "https://us.example";
@@ -578,21 +578,7 @@ async fn a_client_that_panics_or_hangs_does_not_end_the_poller() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_client_that_cannot_be_told_does_not_end_the_poller() {
-    #[derive(Debug)]
-    struct Mine;
-    impl std::fmt::Display for Mine {
-        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            panic!("an error's own bug")
-        }
-    }
-    impl std::error::Error for Mine {}
-    impl Drop for Mine {
-        fn drop(&mut self) {
-            panic!("an error's own bug");
-        }
-    }
-
-    let client = async |_: Request<Bytes>| Err::<Response<Bytes>, _>(BoxError::from(Mine));
+    let client = async |_: Request<Bytes>| Err::<Response<Bytes>, _>(BoxError::from(Untellable));
     let endpoint = "https://issuer.example/poll".parse().expect("a URI");
     let poller = EventPoller::new(endpoint, "p0ll", client, receiver(&Revocations::new())).expect("a token");
     let running = tokio::spawn(poller.run());

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{EventReceiver, receiver::NotTaken};
 use crate::{
     claims, fault,
-    http_client::{HttpClient, MAX_BODY_LEN, is_secure, told as told_by},
+    http_client::{HttpClient, MAX_BODY_LEN, secure::is_secure, told as told_by},
     media_type,
     timer::{timer, within},
     unwind::{Contained, contained},

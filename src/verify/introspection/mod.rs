@@ -24,7 +24,7 @@ use crate::{
     Identity,
     claims::Claims,
     fault,
-    http_client::{HttpClient, is_secure},
+    http_client::{HttpClient, secure::is_secure},
     timer::within,
 };
 

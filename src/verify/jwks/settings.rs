@@ -6,7 +6,7 @@ use http::Uri;
 
 use super::JwksError;
 use crate::{
-    http_client::{HttpClient, is_secure},
+    http_client::{HttpClient, secure::is_secure},
     verify::jwt::{Algorithm, Crypto},
 };
 

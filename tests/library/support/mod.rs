@@ -142,3 +142,22 @@ pub fn assert_took(started: Instant, expected: Duration) {
     let took = started.elapsed();
     assert!(took >= expected && took <= expected + Duration::from_millis(1), "{took:?} in place of {expected:?}");
 }
+
+/// An error of a client's own with two bugs: it cannot be told, and not be dropped either. While one panic unwinds
+/// the other would end the process.
+#[derive(Debug)]
+pub struct Untellable;
+
+impl std::fmt::Display for Untellable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("an error's own bug")
+    }
+}
+
+impl std::error::Error for Untellable {}
+
+impl Drop for Untellable {
+    fn drop(&mut self) {
+        panic!("an error's own bug");
+    }
+}
