@@ -7,6 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 
 use crate::{
@@ -162,6 +166,19 @@ fn a_head_that_is_too_large_is_431() {
     {
         let answer = raw(&house, head.as_bytes());
         assert_eq!(answer.split(' ').nth(1), Some(status), "{} bytes: {answer}", head.len());
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_431_over_http_2_too() {
+    let house = House::over(State::seeded());
+    let socket = tokio::net::TcpStream::connect(house.gateway.address).await.expect("a connection");
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    for (count, expected) in [(60_000, 200), (70_000, 431), (60_000, 200)] {
+        let request = http::Request::get("http://localhost/healthz").header("x", "x".repeat(count));
+        let request = request.body(Empty::<Bytes>::new()).expect("a request");
+        assert_eq!(client.send_request(request).await.expect("an answer").status(), expected, "{count}");
     }
 }
 

@@ -20,7 +20,12 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{net, task::spawn_blocking, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net,
+    task::spawn_blocking,
+    time::timeout,
+};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -28,6 +33,7 @@ use tokio_rustls::{
         ClientConfig, HandshakeKind, RootCertStore,
         crypto::ring,
         pki_types::{CertificateDer, ServerName, pem::PemObject},
+        version::TLS12,
     },
 };
 
@@ -62,16 +68,20 @@ fn secured(state: State) -> House {
     House::with(state, flags(&files))
 }
 
-/// A client that trusts both pairs, and offers these protocols.
-fn client(protocols: &[&str]) -> ClientConfig {
+fn roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     for [cert, _] in [FIRST, SECOND] {
         roots.add(CertificateDer::from_pem_slice(cert.as_bytes()).expect("a certificate")).expect("an authority");
     }
+    roots
+}
+
+/// A client that trusts both pairs, and offers these protocols.
+fn client(protocols: &[&str]) -> ClientConfig {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
-        .with_root_certificates(roots)
+        .with_root_certificates(roots())
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     config
@@ -378,7 +388,6 @@ async fn a_session_is_resumed_under_the_certificate_that_it_began_under_alone() 
         let mut secured = connect(address, &config).await;
         let kind = secured.get_ref().1.handshake_kind();
         // Tickets come after the handshake, and with the first answer at the latest.
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         secured.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.expect("a request");
         let mut answer = Vec::new();
         // Not cut: the gateway says that this is the end (RFC 8446 section 6.1).
@@ -392,6 +401,90 @@ async fn a_session_is_resumed_under_the_certificate_that_it_began_under_alone() 
     shows(address, &Arc::new(client(&[])), SECOND).await;
     assert_eq!(kind().await, Some(HandshakeKind::Full), "the old certificate is withdrawn");
     assert_eq!(kind().await, Some(HandshakeKind::Resumed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_tls_1_2_are_served_and_those_without_a_common_protocol_are_not() {
+    let house = secured(State::of_messages(1));
+    let address = house.gateway.address;
+    let mut old = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS12])
+        .expect("a version")
+        .with_root_certificates(roots())
+        .with_no_client_auth();
+    old.alpn_protocols = vec![b"h2".to_vec()];
+    let old = Arc::new(old);
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let secured = connect(address, &old).await;
+        assert_eq!((secured.get_ref().1.handshake_kind(), protocol(&secured).as_deref()), (Some(kind), Some("h2")));
+        Client::over(secured).await.history("application/json").await;
+    }
+    let socket = net::TcpStream::connect(address).await.expect("a connection");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let strange = TlsConnector::from(Arc::new(client(&["spdy/3"]))).connect(name, socket).await;
+    assert!(strange.is_err_and(|error| error.to_string().contains("NoApplicationProtocol")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_closes_its_half_follows_a_stream_all_the_same() {
+    let house = secured(State::of_messages(1));
+    let mut secured = connect(house.gateway.address, &Arc::new(client(&["http/1.1"]))).await;
+    let request = format!(
+        "GET /sessions/{SESSION}/history HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\nAccept: text/event-stream\r\n\r\n"
+    );
+    secured.write_all(request.as_bytes()).await.expect("a request");
+    secured.shutdown().await.expect("half of a connection");
+    let mut read = String::new();
+    let mut until = async |text: &str| {
+        let mut buffer = [0; 4096];
+        while !read.contains(text) {
+            let length = timeout(PATIENCE, secured.read(&mut buffer)).await.expect("in time").expect("it goes on");
+            assert!(length > 0, "no {text:?} in {read:?}");
+            read.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+    };
+    until("event: history").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    house.state.append(&message(2));
+    until(r#""messageId":"m2""#).await;
+}
+
+/// A session of some 16 MB.
+fn large() -> State {
+    let text = "x".repeat(4000);
+    let line = |n: usize| {
+        format!("{{\"type\":\"message\",\"id\":\"m{n}\",\"message\":{{\"role\":\"user\",\"content\":\"{text}\"}}}}\n")
+    };
+    State::holding(&(1..=4000).map(line).collect::<String>())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_a_little_now_and_then_is_waited_for_and_one_that_takes_nothing_is_not() {
+    let state = large();
+    let files = pair(&state, FIRST);
+    let house = House::with(state, flags(&files).into_iter().chain(["--write-timeout".as_ref(), "1s".as_ref()]));
+    let request = format!(
+        "GET /sessions/{SESSION}/history HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
+    );
+    let ask = async || {
+        let mut secured = connect(house.gateway.address, &Arc::new(client(&["http/1.1"]))).await;
+        secured.write_all(request.as_bytes()).await.expect("a request");
+        secured
+    };
+    let (mut slow, mut stalled) = (ask().await, ask().await);
+    // Far less than is there, in four times what a client may take nothing for.
+    let mut buffer = vec![0; 200 * 1024];
+    let mut read = 0;
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        read += slow.read_exact(&mut buffer).await.expect("it is waited for");
+    }
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).await.expect("it is sent all of it");
+    assert!(read + rest.len() > 15_000_000, "{}", read + rest.len());
+    let mut rest = Vec::new();
+    let cut = stalled.read_to_end(&mut rest).await;
+    assert!(cut.is_err() && rest.len() < 15_000_000, "{cut:?} {}", rest.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

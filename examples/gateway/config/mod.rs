@@ -28,7 +28,7 @@ use std::time::Duration;
 
 pub use self::auth::{Auth, TrustedProxy};
 pub use self::environment::Environment;
-pub use self::error::ConfigError;
+pub use self::error::{ConfigError, needs_feature};
 pub use self::flags::{CorsOrigin, Flags, HistoryScopes, Mode};
 pub use self::live::{LiveSettings, Reload};
 pub use self::secret::Secret;
@@ -107,15 +107,16 @@ impl Settled {
         let data_dir = flags.data_dir.as_ref().map(expand);
         let data_dir = data_dir.or_else(|| Some(state_home()?.join("tower-reauth-gateway")));
         let config = environment.path("OPENCLAW_CONFIG_PATH").unwrap_or_else(|| state_dir.join("openclaw.json"));
+        let of_tls = [("--tls-cert", &flags.tls_cert), ("--tls-key", &flags.tls_key)];
+        if let Some((flag, _)) = of_tls.iter().find(|(_, file)| file.is_some() && !Tls::IS_BUILT) {
+            return Err(needs_feature(flag, "tls"));
+        }
         let tls = match (&flags.tls_cert, &flags.tls_key) {
             (None, None) => None,
             (Some(cert), Some(key)) => Some(TlsFiles { cert: expand(cert), key: expand(key) }),
             (Some(_), None) => return Err(ConfigError::Unusable("--tls-cert needs --tls-key beside it".to_owned())),
             (None, Some(_)) => return Err(ConfigError::Unusable("--tls-key needs --tls-cert beside it".to_owned())),
         };
-        if tls.is_some() && !Tls::IS_BUILT {
-            return Err(ConfigError::needs_feature("--tls-cert", "tls"));
-        }
         let hosts = || AllowedHostsLayer::new().with_allowed(flags.allow_host.iter().cloned());
         Ok(Config {
             listen,
@@ -310,6 +311,15 @@ mod tests {
         assert_eq!(error, "the variable OPENCLAW_GATEWAY_PORT must be a port number");
         let error = config(&[], &[("OPENCLAW_GATEWAY_BIND", "everywhere")]).unwrap_err();
         assert_eq!(error, "the variable OPENCLAW_GATEWAY_BIND must be an IP address");
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn a_flag_of_a_feature_that_is_not_there_says_how_to_have_it() {
+        for flag in ["--tls-cert", "--tls-key"] {
+            let error = config(&["--state-dir=/s", flag, "x"], &[]).unwrap_err();
+            assert_eq!(error, format!("{flag}: this gateway was built without it; build it with --features tls"));
+        }
     }
 
     #[test]

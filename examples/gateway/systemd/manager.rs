@@ -2,7 +2,7 @@
 
 use std::{
     env, io,
-    sync::mpsc::{Sender, channel},
+    sync::mpsc::{SyncSender, sync_channel},
     thread,
     time::Duration,
 };
@@ -10,10 +10,13 @@ use std::{
 use sd_notify::NotifyState;
 use tokio::{task::yield_now, time::sleep};
 
+/// How much may wait to be told.
+const MOST: usize = 64;
+
 /// Tells the service manager, if there is one, from a thread of its own: it may be slow to listen. Clones tell the
 /// same.
 #[derive(Clone)]
-pub struct Manager(Option<Sender<String>>);
+pub struct Manager(Option<SyncSender<String>>);
 
 impl Manager {
     /// The one that started this process.
@@ -21,7 +24,7 @@ impl Manager {
         if env::var_os("NOTIFY_SOCKET").is_none() {
             return Ok(Self(None));
         }
-        let (queue, said) = channel::<String>();
+        let (queue, said) = sync_channel::<String>(MOST);
         thread::Builder::new().name("manager".to_owned()).spawn(move || {
             let mut is_heard = true;
             for state in said {
@@ -75,8 +78,8 @@ impl Manager {
     fn say(&self, states: &[NotifyState<'_>]) {
         if let Some(queue) = &self.0 {
             let states: Vec<_> = states.iter().map(ToString::to_string).collect();
-            // The thread lives as long as there is one to tell.
-            let _ = queue.send(states.join("\n"));
+            // One that has not listened for so long does not hear this either.
+            let _ = queue.try_send(states.join("\n"));
         }
     }
 }

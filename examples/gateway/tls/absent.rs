@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 use super::Timed;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, needs_feature};
 
 /// There is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ impl Tls {
     pub const IS_BUILT: bool = false;
 
     pub fn new(_: (&Path, &str), _: (&Path, &str)) -> Result<Self, ConfigError> {
-        Err(ConfigError::needs_feature("--tls-cert", "tls"))
+        Err(needs_feature("--tls-cert", "tls"))
     }
 
     pub fn advice(&self) -> Option<String> {
