@@ -472,11 +472,12 @@ async fn a_client_that_takes_a_little_now_and_then_is_waited_for_and_one_that_ta
         secured
     };
     let (mut slow, mut stalled) = (ask().await, ask().await);
-    // Far less than is there, in four times what a client may take nothing for.
-    let mut buffer = vec![0; 200 * 1024];
+    // In three times what a client may take nothing for, and so much at a time that the sockets' own buffers, of some
+    // MB, let more be sent within that time.
+    let mut buffer = vec![0; 500 * 1024];
     let mut read = 0;
-    for _ in 0..20 {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    for _ in 0..25 {
+        tokio::time::sleep(Duration::from_millis(120)).await;
         read += slow.read_exact(&mut buffer).await.expect("it is waited for");
     }
     let mut rest = Vec::new();
