@@ -24,6 +24,8 @@ mod live;
 mod log;
 #[cfg(feature = "jemalloc")]
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod model;
 mod open_streams;
 mod operators;

@@ -14,9 +14,9 @@ use metrics::{Counter, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Met
 use tokio::time::advance;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_reauth::{
-    Access, BearerAuthLayer, Denied, RequireScopeLayer, StreamReauthLayer, Tokens,
+    Access, BearerAuthLayer, Denied, RequireScopeLayer, StreamReauthLayer, Tokens, VerifyToken,
     observe::describe_metrics,
-    reauth::{EndReason, Ended},
+    reauth::{EndReason, Ended, OpenStreams},
     revoke::Revocations,
     session::SessionBindingLayer,
     verify::{Rejection, Token, VerifyError},
@@ -528,6 +528,34 @@ async fn what_is_open_is_what_the_gauge_shows() {
     assert_eq!(counts.open.shown(), [1.0, 2.0, 3.0]);
     drop(streams);
     assert_eq!(counts.open.shown(), [1.0, 2.0, 3.0, 2.0, 1.0, 0.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_confirm_access_is_to_ask_as_a_stream_does_and_to_be_counted_as_none() {
+    let counts = Counts::default();
+    let _recorded = metrics::set_default_local_recorder(&counts);
+    for oracle in [Oracle::with_revision(), Oracle::without_revision()] {
+        let (revocations, open) = (Revocations::new(), OpenStreams::new());
+        let access = behind(BearerAuthLayer::new(oracle.clone()).with_revocations(&revocations)).await;
+        let gate = reauth().with_registry(&open).with_on_end(|_| unreachable!("no stream ends"));
+        assert_eq!(gate.confirm(&access).await, Ok(()));
+        oracle.says_after(Duration::from_secs(1), Ok(alice()));
+        if oracle.revision().is_some() {
+            oracle.moves();
+        }
+        assert_eq!(gate.confirm(&access).await, Ok(()));
+        assert_eq!(oracle.asked(), if oracle.revision().is_some() { 2 } else { 3 });
+        oracle.says(Err(VerifyError::Expired));
+        if oracle.revision().is_some() {
+            oracle.moves();
+        }
+        assert_eq!(gate.confirm(&access).await, Err(EndReason::Expired));
+        revocations.revoke_all();
+        assert_eq!(gate.confirm(&access).await, Err(EndReason::Revoked));
+        assert_eq!(open.len(), 0);
+    }
+    assert_eq!(counts.shown(), [""; 0]);
+    assert!(counts.open.shown().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

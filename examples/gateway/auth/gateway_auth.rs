@@ -1,5 +1,6 @@
 //! The gateway's authentication, by the settings of now.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -67,6 +68,17 @@ impl GatewayAuth {
     pub fn challenge<B>(&self, mut response: Response<B>) -> Response<B> {
         name_schemes(response.headers_mut(), &self.0.rules.load());
         response
+    }
+
+    /// Whose address a request came from: that which a trusted proxy names, or else the peer's.
+    pub fn client(&self, head: Head<'_>) -> Option<IpAddr> {
+        self.0.rules.load().client(head)
+    }
+
+    /// Whether a program on this machine asks, and for itself.
+    #[cfg(feature = "metrics")]
+    pub fn is_from_nearby(&self, head: Head<'_>) -> bool {
+        self.0.rules.load().is_from_nearby(head)
     }
 
     /// Whether it can be told who sent the request. The log says once that it cannot, and what to do.

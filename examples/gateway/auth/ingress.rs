@@ -8,7 +8,14 @@ use std::{
 use axum::{body::Body, response::Response};
 use futures_util::future::{Either, Ready, ready};
 use http::{HeaderMap, Request, StatusCode};
+#[cfg(feature = "metrics")]
+use http::{
+    header::{HOST, ORIGIN, VIA},
+    uri::Authority,
+};
 use tower::{Layer, Service};
+#[cfg(feature = "metrics")]
+use tower_reauth::bearer::Head;
 
 use super::GatewayAuth;
 use crate::http::reply;
@@ -30,6 +37,34 @@ pub fn is_forwarded(headers: &HeaderMap) -> bool {
     headers.keys().map(|name| name.as_str()).any(|name| {
         matches!(name, "forwarded" | "x-real-ip") || name.starts_with("x-forwarded-") || TAILSCALE.contains(&name)
     })
+}
+
+/// Whether a program on this machine asks, as far as a request can say: it is local and direct, it is for this
+/// machine by a name that nobody else can have, and no page of a browser sent it, unless somebody typed its address.
+///
+/// By its name a page is found out that had its own name point here (DNS rebinding), and so is a proxy that passes
+/// on the name that it was called by and says nothing else of its client.
+#[cfg(feature = "metrics")]
+pub fn is_from_nearby(peer: IpAddr, head: Head<'_>) -> bool {
+    let headers = head.headers();
+    let is_of_no_page =
+        !headers.contains_key(ORIGIN) && headers.get_all("sec-fetch-site").iter().all(|site| site == "none");
+    is_local_direct(peer, headers) && !headers.contains_key(VIA) && is_for_this_machine(head) && is_of_no_page
+}
+
+/// Whether each name that a request is for is one of the loopback interface.
+#[cfg(feature = "metrics")]
+fn is_for_this_machine(head: Head<'_>) -> bool {
+    let is_loopback = |host: &str| {
+        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
+        host.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(is_loopback)
+    };
+    let in_header = head.headers().get_all(HOST).iter();
+    let in_header =
+        in_header.map(|host| Authority::try_from(host.as_bytes()).is_ok_and(|host| is_loopback(host.host())));
+    let mut names = in_header.chain(head.uri().host().map(is_loopback)).peekable();
+    names.peek().is_some() && names.all(|is_loopback| is_loopback)
 }
 
 /// Refuses what a proxy passed on without a word that can be believed about its client: whom to count failures

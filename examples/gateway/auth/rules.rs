@@ -1,5 +1,6 @@
 //! The settings of one moment, as something that can be asked.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, header::ORIGIN};
@@ -12,6 +13,8 @@ use tower_reauth::{
 };
 
 use super::bearer::{self, LenientBearer};
+#[cfg(feature = "metrics")]
+use super::ingress::is_from_nearby;
 use super::ingress::{FUNNEL, is_forwarded, is_local_direct};
 use super::secrets::Secrets;
 use crate::config::{self, Auth, ControlUi, Secret, Settings};
@@ -116,6 +119,20 @@ impl Rules {
             Shown::Proxy { .. } if self.proxies == TrustedNetworks::none() => true,
             _ => !is_forwarded(head.headers()),
         }
+    }
+
+    /// The client that a trusted proxy names, or else the peer.
+    pub fn client(&self, head: Head<'_>) -> Option<IpAddr> {
+        let peer = head.extensions().get::<PeerAddr>()?.ip();
+        Some(self.addresses.resolve(head.headers(), peer).to_canonical())
+    }
+
+    /// Whether a program on this machine asks, and for itself. Where a trusted proxy has the same address nobody can
+    /// tell.
+    #[cfg(feature = "metrics")]
+    pub fn is_from_nearby(&self, head: Head<'_>) -> bool {
+        let Some(peer) = head.extensions().get::<PeerAddr>().map(|peer| peer.ip()) else { return false };
+        is_from_nearby(peer, head) && !self.proxies.contains(peer)
     }
 
     pub fn present(&self, head: Head<'_>) -> Result<Credential, Denied> {

@@ -14,7 +14,8 @@ use clap::{Parser, ValueEnum};
 use jiff::SignedDuration;
 use tower_reauth::hosts::AllowedHost;
 
-use super::Secret;
+use super::error::needs_feature;
+use super::{ConfigError, Secret};
 
 // No docstring: clap would show it in place of that of whoever has these flags among others.
 #[derive(Clone, Debug, Default, Parser)]
@@ -92,6 +93,14 @@ pub struct Flags {
     #[arg(long, value_name = "TIME", value_parser = drain, help_heading = NETWORK)]
     pub drain: Option<Duration>,
 
+    /// How the log is written: text, json [default: text]
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true, help_heading = MEASURE)]
+    pub log_format: Option<LogFormat>,
+
+    /// Who may GET /metrics: local, also whoever is on this machine; admin [default: local]
+    #[arg(long, value_name = "WHO", hide_possible_values = true, help_heading = MEASURE)]
+    pub metrics: Option<MetricsFor>,
+
     /// Run on a scratch folder with a session that grows, and print commands to try
     #[arg(long, conflicts_with_all = [
         "config", "state_dir", "data_dir", "auth", "allow_unauthenticated", "token", "password", "token_file", "tokens",
@@ -102,6 +111,7 @@ pub struct Flags {
 const FILES: &str = "Files";
 const ACCESS: &str = "Access";
 const NETWORK: &str = "Network";
+const MEASURE: &str = "Measure";
 
 impl Flags {
     /// The same, but served from this state folder, with the token in this file.
@@ -132,6 +142,8 @@ impl Flags {
             write_timeout,
             max_connections,
             drain,
+            log_format,
+            metrics,
             demo,
         } = self;
         Self {
@@ -153,8 +165,17 @@ impl Flags {
             write_timeout: write_timeout.or(other.write_timeout),
             max_connections: max_connections.or(other.max_connections),
             drain: drain.or(other.drain),
+            log_format: log_format.or(other.log_format),
+            metrics: metrics.or(other.metrics),
             demo: demo || other.demo,
         }
+    }
+
+    /// What is asked for of what this gateway was built without.
+    pub fn unbuilt(&self) -> Vec<ConfigError> {
+        let features = [("metrics", "metrics", self.metrics.is_some() && cfg!(not(feature = "metrics")))];
+        let missing = features.into_iter().filter(|(_, _, is_missing)| *is_missing);
+        missing.map(|(flag, feature, _)| needs_feature(flag, feature)).collect()
     }
 
     pub fn drain(&self) -> Duration {
@@ -205,6 +226,26 @@ impl Display for HistoryScopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_name(*self, f)
     }
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line for a person
+    #[default]
+    Text,
+    /// An object of JSON in each line
+    Json,
+}
+
+/// Who may read the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum MetricsFor {
+    /// Whoever is on this machine, and operators
+    #[default]
+    Local,
+    /// Operators
+    Admin,
 }
 
 /// Writes the value as the command line has it.

@@ -183,7 +183,7 @@ impl Followed {
                 () = sleep_until(self.due) => Event::Due,
             },
             Watch::Is(file) => tokio::select! {
-                () = file.changed() => Event::Heard,
+                _ = file.changed() => Event::Heard,
                 () = sleep_until(self.due) => Event::Due,
             },
             Watch::Not => {

@@ -29,7 +29,7 @@ use std::time::Duration;
 pub use self::auth::{Auth, TrustedProxy};
 pub use self::environment::Environment;
 pub use self::error::ConfigError;
-pub use self::flags::{Flags, HistoryScopes, Mode};
+pub use self::flags::{Flags, HistoryScopes, LogFormat, MetricsFor, Mode};
 pub use self::live::LiveSettings;
 pub use self::secret::Secret;
 #[cfg(test)]
@@ -56,6 +56,7 @@ pub struct Config {
     pub history_scopes: HistoryScopes,
     pub heartbeat: Duration,
     pub limits: Limits,
+    pub metrics: MetricsFor,
     /// Whom requests may be for where nobody has to say who they are, if that matters.
     pub allowed_hosts: Option<AllowedHostsLayer>,
     /// Where [`LiveSettings`] come from.
@@ -104,6 +105,7 @@ impl Settled {
                 connections: flags.max_connections.unwrap_or(16384),
                 drain: flags.drain(),
             },
+            metrics: flags.metrics.unwrap_or_default(),
             allowed_hosts: is_local.then(hosts),
             sources: Sources {
                 config,
@@ -163,7 +165,7 @@ mod tests {
     }
 
     /// Every flag, with a value that it can have. `demo` is for flags alone, and `config` names the file.
-    const EVERY: [(&str, &str); 17] = [
+    const EVERY: [(&str, &str); 19] = [
         ("state-dir", "/s"),
         ("data-dir", "/d"),
         ("audit-log", "/a"),
@@ -181,6 +183,8 @@ mod tests {
         ("write-timeout", "8s"),
         ("max-connections", "9"),
         ("drain", "10s"),
+        ("log-format", "json"),
+        ("metrics", "admin"),
     ];
 
     fn settled(flags: &[&str], variables: &[(String, String)]) -> Result<Settled, Vec<String>> {

@@ -42,6 +42,10 @@ impl Settled {
     pub fn new(flags: Flags, environment: Environment) -> Result<Self, Vec<ConfigError>> {
         let given = Given::by_flags(&flags);
         if flags.demo {
+            let unbuilt = flags.unbuilt();
+            if !unbuilt.is_empty() {
+                return Err(unbuilt);
+            }
             return Ok(Self { flags, given, in_file: Given::default(), environment: Environment::default() });
         }
         let mut problems = Vec::new();
@@ -78,6 +82,7 @@ impl Settled {
             problems.extend(more);
             flags = flags.or(Flags { auth: None, token: None, password: None, ..found });
         }
+        problems.extend(flags.unbuilt());
         if problems.is_empty() { Ok(Self { flags, given, in_file, environment }) } else { Err(problems) }
     }
 }

@@ -48,6 +48,7 @@ use tower_reauth::proxy::PeerAddr;
 
 pub use self::connection::PageBytes;
 use self::{connection::Connection, hello::Client};
+use crate::measure::{self, Counted, HeldBack};
 
 /// How long a client may take to say which protocol it speaks, and then to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -102,7 +103,7 @@ where
         let (http, open, stop) = (Arc::clone(&http), open.watcher(), stop.clone());
         let service = service.clone();
         connections.spawn(async move {
-            let _room = room;
+            let _open = (room, Counted::connection());
             // The protocol's own timers begin when it is known which protocol it is.
             let said = stop.run_until_cancelled(timeout(HEAD_TIMEOUT, hello::read(socket))).await;
             let Some(Ok(Ok(socket))) = said else { return };
@@ -178,6 +179,7 @@ impl Accepting {
         let room = match Arc::clone(&self.room).try_acquire_owned() {
             Ok(room) => room,
             Err(_) => {
+                measure::held_back(HeldBack::Limit);
                 self.say("as many connections are open as may be: the next one waits");
                 // It is never closed.
                 Arc::clone(&self.room).acquire_owned().await.map_err(|_| Duration::MAX)?
@@ -185,6 +187,7 @@ impl Accepting {
         };
         match self.listener.accept().await {
             Ok((socket, peer)) => {
+                measure::accepted();
                 self.is_short &= self.room.available_permits() == 0;
                 // An event is small and must not wait for the next one.
                 if let Err(error) = socket.set_nodelay(true) {
@@ -195,6 +198,7 @@ impl Accepting {
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Err(Duration::ZERO),
             Err(error) => {
                 // Out of file descriptors, most likely: others must finish before the next can come.
+                measure::held_back(HeldBack::Failed);
                 self.say(&format!("no connection could be accepted: {error}"));
                 Err(Duration::from_millis(100))
             }
