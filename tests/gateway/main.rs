@@ -35,6 +35,7 @@ mod process;
 mod revoked;
 mod settings;
 mod shutdown;
+mod spans;
 mod start;
 mod state;
 mod steer;

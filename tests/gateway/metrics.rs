@@ -123,8 +123,8 @@ fn a_scrape_shows_the_metrics_of_the_table_and_no_others() {
 
 #[test]
 fn names_follow_the_conventions() {
+    let is_name = Regex::new("^(http_server|gateway|tower_reauth|process)(_[a-z]+)+$").expect("a pattern");
     for (name, (kind, help)) in written() {
-        let is_name = Regex::new("^(http_server|gateway|tower_reauth|process)(_[a-z]+)+$").expect("a pattern");
         assert!(is_name.is_match(&name), "{name}");
         assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
         assert!(kind != "histogram" || name.ends_with("_seconds"), "{name}");

@@ -138,6 +138,46 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "metrics")]
+    #[test]
+    fn a_program_on_this_machine_asks_from_nearby_and_nobody_else() {
+        let asks = |peer: &str, uri: &str, headers: &[(&str, &str)]| {
+            let request =
+                headers.iter().fold(Request::get(uri), |request, (name, value)| request.header(*name, *value));
+            is_from_nearby(peer.parse().unwrap(), (&request.body(()).unwrap()).into())
+        };
+        let host = ("host", "127.0.0.1:19001");
+        for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(asks(peer, "/metrics", &[host]), "{peer}");
+        }
+        for peer in ["10.0.0.1", "192.168.1.2", "fe80::1", "::", "0.0.0.0", "203.0.113.1"] {
+            assert!(!asks(peer, "/metrics", &[host]), "{peer}");
+        }
+        for (uri, headers, expected) in [
+            ("/metrics", &[("host", "LocalHost")][..], true),
+            ("/metrics", &[("host", "[::1]:19001")], true),
+            ("/metrics", &[("host", "127.1.2.3")], true),
+            // Over HTTP/2 the name is a part of the target.
+            ("http://localhost:19001/metrics", &[], true),
+            ("http://evil.example/metrics", &[], false),
+            ("http://evil.example/metrics", &[host], false),
+            ("http://localhost/metrics", &[("host", "evil.example")], false),
+            ("/metrics", &[], false),
+            ("/metrics", &[("host", "")], false),
+            ("/metrics", &[("host", "0.0.0.0:19001")], false),
+            ("/metrics", &[("host", "10.0.0.1")], false),
+            ("/metrics", &[("host", "localhost.evil.example")], false),
+            ("/metrics", &[host, ("host", "evil.example")], false),
+            ("/metrics", &[host, ("origin", "")], false),
+            ("/metrics", &[host, ("via", "")], false),
+            ("/metrics", &[host, ("sec-fetch-site", "none")], true),
+            ("/metrics", &[host, ("sec-fetch-site", "same-site")], false),
+            ("/metrics", &[host, ("x-real-ip", "127.0.0.1")], false),
+        ] {
+            assert_eq!(asks("127.0.0.1", uri, headers), expected, "{uri} {headers:?}");
+        }
+    }
+
     #[test]
     fn a_forwarded_request_is_not_direct() {
         for (name, value, expected) in [

@@ -206,6 +206,9 @@ mod tests {
         let by_file = ("OPENCLAW_GATEWAY_CONFIG".to_owned(), file.to_str().unwrap().to_owned());
         for (flag, value) in EVERY {
             assert!(flags.contains(&flag), "{flag}");
+            if cfg!(not(feature = "metrics")) && flag == "metrics" {
+                continue;
+            }
             std::fs::write(&file, format!("{flag} = \"{value}\"\n")).unwrap();
             let in_file = settled(&[], std::slice::from_ref(&by_file)).unwrap();
             let variable = (settled::variable(flag), value.to_owned());
@@ -267,6 +270,19 @@ mod tests {
         std::fs::write(&file, "port = 'hunter2\n").unwrap();
         let problems = settled(&["--config", file.to_str().unwrap()], &[]).err().unwrap();
         assert!(problems.len() == 1 && !problems[0].contains("hunter"), "{problems:#?}");
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    #[test]
+    fn what_was_not_built_is_an_error_that_says_how_to_build_it() {
+        let expected = "--metrics: this gateway was built without it; build it with --features metrics";
+        let by_variable = ("OPENCLAW_GATEWAY_METRICS".to_owned(), "admin".to_owned());
+        for (flags, variables) in
+            [(&["--metrics=local"][..], &[][..]), (&["--demo", "--metrics=local"], &[]), (&[], &[by_variable])]
+        {
+            let problems = settled(flags, variables).err().unwrap();
+            assert_eq!(problems, [expected], "{flags:?}");
+        }
     }
 
     #[test]
