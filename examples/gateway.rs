@@ -13,6 +13,7 @@
 //! - [`json`]: JSON as JavaScript has it
 //! - [`serve`]: connections and their deadlines
 //! - [`steer`]: commands besides serving
+//! - `upstream`: completions, passed on to another server; behind the feature of that name
 //! - [`demo`]: a state folder to try it all on
 //! - [`log`]: lines that never wait for the file they go to
 //! - [`tasks`]: what runs beside the requests; one that ends unasked stops the process
@@ -41,6 +42,9 @@ pub(crate) mod sessions;
 pub(crate) mod steer;
 #[path = "gateway/tasks.rs"]
 pub(crate) mod tasks;
+#[cfg(feature = "upstream")]
+#[path = "gateway/upstream/mod.rs"]
+pub(crate) mod upstream;
 
 use std::{convert::Infallible, error::Error, io, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
@@ -61,6 +65,8 @@ use tower_reauth::{
     scope::{ResolveScopes, ScopeHierarchy},
 };
 
+#[cfg(feature = "upstream")]
+use self::upstream::Upstream;
 use self::{
     auth::{AttributedLayer, GatewayAuth},
     config::{Config, ConfigError, Environment, Flags, HistoryScopes, LiveSettings, Settled},
@@ -78,6 +84,8 @@ use self::{
     steer::Cli,
     tasks::Tasks,
 };
+#[cfg(feature = "upstream")]
+use axum::routing::MethodRouter;
 
 /// What a shared secret is granted by the compat rule, and a trusted caller that declares nothing.
 const OPERATOR: [Scope; 6] = [
@@ -238,6 +246,19 @@ pub fn open(
         .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
         .layer(watched.clone());
 
+    // What a completion costs is for the scopes of a shared secret too, and --history-scopes says nothing of it.
+    #[cfg(feature = "upstream")]
+    let may_ask = |scope| {
+        ServiceBuilder::new()
+            .layer(authenticate.clone())
+            .layer(resolve_scopes(Compat::new(OPERATOR)))
+            .layer(RequireScopeLayer::new(scope).with_response(auth::respond))
+            .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
+            .layer(watched.clone())
+    };
+    #[cfg(feature = "upstream")]
+    let (may_see_models, may_complete) = (may_ask(READ), may_ask(WRITE));
+
     // To operate is not: a shared secret declares no scopes, so by `Strict` it is granted none.
     let may_operate = ServiceBuilder::new()
         .layer(authenticate.clone())
@@ -273,6 +294,25 @@ pub fn open(
         .route("/ready", get(handlers::ready).fallback(handlers::only_get_or_head))
         .route("/readyz", get(handlers::ready).fallback(handlers::only_get_or_head))
         .fallback(handlers::not_found);
+
+    #[cfg(feature = "upstream")]
+    let routes = match config.upstream.clone() {
+        None => routes,
+        Some(upstream) => {
+            let upstream = Arc::new(Upstream::new(upstream, Arc::clone(&state))?);
+            let see = |handler: MethodRouter<Arc<Upstream>>| {
+                handler.route_layer(may_see_models.clone()).head(handlers::only_get).fallback(handlers::only_get)
+            };
+            let complete = |handler: MethodRouter<Arc<Upstream>>| {
+                handler.route_layer(may_complete.clone()).fallback(handlers::only_post)
+            };
+            routes
+                .route("/v1/models", see(get(upstream::models)).with_state(Arc::clone(&upstream)))
+                .route("/v1/models/{*id}", see(get(upstream::model)).with_state(Arc::clone(&upstream)))
+                .route("/v1/chat/completions", complete(post(upstream::chat)).with_state(Arc::clone(&upstream)))
+                .route("/v1/responses", complete(post(upstream::responses)).with_state(upstream))
+        }
+    };
 
     // In front of the router: it must not see a target before it is resolved, and every answer has these headers.
     Ok(ServiceBuilder::new()

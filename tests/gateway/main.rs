@@ -38,6 +38,8 @@ mod state;
 mod steer;
 mod stream;
 mod token_file;
+#[cfg(feature = "upstream")]
+mod upstream;
 #[path = "../../examples/gateway/demo/database.rs"]
 mod writer;
 mod writers;

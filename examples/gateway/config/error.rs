@@ -33,6 +33,11 @@ impl ConfigError {
         problems.iter().map(Self::to_string).collect::<Vec<_>>().join("\ngateway: ")
     }
 
+    /// A flag of a part that was left out.
+    pub fn needs_feature(flag: &str, feature: &str) -> Self {
+        Self::Unusable(format!("{flag}: this gateway was built without it; build it with --features {feature}"))
+    }
+
     pub fn variable(name: &str, reason: impl Into<String>) -> Self {
         Self::Variable { name: name.to_owned(), reason: reason.into() }
     }

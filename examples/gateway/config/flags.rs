@@ -14,7 +14,7 @@ use clap::{Parser, ValueEnum};
 use jiff::SignedDuration;
 use tower_reauth::hosts::AllowedHost;
 
-use super::Secret;
+use super::{Secret, UpstreamUrl};
 
 // No docstring: clap would show it in place of that of whoever has these flags among others.
 #[derive(Clone, Debug, Default, Parser)]
@@ -92,6 +92,18 @@ pub struct Flags {
     #[arg(long, value_name = "TIME", value_parser = drain, help_heading = NETWORK)]
     pub drain: Option<Duration>,
 
+    /// A server of OpenAI's API, for /v1/models, chat/completions and responses
+    #[arg(long, value_name = "URL", value_parser = upstream, help_heading = UPSTREAM)]
+    pub upstream: Option<UpstreamUrl>,
+
+    /// File with the key for it, watched; shown to nobody else
+    #[arg(long, value_name = "FILE", help_heading = UPSTREAM)]
+    pub upstream_key_file: Option<PathBuf>,
+
+    /// How long it may send nothing, 100ms to 1h [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = write_timeout, help_heading = UPSTREAM)]
+    pub upstream_timeout: Option<Duration>,
+
     /// Run on a scratch folder with a session that grows, and print commands to try
     #[arg(long, conflicts_with_all = [
         "config", "state_dir", "data_dir", "auth", "allow_unauthenticated", "token", "password", "token_file", "tokens",
@@ -102,6 +114,7 @@ pub struct Flags {
 const FILES: &str = "Files";
 const ACCESS: &str = "Access";
 const NETWORK: &str = "Network";
+const UPSTREAM: &str = "Upstream";
 
 impl Flags {
     /// The same, but served from this state folder, with the token in this file.
@@ -132,6 +145,9 @@ impl Flags {
             write_timeout,
             max_connections,
             drain,
+            upstream,
+            upstream_key_file,
+            upstream_timeout,
             demo,
         } = self;
         Self {
@@ -153,6 +169,9 @@ impl Flags {
             write_timeout: write_timeout.or(other.write_timeout),
             max_connections: max_connections.or(other.max_connections),
             drain: drain.or(other.drain),
+            upstream: upstream.or(other.upstream),
+            upstream_key_file: upstream_key_file.or(other.upstream_key_file),
+            upstream_timeout: upstream_timeout.or(other.upstream_timeout),
             demo: demo || other.demo,
         }
     }
@@ -232,6 +251,10 @@ fn positive(text: &str) -> Result<u32, &'static str> {
 
 fn host(text: &str) -> Result<AllowedHost, &'static str> {
     text.parse().map_err(|_| "must be a host, such as gateway.example.org")
+}
+
+fn upstream(text: &str) -> Result<UpstreamUrl, &'static str> {
+    UpstreamUrl::parse(text)
 }
 
 /// How long the end may take: whoever wants it longer has forgotten it.

@@ -280,6 +280,8 @@ mod tests {
                 config: at("openclaw.json"),
                 token_file: Some(at("token")),
                 tokens: Some(at("tokens.toml")),
+                upstream_key: None,
+                key_in_the_clear: false,
                 flags: Given::default(),
                 in_file: Given::default(),
                 environment: Environment::default(),
@@ -520,8 +522,17 @@ mod tests {
         let file = house.folder.path().join("token");
         let (token_file, config) = (Some(file.clone()), house.folder.path().join("openclaw.json"));
         let (flags, environment) = (Given::default(), Environment::default());
-        let sources =
-            Sources { config, token_file, tokens: None, flags, in_file: Given::default(), environment, exposed: None };
+        let sources = Sources {
+            config,
+            token_file,
+            tokens: None,
+            upstream_key: None,
+            key_in_the_clear: false,
+            flags,
+            in_file: Given::default(),
+            environment,
+            exposed: None,
+        };
         let live = LiveSettings::open(sources).unwrap();
         let _hang = fault::Hang::after(0, &file);
         tokio::select! {
@@ -559,6 +570,8 @@ mod tests {
             config: at("openclaw.json"),
             token_file: Some(at("token")),
             tokens: None,
+            upstream_key: None,
+            key_in_the_clear: false,
             flags: Given::default(),
             in_file: Given::default(),
             environment: Environment::default(),
@@ -583,6 +596,8 @@ mod tests {
                 config: at("openclaw.json"),
                 token_file: Some(at("token")),
                 tokens: Some(at("tokens.toml")),
+                upstream_key: None,
+                key_in_the_clear: false,
                 flags: Given::default(),
                 in_file: Given::default(),
                 environment: Environment::default(),

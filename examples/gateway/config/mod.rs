@@ -21,6 +21,7 @@ mod settings;
 mod settled;
 mod sources;
 mod tokens;
+mod upstream;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ pub use self::settings::{ControlUi, RateLimit, SessionScope, Settings};
 pub use self::settled::Settled;
 pub use self::sources::Sources;
 pub use self::tokens::{ClientToken, KNOWN_SCOPES};
+pub use self::upstream::UpstreamUrl;
 
 use tower_reauth::hosts::AllowedHostsLayer;
 
@@ -56,6 +58,9 @@ pub struct Config {
     pub history_scopes: HistoryScopes,
     pub heartbeat: Duration,
     pub limits: Limits,
+    /// Where completions are asked for, and how long nothing may come from there.
+    #[cfg(feature = "upstream")]
+    pub upstream: Option<(UpstreamUrl, Duration)>,
     /// Whom requests may be for where nobody has to say who they are, if that matters.
     pub allowed_hosts: Option<AllowedHostsLayer>,
     /// Where [`LiveSettings`] come from.
@@ -89,6 +94,13 @@ impl Settled {
         let data_dir = flags.data_dir.as_ref().map(expand);
         let data_dir = data_dir.or_else(|| Some(state_home()?.join("tower-reauth-gateway")));
         let config = environment.path("OPENCLAW_CONFIG_PATH").unwrap_or_else(|| state_dir.join("openclaw.json"));
+        if flags.upstream.is_some() && cfg!(not(feature = "upstream")) {
+            return Err(ConfigError::needs_feature("--upstream", "upstream"));
+        }
+        if flags.upstream_key_file.is_some() && flags.upstream.is_none() {
+            let advice = "--upstream-key-file needs --upstream: a key is for the server that it was made by";
+            return Err(ConfigError::Unusable(advice.to_owned()));
+        }
         let is_local = bind.to_canonical().is_loopback();
         let hosts = || AllowedHostsLayer::new().with_allowed(flags.allow_host.iter().cloned());
         Ok(Config {
@@ -104,11 +116,18 @@ impl Settled {
                 connections: flags.max_connections.unwrap_or(16384),
                 drain: flags.drain(),
             },
+            #[cfg(feature = "upstream")]
+            upstream: flags
+                .upstream
+                .clone()
+                .map(|url| (url, flags.upstream_timeout.unwrap_or(Duration::from_secs(300)))),
             allowed_hosts: is_local.then(hosts),
             sources: Sources {
                 config,
                 token_file: flags.token_file.as_ref().map(expand),
                 tokens: flags.tokens.as_ref().map(expand),
+                upstream_key: flags.upstream_key_file.as_ref().map(expand),
+                key_in_the_clear: flags.upstream.as_ref().is_some_and(UpstreamUrl::is_read_on_the_way),
                 flags: given,
                 in_file,
                 exposed: (!is_local && !flags.allow_unauthenticated).then_some(bind),
@@ -163,7 +182,7 @@ mod tests {
     }
 
     /// Every flag, with a value that it can have. `demo` is for flags alone, and `config` names the file.
-    const EVERY: [(&str, &str); 17] = [
+    const EVERY: [(&str, &str); 20] = [
         ("state-dir", "/s"),
         ("data-dir", "/d"),
         ("audit-log", "/a"),
@@ -181,6 +200,9 @@ mod tests {
         ("write-timeout", "8s"),
         ("max-connections", "9"),
         ("drain", "10s"),
+        ("upstream", "http://localhost:11434"),
+        ("upstream-key-file", "/k"),
+        ("upstream-timeout", "11s"),
     ];
 
     fn settled(flags: &[&str], variables: &[(String, String)]) -> Result<Settled, Vec<String>> {

@@ -27,6 +27,10 @@ pub struct Sources {
     pub token_file: Option<PathBuf>,
     /// `--tokens`
     pub tokens: Option<PathBuf>,
+    /// `--upstream-key-file`
+    pub upstream_key: Option<PathBuf>,
+    /// Whether others can read what is sent upstream.
+    pub key_in_the_clear: bool,
     pub flags: Given,
     /// What the file of `--config` says.
     pub in_file: Given,
@@ -59,6 +63,7 @@ impl Sources {
         [
             (Source::Token, self.token_file.as_ref()),
             (Source::ClientTokens, self.tokens.as_ref()),
+            (Source::UpstreamKey, self.upstream_key.as_ref()),
             (Source::Config, Some(&self.config)),
         ]
         .into_iter()
@@ -72,6 +77,7 @@ pub enum Source {
     Config,
     Token,
     ClientTokens,
+    UpstreamKey,
 }
 
 /// What the files hold.
@@ -80,6 +86,7 @@ pub struct Contents {
     pub document: Document,
     pub token: Option<Secret>,
     pub client_tokens: Option<Arc<[ClientToken]>>,
+    pub upstream_key: Option<Secret>,
     pub facts: FileFacts,
 }
 
@@ -89,6 +96,7 @@ pub struct FileFacts {
     pub config: Option<Facts>,
     pub token: Option<Facts>,
     pub client_tokens: Option<Facts>,
+    pub upstream_key: Option<Facts>,
 }
 
 impl Contents {
@@ -102,6 +110,7 @@ impl Contents {
             document: Document::empty(&sources.config),
             token: None,
             client_tokens: None,
+            upstream_key: None,
             facts: FileFacts::default(),
         }
     }
@@ -113,6 +122,13 @@ impl Contents {
     /// [`Unfinished`](ConfigError::Unfinished).
     pub fn with(mut self, source: Source, sources: &Sources) -> Result<Self, ConfigError> {
         match (source, &sources.token_file, &sources.tokens) {
+            (Source::UpstreamKey, ..) => {
+                if let Some(file) = &sources.upstream_key {
+                    let (text, facts) = read(file, self.facts.upstream_key.as_ref())?;
+                    self.upstream_key = Some(Secret::of_file(file, &text)?);
+                    self.facts.upstream_key = Some(facts);
+                }
+            }
             (Source::Config, _, _) => match read(&sources.config, self.facts.config.as_ref()) {
                 Err(ConfigError::Unreadable { error, .. })
                     if error.kind() == io::ErrorKind::NotFound && self.facts.config.is_none() => {}
@@ -163,6 +179,11 @@ impl Contents {
                 facts: FileFacts { client_tokens: other.facts.client_tokens, ..self.facts },
                 ..self
             },
+            Source::UpstreamKey => Self {
+                upstream_key: other.upstream_key,
+                facts: FileFacts { upstream_key: other.facts.upstream_key, ..self.facts },
+                ..self
+            },
         }
     }
 
@@ -185,6 +206,7 @@ impl Contents {
                 Source::Config => (&self.facts.config, self.document.holds_secrets()),
                 Source::Token => (&self.facts.token, true),
                 Source::ClientTokens => (&self.facts.client_tokens, true),
+                Source::UpstreamKey => (&self.facts.upstream_key, true),
             };
             let Some(facts) = facts else { continue };
             let file = file.display();
@@ -197,6 +219,9 @@ impl Contents {
             if holds_secrets && facts.is_public() {
                 advice.push(format!("{file} holds secrets, and every user of this machine can read it: chmod 600"));
             }
+        }
+        if sources.key_in_the_clear && self.upstream_key.is_some() {
+            advice.push("--upstream is http, so others on the way there can read the key: use https".to_owned());
         }
         if let Some(tokens) = &self.client_tokens {
             advice.extend(tokens::advice(tokens));

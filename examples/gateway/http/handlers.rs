@@ -172,24 +172,29 @@ async fn read_and_confirm(
 }
 
 /// Asks once more by the gate of streams, which waits for an answer that is on its way.
-async fn confirm(access: &Access) -> Result<(), Box<Response>> {
+pub async fn confirm(access: &Access) -> Result<(), Box<Response>> {
     let gate = StreamReauthLayer::new().without_heartbeat();
     let mut watched = gate.watch_stream(access, once(future::ready(())));
     if watched.next().await.is_some() {
         return Ok(());
     }
-    let denied = match watched.end_reason() {
-        Some(EndReason::Expired) => Denied::Expired,
-        Some(EndReason::ScopeLost) => access.require(access.required()).err().unwrap_or(Denied::Revoked),
-        Some(reason) if reason.is_transient() => {
-            return Err(Box::new(reply::unavailable("Access cannot be confirmed now. Please try again later.")));
+    Err(Box::new(lost(watched.end_reason().unwrap_or(EndReason::Revoked), access)))
+}
+
+/// The answer to a request whose access ended before it could be answered.
+pub fn lost(reason: EndReason, access: &Access) -> Response {
+    let denied = match reason {
+        EndReason::Expired => Denied::Expired,
+        EndReason::ScopeLost => access.require(access.required()).err().unwrap_or(Denied::Revoked),
+        reason if reason.is_transient() => {
+            return reply::unavailable("Access cannot be confirmed now. Please try again later.");
         }
         _ => Denied::Revoked,
     };
     let mut response = respond(&denied);
     // The layer that asked who is calling adds its challenge.
     response.extensions_mut().insert(denied);
-    Err(Box::new(response))
+    response
 }
 
 /// Reads a page that is not remembered. That goes on though the client may not wait any more: what it takes is

@@ -46,8 +46,12 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, util::ServiceExt};
 use tower_reauth::proxy::PeerAddr;
 
+use self::connection::Connection;
 pub use self::connection::PageBytes;
-use self::{connection::Connection, hello::Client};
+#[cfg(feature = "upstream")]
+pub use self::hello::Client;
+#[cfg(not(feature = "upstream"))]
+use self::hello::Client;
 
 /// How long a client may take to say which protocol it speaks, and then to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -150,6 +154,10 @@ where
     let body = drain::body(body, &head.headers);
     head.extensions.insert(peer);
     head.extensions.insert(connection.pages());
+    #[cfg(feature = "upstream")]
+    if asking.is_none() {
+        head.extensions.insert(client.clone());
+    }
     let answer = service.oneshot(Request::from_parts(head, body));
     async move {
         let response = answer.await?;
