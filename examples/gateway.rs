@@ -76,6 +76,7 @@ use self::{
         State,
         handlers::{self, ADMIN, READ, WRITE},
         hosts::HostsLayer,
+        openapi,
         operate::{self, Audit, AuditLayer, Kept},
         operators, reply,
         target::{self, ResolveTargetLayer, parsed},
@@ -282,6 +283,9 @@ pub fn open(
     let revocations = revocations.head(handlers::only_get_or_post).fallback(handlers::only_get_or_post);
     let renew = post(handlers::renew).route_layer(may_renew).fallback(handlers::only_post);
 
+    let description = openapi::description(config.upstream.is_some())?;
+    let description = get(async move || openapi::answer(description.clone()));
+
     let routes = Router::new()
         .route("/sessions/{key}/history", parsed(target::session_key, history.with_state(Arc::clone(&state))))
         .route("/sessions/{key}/kill", parsed(target::session_key, kill.with_state(Arc::clone(&state))))
@@ -289,6 +293,7 @@ pub fn open(
         .route("/streams/{id}", parsed(target::stream_id, end.with_state(Arc::clone(&state))))
         .route("/revocations", revocations.with_state(Arc::clone(&state)))
         .route("/streams/{id}/renew", parsed(target::stream_id, renew.with_state(Arc::clone(&state))))
+        .route("/openapi.json", description.fallback(handlers::only_get_or_head))
         .route("/health", get(handlers::live).fallback(handlers::only_get_or_head))
         .route("/healthz", get(handlers::live).fallback(handlers::only_get_or_head))
         .route("/ready", get(handlers::ready).fallback(handlers::only_get_or_head))

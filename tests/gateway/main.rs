@@ -26,6 +26,7 @@ mod log;
 mod memory;
 mod model;
 mod open_streams;
+mod openapi;
 mod operators;
 mod output;
 mod pages;

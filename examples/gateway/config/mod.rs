@@ -59,7 +59,6 @@ pub struct Config {
     pub heartbeat: Duration,
     pub limits: Limits,
     /// Where completions are asked for, and how long nothing may come from there.
-    #[cfg(feature = "upstream")]
     pub upstream: Option<(UpstreamUrl, Duration)>,
     /// Whom requests may be for where nobody has to say who they are, if that matters.
     pub allowed_hosts: Option<AllowedHostsLayer>,
@@ -116,7 +115,6 @@ impl Settled {
                 connections: flags.max_connections.unwrap_or(16384),
                 drain: flags.drain(),
             },
-            #[cfg(feature = "upstream")]
             upstream: flags
                 .upstream
                 .clone()
