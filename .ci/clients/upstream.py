@@ -9,7 +9,10 @@ the history over several heartbeats, the key is rotated, and each of the clients
 
 import http.server
 import json
+import os
 import pathlib
+import ssl
+import subprocess
 import sys
 import tempfile
 import threading
@@ -106,14 +109,33 @@ def story(gateway, name, command):
         client.process.wait(PATIENCE)
 
 
+def certify(upstream):
+    """Has it speak TLS, by a certificate that nobody trusts but who is told to."""
+    room = tempfile.TemporaryDirectory()
+    certificate, key = pathlib.Path(room.name) / "certificate.pem", pathlib.Path(room.name) / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=upstream", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
+         "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    upstream.socket = context.wrap_socket(upstream.socket, server_side=True, do_handshake_on_connect=False)
+    # The folder is to be there for as long as the process is.
+    upstream.room = room
+    return certificate
+
+
 def main(binary, *clients):
     upstream = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
+    certificate = certify(upstream)
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
         key = pathlib.Path(folder) / "upstream-key"
         key.write_text(KEY)
+        # By what variable OpenSSL, and with it the gateway, finds those whom the machine trusts.
+        os.environ["SSL_CERT_FILE"] = str(certificate)
         gateway = Gateway(binary, pathlib.Path(folder), "--heartbeat=200ms", f"--upstream-key-file={key}",
-                          f"--upstream=http://127.0.0.1:{upstream.server_port}")
+                          f"--upstream=https://127.0.0.1:{upstream.server_port}")
         gateway.append("before")
         try:
             for client in clients:

@@ -11,6 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 
 use crate::{
@@ -508,6 +512,41 @@ fn the_upstream_is_left_as_soon_as_the_client_goes() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_upstream_is_left_as_soon_as_a_client_goes_over_http_2() {
+    let stream = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n".to_owned() + &word("a");
+    for part in [String::new(), stream] {
+        let fake = Fake::new({
+            let part = part.clone();
+            move |_, talk| {
+                talk.say(&part);
+                talk.until_gone();
+            }
+        });
+        let house = before(&fake, &[]);
+        let socket = tokio::net::TcpStream::connect(house.gateway.address).await.expect("a connection");
+        let (mut client, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.expect("HTTP/2");
+        let connection = tokio::spawn(connection);
+        let request = http::Request::post(format!("http://localhost{CHAT}"))
+            .header("authorization", format!("Bearer {WRITER}"))
+            .body(Full::<Bytes>::from(QUESTION))
+            .expect("a request");
+        let answer = client.send_request(request);
+        let went = if part.is_empty() {
+            let waited = tokio::time::timeout(Duration::from_millis(300), answer).await;
+            assert!(waited.is_err(), "there is no answer");
+            Instant::now()
+        } else {
+            let mut body = answer.await.expect("an answer").into_body();
+            assert!(body.frame().await.is_some());
+            Instant::now()
+        };
+        assert!(fake.is_left() - went < SOON);
+        connection.abort();
+    }
+}
+
 #[test]
 fn what_the_upstream_refuses_is_the_callers_fault_or_the_gateways() {
     let error =
@@ -516,6 +555,7 @@ fn what_the_upstream_refuses_is_the_callers_fault_or_the_gateways() {
     for (status, body, expected) in [
         ("400 Bad Request", error("no model"), (400, "c", "no model")),
         ("404 Not Found", error("no model"), (404, "c", "no model")),
+        ("418 I'm a teapot", error("short and stout"), (400, "c", "short and stout")),
         ("422 Unprocessable Entity", "{\"detail\":[]}".to_owned(), (422, "upstream_refused", "answered 422")),
         ("413 Content Too Large", "<html>".to_owned(), (413, "upstream_refused", "answered 413")),
         ("401 Unauthorized", echo.clone(), (502, "upstream_unauthorized", "the key of this gateway")),
@@ -555,11 +595,19 @@ fn who_asks_too_much_is_told_when_to_come_again() {
             body.len()
         ));
     });
-    let house = before(&fake, &[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let audit = folder.path().join("audit.jsonl");
+    let mut house = before(&fake, &["--audit-log", audit.to_str().expect("a path")]);
     let response = house.complete(CHAT, WRITER);
     assert_eq!((response.status, response.header("retry-after")), (429, Some("7")));
     assert_eq!(response.header("retry-after-ms"), Some("7000"));
     assert!(response.text().contains("rate_limit_exceeded"));
+    // That was not this gateway's refusal, as another one is.
+    assert_eq!(house.complete(CHAT, READER).status, 403);
+    house.gateway.signal("TERM");
+    assert!(house.gateway.ended_within(PATIENCE).is_some());
+    let noted = std::fs::read_to_string(audit).expect("a log");
+    assert_eq!(noted.lines().filter(|line| line.contains("refused")).count(), 1, "{noted}");
 }
 
 #[test]

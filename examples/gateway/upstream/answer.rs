@@ -19,7 +19,7 @@ use super::{
     Api, Upstream,
     events::Events,
     sent::Sent,
-    words::{self, Fault, LastEvent},
+    words::{self, Fault, Last},
 };
 use crate::{
     http::{handlers, operate, reply},
@@ -125,7 +125,7 @@ fn stream(
     body: Incoming,
 ) -> Response {
     let Asking { api, access, client, version, .. } = asking;
-    let last = LastEvent::default();
+    let last = Last::default();
     let events = Events::new(body, api, upstream.patience, last.clone());
     let opened = handlers::Opened { label: api.path().into(), asks_for_reasons: false, client, version };
     let mut response = handlers::event_stream(&upstream.gateway, Body::new(events), opened, Some(&access));
@@ -152,7 +152,8 @@ async fn refused(
         401 | 402 | 403 | 407 => return Err((Fault::Locked, cause())),
         408 | 504 => StatusCode::GATEWAY_TIMEOUT,
         503 => StatusCode::SERVICE_UNAVAILABLE,
-        400..=499 => status,
+        400 | 404 | 409 | 413 | 415 | 422 | 429 => status,
+        400..=499 => StatusCode::BAD_REQUEST,
         500..=599 => StatusCode::BAD_GATEWAY,
         // No redirect is followed: it could lead the key anywhere.
         _ => return Err((Fault::Invalid, cause())),
@@ -165,6 +166,7 @@ async fn refused(
     let code = error.text("code").unwrap_or_else(|| "upstream_refused".to_owned());
     let message = error.text("message").unwrap_or_else(|| format!("The upstream answered {}.", status.as_u16()));
     let mut response = words::error(answered, &kind, &code, &message);
+    operate::is_anothers(&mut response);
     pass_headers(headers, response.headers_mut());
     Ok(response)
 }

@@ -23,7 +23,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::{
     Api,
-    words::{Fault, LastEvent},
+    words::{Fault, Last},
 };
 
 /// How long an event may be, in bytes: room for a picture.
@@ -42,11 +42,11 @@ pub struct Events {
     is_complete: bool,
     /// What is to be said after what was passed on.
     fault: Option<Fault>,
-    last: LastEvent,
+    last: Last,
 }
 
 impl Events {
-    pub fn new(upstream: Incoming, api: Api, patience: Duration, last: LastEvent) -> Self {
+    pub fn new(upstream: Incoming, api: Api, patience: Duration, last: Last) -> Self {
         let (upstream, lines) = (Some(upstream), Lines::default());
         Self { upstream, api, patience, pause: None, lines, is_complete: false, fault: None, last }
     }
@@ -54,10 +54,10 @@ impl Events {
     /// The events that are whole, up to the first that is none of this API's or the last that there is.
     fn take(&mut self) -> Option<Bytes> {
         let mut whole = self.lines.take_whole()?;
-        let (mut passed, mut last) = (0, 0);
+        let mut passed = 0;
         while passed < whole.len() {
             let end = memmem::find(&whole[passed..], b"\n\n").map_or(whole.len(), |at| passed + at + 2);
-            match Event::of(&whole[passed..end], self.api) {
+            match Event::of(&whole[passed..end], self.api, &self.last) {
                 Event::Foreign => {
                     self.fault = Some(Fault::Invalid);
                     self.upstream = None;
@@ -65,22 +65,15 @@ impl Events {
                 }
                 Event::Last => {
                     (self.is_complete, self.upstream) = (true, None);
-                    (last, passed) = (passed, end);
+                    passed = end;
                     break;
                 }
                 Event::Complete => self.is_complete = true,
                 Event::Other => {}
-                Event::Nothing => {
-                    passed = end;
-                    continue;
-                }
             }
-            (last, passed) = (passed, end);
+            passed = end;
         }
         whole.truncate(passed);
-        if last < passed {
-            self.last.set(whole.slice(last..));
-        }
         (!whole.is_empty()).then_some(whole)
     }
 
@@ -102,7 +95,7 @@ impl Body for Events {
             let Some(upstream) = &mut this.upstream else {
                 return Poll::Ready(this.fault.take().map(|fault| {
                     tracing::warn!(%fault, api = this.api.path(), "a stream from the upstream was cut short");
-                    Ok(Frame::data(fault.last_words(this.api, &this.last.get())))
+                    Ok(Frame::data(fault.last_words(this.api, &this.last)))
                 }));
             };
             match Pin::new(upstream).poll_frame(cx) {
@@ -178,8 +171,6 @@ impl Lines {
 
 /// What an event says of the stream that it is in.
 enum Event {
-    /// It has no data.
-    Nothing,
     Other,
     /// The answer is complete, though there may be more to say.
     Complete,
@@ -190,14 +181,15 @@ enum Event {
 }
 
 impl Event {
-    fn of(event: &[u8], api: Api) -> Self {
-        let Some(data) = data(event) else { return Self::Nothing };
+    /// `last` is told what there is to know of it later.
+    fn of(event: &[u8], api: Api, last: &Last) -> Self {
+        let Some(data) = data(event) else { return Self::Other };
         if data.trim_ascii() == b"[DONE]" {
             return Self::Last;
         }
-        let Ok(data) = serde_json::from_slice::<Value>(&data) else { return Self::Foreign };
+        let Ok(mut data) = serde_json::from_slice::<Value>(&data) else { return Self::Foreign };
         let finishes = |choice: &Value| !choice["finish_reason"].is_null();
-        match (api, data["type"].as_str()) {
+        let event = match (api, data["type"].as_str()) {
             _ if !data["error"].is_null() && api == Api::Chat => Self::Complete,
             (Api::Responses, Some("response.completed" | "response.failed" | "response.incomplete")) => Self::Last,
             (Api::Responses, Some("error")) => Self::Complete,
@@ -205,12 +197,14 @@ impl Event {
                 Self::Complete
             }
             _ => Self::Other,
-        }
+        };
+        last.was(&mut data);
+        event
     }
 }
 
 /// The data of an event (WHATWG HTML section 9.2.6). `None` if it has none.
-pub fn data(event: &[u8]) -> Option<Cow<'_, [u8]>> {
+fn data(event: &[u8]) -> Option<Cow<'_, [u8]>> {
     let value = |line: &[u8]| {
         let value = line.strip_prefix(b"data")?;
         let value = if value.is_empty() { value } else { value.strip_prefix(b":")? };

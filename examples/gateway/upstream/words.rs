@@ -6,7 +6,7 @@
 use std::{
     error::Error,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use axum::response::Response;
@@ -15,7 +15,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tower_reauth::reauth::Ending;
 
-use super::{Api, events::data};
+use super::Api;
 use crate::http::reply;
 
 /// Why there is no answer, or not all of it.
@@ -80,9 +80,9 @@ impl Fault {
     }
 
     /// The same as the last events of a stream.
-    pub fn last_words(self, api: Api, last: &[u8]) -> Bytes {
+    pub fn last_words(self, api: Api, last: &Last) -> Bytes {
         let (code, message) = self.words();
-        said_last(api, last, self.kind(), code, message)
+        last.words(api, self.kind(), code, message)
     }
 
     /// Whether it is the upstream's, and so worth a line in the log.
@@ -107,53 +107,64 @@ fn described(kind: &str, code: &str, message: &str) -> Value {
     json!({ "message": message, "type": kind, "param": null, "code": code })
 }
 
-/// The event that was passed on last, for what is said after it.
+/// What was passed on last, as far as what is said after it has to fit.
 #[derive(Clone, Default)]
-pub struct LastEvent(Arc<Mutex<Bytes>>);
+pub struct Last(Arc<Mutex<Said>>);
 
-impl LastEvent {
-    pub fn get(&self) -> Bytes {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+#[derive(Default)]
+struct Said {
+    /// The `id`, `created` and `model` of a completion.
+    completion: Option<[Value; 3]>,
+    /// The `sequence_number` of an event of a response.
+    number: Option<u64>,
+}
+
+impl Last {
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn set(&self, event: Bytes) {
-        let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), event);
-        drop(before);
+    /// Takes what it needs of an event's data.
+    pub fn was(&self, data: &mut Value) {
+        if data["choices"].is_array() {
+            self.said().completion = Some(["id", "created", "model"].map(|name| data[name].take()));
+        } else if let Some(number) = data["sequence_number"].as_u64() {
+            self.said().number = Some(number);
+        }
     }
 
     /// What a stream says when access to it ends.
     pub fn ending(self, api: Api) -> Ending {
         Ending::last_bytes(move |cut| {
             let message = format!("The answer was cut short, as access to it has ended: {}.", cut.reason);
-            said_last(api, &self.get(), "access_ended", cut.reason.as_str(), &message)
+            self.words(api, "access_ended", cut.reason.as_str(), &message)
         })
     }
-}
 
-fn said_last(api: Api, last: &[u8], kind: &str, code: &str, message: &str) -> Bytes {
-    let last: Option<Value> = data(last).and_then(|data| serde_json::from_slice(&data).ok());
-    let error = described(kind, code, message);
-    let said = match api {
-        Api::Chat | Api::Models => {
-            let cut = json!([{ "index": 0, "delta": {}, "finish_reason": "error" }]);
-            let chunk = last.filter(|last| last["choices"].is_array()).map(|last| {
-                let [id, created, model] = ["id", "created", "model"].map(|name| &last[name]);
-                let chunk = json!({
-                    "id": id, "object": "chat.completion.chunk", "created": created, "model": model, "choices": cut,
+    fn words(&self, api: Api, kind: &str, code: &str, message: &str) -> Bytes {
+        let error = described(kind, code, message);
+        let said = self.said();
+        match api {
+            Api::Chat | Api::Models => {
+                let chunk = said.completion.as_ref().map(|[id, created, model]| {
+                    let choices = json!([{ "index": 0, "delta": {}, "finish_reason": "error" }]);
+                    let chunk = json!({
+                        "id": id, "object": "chat.completion.chunk", "created": created, "model": model,
+                        "choices": choices,
+                    });
+                    format!("data: {chunk}\n\n")
                 });
-                format!("data: {chunk}\n\n")
-            });
-            format!("{}data: {}\n\n", chunk.unwrap_or_default(), json!({ "error": error }))
+                format!("{}data: {}\n\n", chunk.unwrap_or_default(), json!({ "error": error })).into()
+            }
+            Api::Responses => {
+                let number = said.number.map_or(0, |last| last.saturating_add(1));
+                // As the API's own event of this name has it, and with the object that its clients look for.
+                let event = json!({
+                    "type": "error", "code": code, "message": message, "param": null, "sequence_number": number,
+                    "error": error,
+                });
+                format!("event: error\ndata: {event}\n\n").into()
+            }
         }
-        Api::Responses => {
-            let number =
-                last.and_then(|last| last["sequence_number"].as_u64()).map_or(0, |last| last.saturating_add(1));
-            // As the API's own event of this name has it, and with the object that its clients look for.
-            let event = json!({
-                "type": "error", "code": code, "message": message, "param": null, "sequence_number": number, "error": error,
-            });
-            format!("event: error\ndata: {event}\n\n")
-        }
-    };
-    said.into()
+    }
 }

@@ -17,6 +17,8 @@ mod last_words;
 mod open;
 mod revoked;
 
+#[cfg(feature = "upstream")]
+pub use self::audit::is_anothers;
 pub use self::{
     audit::{Audit, AuditLayer, client},
     kept::{Kept, KeptError},
