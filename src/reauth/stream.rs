@@ -4,7 +4,6 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -14,9 +13,8 @@ use pin_project_lite::pin_project;
 use super::{
     EndReason,
     guard::{Guard, Verdict},
-    rules::Rules,
 };
-use crate::{Access, unwind::contained};
+use crate::unwind::contained;
 
 pin_project! {
     /// A stream of what the server sends, which ends when access ends: made by
@@ -38,8 +36,8 @@ pin_project! {
 }
 
 impl<S: Stream> GuardedStream<S> {
-    pub(super) fn new(inner: S, access: Access, rules: Arc<Rules>) -> Self {
-        Self { inner: Some(inner), reason: None, guard: Box::pin(Guard::new(access, rules, None, None)), waiting: None }
+    pub(super) fn new(inner: S, guard: Guard) -> Self {
+        Self { inner: Some(inner), reason: None, guard: Box::pin(guard), waiting: None }
     }
 
     /// Why the stream ended, once it has: [`EndReason::Finished`] when the inner one came to its end.
