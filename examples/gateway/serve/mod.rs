@@ -102,7 +102,7 @@ where
         let (http, open, stop) = (Arc::clone(&http), open.watcher(), stop.clone());
         let service = service.clone();
         connections.spawn(async move {
-            let _room = room;
+            let place = Place { _room: Arc::new(room) };
             // The protocol's own timers begin when it is known which protocol it is.
             let said = stop.run_until_cancelled(timeout(HEAD_TIMEOUT, hello::read(socket))).await;
             let Some(Ok(Ok(socket))) = said else { return };
@@ -112,12 +112,12 @@ where
                 let connection = Arc::clone(&connection);
                 move |request: Request<Incoming>| {
                     let service = service.clone();
-                    answer(service, request, peer, Arc::clone(&connection), client.clone())
+                    answer(service, request, peer, Arc::clone(&connection), client.clone(), place.clone())
                 }
             });
             let mut socket = TimeoutWriter::new(socket);
             socket.set_timeout(Some(write_timeout));
-            let served = http.serve_connection(TokioIo::new(Box::pin(socket)), service).into_owned();
+            let served = http.serve_connection_with_upgrades(TokioIo::new(Box::pin(socket)), service).into_owned();
             let served = Box::pin(open.watch(served));
             tokio::select! {
                 result = served => if let Err(error) = result {
@@ -128,8 +128,15 @@ where
         });
     }
 
+    let room = Arc::clone(&accepting.room);
+    let all = accepting.all;
     drop(accepting);
-    if timeout(limits.drain, open.shutdown()).await.is_err() {
+    let finished = async {
+        open.shutdown().await;
+        // What has become something else than a connection of HTTP is no longer among those.
+        let _ = room.acquire_many(all).await;
+    };
+    if timeout(limits.drain, finished).await.is_err() {
         tracing::warn!("some connections did not finish in time");
     }
 }
@@ -141,6 +148,7 @@ fn answer<S>(
     peer: PeerAddr,
     connection: Arc<Connection>,
     client: Client,
+    place: Place,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
@@ -150,6 +158,7 @@ where
     let body = drain::body(body, &head.headers);
     head.extensions.insert(peer);
     head.extensions.insert(connection.pages());
+    head.extensions.insert(place);
     let answer = service.oneshot(Request::from_parts(head, body));
     async move {
         let response = answer.await?;
@@ -160,17 +169,25 @@ where
     }
 }
 
+/// A place among the connections that may be open, for as long as anybody has it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    _room: Arc<OwnedSemaphorePermit>,
+}
+
 struct Accepting {
     listener: TcpListener,
     room: Arc<Semaphore>,
+    /// How many places there are.
+    all: u32,
     /// Whether the last try failed, or had to wait: so that it is said once.
     is_short: bool,
 }
 
 impl Accepting {
     fn new(listener: TcpListener, connections: u32) -> Self {
-        let connections = usize::try_from(connections).unwrap_or(usize::MAX).min(descriptors());
-        Self { listener, room: Arc::new(Semaphore::new(connections)), is_short: false }
+        let all = u32::try_from(descriptors()).unwrap_or(u32::MAX).min(connections);
+        Self { listener, room: Arc::new(Semaphore::new(all as usize)), all, is_short: false }
     }
 
     /// The next connection, and its place among those that are open; or how long to wait for better times.
