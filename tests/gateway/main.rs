@@ -33,6 +33,8 @@ mod process;
 mod revoked;
 mod settings;
 mod shutdown;
+#[cfg(feature = "websocket")]
+mod sockets;
 mod start;
 mod state;
 mod steer;
