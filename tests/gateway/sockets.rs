@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     client::{
         Request,
-        socket::{Frame, Handshake, Socket},
+        socket::{BINARY, CLOSE, Frame, Handshake, Socket},
     },
     house::{AT_ONCE, House, TOKEN},
     operators::{ADMIN, READER, house, start},
@@ -91,7 +91,7 @@ fn event(socket: &mut Socket, name: &str) -> Value {
 fn closes(socket: &mut Socket, code: u16, reason: &str) {
     assert_eq!(socket.next_within(AT_ONCE), Some(Frame::Close(Some(code), reason.to_owned())));
     assert_eq!(socket.next_within(QUIET), None, "the gateway waits for the answer");
-    socket.frame(crate::client::socket::CLOSE, true, &code.to_be_bytes());
+    socket.frame(CLOSE, true, &code.to_be_bytes());
     assert_eq!(socket.next_within(AT_ONCE), Some(Frame::End));
 }
 
@@ -253,7 +253,7 @@ fn a_gateway_that_stops_says_so_to_every_socket_and_does_not_wait_for_them() {
     house.gateway.signal("TERM");
     for (socket, reason) in [(&mut known, "shutting_down"), (&mut unknown, "shutting_down")] {
         assert_eq!(socket.next_within(AT_ONCE), Some(Frame::Close(Some(1001), reason.to_owned())));
-        socket.frame(crate::client::socket::CLOSE, true, &1001_u16.to_be_bytes());
+        socket.frame(CLOSE, true, &1001_u16.to_be_bytes());
     }
     assert!(house.gateway.ended_within(AT_ONCE).expect("an end").success());
 }
@@ -378,7 +378,7 @@ fn more_sessions_requests_and_bytes_than_may_be_are_refused_and_the_rest_goes_on
 
 #[test]
 fn who_does_not_read_is_let_go() {
-    let state = State::holding(&(1..=400).map(|number| long(number)).collect::<String>());
+    let state = State::holding(&(1..=400).map(long).collect::<String>());
     let gateway = start(&state, &["--write-timeout", "1s"]).run();
     let house = House { state, gateway };
     let mut socket = house.socket(TOKEN);
@@ -414,6 +414,26 @@ fn a_socket_is_one_of_the_connections_that_may_be_open() {
     assert!(std::io::Read::read(&mut &waiting, &mut [0; 64]).is_err(), "there is no place for it");
     drop(sockets);
     assert_eq!(asked.send(address).expect("an answer").status, 200);
+}
+
+#[test]
+fn a_request_may_come_in_parts_or_as_binary_to_any_path_and_the_first_subprotocol_is_chosen() {
+    let house = house(&[]);
+    let headers = [("Sec-WebSocket-Protocol", "zeta, alpha")];
+    let path = "/sessions/x/history?a=b";
+    let Handshake::Socket(mut socket) = Socket::shake_hands(house.gateway.address, path, &headers).expect("an answer")
+    else {
+        panic!("no socket")
+    };
+    assert_eq!(socket.protocol.as_deref(), Some("zeta"));
+    socket.next();
+    let connect = connect(TOKEN);
+    let (first, rest) = connect.split_at(40);
+    socket.send_in_parts(&[first, &rest[..1], &rest[1..]]);
+    assert_eq!(answer(&mut socket)["ok"], true);
+    let history = request("chat.history", &json!({ "sessionKey": SESSION }));
+    socket.frame(BINARY, true, history.as_bytes());
+    assert_eq!(answer(&mut socket)["payload"]["totalMessages"], 1);
 }
 
 #[test]
