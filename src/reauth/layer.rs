@@ -10,10 +10,11 @@ use http_body::Body;
 use tower_layer::Layer;
 
 use super::{
-    Ending, GuardedSink, GuardedStream, OpenStreams, StreamId, StreamLabel, StreamReauth, StreamReauthService,
-    SupervisedBody, WithUploads,
+    EndReason, Ending, GuardedSink, GuardedStream, OpenStreams, StreamId, StreamLabel, StreamReauth,
+    StreamReauthService, SupervisedBody, WithUploads,
     guard::Guard,
     rules::{OnEnd, Rules},
+    stream::confirm,
 };
 use crate::{Access, ended::Ended, respond::EmptyBody};
 
@@ -273,6 +274,16 @@ impl<R, U> StreamReauthLayer<R, U> {
     ) -> GuardedSink<S, T> {
         let rules = self.settings.rules.clone();
         GuardedSink::new(sink, Guard::new(access.clone(), rules, id, label))
+    }
+
+    /// Asks once more whether access holds, by the rules by which an item of a stream is let pass that is ready now:
+    /// for a response that is no stream and took long to make. It is not counted, listed or reported as one.
+    ///
+    /// # Errors
+    ///
+    /// Why a stream would end now.
+    pub async fn confirm(&self, access: &Access) -> Result<(), EndReason> {
+        confirm(access.clone(), self.rules()).await
     }
 
     /// The same as [`watch`](Self::watch), and the body is dropped when access ends even while nobody

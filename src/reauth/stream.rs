@@ -2,8 +2,10 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -13,8 +15,9 @@ use pin_project_lite::pin_project;
 use super::{
     EndReason,
     guard::{Guard, Verdict},
+    rules::Rules,
 };
-use crate::unwind::contained;
+use crate::{Access, unwind::contained};
 
 pin_project! {
     /// A stream of what the server sends, which ends when access ends: made by
@@ -61,6 +64,22 @@ impl<S: Stream> GuardedStream<S> {
         contained(|| drop(waiting));
         this.guard.as_mut().report();
     }
+}
+
+/// Whether access holds, asked as for an item that is ready now.
+pub(super) async fn confirm(access: Access, rules: Arc<Rules>) -> Result<(), EndReason> {
+    struct Now;
+    impl Stream for Now {
+        type Item = ();
+
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<()>> {
+            Poll::Ready(Some(()))
+        }
+    }
+    // No stream of its own, to be counted or reported.
+    let mut asked = GuardedStream::new(Now, Guard::uncounted(access, rules));
+    let item = poll_fn(|cx| Pin::new(&mut asked).poll_next(cx)).await;
+    item.ok_or_else(|| asked.end_reason().unwrap_or(EndReason::Unavailable))
 }
 
 impl<S: Stream> Stream for GuardedStream<S> {

@@ -190,13 +190,19 @@ fn a_revoked_token_closes_its_socket_with_1008_before_a_message_that_comes_after
 #[test]
 fn an_operator_sees_a_socket_and_shows_it_out() {
     let house = house(&[]);
-    let mut socket = house.subscribed(READER);
+    let mut socket = house.challenged();
+    socket.send(&connect(READER));
+    let hello = answer(&mut socket)["payload"].clone();
     let listed = house.streams();
+    assert_eq!(hello["server"]["connId"], listed[0]["id"]);
     let expected = json!({ "label": "websocket gateway-client", "subject": "rita", "scopes": ["operator.read"] });
     for (name, value) in expected.as_object().expect("an object") {
         assert_eq!(&listed[0][name], value, "{name}");
     }
     let id = listed[0]["id"].as_str().expect("an id");
+    // Its client may renew its credential by it, and nobody else.
+    assert_eq!(house.ask("POST", &format!("/streams/{id}/renew"), READER).status, 200);
+    assert_eq!(house.ask("POST", &format!("/streams/{id}/renew"), TOKEN).status, 403);
     assert_eq!(house.ask("DELETE", &format!("/streams/{id}"), ADMIN).status, 204);
     closes(&mut socket, 1008, "closed");
     house.come_to(0);
@@ -400,6 +406,21 @@ fn who_does_not_read_is_let_go() {
 fn long(number: usize) -> String {
     let message = json!({ "role": "user", "content": "x".repeat(8000) });
     format!("{}\n", json!({ "type": "message", "id": format!("m{number}"), "message": message }))
+}
+
+#[test]
+fn a_socket_is_one_of_the_streams_that_a_client_may_have() {
+    let house = house(&["--max-streams-per-client", "2"]);
+    let first = house.socket(READER);
+    let (_stream, _) = house.stream_by(READER, "");
+    let mut third = house.challenged();
+    third.send(&connect(READER));
+    let refused = answer(&mut third)["error"].clone();
+    assert_eq!((&refused["code"], &refused["retryAfterMs"]), (&json!("UNAVAILABLE"), &json!(10_000)));
+    closes(&mut third, 1013, "As many streams are open as may be.");
+    drop(first);
+    house.come_to(1);
+    house.socket(READER);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The settings of one moment, as something that can be asked.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, header::ORIGIN};
 use tower_reauth::{
@@ -12,6 +12,8 @@ use tower_reauth::{
 };
 
 use super::bearer::{self, LenientBearer};
+#[cfg(feature = "metrics")]
+use super::ingress::is_from_nearby;
 use super::ingress::{FUNNEL, is_forwarded, is_local_direct};
 use super::secrets::Secrets;
 use crate::config::{self, Auth, ControlUi, Secret, Settings};
@@ -139,6 +141,12 @@ impl Rules {
         &self.shown
     }
 
+    /// The client that a trusted proxy names, or else the peer.
+    pub fn client(&self, head: Head<'_>) -> Option<IpAddr> {
+        let peer = head.extensions().get::<PeerAddr>()?.ip();
+        Some(self.addresses.resolve(head.headers(), peer).to_canonical())
+    }
+
     /// Whether it can be told who sent the request: a caller of this machine, the client of a trusted proxy, or the
     /// peer, if nothing says that it passes on what another sent.
     pub fn can_attribute(&self, head: Head<'_>) -> bool {
@@ -152,6 +160,14 @@ impl Rules {
             Shown::Proxy { .. } if self.proxies == TrustedNetworks::none() => true,
             _ => !is_forwarded(head.headers()),
         }
+    }
+
+    /// Whether a program on this machine asks, and for itself. Where a trusted proxy has the same address nobody can
+    /// tell.
+    #[cfg(feature = "metrics")]
+    pub fn is_from_nearby(&self, head: Head<'_>) -> bool {
+        let Some(peer) = head.extensions().get::<PeerAddr>().map(|peer| peer.ip()) else { return false };
+        is_from_nearby(peer, head) && !self.proxies.contains(peer)
     }
 
     pub fn present(&self, head: Head<'_>) -> Result<Credential, Denied> {

@@ -1,7 +1,6 @@
 //! The routes: a session's history, the end of its streams, and a fresh credential for one.
 
 use std::{
-    future,
     io::{self, ErrorKind},
     net::IpAddr,
     sync::Arc,
@@ -19,9 +18,8 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::once};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower_reauth::{
     Access, Denied, Scope, StreamReauthLayer,
     access::RenewError,
@@ -35,10 +33,11 @@ use super::{
     reply,
 };
 use crate::{
-    auth::respond,
+    auth::{ClientAt, respond},
     config::Settings,
-    http::operate::{self, ids},
+    http::operate::{self, Seat, ids},
     live::{FeedKey, ScopeUpdates, StreamOptions},
+    measure::{self, PageFrom},
     serve::PageBytes,
     sessions::{
         history::{self, BadQuery, Query},
@@ -142,11 +141,22 @@ async fn page(
 ) -> Response {
     let settings = state.settings();
     let asked = (key, query);
+    let began = Instant::now();
+    let found = |from| measure::page(from, began.elapsed());
     let body = match state.pages.find(&asked, &settings).await {
-        Some(body) => body,
+        Some(body) => {
+            found(PageFrom::Memory);
+            body
+        }
         None => match Box::pin(read_and_confirm(state, settings, asked, access)).await {
-            Ok(body) => body,
-            Err(refusal) => return *refusal,
+            Ok(body) => {
+                found(PageFrom::Disk);
+                body
+            }
+            Err(refusal) => {
+                found(PageFrom::Nowhere);
+                return *refusal;
+            }
         },
     };
     let held = match room {
@@ -173,14 +183,11 @@ async fn read_and_confirm(
 /// Asks once more by the gate of streams, which waits for an answer that is on its way.
 async fn confirm(access: &Access) -> Result<(), Box<Response>> {
     let gate = StreamReauthLayer::new().without_heartbeat();
-    let mut watched = gate.watch_stream(access, once(future::ready(())));
-    if watched.next().await.is_some() {
-        return Ok(());
-    }
-    let denied = match watched.end_reason() {
-        Some(EndReason::Expired) => Denied::Expired,
-        Some(EndReason::ScopeLost) => access.require(access.required()).err().unwrap_or(Denied::Revoked),
-        Some(reason) if reason.is_transient() => {
+    let Err(reason) = gate.confirm(access).await else { return Ok(()) };
+    let denied = match reason {
+        EndReason::Expired => Denied::Expired,
+        EndReason::ScopeLost => access.require(access.required()).err().unwrap_or(Denied::Revoked),
+        reason if reason.is_transient() => {
             return Err(Box::new(reply::unavailable("Access cannot be confirmed now. Please try again later.")));
         }
         _ => Denied::Revoked,
@@ -229,6 +236,7 @@ struct Opening {
     scope_updates: Option<ScopeUpdates>,
     asks_for_reasons: bool,
     client: Option<IpAddr>,
+    address: Option<IpAddr>,
     version: Version,
 }
 
@@ -243,6 +251,7 @@ impl Opening {
             scope_updates,
             asks_for_reasons: operate::asks_for_reasons(asked),
             client: operate::client(request),
+            address: request.extensions().get::<ClientAt>().map(|ClientAt(address)| *address),
             version: request.version(),
         }
     }
@@ -256,8 +265,13 @@ async fn stream(
     opening: Opening,
     room: Option<PageBytes>,
 ) -> Response {
+    let identity = opening.access.as_ref().map(Access::identity);
+    let seat = match state.seats.take(identity.as_ref(), opening.address) {
+        Ok(seat) => seat,
+        Err(full) => return full.answer(),
+    };
     let asked = key.clone();
-    let opened = timeout(PATIENCE, open_stream(state, key, query, opening, room)).await;
+    let opened = timeout(PATIENCE, open_stream(state, key, query, opening, seat, room)).await;
     opened.unwrap_or_else(|_| unanswered(&asked, Unread::hangs(&asked)))
 }
 
@@ -266,6 +280,7 @@ async fn open_stream(
     key: RequestedKey,
     query: Query,
     opening: Opening,
+    seat: Seat,
     room: Option<PageBytes>,
 ) -> Response {
     let settings = state.settings();
@@ -280,7 +295,7 @@ async fn open_stream(
             let events = events.with_scope_updates(opening.scope_updates);
             let Opening { asks_for_reasons, client, version, .. } = opening;
             let opened = Opened { label: key.into(), asks_for_reasons, client, version };
-            event_stream(&state, Body::new(events), opened, opening.access.as_ref())
+            event_stream(&state, seat.held_by(Body::new(events)), opened, opening.access.as_ref())
         }
         Err(error) if error.kind() == ErrorKind::OutOfMemory => reply::busy(),
         Err(error) => unreadable(&key, transcript.as_ref(), &error),

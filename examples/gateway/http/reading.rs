@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tracing::Instrument;
 
 use super::State;
 use crate::{
@@ -118,7 +119,7 @@ pub async fn patiently<T: Send + 'static>(
     key: &RequestedKey,
     read: impl Future<Output = Result<T, Unread>> + Send + 'static,
 ) -> Result<T, Unread> {
-    match tokio::spawn(timeout(PATIENCE, read)).await {
+    match tokio::spawn(timeout(PATIENCE, read).in_current_span()).await {
         Ok(Ok(read)) => read,
         Ok(Err(_)) => Err(Unread::hangs(key)),
         Err(error) => Err(Unread::Broken(unfinished(error))),

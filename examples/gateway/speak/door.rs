@@ -13,6 +13,7 @@ use ::http::{
     request::Parts,
 };
 use axum::{body::Body, response::Response};
+use serde_json::Value;
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 use tower_reauth::{
     Access, AuthMethod, Denied, Identity, ScopeSet, Strict,
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::{
     auth::{GatewayAuth, Page},
-    http::operate::Audit,
+    http::operate::{self, Audit, LATER, Seat, Seats},
 };
 
 /// What lets a request in, and answers with its [`Access`] in the extensions.
@@ -38,6 +39,7 @@ type Door = BoxCloneSyncService<Request<Body>, Response, Infallible>;
 pub struct Doors {
     pub auth: GatewayAuth,
     pub audit: Audit,
+    pub seats: Seats,
     pub scopes_header: HeaderName,
     /// For those whose shared secret is granted what they declare.
     declaring: Door,
@@ -47,6 +49,7 @@ pub struct Doors {
 /// Who came in.
 pub struct Entered {
     pub access: Access,
+    pub seat: Seat,
     /// How, in the words of the protocol.
     pub method: &'static str,
 }
@@ -72,7 +75,14 @@ impl ResolveScopes for Declaring {
 
 impl Doors {
     /// Both doors are layers around what lets in.
-    pub fn new<D, S>(auth: GatewayAuth, audit: Audit, scopes_header: HeaderName, declaring: D, strict: S) -> Self
+    pub fn new<D, S>(
+        auth: GatewayAuth,
+        audit: Audit,
+        seats: Seats,
+        scopes_header: HeaderName,
+        declaring: D,
+        strict: S,
+    ) -> Self
     where
         D: Layer<
                 LetIn,
@@ -93,7 +103,7 @@ impl Doors {
     {
         let declaring = BoxCloneSyncService::new(declaring.layer(LetIn));
         let strict = BoxCloneSyncService::new(strict.layer(LetIn));
-        Self { auth, audit, scopes_header, declaring, strict }
+        Self { auth, audit, seats, scopes_header, declaring, strict }
     }
 
     /// Asks the client who it is. `head` is that of its handshake.
@@ -106,9 +116,7 @@ impl Doors {
             Page::None | Page::MayCall => None,
         };
         if let Some(reason) = wrong {
-            let asked = format!("{} {}", head.method, head.uri.path());
-            let client = head.extensions.get::<PeerAddr>().map(|peer| peer.ip());
-            self.audit.refused(StatusCode::FORBIDDEN, "origin", asked, client, None);
+            self.note(head, StatusCode::FORBIDDEN, "origin", None);
             return Err(connect::wrong_origin(reason));
         }
         let declares = stranger.is_a_local_program && said.is_a_tool();
@@ -122,7 +130,8 @@ impl Doors {
                 Some(refusal) => Err(refusal),
                 None => {
                     let method = method(&access.identity(), stranger.owes_a_password);
-                    Ok(Entered { access, method })
+                    let seat = self.seat(head, &access)?;
+                    Ok(Entered { access, seat, method })
                 }
             };
         }
@@ -137,6 +146,23 @@ impl Doors {
             }
             _ => connect::unauthorized(),
         })
+    }
+
+    /// A seat among the streams that may be open.
+    fn seat(&self, head: &Parts, access: &Access) -> Result<Seat, Refusal> {
+        let identity = access.identity();
+        self.seats.take(Some(&identity), self.auth.client(Head::from(head))).map_err(|full| {
+            self.note(head, StatusCode::SERVICE_UNAVAILABLE, full.as_str(), Some(operate::caller(&identity)));
+            let later = u64::from(LATER) * 1000;
+            Refusal { retry: Some(Some(later)), ..Refusal::unavailable("As many streams are open as may be.") }
+        })
+    }
+
+    /// Notes a refusal that no layer knows of.
+    fn note(&self, head: &Parts, status: StatusCode, reason: &'static str, caller: Option<Value>) {
+        let asked = format!("{} {}", head.method, head.uri.path());
+        let client = head.extensions.get::<PeerAddr>().map(|peer| peer.ip());
+        self.audit.refused(status, reason, asked, client, caller);
     }
 
     /// The request that says what `connect` does.

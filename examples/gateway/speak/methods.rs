@@ -27,7 +27,11 @@ use crate::{
 };
 
 /// What is asked for, by name.
-pub const METHODS: [&str; 3] = ["chat.history", "sessions.messages.subscribe", "sessions.messages.unsubscribe"];
+pub const METHODS: [&str; 3] = ["chat.history", SUBSCRIBE, "sessions.messages.unsubscribe"];
+pub const SUBSCRIBE: &str = "sessions.messages.subscribe";
+
+/// The longest key of a session that a client is told of, in bytes: as many of them are kept as there are sessions.
+const LONGEST_KEY: usize = 1024;
 
 /// How many messages a page has where no number is asked for.
 const LIMIT: f64 = 200.0;
@@ -43,13 +47,13 @@ const HISTORY: Shape = Shape::Members(&[
     ("maxChars", Optional, Shape::Integer(1, 500_000)),
 ]);
 
-const SUBSCRIBE: Shape = Shape::Members(&[
+const SUBSCRIBED: Shape = Shape::Members(&[
     ("key", Required, FILLED),
     ("agentId", Optional, FILLED),
     ("includeApprovals", Optional, Shape::True),
 ]);
 
-const UNSUBSCRIBE: Shape = Shape::Members(&[("key", Required, FILLED), ("agentId", Optional, FILLED)]);
+const UNSUBSCRIBED: Shape = Shape::Members(&[("key", Required, FILLED), ("agentId", Optional, FILLED)]);
 
 /// The answer to a request, and what follows from it.
 pub struct Answer {
@@ -78,7 +82,7 @@ pub async fn answer(state: Arc<State>, access: Access, request: Request) -> Answ
         Ok(()) if binds_a_profile => Err(another_profile()),
         Ok(()) => match &*method {
             "chat.history" => history(&state, &id, params).await.map(Answer::from),
-            "sessions.messages.subscribe" => subscribe(state, &id, params).await,
+            SUBSCRIBE => subscribe(state, &id, params).await,
             "sessions.messages.unsubscribe" => unsubscribe(&state, &id, params),
             "connect" => Err(Refusal::invalid("connect is only valid as the first request")),
             _ => {
@@ -231,13 +235,16 @@ async fn page(state: Arc<State>, key: RequestedKey, id: Value, wanted: Wanted) -
 
 /// `sessions.messages.subscribe`: from its answer on a message that is appended to the session is an event.
 async fn subscribe(state: Arc<State>, id: &Value, params: Value) -> Result<Answer, Refusal> {
-    let params = shaped("sessions.messages.subscribe", params, SUBSCRIBE)?;
+    let params = shaped(SUBSCRIBE, params, SUBSCRIBED)?;
     let Some(key) = key(&state, &params, "key")? else { return Err(Refusal::invalid("key required")) };
     if params.contains_key("includeApprovals") {
         return Err(Refusal::invalid(
             "sessions.messages.subscribe includeApprovals requires a paired device and gateway scope: \
              operator.approvals",
         ));
+    }
+    if key.as_str().len() > LONGEST_KEY {
+        return Err(Refusal::invalid("key is too long"));
     }
     let canonical = state.sessions.canonical_unread(&key);
     let subscription = Subscription::begin(state, key, canonical.clone()).await.map_err(refusal)?;
@@ -246,7 +253,7 @@ async fn subscribe(state: Arc<State>, id: &Value, params: Value) -> Result<Answe
 }
 
 fn unsubscribe(state: &State, id: &Value, params: Value) -> Result<Answer, Refusal> {
-    let params = shaped("sessions.messages.unsubscribe", params, UNSUBSCRIBE)?;
+    let params = shaped("sessions.messages.unsubscribe", params, UNSUBSCRIBED)?;
     let Some(key) = key(state, &params, "key")? else { return Err(Refusal::invalid("key required")) };
     let canonical = state.sessions.canonical_unread(&key);
     let payload = json!({ "subscribed": false, "key": canonical });

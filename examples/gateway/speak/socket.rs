@@ -9,6 +9,7 @@ use std::{
 
 use ::http::request::Parts;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tower_reauth::{
@@ -23,7 +24,7 @@ use super::{
     connect::{self, Connect},
     door::Entered,
     frame::{self, Events, NoRequest, Refusal, Request},
-    methods::{self, Answer, METHODS, Then},
+    methods::{self, Answer, METHODS, SUBSCRIBE, Then},
     subscriptions::Subscriptions,
 };
 use crate::{http::operate::ids, json::Write as _};
@@ -34,7 +35,7 @@ pub const LONGEST: usize = 64 * 1024;
 pub const BUFFERED: usize = 4 * 1024;
 /// How often a client hears that the gateway is there.
 const TICK: Duration = Duration::from_secs(30);
-/// How many requests wait while one is answered, and how many bytes of them.
+/// How many requests wait while one is answered. Of their bytes there are no more than of the longest message.
 const WAITING: usize = 16;
 /// The longest reason of a close frame, as OpenClaw has it; it may be 123 bytes (RFC 6455 section 5.5).
 const LONGEST_REASON: usize = 120;
@@ -61,7 +62,7 @@ pub async fn speak(speak: Arc<Speak>, head: Box<Parts>, mut socket: OpeningSocke
     let client = head.extensions.get::<PeerAddr>().map(|peer| peer.ip());
     drop(head);
 
-    let Entered { access, method } = entered;
+    let Entered { access, seat: _seat, method } = entered;
     // Whoever has this scope now is not to stay when it is lost.
     let _ = access.require(crate::http::handlers::READ);
     let stream = ids::random();
@@ -69,7 +70,7 @@ pub async fn speak(speak: Arc<Speak>, head: Box<Parts>, mut socket: OpeningSocke
     if let Some(stream) = stream {
         speak.state.audit.opened(stream, &label, &access.identity(), client);
     }
-    let hello = hello(&access, method);
+    let hello = hello(&access, method, stream.map(ids::text));
     drop(said);
     let mut socket = socket.admit(&access, &speak.watched, stream, Some(&StreamLabel::new(label)));
     if socket.send(frame::answered(&id, &hello)).await.is_ok() {
@@ -118,45 +119,30 @@ async fn open(
 
 /// Answers requests, one after the other in the order in which they came, and passes on what there is to be told.
 async fn go_on(speak: &Speak, access: Access, socket: &mut ReauthSocket) {
-    let mut waiting = VecDeque::new();
-    let mut waiting_bytes = 0;
+    let mut waiting = Waiting::default();
     let mut answering: Option<Answering> = None;
     let mut subscriptions = Subscriptions::default();
     let mut events = Events::default();
     let mut tick = interval_at(Instant::now() + TICK, TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        if answering.is_none() {
-            if let Some((request, length)) = waiting.pop_front() {
-                waiting_bytes -= length;
-                answering = Some(Box::pin(methods::answer(Arc::clone(&speak.state), access.clone(), request)));
-            }
+        while answering.is_none() {
+            let Some(message) = waiting.next() else { break };
+            answering = begin(speak, &access, &message, subscriptions.are_full());
         }
         let sent = tokio::select! {
             message = socket.recv() => {
-                let bytes = match message {
+                let message = match message {
                     Some(Ok(Message::Text(text))) => text.into(),
                     Some(Ok(Message::Binary(bytes))) => bytes,
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                     // Whoever closes is answered when the socket is dropped.
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 };
-                match Request::read(&bytes) {
-                    Ok(request) => {
-                        let subscribes = request.method == METHODS[1];
-                        let is_full = waiting.len() == WAITING || waiting_bytes + bytes.len() > LONGEST;
-                        if is_full || subscribes && subscriptions.are_full() {
-                            socket.send(frame::refused(&request.id, &Refusal::busy())).await
-                        } else {
-                            waiting_bytes += bytes.len();
-                            waiting.push_back((request, bytes.len()));
-                            continue;
-                        }
-                    }
-                    Err(NoRequest::NoJson) => continue,
-                    Err(NoRequest::Malformed { id, what }) => {
-                        let refusal = Refusal::invalid(format!("invalid request frame: {what}"));
-                        socket.send(frame::refused(&id, &refusal)).await
+                match waiting.take(message).map(|message| Request::read(&message)) {
+                    None | Some(Err(NoRequest::NoJson)) => continue,
+                    Some(Ok(Request { id, .. }) | Err(NoRequest::Malformed { id, .. })) => {
+                        socket.send(frame::refused(&id, &Refusal::busy())).await
                     }
                 }
             }
@@ -188,6 +174,44 @@ async fn go_on(speak: &Speak, access: Access, socket: &mut ReauthSocket) {
     }
 }
 
+/// Begins to answer a message, if there is an answer to it.
+fn begin(speak: &Speak, access: &Access, message: &[u8], is_full: bool) -> Option<Answering> {
+    let (id, refusal) = match Request::read(message) {
+        // One more session to be told of.
+        Ok(request) if is_full && request.method == SUBSCRIBE => (request.id, Refusal::busy()),
+        Ok(request) => return Some(Box::pin(methods::answer(Arc::clone(&speak.state), access.clone(), request))),
+        Err(NoRequest::NoJson) => return None,
+        Err(NoRequest::Malformed { id, what }) => (id, Refusal::invalid(format!("invalid request frame: {what}"))),
+    };
+    let refused = Answer::from(frame::refused(&id, &refusal));
+    Some(Box::pin(std::future::ready(refused)))
+}
+
+/// Messages that wait, as they came: what they take is what was sent.
+#[derive(Default)]
+struct Waiting {
+    messages: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Waiting {
+    /// Takes the message, or gives it back where there is no room for it.
+    fn take(&mut self, message: Bytes) -> Option<Bytes> {
+        if self.messages.len() == WAITING || self.bytes + message.len() > LONGEST {
+            return Some(message);
+        }
+        self.bytes += message.len();
+        self.messages.push_back(message);
+        None
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.len();
+        Some(message)
+    }
+}
+
 /// The answer to the request that is being answered, if one is.
 async fn answered(answering: &mut Option<Answering>) -> Answer {
     match answering {
@@ -196,13 +220,13 @@ async fn answered(answering: &mut Option<Answering>) -> Answer {
     }
 }
 
-fn hello(access: &Access, method: &str) -> Value {
+fn hello(access: &Access, method: &str, id: Option<String>) -> Value {
     let granted = access.granted();
     let scopes: Vec<&str> = granted.scopes().iter().map(Scope::as_str).collect();
     json!({
         "type": "hello-ok",
         "protocol": 4,
-        "server": { "version": env!("CARGO_PKG_VERSION"), "connId": nonce() },
+        "server": { "version": env!("CARGO_PKG_VERSION"), "connId": id.unwrap_or_else(nonce) },
         "features": {
             "methods": METHODS,
             "events": ["connect.challenge", "session.message", "sessions.changed", "tick"],

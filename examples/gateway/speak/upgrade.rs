@@ -8,7 +8,7 @@ use std::{
 };
 
 use ::http::{
-    HeaderMap, Method, Request,
+    HeaderMap, Method, Request, Uri,
     header::{SEC_WEBSOCKET_PROTOCOL, UPGRADE},
 };
 use axum::{body::Body, extract::FromRequestParts, response::Response};
@@ -78,6 +78,8 @@ async fn shake_hands(speak: Arc<Speak>, request: Request<Body>) -> Response {
         Err(refusal) => return refusal,
     };
     let place = head.extensions.remove::<Place>();
+    // All paths are one, and what stands in them is none of a log's business.
+    head.uri = Uri::from_static("/");
     // The first that is offered, as with OpenClaw. A browser gives up where none is chosen.
     let offered = head.headers.get(SEC_WEBSOCKET_PROTOCOL).and_then(|offered| offered.to_str().ok());
     let first = offered.and_then(|offered| offered.split(',').next()).map(|first| first.trim().to_owned());
