@@ -17,6 +17,8 @@ use tower_reauth::{
 };
 
 use super::challenge::name_schemes;
+#[cfg(feature = "websocket")]
+use super::rules::Stranger;
 use super::rules::{Credential, Occasion, Rules};
 use crate::config::{ClientToken, RateLimit, Settings};
 
@@ -95,6 +97,12 @@ impl GatewayAuth {
             });
         }
         can
+    }
+
+    /// What can be told of a caller who has yet to say who it is.
+    #[cfg(feature = "websocket")]
+    pub fn stranger(&self, head: Head<'_>) -> Stranger {
+        self.0.rules.load().stranger(head)
     }
 
     /// Applies settings as they are published, for as long as they are.
