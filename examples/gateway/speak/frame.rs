@@ -60,7 +60,7 @@ impl Request {
 pub struct Refusal {
     pub code: &'static str,
     pub message: String,
-    pub details: Option<Value>,
+    pub details: Option<Box<Value>>,
     /// In how many milliseconds to ask again, or as soon as may be.
     pub retry: Option<Option<u64>>,
 }
@@ -72,14 +72,13 @@ impl Refusal {
     }
 
     pub fn with_details(self, details: Value) -> Self {
-        Self { details: Some(details), ..self }
+        Self { details: Some(Box::new(details)), ..self }
     }
 
     /// The client lacks this scope.
     pub fn missing_scope(scope: &str) -> Self {
         let details = json!({ "code": "MISSING_SCOPE", "missingScope": scope, "requiredScopes": [scope] });
-        let message = format!("missing scope: {scope}");
-        Self { code: "FORBIDDEN", message, details: Some(details), retry: None }
+        Self { code: "FORBIDDEN", ..Self::invalid(format!("missing scope: {scope}")).with_details(details) }
     }
 
     /// Not now.
@@ -97,7 +96,7 @@ pub fn refused(id: &Value, refusal: &Refusal) -> Message {
     let Refusal { code, message, details, retry } = refusal;
     let mut error = json!({ "code": code, "message": message });
     if let Some(details) = details {
-        error["details"] = details.clone();
+        error["details"] = Value::clone(details);
     }
     if let Some(retry) = retry {
         error["retryable"] = true.into();
