@@ -78,8 +78,7 @@ impl Refusal {
     /// The client lacks this scope.
     pub fn missing_scope(scope: &str) -> Self {
         let details = json!({ "code": "MISSING_SCOPE", "missingScope": scope, "requiredScopes": [scope] });
-        let message = format!("missing scope: {scope}");
-        Self { code: "FORBIDDEN", message, details: Some(Box::new(details)), retry: None }
+        Self { code: "FORBIDDEN", ..Self::invalid(format!("missing scope: {scope}")).with_details(details) }
     }
 
     /// Not now.

@@ -247,7 +247,8 @@ fn hello(access: &Access, method: &str, id: Option<String>) -> Value {
 }
 
 fn close(code: u16, reason: &str) -> Message {
-    let end = reason.floor_char_boundary(LONGEST_REASON);
+    let longest = reason.len().min(LONGEST_REASON);
+    let end = (0..=longest).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or_default();
     Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from(&reason[..end]) }))
 }
 
