@@ -1,7 +1,9 @@
 //! The gateway's authentication, by the settings of now.
 
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, Once, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use http::Response;
@@ -166,7 +168,7 @@ fn limits(settings: &RateLimit) -> FailureLimits {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::net::{IpAddr, SocketAddr};
+    use std::net::SocketAddr;
     use std::sync::Mutex;
     use std::time::Duration;
 
@@ -190,6 +192,7 @@ mod tests {
         Settings {
             auth,
             client_tokens: None,
+            upstream_key: None,
             rate_limit: RateLimit {
                 max_attempts: 10,
                 window: Duration::from_secs(60),
@@ -200,6 +203,7 @@ mod tests {
             allow_real_ip_fallback: false,
             control_ui: ControlUi { allowed_origins: Vec::new(), host_header_fallback: false },
             strict_transport_security: None,
+            tls: None,
             session: Session { store: None, scope: SessionScope::PerSender },
             agents: Vec::new(),
             advice: Vec::new(),

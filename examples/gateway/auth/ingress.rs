@@ -18,7 +18,7 @@ use tower::{Layer, Service};
 use tower_reauth::bearer::Head;
 
 use super::GatewayAuth;
-use crate::http::reply;
+use crate::http::{accept::wants_events, reply};
 
 /// What Tailscale's proxy writes about a request from outside of its network.
 pub const FUNNEL: &str = "tailscale-funnel-request";
@@ -39,6 +39,9 @@ pub fn is_forwarded(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Where the client of a request for a stream is, behind the proxies that are trusted, in the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAt(pub IpAddr);
 /// Whether a program on this machine asks, as far as a request can say: it is local and direct, it is for this
 /// machine by a name that nobody else can have, and no page of a browser sent it, unless somebody typed its address.
 ///
@@ -99,8 +102,13 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if self.auth.can_attribute((&request).into()) {
+            if wants_events(request.headers())
+                && let Some(address) = self.auth.client((&request).into())
+            {
+                request.extensions_mut().insert(ClientAt(address));
+            }
             Either::Left(self.inner.call(request))
         } else {
             Either::Right(ready(Ok(refusal())))

@@ -1,7 +1,6 @@
 //! The settings of one moment, as something that can be asked.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, header::ORIGIN};
 use tower_reauth::{
@@ -106,6 +105,12 @@ impl Rules {
         &self.shown
     }
 
+    /// The client that a trusted proxy names, or else the peer.
+    pub fn client(&self, head: Head<'_>) -> Option<IpAddr> {
+        let peer = head.extensions().get::<PeerAddr>()?.ip();
+        Some(self.addresses.resolve(head.headers(), peer).to_canonical())
+    }
+
     /// Whether it can be told who sent the request: a caller of this machine, the client of a trusted proxy, or the
     /// peer, if nothing says that it passes on what another sent.
     pub fn can_attribute(&self, head: Head<'_>) -> bool {
@@ -119,12 +124,6 @@ impl Rules {
             Shown::Proxy { .. } if self.proxies == TrustedNetworks::none() => true,
             _ => !is_forwarded(head.headers()),
         }
-    }
-
-    /// The client that a trusted proxy names, or else the peer.
-    pub fn client(&self, head: Head<'_>) -> Option<IpAddr> {
-        let peer = head.extensions().get::<PeerAddr>()?.ip();
-        Some(self.addresses.resolve(head.headers(), peer).to_canonical())
     }
 
     /// Whether a program on this machine asks, and for itself. Where a trusted proxy has the same address nobody can

@@ -38,9 +38,9 @@ impl ConfigError {
     }
 }
 
-/// What is asked for by a flag that only a gateway with this feature can do.
+/// A flag of a feature that this gateway was built without.
 pub fn needs_feature(flag: &str, feature: &str) -> ConfigError {
-    ConfigError::Unusable(format!("--{flag}: this gateway was built without it; build it with --features {feature}"))
+    ConfigError::Unusable(format!("{flag}: this gateway was built without it; build it with --features {feature}"))
 }
 
 impl fmt::Display for ConfigError {

@@ -21,6 +21,7 @@ mod settings;
 mod settled;
 mod sources;
 mod tokens;
+mod upstream;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -29,15 +30,18 @@ use std::time::Duration;
 pub use self::auth::{Auth, TrustedProxy};
 pub use self::environment::Environment;
 pub use self::error::ConfigError;
-pub use self::flags::{Flags, HistoryScopes, LogFormat, MetricsFor, Mode};
-pub use self::live::LiveSettings;
+#[cfg(not(feature = "tls"))]
+pub use self::error::needs_feature;
+pub use self::flags::{CorsOrigin, Flags, HistoryScopes, LogFormat, MetricsFor, Mode};
+pub use self::live::{LiveSettings, Reload};
 pub use self::secret::Secret;
 #[cfg(test)]
 pub use self::settings::Session;
 pub use self::settings::{ControlUi, RateLimit, SessionScope, Settings};
 pub use self::settled::Settled;
-pub use self::sources::Sources;
+pub use self::sources::{Sources, TlsFiles};
 pub use self::tokens::{ClientToken, KNOWN_SCOPES};
+pub use self::upstream::UpstreamUrl;
 
 use tower_reauth::hosts::AllowedHostsLayer;
 
@@ -46,6 +50,7 @@ use crate::serve::Limits;
 /// What the process was started with.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Where to listen, unless the service manager does.
     pub listen: SocketAddr,
     pub state_dir: PathBuf,
     /// Where the gateway keeps what is its own.
@@ -56,11 +61,26 @@ pub struct Config {
     pub history_scopes: HistoryScopes,
     pub heartbeat: Duration,
     pub limits: Limits,
+    /// How many streams may be open at once, and how many of one client.
+    pub streams: MaxStreams,
+    /// Whose pages a browser lets read the answers.
+    pub cors_origins: Vec<CorsOrigin>,
     pub metrics: MetricsFor,
+    /// Where completions are asked for, and how long nothing may come from there.
+    pub upstream: Option<(UpstreamUrl, Duration)>,
     /// Whom requests may be for where nobody has to say who they are, if that matters.
     pub allowed_hosts: Option<AllowedHostsLayer>,
     /// Where [`LiveSettings`] come from.
     pub sources: Sources,
+    /// What should be done about all this, though it works.
+    pub advice: Vec<String>,
+}
+
+/// How many streams may be open at once.
+#[derive(Clone, Copy, Debug)]
+pub struct MaxStreams {
+    pub in_all: u32,
+    pub of_one_client: u32,
 }
 
 impl Config {
@@ -72,9 +92,13 @@ impl Config {
 
 impl Settled {
     pub fn config(self) -> Result<Config, ConfigError> {
-        let Self { flags, given, in_file, environment } = self;
+        let Self { flags, given, in_file, environment, passed, advice } = self;
         let bind = flags.bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let port = flags.port.unwrap_or(19001);
+        let listen = SocketAddr::new(bind, flags.port.unwrap_or(19001));
+        // What the service manager listens on counts in place of what the flags say.
+        let addresses = if passed.is_empty() { vec![listen] } else { passed };
+        let is_local = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+        let exposed = addresses.iter().find(|address| !is_local(address)).map(SocketAddr::ip);
         let expand = |path: &PathBuf| environment.expand(path);
         let state_dir = flags
             .state_dir
@@ -90,10 +114,19 @@ impl Settled {
         let data_dir = flags.data_dir.as_ref().map(expand);
         let data_dir = data_dir.or_else(|| Some(state_home()?.join("tower-reauth-gateway")));
         let config = environment.path("OPENCLAW_CONFIG_PATH").unwrap_or_else(|| state_dir.join("openclaw.json"));
-        let is_local = bind.to_canonical().is_loopback();
+        let tls = match (&flags.tls_cert, &flags.tls_key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(TlsFiles { cert: expand(cert), key: expand(key) }),
+            (Some(_), None) => return Err(ConfigError::Unusable("--tls-cert needs --tls-key beside it".to_owned())),
+            (None, Some(_)) => return Err(ConfigError::Unusable("--tls-key needs --tls-cert beside it".to_owned())),
+        };
+        if flags.upstream_key_file.is_some() && flags.upstream.is_none() {
+            let advice = "--upstream-key-file needs --upstream: a key is for the server that it was made by";
+            return Err(ConfigError::Unusable(advice.to_owned()));
+        }
         let hosts = || AllowedHostsLayer::new().with_allowed(flags.allow_host.iter().cloned());
         Ok(Config {
-            listen: SocketAddr::new(bind, port),
+            listen,
             state_dir,
             data_dir,
             audit_log: flags.audit_log.as_ref().map(expand),
@@ -106,16 +139,30 @@ impl Settled {
                 drain: flags.drain(),
             },
             metrics: flags.metrics.unwrap_or_default(),
-            allowed_hosts: is_local.then(hosts),
+            streams: MaxStreams {
+                in_all: flags.max_streams.unwrap_or(131_072),
+                of_one_client: flags.max_streams_per_client.unwrap_or(16_384),
+            },
+            upstream: flags
+                .upstream
+                .clone()
+                .map(|url| (url, flags.upstream_timeout.unwrap_or(Duration::from_secs(300)))),
+            allowed_hosts: exposed.is_none().then(hosts),
             sources: Sources {
                 config,
                 token_file: flags.token_file.as_ref().map(expand),
                 tokens: flags.tokens.as_ref().map(expand),
+                upstream_key: flags.upstream_key_file.as_ref().map(expand),
+                key_in_the_clear: flags.upstream.as_ref().is_some_and(UpstreamUrl::is_read_on_the_way),
                 flags: given,
                 in_file,
-                exposed: (!is_local && !flags.allow_unauthenticated).then_some(bind),
+                tls,
+                exposed: exposed.filter(|_| !flags.allow_unauthenticated),
+                cors_origins: flags.cors_origin.clone(),
                 environment,
             },
+            cors_origins: flags.cors_origin,
+            advice,
         })
     }
 }
@@ -165,7 +212,7 @@ mod tests {
     }
 
     /// Every flag, with a value that it can have. `demo` is for flags alone, and `config` names the file.
-    const EVERY: [(&str, &str); 19] = [
+    const EVERY: [(&str, &str); 27] = [
         ("state-dir", "/s"),
         ("data-dir", "/d"),
         ("audit-log", "/a"),
@@ -183,8 +230,16 @@ mod tests {
         ("write-timeout", "8s"),
         ("max-connections", "9"),
         ("drain", "10s"),
+        ("cors-origin", "https://a.example"),
+        ("tls-cert", "/cert"),
+        ("tls-key", "/key"),
+        ("max-streams", "11"),
+        ("max-streams-per-client", "12"),
         ("log-format", "json"),
         ("metrics", "admin"),
+        ("upstream", "http://localhost:11434"),
+        ("upstream-key-file", "/k"),
+        ("upstream-timeout", "11s"),
     ];
 
     fn settled(flags: &[&str], variables: &[(String, String)]) -> Result<Settled, Vec<String>> {
@@ -291,6 +346,15 @@ mod tests {
         assert_eq!(error, "the variable OPENCLAW_GATEWAY_PORT must be a port number");
         let error = config(&[], &[("OPENCLAW_GATEWAY_BIND", "everywhere")]).unwrap_err();
         assert_eq!(error, "the variable OPENCLAW_GATEWAY_BIND must be an IP address");
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn a_flag_of_a_feature_that_is_not_there_says_how_to_have_it() {
+        for flag in ["--tls-cert", "--tls-key"] {
+            let error = config(&["--state-dir=/s", flag, "x"], &[]).unwrap_err();
+            assert_eq!(error, format!("{flag}: this gateway was built without it; build it with --features tls"));
+        }
     }
 
     #[test]

@@ -31,9 +31,9 @@ use tracing::Instrument;
 
 use super::{State, accept::wants_events, reply};
 use crate::{
-    auth::respond,
+    auth::{ClientAt, respond},
     config::Settings,
-    http::operate::{self, ids},
+    http::operate::{self, Seat, ids},
     live::{FeedKey, ScopeUpdates, StreamOptions},
     measure::{self, PageFrom},
     serve::PageBytes,
@@ -184,21 +184,28 @@ async fn read_and_confirm(
 }
 
 /// Asks once more by the gate of streams, which waits for an answer that is on its way.
-async fn confirm(access: &Access) -> Result<(), Box<Response>> {
+pub async fn confirm(access: &Access) -> Result<(), Box<Response>> {
     let gate = StreamReauthLayer::new().without_heartbeat();
-    let Err(reason) = gate.confirm(access).await else { return Ok(()) };
+    match gate.confirm(access).await {
+        Ok(()) => Ok(()),
+        Err(reason) => Err(Box::new(lost(reason, access))),
+    }
+}
+
+/// The answer to a request whose access ended before it could be answered.
+pub fn lost(reason: EndReason, access: &Access) -> Response {
     let denied = match reason {
         EndReason::Expired => Denied::Expired,
         EndReason::ScopeLost => access.require(access.required()).err().unwrap_or(Denied::Revoked),
         reason if reason.is_transient() => {
-            return Err(Box::new(reply::unavailable("Access cannot be confirmed now. Please try again later.")));
+            return reply::unavailable("Access cannot be confirmed now. Please try again later.");
         }
         _ => Denied::Revoked,
     };
     let mut response = respond(&denied);
     // The layer that asked who is calling adds its challenge.
     response.extensions_mut().insert(denied);
-    Err(Box::new(response))
+    response
 }
 
 /// Reads a page that is not remembered. That goes on though the client may not wait any more: what it takes is
@@ -268,6 +275,7 @@ struct Opening {
     scope_updates: Option<ScopeUpdates>,
     asks_for_reasons: bool,
     client: Option<IpAddr>,
+    address: Option<IpAddr>,
     version: Version,
 }
 
@@ -282,6 +290,7 @@ impl Opening {
             scope_updates,
             asks_for_reasons: operate::asks_for_reasons(asked),
             client: operate::client(request),
+            address: request.extensions().get::<ClientAt>().map(|ClientAt(address)| *address),
             version: request.version(),
         }
     }
@@ -295,8 +304,13 @@ async fn stream(
     opening: Opening,
     room: Option<PageBytes>,
 ) -> Response {
+    let identity = opening.access.as_ref().map(Access::identity);
+    let seat = match state.seats.take(identity.as_ref(), opening.address) {
+        Ok(seat) => seat,
+        Err(full) => return full.answer(),
+    };
     let asked = key.clone();
-    let opened = timeout(PATIENCE, open_stream(state, key, query, opening, room)).await;
+    let opened = timeout(PATIENCE, open_stream(state, key, query, opening, seat, room)).await;
     opened.unwrap_or_else(|_| hangs(&asked))
 }
 
@@ -305,6 +319,7 @@ async fn open_stream(
     key: RequestedKey,
     query: Query,
     opening: Opening,
+    seat: Seat,
     room: Option<PageBytes>,
 ) -> Response {
     let settings = state.settings();
@@ -319,7 +334,7 @@ async fn open_stream(
             let events = events.with_scope_updates(opening.scope_updates);
             let Opening { asks_for_reasons, client, version, .. } = opening;
             let opened = Opened { label: key.into(), asks_for_reasons, client, version };
-            event_stream(&state, Body::new(events), opened, opening.access.as_ref())
+            event_stream(&state, seat.held_by(Body::new(events)), opened, opening.access.as_ref())
         }
         Err(error) if error.kind() == ErrorKind::OutOfMemory => reply::busy(),
         Err(error) => unreadable(&key, transcript.as_ref(), &error),
