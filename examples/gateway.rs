@@ -152,7 +152,10 @@ async fn run(flags: Flags, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     let (settled, manager) = (settled.with_passed(sockets.addresses()), Manager::of_this_process()?);
     let hangup = signal(SignalKind::hangup())?;
     let stop = CancellationToken::new();
-    tasks::stop_at_signal(stop.clone(), settled.flags.drain())?;
+    tasks::stop_at_signal(stop.clone(), settled.flags.drain(), {
+        let manager = manager.clone();
+        move || manager.stops()
+    })?;
 
     let demo = settled.flags.demo.then(Demo::new).transpose()?;
     let config = match &demo {
@@ -188,19 +191,12 @@ async fn run(flags: Flags, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     manager.is_ready(&status);
     tasks.spawn("the watchdog", manager.clone().watchdog());
     tasks.spawn("what reloads", reload::at_signal(hangup, reload, audit, manager.clone(), status));
-    tasks.spawn("what says that the gateway stops", {
-        let stop = stop.clone();
-        async move {
-            stop.cancelled().await;
-            manager.stops();
-            std::future::pending().await
-        }
-    });
 
     let mut serving = pin!(serve::serve(Doors::new(listeners, settings), service, config.limits, stop.clone()));
     tokio::select! {
         () = &mut serving => {}
         name = tasks.first_to_end() => {
+            manager.stops();
             stop.cancel();
             serving.await;
             tasks.finish();
@@ -208,6 +204,7 @@ async fn run(flags: Flags, sockets: Sockets) -> Result<(), Box<dyn Error>> {
         }
     }
     output.flush(LAST_WORDS);
+    manager.flush(LAST_WORDS);
     tasks.finish();
     Ok(())
 }
