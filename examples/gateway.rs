@@ -240,7 +240,7 @@ pub fn open(
     Box<dyn Error>,
 > {
     let watcher = Watcher::new()?;
-    let live = LiveSettings::open(config.sources.clone())?;
+    let mut live = LiveSettings::open(config.sources.clone())?;
     config.advice.iter().for_each(|advice| tracing::warn!("{advice}"));
     tracing::info!(
         state_dir = %config.state_dir.display(),
@@ -264,7 +264,10 @@ pub fn open(
     let kept = Kept::open(config.data_dir.as_deref())?;
     let (settings, reload) = (live.subscribe(), live.reload());
     let auth = GatewayAuth::new(&settings.borrow())?;
-    tasks.spawn("what applies new settings", auth.clone().follow(live.subscribe()));
+    live.apply_by({
+        let auth = auth.clone();
+        move |settings| auth.apply_published(settings)
+    });
     let hosts = HostsLayer::new(config.allowed_hosts.clone(), config.cors_origins.clone(), live.subscribe());
     let state = Arc::new(State::new(config, live.subscribe(), watcher, kept.clone(), audit.clone()));
     tasks.spawn("what ends the streams when the gateway stops", end_all(state.open.clone(), stop));
