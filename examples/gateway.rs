@@ -176,7 +176,10 @@ async fn run(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     let (settled, manager) = (settled.with_passed(sockets.addresses()), Manager::of_this_process()?);
     let hangup = signal(SignalKind::hangup())?;
     let stop = CancellationToken::new();
-    tasks::stop_at_signal(stop.clone(), settled.flags.drain())?;
+    tasks::stop_at_signal(stop.clone(), settled.flags.drain(), {
+        let manager = manager.clone();
+        move || manager.stops()
+    })?;
 
     let demo = settled.flags.demo.then(Demo::new).transpose()?;
     let config = match &demo {
@@ -212,19 +215,12 @@ async fn run(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     manager.is_ready(&status);
     tasks.spawn("the watchdog", manager.clone().watchdog());
     tasks.spawn("what reloads", reload::at_signal(hangup, reload, audit, manager.clone(), status));
-    tasks.spawn("what says that the gateway stops", {
-        let stop = stop.clone();
-        async move {
-            stop.cancelled().await;
-            manager.stops();
-            std::future::pending().await
-        }
-    });
 
     let mut serving = pin!(serve::serve(Doors::new(listeners, settings), service, config.limits, stop.clone()));
     tokio::select! {
         () = &mut serving => {}
         name = tasks.first_to_end() => {
+            manager.stops();
             stop.cancel();
             serving.await;
             tasks.finish();
@@ -232,6 +228,7 @@ async fn run(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
         }
     }
     output.flush(LAST_WORDS);
+    manager.flush(LAST_WORDS);
     tasks.finish();
     Ok(())
 }
@@ -256,7 +253,7 @@ pub fn open(
     Box<dyn Error>,
 > {
     let watcher = Watcher::new()?;
-    let live = LiveSettings::open(config.sources.clone())?;
+    let mut live = LiveSettings::open(config.sources.clone())?;
     config.advice.iter().for_each(|advice| tracing::warn!("{advice}"));
     tracing::info!(
         state_dir = %config.state_dir.display(),
@@ -280,7 +277,10 @@ pub fn open(
     let kept = Kept::open(config.data_dir.as_deref())?;
     let (settings, reload) = (live.subscribe(), live.reload());
     let auth = GatewayAuth::new(&settings.borrow())?;
-    tasks.spawn("what applies new settings", auth.clone().follow(live.subscribe()));
+    live.apply_by({
+        let auth = auth.clone();
+        move |settings| auth.apply_published(settings)
+    });
     let hosts = HostsLayer::new(config.allowed_hosts.clone(), config.cors_origins.clone(), live.subscribe());
     let state = Arc::new(State::new(config, live.subscribe(), watcher, kept.clone(), audit.clone()));
     tasks.spawn("what ends the streams when the gateway stops", end_all(state.open.clone(), stop.clone()));
