@@ -561,6 +561,8 @@ fn what_the_upstream_refuses_is_the_callers_fault_or_the_gateways() {
         ("401 Unauthorized", echo.clone(), (502, "upstream_unauthorized", "the key of this gateway")),
         ("403 Forbidden", echo.clone(), (502, "upstream_unauthorized", "the key of this gateway")),
         ("407 Proxy Authentication Required", echo.clone(), (502, "upstream_unauthorized", "the key of this gateway")),
+        ("400 Bad Request", error(&format!("{}{KEY}", "x".repeat(1990))), (400, "c", "xxxxxxx...")),
+        ("400 Bad Request", "{\"error\":{\"code\":7,\"message\":\"m\"}}".to_owned(), (400, "7", "m")),
         ("400 Bad Request", echo, (400, "c", "Incorrect key: ...")),
         ("400 Bad Request", "{\"error\":\"plain\"}".to_owned(), (400, "upstream_refused", "plain")),
         ("500 Internal Server Error", error("oops"), (502, "c", "oops")),

@@ -93,12 +93,17 @@ impl Settled {
         let data_dir = flags.data_dir.as_ref().map(expand);
         let data_dir = data_dir.or_else(|| Some(state_home()?.join("tower-reauth-gateway")));
         let config = environment.path("OPENCLAW_CONFIG_PATH").unwrap_or_else(|| state_dir.join("openclaw.json"));
-        if flags.upstream.is_some() && cfg!(not(feature = "upstream")) {
-            return Err(ConfigError::needs_feature("--upstream", "upstream"));
-        }
-        if flags.upstream_key_file.is_some() && flags.upstream.is_none() {
-            let advice = "--upstream-key-file needs --upstream: a key is for the server that it was made by";
-            return Err(ConfigError::Unusable(advice.to_owned()));
+        for (flag, is_given) in [
+            ("--upstream", flags.upstream.is_some()),
+            ("--upstream-key-file", flags.upstream_key_file.is_some()),
+            ("--upstream-timeout", flags.upstream_timeout.is_some()),
+        ] {
+            if is_given && cfg!(not(feature = "upstream")) {
+                return Err(ConfigError::needs_feature(flag, "upstream"));
+            }
+            if is_given && flags.upstream.is_none() {
+                return Err(ConfigError::Unusable(format!("{flag} needs --upstream")));
+            }
         }
         let is_local = bind.to_canonical().is_loopback();
         let hosts = || AllowedHostsLayer::new().with_allowed(flags.allow_host.iter().cloned());
@@ -283,6 +288,22 @@ mod tests {
         std::fs::write(&file, "port = 'hunter2\n").unwrap();
         let problems = settled(&["--config", file.to_str().unwrap()], &[]).err().unwrap();
         assert!(problems.len() == 1 && !problems[0].contains("hunter"), "{problems:#?}");
+    }
+
+    #[test]
+    fn a_flag_of_a_part_that_was_left_out_is_an_error() {
+        for flag in ["--upstream=http://localhost", "--upstream-key-file=/k", "--upstream-timeout=1s"] {
+            let error = config(&["--state-dir=/s", flag], &[]).err().unwrap_or_default();
+            let name = flag.split('=').next().unwrap_or_default();
+            match cfg!(feature = "upstream") {
+                true if name == "--upstream" => assert_eq!(error, ""),
+                true => assert_eq!(error, format!("{name} needs --upstream")),
+                false => {
+                    let how = "this gateway was built without it; build it with --features upstream";
+                    assert_eq!(error, format!("{name}: {how}"));
+                }
+            }
+        }
     }
 
     #[test]

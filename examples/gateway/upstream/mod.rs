@@ -138,7 +138,7 @@ async fn pass(upstream: Arc<Upstream>, api: Api, path: &str, request: Request) -
     };
     let gone = gone(request.extensions().get::<serve::Client>().cloned());
     let asking = answer::Asking::of(api, &request, access.clone());
-    let sent = Sent::of(request, url, upstream.gateway.settings().upstream_key.as_ref());
+    let sent = Sent::of(request, url, upstream.gateway.settings().upstream_key.clone());
     let mut response = tokio::select! {
         biased;
         () = gone => Fault::Gone.response(),
