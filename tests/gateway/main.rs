@@ -14,12 +14,14 @@ mod changed_settings;
 mod changed_transcripts;
 mod client_tokens;
 mod connections;
+mod cors;
 mod database;
 mod demo;
 mod headers;
 mod house;
 mod http2;
 mod kill;
+mod limits;
 mod live;
 mod log;
 #[cfg(feature = "jemalloc")]
@@ -31,6 +33,7 @@ mod operators;
 mod output;
 mod pages;
 mod process;
+mod reload;
 mod revoked;
 mod settings;
 mod shutdown;
@@ -38,6 +41,9 @@ mod start;
 mod state;
 mod steer;
 mod stream;
+mod systemd;
+#[cfg(feature = "tls")]
+mod tls;
 mod token_file;
 #[cfg(feature = "upstream")]
 mod upstream;

@@ -748,6 +748,27 @@ fn a_client_that_does_not_read_is_not_read_for() {
 }
 
 #[test]
+fn a_completion_takes_a_place_among_the_streams_of_its_client() {
+    let fake = Fake::new(|_, talk| {
+        talk.begin();
+        talk.chunk(&word("one"));
+        talk.until_gone();
+    });
+    let house = before(&fake, &["--max-streams-per-client", "1"]);
+    let mut first = house.complete(CHAT, WRITER);
+    assert_eq!(first.take_blocks(PATIENCE).len(), 1);
+    let second = house.complete(RESPONSES, WRITER);
+    assert_eq!((second.status, second.header("retry-after").is_some()), (429, true));
+    assert_eq!(house.complete(CHAT, ADMIN).status, 200);
+    drop(first);
+    fake.is_left();
+    let start = Instant::now();
+    while house.complete(CHAT, WRITER).status != 200 {
+        assert!(start.elapsed() < AT_ONCE, "its place is taken still");
+    }
+}
+
+#[test]
 fn a_body_is_bounded_whether_it_says_how_long_it_is_or_not() {
     let fake = Fake::new(|_, talk| talk.json(&json!({})));
     let house = before(&fake, &[]);

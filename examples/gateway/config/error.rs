@@ -33,14 +33,14 @@ impl ConfigError {
         problems.iter().map(Self::to_string).collect::<Vec<_>>().join("\ngateway: ")
     }
 
-    /// A flag of a part that was left out.
-    pub fn needs_feature(flag: &str, feature: &str) -> Self {
-        Self::Unusable(format!("{flag}: this gateway was built without it; build it with --features {feature}"))
-    }
-
     pub fn variable(name: &str, reason: impl Into<String>) -> Self {
         Self::Variable { name: name.to_owned(), reason: reason.into() }
     }
+}
+
+/// A flag of a feature that this gateway was built without.
+pub fn needs_feature(flag: &str, feature: &str) -> ConfigError {
+    ConfigError::Unusable(format!("{flag}: this gateway was built without it; build it with --features {feature}"))
 }
 
 impl fmt::Display for ConfigError {

@@ -23,7 +23,11 @@ use super::{
 };
 use crate::{
     config::Secret,
-    http::{handlers, operate, reply},
+    http::{
+        handlers,
+        operate::{self, Seat},
+        reply,
+    },
     serve::PageBytes,
 };
 
@@ -50,12 +54,14 @@ pub struct Asking {
     client: Option<IpAddr>,
     version: Version,
     room: Option<PageBytes>,
+    /// Its place among the streams, which a completion has from its beginning. The list of models needs none.
+    seat: Option<Seat>,
 }
 
 impl Asking {
-    pub fn of(api: Api, request: &Request, access: Access) -> Self {
+    pub fn of(api: Api, request: &Request, access: Access, seat: Option<Seat>) -> Self {
         let room = request.extensions().get::<PageBytes>().cloned();
-        Self { api, access, client: operate::client(request), version: request.version(), room }
+        Self { api, access, client: operate::client(request), version: request.version(), room, seat }
     }
 }
 
@@ -125,11 +131,15 @@ fn stream(
     content_type: HeaderValue,
     body: Incoming,
 ) -> Response {
-    let Asking { api, access, client, version, .. } = asking;
+    let Asking { api, access, client, version, seat, .. } = asking;
     let last = Last::default();
-    let events = Events::new(body, api, upstream.patience, last.clone());
+    let events = Body::new(Events::new(body, api, upstream.patience, last.clone()));
+    let events = match seat {
+        Some(seat) => seat.held_by(events),
+        None => events,
+    };
     let opened = handlers::Opened { label: api.path().into(), asks_for_reasons: false, client, version };
-    let mut response = handlers::event_stream(&upstream.gateway, Body::new(events), opened, Some(&access));
+    let mut response = handlers::event_stream(&upstream.gateway, events, opened, Some(&access));
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     pass_headers(headers, response.headers_mut());
     response.extensions_mut().insert(last.ending(api));
