@@ -15,6 +15,7 @@
 //! - [`tls`]: what connections are secured by
 //! - [`systemd`]: what a service manager hands over, and what it is told
 //! - [`reload`]: what SIGHUP does
+//! - [`measure`]: metrics, and a span of each request
 //! - [`steer`]: commands besides serving
 //! - `upstream`: completions, passed on to another server; behind the feature of that name
 //! - [`demo`]: a state folder to try it all on
@@ -37,6 +38,8 @@ pub(crate) mod json;
 pub(crate) mod live;
 #[path = "gateway/log.rs"]
 mod log;
+#[path = "gateway/measure/mod.rs"]
+pub(crate) mod measure;
 #[path = "gateway/reload.rs"]
 pub(crate) mod reload;
 #[path = "gateway/serve/mod.rs"]
@@ -71,7 +74,7 @@ use tokio::{
     sync::watch,
 };
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceBuilder};
+use tower::{Service, ServiceBuilder, util::MapRequestLayer};
 use tower_reauth::{
     Compat, Denied, RequireScopeLayer, Scope, ScopeResolverLayer, StreamReauth, StreamReauthLayer, Strict,
     bearer::AuthLayer,
@@ -83,7 +86,7 @@ use tower_reauth::{
 use self::upstream::Upstream;
 use self::{
     auth::{AttributedLayer, GatewayAuth},
-    config::{Config, ConfigError, Environment, Flags, HistoryScopes, LiveSettings, Reload, Settings, Settled},
+    config::{Config, ConfigError, Environment, HistoryScopes, LiveSettings, Reload, Settings, Settled},
     demo::Demo,
     files::Watcher,
     http::{
@@ -97,10 +100,16 @@ use self::{
         target::{self, ResolveTargetLayer, parsed},
     },
     log::Lines,
+    measure::RequestLayer,
     serve::Doors,
     steer::Cli,
     systemd::{Manager, Sockets},
     tasks::Tasks,
+};
+#[cfg(feature = "metrics")]
+use self::{
+    config::MetricsFor,
+    measure::{Exporter, NearbyLayer},
 };
 #[cfg(feature = "upstream")]
 use axum::routing::MethodRouter;
@@ -135,29 +144,31 @@ fn main() -> ExitCode {
     }
     // While there is one thread.
     let sockets = Sockets::of_this_process();
-    let Ok(log) = log::start() else { return ExitCode::FAILURE };
-    let ended = sockets.map_err(Into::into).and_then(|sockets| start(flags, sockets));
+    let format = flags.log_format;
+    let settled = Settled::new(flags, Environment::of_this_process()).map_err(ConfigError::all);
+    let format = settled.as_ref().map_or(format, |settled| settled.flags.log_format);
+    let Ok(log) = log::start(format.unwrap_or_default()) else { return ExitCode::FAILURE };
+    let ended = sockets.map_err(Into::into).and_then(|sockets| start(settled?, sockets));
     if let Err(error) = &ended {
-        log.say(format!("gateway: {error}\n"));
+        log.fatal(error);
     }
     log.flush(LAST_WORDS);
     if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn start(flags: Flags, sockets: Sockets) -> Result<(), Box<dyn Error>> {
+fn start(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(tasks::workers())
         .thread_keep_alive(IDLE_THREAD)
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(run(flags, sockets));
+    let ended = runtime.block_on(run(settled, sockets));
     // Nobody waits any more for what still reads a file.
     runtime.shutdown_background();
     ended
 }
 
-async fn run(flags: Flags, sockets: Sockets) -> Result<(), Box<dyn Error>> {
-    let settled = Settled::new(flags, Environment::of_this_process()).map_err(ConfigError::all)?;
+async fn run(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     let (settled, manager) = (settled.with_passed(sockets.addresses()), Manager::of_this_process()?);
     let hangup = signal(SignalKind::hangup())?;
     let stop = CancellationToken::new();
@@ -273,7 +284,7 @@ pub fn open(
     let watcher = Watcher::new()?;
     tasks.spawn("what follows the settings", async move { live.follow(&watcher).await });
 
-    let rules = auth.clone();
+    let (rules, asks) = (auth.clone(), auth.clone());
     let authenticate = ServiceBuilder::new()
         .layer(AttributedLayer(auth.clone()))
         .map_response(move |response: Response| rules.challenge(response))
@@ -323,6 +334,13 @@ pub fn open(
     let may_renew = authenticate;
 
     let history = get(handlers::history).route_layer(may_read).head(handlers::only_get).fallback(handlers::only_get);
+    #[cfg(feature = "metrics")]
+    let metrics = {
+        let exporter = Exporter::of_this_process()?;
+        tasks.spawn("what keeps the metrics small", exporter.clone().keep_small());
+        let nearby = (config.metrics == MetricsFor::Local).then(|| asks.clone());
+        measure::route(exporter, NearbyLayer { auth: nearby, others: may_operate.clone() })
+    };
     let kill = post(handlers::kill).route_layer(may_operate.clone()).fallback(handlers::only_post);
     let streams = get(operators::streams).route_layer(
         ServiceBuilder::new()
@@ -336,7 +354,10 @@ pub fn open(
     let revocations = revocations.head(handlers::only_get_or_post).fallback(handlers::only_get_or_post);
     let renew = post(handlers::renew).route_layer(may_renew).fallback(handlers::only_post);
 
-    let description = openapi::description(config.upstream.is_some())?;
+    let description = openapi::description(|path| match path {
+        "/metrics" => cfg!(feature = "metrics"),
+        path => config.upstream.is_some() || !path.starts_with("/v1/"),
+    })?;
     let description = get(async move || openapi::answer(description.clone()));
 
     let routes = Router::new()
@@ -352,6 +373,8 @@ pub fn open(
         .route("/ready", get(handlers::ready).fallback(handlers::only_get_or_head))
         .route("/readyz", get(handlers::ready).fallback(handlers::only_get_or_head))
         .fallback(handlers::not_found);
+    #[cfg(feature = "metrics")]
+    let routes = routes.route("/metrics", metrics);
 
     #[cfg(feature = "upstream")]
     let routes = match config.upstream.clone() {
@@ -371,10 +394,12 @@ pub fn open(
                 .route("/v1/responses", complete(post(upstream::responses)).with_state(upstream))
         }
     };
+    let routes = routes.layer(MapRequestLayer::new(measure::note_route as fn(_) -> _));
 
     // In front of the router: it must not see a target before it is resolved, and every answer has these headers. A
     // browser that asks beforehand shows no credential, and reads no refusal without its own headers.
     let service = ServiceBuilder::new()
+        .layer(RequestLayer(asks))
         .map_response(move |response| {
             reply::with_common_headers(response, state.settings().strict_transport_security.as_ref())
         })

@@ -26,6 +26,8 @@ mod live;
 mod log;
 #[cfg(feature = "jemalloc")]
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod model;
 mod open_streams;
 mod openapi;
@@ -37,6 +39,7 @@ mod reload;
 mod revoked;
 mod settings;
 mod shutdown;
+mod spans;
 mod start;
 mod state;
 mod steer;

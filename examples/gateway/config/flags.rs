@@ -14,7 +14,8 @@ use clap::{Parser, ValueEnum};
 use jiff::SignedDuration;
 use tower_reauth::{hosts::AllowedHost, proxy::Origin};
 
-use super::{Secret, UpstreamUrl};
+use super::error::needs_feature;
+use super::{ConfigError, Secret, UpstreamUrl};
 
 // No docstring: clap would show it in place of that of whoever has these flags among others.
 #[derive(Clone, Debug, Default, Parser)]
@@ -68,7 +69,7 @@ pub struct Flags {
     #[arg(long, value_name = "HOST", value_parser = host, help_heading = ACCESS)]
     pub allow_host: Vec<AllowedHost>,
 
-    /// A page's origin that may call and read from a browser, or *; may be given several times
+    /// A page's origin that may call and read, or *; may be given several times
     #[arg(long, value_name = "ORIGIN", value_parser = page, help_heading = ACCESS)]
     pub cors_origin: Vec<CorsOrigin>,
 
@@ -108,9 +109,16 @@ pub struct Flags {
     #[arg(long, value_name = "N", value_parser = positive, help_heading = LIMITS)]
     pub max_streams: Option<u32>,
 
-    /// The same for one subject, or address if all show one secret; more get 429 [default: 16384]
+    /// The same for one subject, or address; more get 429 [default: 16384]
     #[arg(long, value_name = "N", value_parser = positive, help_heading = LIMITS)]
     pub max_streams_per_client: Option<u32>,
+    /// How the log is written: text, json [default: text]
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true, help_heading = MEASURE)]
+    pub log_format: Option<LogFormat>,
+
+    /// Who may GET /metrics: local, also whoever is on this machine; admin [default: local]
+    #[arg(long, value_name = "WHO", hide_possible_values = true, help_heading = MEASURE)]
+    pub metrics: Option<MetricsFor>,
     /// A server of OpenAI's API, for /v1/models, chat/completions and responses
     #[arg(long, value_name = "URL", value_parser = upstream, help_heading = UPSTREAM)]
     pub upstream: Option<UpstreamUrl>,
@@ -136,6 +144,7 @@ const ACCESS: &str = "Access";
 const NETWORK: &str = "Network";
 const TLS: &str = "TLS";
 const LIMITS: &str = "Limits";
+const MEASURE: &str = "Measure";
 const UPSTREAM: &str = "Upstream";
 
 impl Flags {
@@ -172,6 +181,8 @@ impl Flags {
             max_connections,
             max_streams,
             max_streams_per_client,
+            log_format,
+            metrics,
             upstream,
             upstream_key_file,
             upstream_timeout,
@@ -201,11 +212,27 @@ impl Flags {
             max_connections: max_connections.or(other.max_connections),
             max_streams: max_streams.or(other.max_streams),
             max_streams_per_client: max_streams_per_client.or(other.max_streams_per_client),
+            log_format: log_format.or(other.log_format),
+            metrics: metrics.or(other.metrics),
             upstream: upstream.or(other.upstream),
             upstream_key_file: upstream_key_file.or(other.upstream_key_file),
             upstream_timeout: upstream_timeout.or(other.upstream_timeout),
             demo: demo || other.demo,
         }
+    }
+
+    /// What is asked for of what this gateway was built without.
+    pub fn unbuilt(&self) -> Vec<ConfigError> {
+        let flags = [
+            ("--metrics", self.metrics.is_some(), "metrics", cfg!(feature = "metrics")),
+            ("--tls-cert", self.tls_cert.is_some(), "tls", cfg!(feature = "tls")),
+            ("--tls-key", self.tls_key.is_some(), "tls", cfg!(feature = "tls")),
+            ("--upstream", self.upstream.is_some(), "upstream", cfg!(feature = "upstream")),
+            ("--upstream-key-file", self.upstream_key_file.is_some(), "upstream", cfg!(feature = "upstream")),
+            ("--upstream-timeout", self.upstream_timeout.is_some(), "upstream", cfg!(feature = "upstream")),
+        ];
+        let missing = flags.into_iter().filter(|(_, is_given, _, is_built)| *is_given && !is_built);
+        missing.map(|(flag, _, feature, _)| needs_feature(flag, feature)).collect()
     }
 
     pub fn drain(&self) -> Duration {
@@ -264,6 +291,26 @@ impl Display for HistoryScopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_name(*self, f)
     }
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line for a person
+    #[default]
+    Text,
+    /// An object of JSON in each line
+    Json,
+}
+
+/// Who may read the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum MetricsFor {
+    /// Whoever is on this machine, and operators
+    #[default]
+    Local,
+    /// Operators
+    Admin,
 }
 
 /// Writes the value as the command line has it.

@@ -29,8 +29,10 @@ use std::time::Duration;
 
 pub use self::auth::{Auth, TrustedProxy};
 pub use self::environment::Environment;
-pub use self::error::{ConfigError, needs_feature};
-pub use self::flags::{CorsOrigin, Flags, HistoryScopes, Mode};
+pub use self::error::ConfigError;
+#[cfg(not(feature = "tls"))]
+pub use self::error::needs_feature;
+pub use self::flags::{CorsOrigin, Flags, HistoryScopes, LogFormat, MetricsFor, Mode};
 pub use self::live::{LiveSettings, Reload};
 pub use self::secret::Secret;
 #[cfg(test)]
@@ -43,7 +45,7 @@ pub use self::upstream::UpstreamUrl;
 
 use tower_reauth::hosts::AllowedHostsLayer;
 
-use crate::{serve::Limits, tls::Tls};
+use crate::serve::Limits;
 
 /// What the process was started with.
 #[derive(Clone, Debug)]
@@ -63,6 +65,7 @@ pub struct Config {
     pub streams: MaxStreams,
     /// Whose pages a browser lets read the answers.
     pub cors_origins: Vec<CorsOrigin>,
+    pub metrics: MetricsFor,
     /// Where completions are asked for, and how long nothing may come from there.
     pub upstream: Option<(UpstreamUrl, Duration)>,
     /// Whom requests may be for where nobody has to say who they are, if that matters.
@@ -111,10 +114,6 @@ impl Settled {
         let data_dir = flags.data_dir.as_ref().map(expand);
         let data_dir = data_dir.or_else(|| Some(state_home()?.join("tower-reauth-gateway")));
         let config = environment.path("OPENCLAW_CONFIG_PATH").unwrap_or_else(|| state_dir.join("openclaw.json"));
-        let of_tls = [("--tls-cert", &flags.tls_cert), ("--tls-key", &flags.tls_key)];
-        if let Some((flag, _)) = of_tls.iter().find(|(_, file)| file.is_some() && !Tls::IS_BUILT) {
-            return Err(needs_feature(flag, "tls"));
-        }
         let tls = match (&flags.tls_cert, &flags.tls_key) {
             (None, None) => None,
             (Some(cert), Some(key)) => Some(TlsFiles { cert: expand(cert), key: expand(key) }),
@@ -126,9 +125,6 @@ impl Settled {
             ("--upstream-key-file", flags.upstream_key_file.is_some()),
             ("--upstream-timeout", flags.upstream_timeout.is_some()),
         ] {
-            if is_given && cfg!(not(feature = "upstream")) {
-                return Err(needs_feature(flag, "upstream"));
-            }
             if is_given && flags.upstream.is_none() {
                 return Err(ConfigError::Unusable(format!("{flag} needs --upstream")));
             }
@@ -151,6 +147,7 @@ impl Settled {
                 connections: flags.max_connections.unwrap_or(16384),
                 drain: flags.drain(),
             },
+            metrics: flags.metrics.unwrap_or_default(),
             upstream: flags
                 .upstream
                 .clone()
@@ -223,7 +220,7 @@ mod tests {
     }
 
     /// Every flag, with a value that it can have. `demo` is for flags alone, and `config` names the file.
-    const EVERY: [(&str, &str); 25] = [
+    const EVERY: [(&str, &str); 27] = [
         ("state-dir", "/s"),
         ("data-dir", "/d"),
         ("audit-log", "/a"),
@@ -246,6 +243,8 @@ mod tests {
         ("tls-key", "/key"),
         ("max-streams", "11"),
         ("max-streams-per-client", "12"),
+        ("log-format", "json"),
+        ("metrics", "admin"),
         ("upstream", "http://localhost:11434"),
         ("upstream-key-file", "/k"),
         ("upstream-timeout", "11s"),
@@ -270,6 +269,9 @@ mod tests {
         let by_file = ("OPENCLAW_GATEWAY_CONFIG".to_owned(), file.to_str().unwrap().to_owned());
         for (flag, value) in EVERY {
             assert!(flags.contains(&flag), "{flag}");
+            if cfg!(not(feature = "metrics")) && flag == "metrics" {
+                continue;
+            }
             std::fs::write(&file, format!("{flag} = \"{value}\"\n")).unwrap();
             let in_file = settled(&[], std::slice::from_ref(&by_file)).unwrap();
             let variable = (settled::variable(flag), value.to_owned());
@@ -331,6 +333,19 @@ mod tests {
         std::fs::write(&file, "port = 'hunter2\n").unwrap();
         let problems = settled(&["--config", file.to_str().unwrap()], &[]).err().unwrap();
         assert!(problems.len() == 1 && !problems[0].contains("hunter"), "{problems:#?}");
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    #[test]
+    fn what_was_not_built_is_an_error_that_says_how_to_build_it() {
+        let expected = "--metrics: this gateway was built without it; build it with --features metrics";
+        let by_variable = ("OPENCLAW_GATEWAY_METRICS".to_owned(), "admin".to_owned());
+        for (flags, variables) in
+            [(&["--metrics=local"][..], &[][..]), (&["--demo", "--metrics=local"], &[]), (&[], &[by_variable])]
+        {
+            let problems = settled(flags, variables).err().unwrap();
+            assert_eq!(problems, [expected], "{flags:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The routes: a session's history, the end of its streams, and a fresh credential for one.
 
 use std::{
-    future,
     io::{self, ErrorKind},
     net::IpAddr,
     pin::pin,
@@ -20,14 +19,15 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::once};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower_reauth::{
     Access, Denied, Scope, StreamReauthLayer,
     access::RenewError,
     reauth::{EndReason, StreamId, StreamLabel},
 };
+
+use tracing::Instrument;
 
 use super::{State, accept::wants_events, reply};
 use crate::{
@@ -35,6 +35,7 @@ use crate::{
     config::Settings,
     http::operate::{self, Seat, ids},
     live::{FeedKey, ScopeUpdates, StreamOptions},
+    measure::{self, PageFrom},
     serve::PageBytes,
     sessions::{
         history::{self, BadQuery, Query},
@@ -143,11 +144,22 @@ async fn page(
 ) -> Response {
     let settings = state.settings();
     let asked = (key, query);
+    let began = Instant::now();
+    let found = |from| measure::page(from, began.elapsed());
     let body = match state.pages.find(&asked, &settings).await {
-        Some(body) => body,
+        Some(body) => {
+            found(PageFrom::Memory);
+            body
+        }
         None => match Box::pin(read_and_confirm(state, settings, asked, access)).await {
-            Ok(body) => body,
-            Err(refusal) => return *refusal,
+            Ok(body) => {
+                found(PageFrom::Disk);
+                body
+            }
+            Err(refusal) => {
+                found(PageFrom::Nowhere);
+                return *refusal;
+            }
         },
     };
     let held = match room {
@@ -174,11 +186,8 @@ async fn read_and_confirm(
 /// Asks once more by the gate of streams, which waits for an answer that is on its way.
 pub async fn confirm(access: &Access) -> Result<(), Box<Response>> {
     let gate = StreamReauthLayer::new().without_heartbeat();
-    let mut watched = gate.watch_stream(access, once(future::ready(())));
-    if watched.next().await.is_some() {
-        return Ok(());
-    }
-    Err(Box::new(lost(watched.end_reason().unwrap_or(EndReason::Revoked), access)))
+    let Err(reason) = gate.confirm(access).await else { return Ok(()) };
+    Err(Box::new(lost(reason, access)))
 }
 
 /// The answer to a request whose access ended before it could be answered.
@@ -205,7 +214,7 @@ async fn read(
     asked: (RequestedKey, Query),
 ) -> Result<Bytes, Box<Response>> {
     let key = asked.0.clone();
-    let made = tokio::spawn(timeout(PATIENCE, make(state, settings, asked)));
+    let made = tokio::spawn(timeout(PATIENCE, make(state, settings, asked)).in_current_span());
     match made.await {
         Ok(Ok(made)) => made,
         Ok(Err(_)) => Err(Box::new(hangs(&key))),
