@@ -186,8 +186,10 @@ async fn read_and_confirm(
 /// Asks once more by the gate of streams, which waits for an answer that is on its way.
 pub async fn confirm(access: &Access) -> Result<(), Box<Response>> {
     let gate = StreamReauthLayer::new().without_heartbeat();
-    let Err(reason) = gate.confirm(access).await else { return Ok(()) };
-    Err(Box::new(lost(reason, access)))
+    match gate.confirm(access).await {
+        Ok(()) => Ok(()),
+        Err(reason) => Err(Box::new(lost(reason, access))),
+    }
 }
 
 /// The answer to a request whose access ended before it could be answered.
