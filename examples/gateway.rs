@@ -379,7 +379,10 @@ pub fn open(
     let revocations = revocations.head(handlers::only_get_or_post).fallback(handlers::only_get_or_post);
     let renew = post(handlers::renew).route_layer(may_renew).fallback(handlers::only_post);
 
-    let description = openapi::description(config.upstream.is_some())?;
+    let description = openapi::description(|path| match path {
+        "/metrics" => cfg!(feature = "metrics"),
+        path => config.upstream.is_some() || !path.starts_with("/v1/"),
+    })?;
     let description = get(async move || openapi::answer(description.clone()));
 
     let routes = Router::new()
@@ -395,6 +398,9 @@ pub fn open(
         .route("/ready", get(handlers::ready).fallback(handlers::only_get_or_head))
         .route("/readyz", get(handlers::ready).fallback(handlers::only_get_or_head))
         .fallback(handlers::not_found);
+    #[cfg(feature = "metrics")]
+    let routes = routes.route("/metrics", metrics);
+
     #[cfg(feature = "upstream")]
     let routes = match config.upstream.clone() {
         None => routes,
@@ -413,8 +419,6 @@ pub fn open(
                 .route("/v1/responses", complete(post(upstream::responses)).with_state(upstream))
         }
     };
-    #[cfg(feature = "metrics")]
-    let routes = routes.route("/metrics", metrics);
     let routes = routes.layer(MapRequestLayer::new(measure::note_route as fn(_) -> _));
 
     // In front of the router: it must not see a target before it is resolved, and every answer has these headers. A

@@ -47,10 +47,10 @@ use tower::{Service, util::ServiceExt};
 use tower_reauth::proxy::PeerAddr;
 
 use self::connection::Connection;
-#[cfg(feature = "upstream")]
-pub use self::hello::Client;
 #[cfg(not(feature = "upstream"))]
 use self::hello::Client;
+#[cfg(feature = "upstream")]
+pub use self::hello::Client;
 pub use self::{connection::PageBytes, doors::Doors};
 use crate::measure::{self, Counted, HeldBack};
 
