@@ -13,6 +13,7 @@
 //! - [`json`]: JSON as JavaScript has it
 //! - [`serve`]: connections and their deadlines
 //! - [`steer`]: commands besides serving
+//! - [`page`]: the page that shows it all in a browser
 //! - [`demo`]: a state folder to try it all on
 //! - [`log`]: lines that never wait for the file they go to
 //! - [`tasks`]: what runs beside the requests; one that ends unasked stops the process
@@ -33,6 +34,8 @@ pub(crate) mod json;
 pub(crate) mod live;
 #[path = "gateway/log.rs"]
 mod log;
+#[path = "gateway/page/mod.rs"]
+pub(crate) mod page;
 #[path = "gateway/serve/mod.rs"]
 pub(crate) mod serve;
 #[path = "gateway/sessions/mod.rs"]
@@ -70,6 +73,7 @@ use self::{
         State,
         handlers::{self, ADMIN, READ, WRITE},
         hosts::HostsLayer,
+        listing,
         operate::{self, Audit, AuditLayer, Kept},
         operators, reply,
         target::{self, ResolveTargetLayer, parsed},
@@ -219,12 +223,15 @@ pub fn open(
         .layer(AuditLayer { audit: audit.clone(), shows_path: true });
 
     let watched = {
-        let audit = audit.clone();
+        let (audit, ends) = (audit.clone(), state.ends.clone());
         StreamReauthLayer::new()
             .with_heartbeat(config.heartbeat)
             .with_ending(operate::ending(false))
             .with_registry(&state.open)
-            .with_on_end(move |ended| audit.ended(ended))
+            .with_on_end(move |ended| {
+                ends.note(ended);
+                audit.ended(ended);
+            })
     };
 
     // To read is harmless: a shared secret may, unless --history-scopes says otherwise.
@@ -247,6 +254,8 @@ pub fn open(
     // To renew takes what the stream took: only the caller is asked for here.
     let may_renew = authenticate;
 
+    let sessions = get(listing::sessions).route_layer(may_read.clone());
+    let sessions = sessions.head(handlers::only_get).fallback(handlers::only_get);
     let history = get(handlers::history).route_layer(may_read).head(handlers::only_get).fallback(handlers::only_get);
     let kill = post(handlers::kill).route_layer(may_operate.clone()).fallback(handlers::only_post);
     let streams = get(operators::streams).route_layer(
@@ -262,6 +271,8 @@ pub fn open(
     let renew = post(handlers::renew).route_layer(may_renew).fallback(handlers::only_post);
 
     let routes = Router::new()
+        .route("/", get(page::show).fallback(handlers::only_get_or_head))
+        .route("/sessions", sessions.with_state(Arc::clone(&state)))
         .route("/sessions/{key}/history", parsed(target::session_key, history.with_state(Arc::clone(&state))))
         .route("/sessions/{key}/kill", parsed(target::session_key, kill.with_state(Arc::clone(&state))))
         .route("/streams", streams.with_state(Arc::clone(&state)))

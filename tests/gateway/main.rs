@@ -20,6 +20,7 @@ mod headers;
 mod house;
 mod http2;
 mod kill;
+mod listing;
 mod live;
 mod log;
 #[cfg(feature = "jemalloc")]
@@ -28,6 +29,7 @@ mod model;
 mod open_streams;
 mod operators;
 mod output;
+mod page;
 mod pages;
 mod process;
 mod revoked;

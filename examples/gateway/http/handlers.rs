@@ -89,7 +89,7 @@ pub async fn only_get_or_post() -> Response {
 const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
 
 /// How long a session may take to be found and read, and the row alone.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_secs(2);
 /// How long the making of a page counts.
 const LONG: Duration = Duration::from_secs(1);
@@ -172,7 +172,7 @@ async fn read_and_confirm(
 }
 
 /// Asks once more by the gate of streams, which waits for an answer that is on its way.
-async fn confirm(access: &Access) -> Result<(), Box<Response>> {
+pub async fn confirm(access: &Access) -> Result<(), Box<Response>> {
     let gate = StreamReauthLayer::new().without_heartbeat();
     let mut watched = gate.watch_stream(access, once(future::ready(())));
     if watched.next().await.is_some() {

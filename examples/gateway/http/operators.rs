@@ -36,14 +36,14 @@ const LIST: &str = "/streams";
 /// `GET /streams`: who is in, once or for as long as somebody looks.
 pub async fn streams(extract::State(state): extract::State<Arc<State>>, request: Request) -> Response {
     let mut response = if wants_events(request.headers()) {
-        let body = Body::from_stream(operate::watch(state.open.clone()));
+        let body = Body::from_stream(operate::watch(state.open.clone(), state.ends.clone()));
         let access = request.extensions().get::<Access>();
         let asks = asks_for_reasons(request.uri().query().unwrap_or_default());
         let (client, version) = (operate::client(&request), request.version());
         let opened = handlers::Opened { label: LIST.into(), asks_for_reasons: asks, client, version };
         handlers::event_stream(&state, body, opened, access)
     } else {
-        reply::json(StatusCode::OK, &operate::list(&state.open))
+        reply::json(StatusCode::OK, &operate::list(&state.open, &state.ends))
     };
     let headers = response.headers_mut();
     reply::vary_by_accept(headers);

@@ -8,7 +8,7 @@ use tower_reauth::reauth::OpenStreams;
 use crate::{
     config::{Config, Settings},
     files::Watcher,
-    http::operate::{Audit, Kept},
+    http::operate::{Audit, Ends, Kept},
     live::{Ids, Readers, Streams},
     serve::PageBytes,
     sessions::{lookup::Lookup, pages::PageCache, transcript::Transcripts},
@@ -22,6 +22,8 @@ pub struct State {
     pub streams: Arc<Streams>,
     /// Who is in: those that the layers around the routes watch.
     pub open: OpenStreams,
+    /// Who was in lately, and why no more.
+    pub ends: Ends,
     pub kept: Kept,
     pub audit: Audit,
     /// Room for the pages and histories that are made and not yet sent, those that are remembered among them.
@@ -58,6 +60,7 @@ impl State {
             pages: PageCache::default(),
             streams: Arc::new(Streams::new(readers)),
             open: OpenStreams::new(),
+            ends: Ends::default(),
             kept,
             audit,
             page_bytes,

@@ -10,6 +10,6 @@ mod window;
 
 pub use self::{
     page::{Page, page, reads_as_empty},
-    query::{BadQuery, Query},
+    query::{BadQuery, Query, limit},
     window::read,
 };
