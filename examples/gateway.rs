@@ -12,6 +12,9 @@
 //! - [`files`]: noticing that a file has changed, and proving that none has
 //! - [`json`]: JSON as JavaScript has it
 //! - [`serve`]: connections and their deadlines
+//! - [`tls`]: what connections are secured by
+//! - [`systemd`]: what a service manager hands over, and what it is told
+//! - [`reload`]: what SIGHUP does
 //! - [`steer`]: commands besides serving
 //! - [`page`]: the page that shows it all in a browser
 //! - [`demo`]: a state folder to try it all on
@@ -36,14 +39,20 @@ pub(crate) mod live;
 mod log;
 #[path = "gateway/page/mod.rs"]
 pub(crate) mod page;
+#[path = "gateway/reload.rs"]
+pub(crate) mod reload;
 #[path = "gateway/serve/mod.rs"]
 pub(crate) mod serve;
 #[path = "gateway/sessions/mod.rs"]
 pub(crate) mod sessions;
 #[path = "gateway/steer/mod.rs"]
 pub(crate) mod steer;
+#[path = "gateway/systemd/mod.rs"]
+pub(crate) mod systemd;
 #[path = "gateway/tasks.rs"]
 pub(crate) mod tasks;
+#[path = "gateway/tls/mod.rs"]
+pub(crate) mod tls;
 
 use std::{convert::Infallible, error::Error, io, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
@@ -54,7 +63,12 @@ use axum::{
     response::Response,
     routing::{delete, get, post},
 };
-use tokio::{net::TcpListener, runtime};
+use tokio::{
+    net::TcpListener,
+    runtime,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
 use tower_reauth::{
@@ -66,11 +80,12 @@ use tower_reauth::{
 
 use self::{
     auth::{AttributedLayer, GatewayAuth},
-    config::{Config, ConfigError, Environment, Flags, HistoryScopes, LiveSettings, Settled},
+    config::{Config, ConfigError, Environment, Flags, HistoryScopes, LiveSettings, Reload, Settings, Settled},
     demo::Demo,
     files::Watcher,
     http::{
         State,
+        cors::CorsLayer,
         handlers::{self, ADMIN, READ, WRITE},
         hosts::HostsLayer,
         listing,
@@ -79,7 +94,9 @@ use self::{
         target::{self, ResolveTargetLayer, parsed},
     },
     log::Lines,
+    serve::Doors,
     steer::Cli,
+    systemd::{Manager, Sockets},
     tasks::Tasks,
 };
 
@@ -111,8 +128,10 @@ fn main() -> ExitCode {
     if let Some(command) = command {
         return steer::run(flags, command, Environment::of_this_process());
     }
+    // While there is one thread.
+    let sockets = Sockets::of_this_process();
     let Ok(log) = log::start() else { return ExitCode::FAILURE };
-    let ended = start(flags);
+    let ended = sockets.map_err(Into::into).and_then(|sockets| start(flags, sockets));
     if let Err(error) = &ended {
         log.say(format!("gateway: {error}\n"));
     }
@@ -120,20 +139,22 @@ fn main() -> ExitCode {
     if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn start(flags: Flags) -> Result<(), Box<dyn Error>> {
+fn start(flags: Flags, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(tasks::workers())
         .thread_keep_alive(IDLE_THREAD)
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(run(flags));
+    let ended = runtime.block_on(run(flags, sockets));
     // Nobody waits any more for what still reads a file.
     runtime.shutdown_background();
     ended
 }
 
-async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
+async fn run(flags: Flags, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     let settled = Settled::new(flags, Environment::of_this_process()).map_err(ConfigError::all)?;
+    let (settled, manager) = (settled.with_passed(sockets.addresses()), Manager::of_this_process()?);
+    let hangup = signal(SignalKind::hangup())?;
     let stop = CancellationToken::new();
     tasks::stop_at_signal(stop.clone(), settled.flags.drain())?;
 
@@ -144,23 +165,43 @@ async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     };
 
     let mut tasks = Tasks::default();
-    let service = open(&config, &mut tasks, stop.clone())?;
-    let listener = TcpListener::bind(config.listen).await.map_err(|error| format!("{}: {error}", config.listen))?;
-    let address = listener.local_addr()?;
+    let Gateway { service, settings, reload, audit } = open(&config, &mut tasks, stop.clone())?;
+    let mut listeners = sockets.listen()?;
+    if listeners.is_empty() {
+        let listener = TcpListener::bind(config.listen).await;
+        listeners.push(listener.map_err(|error| format!("{}: {error}", config.listen))?);
+    }
+    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let scheme = if config.sources.tls.is_some() { "https" } else { "http" };
     // The gateway serves whether its output can be written or not.
     let output = Lines::to(io::stdout())?;
-    output.say(format!("listening on http://{address}\n"));
+    for address in &addresses {
+        output.say(format!("listening on {scheme}://{address}\n"));
+        tracing::info!(%address, "listening");
+    }
     if let Some(demo) = &demo {
-        output.say(format!("\n{}\n", demo.instructions(address)));
+        output.say(format!("\n{}\n", demo.instructions(addresses[0])));
         let talk = demo.talk();
         tasks.spawn("the demo", async {
             let error = talk.await;
             tracing::error!(%error, "the demo fell silent");
         });
     }
-    tracing::info!(%address, "listening");
+    let addresses: Vec<_> = addresses.iter().map(|address| format!("{scheme}://{address}")).collect();
+    let status = format!("listening on {}", addresses.join(", "));
+    manager.is_ready(&status);
+    tasks.spawn("the watchdog", manager.clone().watchdog());
+    tasks.spawn("what reloads", reload::at_signal(hangup, reload, audit, manager.clone(), status));
+    tasks.spawn("what says that the gateway stops", {
+        let stop = stop.clone();
+        async move {
+            stop.cancelled().await;
+            manager.stops();
+            std::future::pending().await
+        }
+    });
 
-    let mut serving = pin!(serve::serve(listener, service, config.limits, stop.clone()));
+    let mut serving = pin!(serve::serve(Doors::new(listeners, settings), service, config.limits, stop.clone()));
     tokio::select! {
         () = &mut serving => {}
         name = tasks.first_to_end() => {
@@ -175,17 +216,28 @@ async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// A gateway that is open.
+pub struct Gateway<S> {
+    pub service: S,
+    /// Those of now.
+    pub settings: watch::Receiver<Arc<Settings>>,
+    /// Reads them again.
+    pub reload: Reload,
+    pub audit: Audit,
+}
+
 /// The gateway as a service, with the tasks that it needs to run, until `stop` is cancelled.
 pub fn open(
     config: &Config,
     tasks: &mut Tasks,
     stop: CancellationToken,
 ) -> Result<
-    impl Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + use<>,
+    Gateway<impl Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + use<>>,
     Box<dyn Error>,
 > {
     let watcher = Watcher::new()?;
     let live = LiveSettings::open(config.sources.clone())?;
+    config.advice.iter().for_each(|advice| tracing::warn!("{advice}"));
     tracing::info!(
         state_dir = %config.state_dir.display(),
         auth = %live.subscribe().borrow().auth.mode(),
@@ -206,9 +258,10 @@ pub fn open(
         move || audit.flush(LAST_WORDS)
     });
     let kept = Kept::open(config.data_dir.as_deref())?;
-    let auth = GatewayAuth::new(&live.subscribe().borrow())?;
+    let (settings, reload) = (live.subscribe(), live.reload());
+    let auth = GatewayAuth::new(&settings.borrow())?;
     tasks.spawn("what applies new settings", auth.clone().follow(live.subscribe()));
-    let hosts = HostsLayer::new(config.allowed_hosts.clone(), live.subscribe());
+    let hosts = HostsLayer::new(config.allowed_hosts.clone(), config.cors_origins.clone(), live.subscribe());
     let state = Arc::new(State::new(config, live.subscribe(), watcher, kept.clone(), audit.clone()));
     tasks.spawn("what ends the streams when the gateway stops", end_all(state.open.clone(), stop));
     // A watcher of their own: a file system below a transcript that hangs must not hold up a revocation.
@@ -285,16 +338,19 @@ pub fn open(
         .route("/readyz", get(handlers::ready).fallback(handlers::only_get_or_head))
         .fallback(handlers::not_found);
 
-    // In front of the router: it must not see a target before it is resolved, and every answer has these headers.
-    Ok(ServiceBuilder::new()
+    // In front of the router: it must not see a target before it is resolved, and every answer has these headers. A
+    // browser that asks beforehand shows no credential, and reads no refusal without its own headers.
+    let service = ServiceBuilder::new()
         .map_response(move |response| {
             reply::with_common_headers(response, state.settings().strict_transport_security.as_ref())
         })
+        .layer(CorsLayer::new(config.cors_origins.clone()))
         .layer(AuditLayer { audit: audit.clone(), shows_path: false })
         .layer(hosts)
         .layer(ResolveTargetLayer)
-        .layer(AuditLayer { audit, shows_path: true })
-        .service(routes))
+        .layer(AuditLayer { audit: audit.clone(), shows_path: true })
+        .service(routes);
+    Ok(Gateway { service, settings, reload, audit })
 }
 
 /// Tells each stream, when the gateway stops, that it does: those that are open, and those that still begin.

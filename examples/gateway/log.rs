@@ -130,7 +130,11 @@ impl<W: Write, N: Fn(u64) -> String> Writer<W, N> {
                     self.write(&line);
                     self.counts.waiting.fetch_sub(line.len(), Relaxed);
                 }
-                Entry::Flush(done) => _ = done.send(()),
+                Entry::Flush(done) => {
+                    // What cannot be written was counted.
+                    let _ = self.file.flush();
+                    let _ = done.send(());
+                }
             }
         }
     }

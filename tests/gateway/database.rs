@@ -495,6 +495,27 @@ fn a_log_that_is_missing_takes_along_what_was_only_there() {
     stream.comes_to_show(&numbered(3));
 }
 
+/// SQLite goes by the `-shm` for as long as one connection of the process is open: it must not be that for ever.
+#[test]
+fn a_log_that_went_before_its_index_is_read_as_it_is_when_that_is_gone_too() {
+    let (house, mut database) = house(3);
+    let path = self::database(&house.state);
+    run(&database, "PRAGMA wal_checkpoint(TRUNCATE); PRAGMA wal_autocheckpoint = 0");
+    append(&mut database, 4..=6);
+    assert_eq!(ids(&house.page("")), numbered(6));
+    let (mut stream, _) = house.stream("");
+    std::mem::forget(database);
+    fs::remove_file(path.with_extension("sqlite-wal")).expect("a log");
+    // As SQLite makes it anew for whoever opens the database just then.
+    fs::write(path.with_extension("sqlite-wal"), "").expect("a log");
+    for limit in 1..4 {
+        house.history(&format!("?limit={limit}"));
+    }
+    fs::remove_file(path.with_extension("sqlite-shm")).expect("an index");
+    comes_to_be(&house, &numbered(3));
+    stream.comes_to_show(&numbered(3));
+}
+
 #[test]
 fn a_transcript_that_was_put_away_is_shown_from_where_it_lies() {
     let (house, mut database) = house(4);

@@ -12,6 +12,7 @@ pub struct Served {
     pub runtime: Runtime,
     stop: CancellationToken,
     serving: Option<JoinHandle<()>>,
+    at_most: Duration,
     _tasks: server::tasks::Tasks,
 }
 
@@ -21,15 +22,22 @@ impl Served {
         let stop = CancellationToken::new();
         let mut tasks = server::tasks::Tasks::default();
         let (address, serving) = runtime.block_on(async {
-            let service = server::open(config, &mut tasks, stop.clone()).expect("a gateway");
+            let service = server::open(config, &mut tasks, stop.clone()).expect("a gateway").service;
             let listener = TcpListener::bind(config.listen).await.expect("a port");
             let address = listener.local_addr().expect("an address");
             (address, tokio::spawn(serve(listener, service, config.limits, stop.clone())))
         });
-        Self { address, runtime, stop, serving: Some(serving), _tasks: tasks }
+        Self {
+            address,
+            runtime,
+            stop,
+            serving: Some(serving),
+            at_most: config.limits.drain + Duration::from_secs(10),
+            _tasks: tasks,
+        }
     }
 
-    /// Ends the gateway as its own `main` does: it must not take long, and must not panic.
+    /// Ends the gateway as its own `main` does: it must not take much longer than `--drain` says, and must not panic.
     pub fn close(mut self) {
         self.stop();
     }
@@ -38,7 +46,7 @@ impl Served {
     pub fn stop(&mut self) {
         self.stop.cancel();
         let Some(serving) = self.serving.take() else { return };
-        let served = self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), serving).await });
+        let served = self.runtime.block_on(async { tokio::time::timeout(self.at_most, serving).await });
         served.expect("the gateway ends soon").expect("the gateway ends well");
     }
 }

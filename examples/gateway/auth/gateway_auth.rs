@@ -1,6 +1,9 @@
 //! The gateway's authentication, by the settings of now.
 
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, Once, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use http::Response;
@@ -67,6 +70,11 @@ impl GatewayAuth {
     pub fn challenge<B>(&self, mut response: Response<B>) -> Response<B> {
         name_schemes(response.headers_mut(), &self.0.rules.load());
         response
+    }
+
+    /// Where the client of a request is, behind the proxies that are trusted now.
+    pub fn client(&self, head: Head<'_>) -> Option<IpAddr> {
+        self.0.rules.load().client(head)
     }
 
     /// Whether it can be told who sent the request. The log says once that it cannot, and what to do.
@@ -154,7 +162,7 @@ fn limits(settings: &RateLimit) -> FailureLimits {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::net::{IpAddr, SocketAddr};
+    use std::net::SocketAddr;
     use std::sync::Mutex;
     use std::time::Duration;
 
@@ -188,6 +196,7 @@ mod tests {
             allow_real_ip_fallback: false,
             control_ui: ControlUi { allowed_origins: Vec::new(), host_header_fallback: false },
             strict_transport_security: None,
+            tls: None,
             session: Session { store: None, scope: SessionScope::PerSender },
             agents: Vec::new(),
             advice: Vec::new(),

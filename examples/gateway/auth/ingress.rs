@@ -11,7 +11,7 @@ use http::{HeaderMap, Request, StatusCode};
 use tower::{Layer, Service};
 
 use super::GatewayAuth;
-use crate::http::reply;
+use crate::http::{accept::wants_events, reply};
 
 /// What Tailscale's proxy writes about a request from outside of its network.
 pub const FUNNEL: &str = "tailscale-funnel-request";
@@ -31,6 +31,10 @@ pub fn is_forwarded(headers: &HeaderMap) -> bool {
         matches!(name, "forwarded" | "x-real-ip") || name.starts_with("x-forwarded-") || TAILSCALE.contains(&name)
     })
 }
+
+/// Where the client of a request for a stream is, behind the proxies that are trusted, in the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAt(pub IpAddr);
 
 /// Refuses what a proxy passed on without a word that can be believed about its client: whom to count failures
 /// against, and who is local, could not be told.
@@ -64,8 +68,13 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if self.auth.can_attribute((&request).into()) {
+            if wants_events(request.headers())
+                && let Some(address) = self.auth.client((&request).into())
+            {
+                request.extensions_mut().insert(ClientAt(address));
+            }
             Either::Left(self.inner.call(request))
         } else {
             Either::Right(ready(Ok(refusal())))

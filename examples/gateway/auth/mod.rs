@@ -27,5 +27,5 @@ mod rules;
 mod secrets;
 
 pub use self::gateway_auth::GatewayAuth;
-pub use self::ingress::AttributedLayer;
+pub use self::ingress::{AttributedLayer, ClientAt};
 pub use self::respond::respond;

@@ -1,6 +1,6 @@
 //! The settings of one moment, as something that can be asked.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, header::ORIGIN};
 use tower_reauth::{
@@ -101,6 +101,12 @@ impl Rules {
 
     pub fn shown(&self) -> &Shown {
         &self.shown
+    }
+
+    /// Where the client of a request is.
+    pub fn client(&self, head: Head<'_>) -> Option<IpAddr> {
+        let peer = head.extensions().get::<PeerAddr>()?.ip();
+        Some(self.addresses.resolve(head.headers(), peer))
     }
 
     /// Whether it can be told who sent the request: a caller of this machine, the client of a trusted proxy, or the

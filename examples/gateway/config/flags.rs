@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 use clap::{Parser, ValueEnum};
 use jiff::SignedDuration;
-use tower_reauth::hosts::AllowedHost;
+use tower_reauth::{hosts::AllowedHost, proxy::Origin};
 
 use super::Secret;
 
@@ -68,6 +68,10 @@ pub struct Flags {
     #[arg(long, value_name = "HOST", value_parser = host, help_heading = ACCESS)]
     pub allow_host: Vec<AllowedHost>,
 
+    /// A page's origin that may call and read from a browser, or *; may be given several times
+    #[arg(long, value_name = "ORIGIN", value_parser = page, help_heading = ACCESS)]
+    pub cors_origin: Vec<CorsOrigin>,
+
     /// Address to listen on [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = NETWORK)]
     pub bind: Option<IpAddr>,
@@ -84,17 +88,34 @@ pub struct Flags {
     #[arg(long, value_name = "TIME", value_parser = write_timeout, help_heading = NETWORK)]
     pub write_timeout: Option<Duration>,
 
-    /// How many connections may be open at once; more wait [default: 16384]
-    #[arg(long, value_name = "NUMBER", value_parser = positive, help_heading = NETWORK)]
-    pub max_connections: Option<u32>,
-
     /// How long answers may take to finish when it stops, 0s to 1h [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = drain, help_heading = NETWORK)]
     pub drain: Option<Duration>,
 
+    /// Certificate and chain in PEM, watched: serves https alone; with --tls-key
+    #[arg(long, value_name = "FILE", help_heading = TLS)]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert in PEM, watched
+    #[arg(long, value_name = "FILE", help_heading = TLS)]
+    pub tls_key: Option<PathBuf>,
+
+    /// How many connections may be open at once; more wait [default: 16384]
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = LIMITS)]
+    pub max_connections: Option<u32>,
+
+    /// How many streams may be open at once; more get 503 [default: 131072]
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = LIMITS)]
+    pub max_streams: Option<u32>,
+
+    /// The same for one subject, or address if all show one secret; more get 429 [default: 16384]
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = LIMITS)]
+    pub max_streams_per_client: Option<u32>,
+
     /// Run on a scratch folder with a session that grows, and print commands to try
     #[arg(long, conflicts_with_all = [
         "config", "state_dir", "data_dir", "auth", "allow_unauthenticated", "token", "password", "token_file", "tokens",
+        "tls_cert", "tls_key",
     ])]
     pub demo: bool,
 }
@@ -102,6 +123,8 @@ pub struct Flags {
 const FILES: &str = "Files";
 const ACCESS: &str = "Access";
 const NETWORK: &str = "Network";
+const TLS: &str = "TLS";
+const LIMITS: &str = "Limits";
 
 impl Flags {
     /// The same, but served from this state folder, with the token in this file.
@@ -126,12 +149,17 @@ impl Flags {
             history_scopes,
             allow_unauthenticated,
             allow_host,
+            cors_origin,
             bind,
             port,
             heartbeat,
             write_timeout,
-            max_connections,
             drain,
+            tls_cert,
+            tls_key,
+            max_connections,
+            max_streams,
+            max_streams_per_client,
             demo,
         } = self;
         Self {
@@ -147,12 +175,17 @@ impl Flags {
             history_scopes: history_scopes.or(other.history_scopes),
             allow_unauthenticated: allow_unauthenticated || other.allow_unauthenticated,
             allow_host: if allow_host.is_empty() { other.allow_host } else { allow_host },
+            cors_origin: if cors_origin.is_empty() { other.cors_origin } else { cors_origin },
             bind: bind.or(other.bind),
             port: port.or(other.port),
             heartbeat: heartbeat.or(other.heartbeat),
             write_timeout: write_timeout.or(other.write_timeout),
-            max_connections: max_connections.or(other.max_connections),
             drain: drain.or(other.drain),
+            tls_cert: tls_cert.or(other.tls_cert),
+            tls_key: tls_key.or(other.tls_key),
+            max_connections: max_connections.or(other.max_connections),
+            max_streams: max_streams.or(other.max_streams),
+            max_streams_per_client: max_streams_per_client.or(other.max_streams_per_client),
             demo: demo || other.demo,
         }
     }
@@ -160,6 +193,14 @@ impl Flags {
     pub fn drain(&self) -> Duration {
         self.drain.unwrap_or(Duration::from_secs(10))
     }
+}
+
+/// Whose pages a browser lets read what is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CorsOrigin {
+    /// Those of every site.
+    Any,
+    Of(Origin),
 }
 
 /// How a caller proves who it is.
@@ -232,6 +273,19 @@ fn positive(text: &str) -> Result<u32, &'static str> {
 
 fn host(text: &str) -> Result<AllowedHost, &'static str> {
     text.parse().map_err(|_| "must be a host, such as gateway.example.org")
+}
+
+/// An origin as a browser names it: what else a URL has would be ignored, and was meant.
+fn page(text: &str) -> Result<CorsOrigin, &'static str> {
+    let reason = "must be an origin, such as https://app.example.org, or *";
+    if text == "*" {
+        return Ok(CorsOrigin::Any);
+    }
+    let (scheme, authority) = text.split_once("://").ok_or(reason)?;
+    if !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) || authority.contains(['/', '?', '#']) {
+        return Err(reason);
+    }
+    text.parse().map(CorsOrigin::Of).map_err(|_| reason)
 }
 
 /// How long the end may take: whoever wants it longer has forgotten it.

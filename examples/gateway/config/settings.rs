@@ -11,7 +11,8 @@ use http::HeaderValue;
 use super::auth::{Auth, Given};
 use super::document::Node;
 use super::sources::{Contents, Sources};
-use super::{ClientToken, ConfigError};
+use super::{ClientToken, ConfigError, CorsOrigin};
+use crate::tls::Tls;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -24,6 +25,8 @@ pub struct Settings {
     pub allow_real_ip_fallback: bool,
     pub control_ui: ControlUi,
     pub strict_transport_security: Option<HeaderValue>,
+    /// By which connections are secured; `None` without `--tls-cert`.
+    pub tls: Option<Tls>,
     pub session: Session,
     pub agents: Vec<Agent>,
     /// What should be done about all this, though it works: sentences without a secret.
@@ -91,6 +94,11 @@ impl Settings {
                 let (given, overruled) = given(sources, contents, &auth)?;
                 let idle_given = given.clone();
                 let mode = Auth::new(given, &auth, contents.secrets(), trusted_proxies, sources.exposed)?;
+                if mode == Auth::None && sources.cors_origins.contains(&CorsOrigin::Any) {
+                    let advice = "every web page could read all sessions: with --auth none, --cors-origin * is \
+                                  refused. Name the origins, or ask for a token";
+                    return Err(ConfigError::Unusable(advice.to_owned()));
+                }
                 let nobody = (mode == Auth::Token(None)
                     && contents.client_tokens.as_deref().is_some_and(<[_]>::is_empty))
                 .then(|| "nobody can get in: --tokens names no token, and there is no shared one".to_owned());
@@ -101,6 +109,8 @@ impl Settings {
         let rate_limit = problems.keep(at(&["gateway", "auth", "rateLimit"]).and_then(|node| RateLimit::new(&node)));
         let real_ip = problems.keep(at(&["gateway", "allowRealIpFallback"]).and_then(|node| node.flag()));
         let control_ui = problems.keep(at(&["gateway", "controlUi"]).and_then(|node| ControlUi::new(&node)));
+        // A page that may read what is answered may ask, too.
+        let control_ui = control_ui.map(|known| known.with_allowed(&sources.cors_origins));
         let strict_transport_security = ["gateway", "http", "securityHeaders", "strictTransportSecurity"];
         let strict_transport_security =
             problems.keep(at(&strict_transport_security).and_then(|node| transport_security(&node)));
@@ -117,6 +127,7 @@ impl Settings {
                 allow_real_ip_fallback: real_ip?.unwrap_or(false),
                 control_ui: control_ui?,
                 strict_transport_security: strict_transport_security?,
+                tls: contents.tls.clone(),
                 session: session?,
                 agents: agents?,
             })
@@ -136,6 +147,7 @@ impl Settings {
             allow_real_ip_fallback,
             control_ui,
             strict_transport_security,
+            tls,
             session,
             agents,
             advice: _,
@@ -151,6 +163,7 @@ impl Settings {
                 "gateway.http.securityHeaders.strictTransportSecurity",
                 *strict_transport_security != before.strict_transport_security,
             ),
+            ("--tls-cert", *tls != before.tls),
             ("session", *session != before.session),
             ("agents", *agents != before.agents),
         ];
@@ -199,6 +212,15 @@ impl ControlUi {
             allowed_origins: owned(&settings.at("allowedOrigins")?)?,
             host_header_fallback: fallback.flag()?.unwrap_or(false),
         })
+    }
+
+    /// With these pages too. That all pages may read does not make one of them a caller.
+    fn with_allowed(mut self, pages: &[CorsOrigin]) -> Self {
+        self.allowed_origins.extend(pages.iter().filter_map(|page| match page {
+            CorsOrigin::Any => None,
+            CorsOrigin::Of(origin) => Some(origin.to_string()),
+        }));
+        self
     }
 }
 
@@ -311,12 +333,15 @@ mod tests {
                 document: Document::json5(&config, self.json5).unwrap(),
                 token: self.token_file.map(secret),
                 client_tokens: self.client_tokens.then(|| Arc::from([])),
+                tls: None,
                 facts: FileFacts::default(),
             };
             let sources = Sources {
                 config,
                 token_file: None,
                 tokens: None,
+                tls: None,
+                cors_origins: Vec::new(),
                 flags: self.flags,
                 in_file: Given::default(),
                 environment: self.variables.iter().copied().collect::<Environment>(),

@@ -31,9 +31,9 @@ use tower_reauth::{
 
 use super::{State, accept::wants_events, reply};
 use crate::{
-    auth::respond,
+    auth::{ClientAt, respond},
     config::Settings,
-    http::operate::{self, ids},
+    http::operate::{self, Seat, ids},
     live::{FeedKey, ScopeUpdates, StreamOptions},
     serve::PageBytes,
     sessions::{
@@ -259,6 +259,7 @@ struct Opening {
     scope_updates: Option<ScopeUpdates>,
     asks_for_reasons: bool,
     client: Option<IpAddr>,
+    address: Option<IpAddr>,
     version: Version,
 }
 
@@ -273,6 +274,7 @@ impl Opening {
             scope_updates,
             asks_for_reasons: operate::asks_for_reasons(asked),
             client: operate::client(request),
+            address: request.extensions().get::<ClientAt>().map(|ClientAt(address)| *address),
             version: request.version(),
         }
     }
@@ -286,8 +288,13 @@ async fn stream(
     opening: Opening,
     room: Option<PageBytes>,
 ) -> Response {
+    let identity = opening.access.as_ref().map(Access::identity);
+    let seat = match state.seats.take(identity.as_ref(), opening.address) {
+        Ok(seat) => seat,
+        Err(full) => return full.answer(),
+    };
     let asked = key.clone();
-    let opened = timeout(PATIENCE, open_stream(state, key, query, opening, room)).await;
+    let opened = timeout(PATIENCE, open_stream(state, key, query, opening, seat, room)).await;
     opened.unwrap_or_else(|_| hangs(&asked))
 }
 
@@ -296,6 +303,7 @@ async fn open_stream(
     key: RequestedKey,
     query: Query,
     opening: Opening,
+    seat: Seat,
     room: Option<PageBytes>,
 ) -> Response {
     let settings = state.settings();
@@ -310,7 +318,7 @@ async fn open_stream(
             let events = events.with_scope_updates(opening.scope_updates);
             let Opening { asks_for_reasons, client, version, .. } = opening;
             let opened = Opened { label: key.into(), asks_for_reasons, client, version };
-            event_stream(&state, Body::new(events), opened, opening.access.as_ref())
+            event_stream(&state, seat.held_by(Body::new(events)), opened, opening.access.as_ref())
         }
         Err(error) if error.kind() == ErrorKind::OutOfMemory => reply::busy(),
         Err(error) => unreadable(&key, transcript.as_ref(), &error),

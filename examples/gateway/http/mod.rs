@@ -13,7 +13,8 @@
 //! - `state`: what all requests share
 //! - `reply`: the answers that are not a history, in OpenClaw's words
 
-mod accept;
+pub mod accept;
+pub mod cors;
 pub mod handlers;
 pub mod hosts;
 pub mod listing;

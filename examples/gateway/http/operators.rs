@@ -24,6 +24,7 @@ use tower_reauth::{
 };
 
 use super::{State, accept::wants_events, handlers, reply};
+use crate::auth::ClientAt;
 use crate::http::operate::{self, KeptError, Order, asks_for_reasons};
 
 /// How long, and how many bytes, the body of a request may be.
@@ -36,8 +37,13 @@ const LIST: &str = "/streams";
 /// `GET /streams`: who is in, once or for as long as somebody looks.
 pub async fn streams(extract::State(state): extract::State<Arc<State>>, request: Request) -> Response {
     let mut response = if wants_events(request.headers()) {
-        let body = Body::from_stream(operate::watch(state.open.clone(), state.ends.clone()));
         let access = request.extensions().get::<Access>();
+        let address = request.extensions().get::<ClientAt>().map(|ClientAt(address)| *address);
+        let seat = match state.seats.take(access.map(Access::identity).as_ref(), address) {
+            Ok(seat) => seat,
+            Err(full) => return full.answer(),
+        };
+        let body = seat.held_by(Body::from_stream(operate::watch(state.open.clone(), state.ends.clone())));
         let asks = asks_for_reasons(request.uri().query().unwrap_or_default());
         let (client, version) = (operate::client(&request), request.version());
         let opened = handlers::Opened { label: LIST.into(), asks_for_reasons: asks, client, version };

@@ -8,7 +8,7 @@ use tower_reauth::reauth::OpenStreams;
 use crate::{
     config::{Config, Settings},
     files::Watcher,
-    http::operate::{Audit, Ends, Kept},
+    http::operate::{Audit, Ends, Kept, Seats},
     live::{Ids, Readers, Streams},
     serve::PageBytes,
     sessions::{lookup::Lookup, pages::PageCache, transcript::Transcripts},
@@ -24,6 +24,8 @@ pub struct State {
     pub open: OpenStreams,
     /// Who was in lately, and why no more.
     pub ends: Ends,
+    /// Room for them.
+    pub seats: Seats,
     pub kept: Kept,
     pub audit: Audit,
     /// Room for the pages and histories that are made and not yet sent, those that are remembered among them.
@@ -61,6 +63,7 @@ impl State {
             streams: Arc::new(Streams::new(readers)),
             open: OpenStreams::new(),
             ends: Ends::default(),
+            seats: Seats::new(config.streams),
             kept,
             audit,
             page_bytes,

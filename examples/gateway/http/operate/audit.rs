@@ -16,11 +16,11 @@
 
 use std::{
     collections::HashMap,
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::{self, Write},
     net::IpAddr,
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -44,6 +44,9 @@ use super::{
     open::{caller, date},
 };
 
+/// How long the old file is waited for when a new one is to be written.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// The longest part of a path that is written.
 const LONGEST: usize = 256;
 
@@ -52,7 +55,10 @@ const LONGEST: usize = 256;
 pub struct Audit(Option<Arc<Log>>);
 
 struct Log {
+    path: PathBuf,
     lines: Lines,
+    /// The file that the next line goes to, where it is another one than the last went to.
+    next: Arc<Mutex<Option<File>>>,
     /// Who is about to end which streams.
     by: Mutex<HashMap<StreamId, Value>>,
 }
@@ -61,17 +67,23 @@ impl Audit {
     /// A log at the end of this file, which is made if it is not there, for its owner only.
     pub fn open(file: Option<&Path>) -> io::Result<Self> {
         let Some(path) = file else { return Ok(Self::default()) };
-        // A pipe without a reader is an error, and not waited for.
-        let flags = rustix::fs::OFlags::NONBLOCK.bits();
-        let file =
-            OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags.cast_signed()).open(path)?;
-        let status = rustix::fs::fcntl_getfl(&file)?;
-        rustix::fs::fcntl_setfl(&file, status - rustix::fs::OFlags::NONBLOCK)?;
-        let lines = Lines::with_notice(Told { file, is_failing: false, is_at_start: true }, |lost| {
+        let next = Arc::<Mutex<_>>::default();
+        let told = Told { file: append_to(path)?, next: Arc::clone(&next), is_failing: false, is_at_start: true };
+        let lines = Lines::with_notice(told, |lost| {
             tracing::warn!(lines = lost, "the audit log can be written again, and lacks some lines");
             format!("{}\n", line("lost", [("lines", lost.into())]))
         })?;
-        Ok(Self(Some(Arc::new(Log { lines, by: Mutex::default() }))))
+        Ok(Self(Some(Arc::new(Log { path: path.to_owned(), lines, next, by: Mutex::default() }))))
+    }
+
+    /// Goes on at the end of whatever file has the log's name now. Whether there is a log.
+    pub fn reopen(&self) -> io::Result<bool> {
+        let Some(log) = &self.0 else { return Ok(false) };
+        let file = append_to(&log.path)?;
+        *log.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        // What was said before is written there, and the old file let go, by the time of the next line at the latest.
+        log.lines.flush(AT_ONCE);
+        Ok(true)
     }
 
     /// Waits until all is written, or for this long.
@@ -159,13 +171,28 @@ fn address(client: Option<IpAddr>) -> Value {
 /// Says when its file cannot be written any more, and leaves no line empty.
 struct Told<F> {
     file: F,
+    next: Arc<Mutex<Option<F>>>,
     is_failing: bool,
     /// Whether what was written last was the end of a line.
     is_at_start: bool,
 }
 
+impl<F> Told<F> {
+    /// Between two lines, so that none is torn.
+    fn turn_over(&mut self) {
+        if !self.is_at_start {
+            return;
+        }
+        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(next) = next {
+            self.file = next;
+        }
+    }
+}
+
 impl<F: Write> Write for Told<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.turn_over();
         let empty = usize::from(self.is_at_start && bytes.starts_with(b"\n"));
         let written = self.file.write(&bytes[empty..]).map(|written| written + empty);
         if let Ok(written) = written {
@@ -181,8 +208,19 @@ impl<F: Write> Write for Told<F> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.turn_over();
         self.file.flush()
     }
+}
+
+/// Opens a file to write at its end, and makes it, for its owner only, where there is none.
+fn append_to(path: &Path) -> io::Result<File> {
+    // A pipe without a reader is an error, and not waited for.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits();
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags.cast_signed()).open(path)?;
+    let status = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, status - rustix::fs::OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 /// Notes refusals, each but once: the layer that is furthest in knows most.
@@ -199,6 +237,10 @@ pub struct Audited<S> {
     inner: S,
     layer: AuditLayer,
 }
+
+/// Why a request was refused, in the extensions of its response, where no credential was the reason.
+#[derive(Clone, Copy)]
+pub struct Refused(pub &'static str);
 
 /// That a refusal is in the log, in the extensions of its response.
 #[derive(Clone, Copy)]
@@ -275,7 +317,10 @@ fn refusal(response: &Response) -> Option<&'static str> {
     );
     match response.extensions().get::<Denied>() {
         Some(denied) => Some(denied.as_str()),
-        None => is_refusal.then_some("forbidden"),
+        None => match response.extensions().get::<Refused>() {
+            Some(Refused(reason)) => Some(reason),
+            None => is_refusal.then_some("forbidden"),
+        },
     }
 }
 

@@ -6,6 +6,7 @@
 //! - `last_words`: what a stream that is ended from here says last
 //! - `revoked`: revocations as JSON
 //! - `kept`: the file in which revocations outlive the process
+//! - `seats`: how many streams may be open, in all and of one client
 //! - `audit`: the log of who came, went, was refused and was taken what from
 //!
 //! The library keeps the list of open streams ([`OpenStreams`](tower_reauth::reauth::OpenStreams)) and the revocations
@@ -18,12 +19,14 @@ mod kept;
 mod last_words;
 mod open;
 mod revoked;
+mod seats;
 
 pub use self::{
-    audit::{Audit, AuditLayer, client},
+    audit::{Audit, AuditLayer, Refused, client},
     ends::Ends,
     kept::{Kept, KeptError},
     last_words::{asks_for_reasons, ending},
     open::{list, watch},
     revoked::Order,
+    seats::{Seat, Seats},
 };

@@ -9,7 +9,9 @@
 //! 4. What is read, is read in one short transaction, on a thread that may block; a writer does not feel it.
 //! 5. A connection has a shared lock on the file, which keeps its writers from putting the `-wal` away. So those
 //!    that were not used for a while are closed ([`Database::rest`]).
-//! 6. Of a version of the schema that is not known nothing is read ([`UnknownSchema`]).
+//! 6. After an error all that are kept are closed. SQLite shares among the connections of a process what it knows of a `-wal` and
+//!    its `-shm`, and as long as one is open that is not looked for again, even where both were removed.
+//! 7. Of a version of the schema that is not known nothing is read ([`UnknownSchema`]).
 
 use std::{
     ffi::OsString,
@@ -125,7 +127,7 @@ impl Database {
             let connection = self.connection()?;
             let result = connection.read(&mut read);
             if !connection.is_immutable || connection.is_current(&self.path)? {
-                let result = result.inspect_err(|error| self.complain_once(error))?;
+                let result = result.inspect_err(|error| self.heed(error))?;
                 let mut idle = lock(&self.idle);
                 if idle.len() < KEPT && connection.sqlite.is_autocommit() {
                     idle.push(connection);
@@ -146,7 +148,7 @@ impl Database {
                 Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline => {
                     thread::sleep(PAUSE);
                 }
-                version => return version,
+                version => return version.inspect_err(|error| self.heed(error)),
             }
         }
     }
@@ -171,9 +173,13 @@ impl Database {
     /// Closes the connections, if none was used since this was last called.
     pub fn rest(&self) {
         if !self.is_used.swap(false, Ordering::Relaxed) {
-            lock(&self.idle).clear();
-            *lock(&self.pulse) = None;
+            self.close();
         }
+    }
+
+    fn close(&self) {
+        lock(&self.idle).clear();
+        *lock(&self.pulse) = None;
     }
 
     /// Whether this is the version of this moment, as far as that can be told without opening anything. Does not
@@ -207,8 +213,12 @@ impl Database {
         }
     }
 
-    /// Says in the log that the schema is not known: once, whoever asks how often.
-    fn complain_once(&self, error: &io::Error) {
+    /// Closes what an error may come from, and says in the log that the schema is not known: once, whoever asks how
+    /// often.
+    fn heed(&self, error: &io::Error) {
+        if error.kind() != ErrorKind::ResourceBusy {
+            self.close();
+        }
         let Some(UnknownSchema { version }) = UnknownSchema::of(error) else { return };
         if self.complained_of.swap(*version, Ordering::Relaxed) != *version {
             tracing::error!(path = %self.path.display(), version, known = SCHEMA, "a database of an unknown version is not read");
