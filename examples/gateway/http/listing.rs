@@ -70,7 +70,11 @@ async fn page(state: Arc<State>, query: Query, access: Option<Access>, room: Opt
     let mut asked = stream::iter(agents).map(|agent| ask(&state, agent, &query, &settings)).buffered(AT_ONCE);
     while let Some((agent, listed)) = asked.next().await {
         match listed {
-            Ok(listed) => sessions.extend(listed),
+            Ok(listed) => {
+                sessions.extend(listed);
+                sessions.sort_by(|a: &Listed, b| a.position.cmp(&b.position));
+                sessions.truncate(query.limit + 1);
+            }
             Err(error) => failed.push((agent, error)),
         }
     }
@@ -81,7 +85,6 @@ async fn page(state: Arc<State>, query: Query, access: Option<Access>, room: Opt
     for (agent, error) in &failed {
         tracing::warn!(%agent, %error, "an agent's sessions cannot be listed");
     }
-    sessions.sort_by(|a, b| a.position.cmp(&b.position));
     let has_more = sessions.len() > query.limit;
     sessions.truncate(query.limit);
     let mut body = Object::new();
@@ -168,7 +171,15 @@ fn read(cursor: &str) -> Option<Position> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use http_body_util::BodyExt;
+
     use super::*;
+    use crate::{
+        config::{Config, Environment, Flags, LiveSettings},
+        files::{Watcher, disk::fault},
+        http::operate::{Audit, Kept},
+    };
 
     #[test]
     fn a_cursor_leads_to_where_it_was_written() {
@@ -183,6 +194,42 @@ mod tests {
             assert_eq!(Position::parse(wrong), None, "{wrong}");
         }
         assert_eq!(read("k"), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_agent_whose_disk_hangs_holds_up_nobody_elses_sessions() {
+        let folder = tempfile::tempdir().unwrap();
+        for agent in ["main", "stuck"] {
+            let sessions = folder.path().join("agents").join(agent).join("sessions");
+            std::fs::create_dir_all(&sessions).unwrap();
+            let rows = format!(r#"{{"agent:{agent}:k":{{"sessionId":"s","updatedAt":1}}}}"#);
+            std::fs::write(sessions.join("sessions.json"), rows).unwrap();
+        }
+        let flags = Flags::parse_from(["gateway", "--state-dir", folder.path().to_str().unwrap(), "--token", "secret"]);
+        let config = Config::new(flags, Environment::default()).unwrap();
+        let settings = LiveSettings::open(config.sources.clone()).unwrap().subscribe();
+        let (kept, audit) = (Kept::open(None).unwrap(), Audit::default());
+        let state = Arc::new(State::new(&config, settings, Watcher::new().unwrap(), kept, audit));
+        let hang = fault::Hang::after(0, &folder.path().join("agents/stuck"));
+        let asked = async || {
+            let request = Request::get("/sessions").body(Body::empty()).unwrap();
+            let response = sessions(extract::State(Arc::clone(&state)), request).await;
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            serde_json::from_slice::<Value>(&body).unwrap()
+        };
+        for _ in 0..2 {
+            let listed = asked().await;
+            assert_eq!(
+                (listed["sessions"].as_array().map(Vec::len), &listed["unreadable"][0]),
+                (Some(1), &"stuck".into())
+            );
+        }
+        // Who waits for a turn takes no thread.
+        assert_eq!(hang.held(), 2);
+        asked().await;
+        assert_eq!(hang.held(), 2);
+        drop(hang);
+        assert_eq!(asked().await["sessions"].as_array().map(Vec::len), Some(2));
     }
 
     #[test]
