@@ -19,6 +19,7 @@
 //! - [`steer`]: commands besides serving
 //! - `upstream`: completions, passed on to another server; behind the feature of that name
 //! - `speak`: OpenClaw's protocol over a WebSocket, with the feature `websocket`
+//! - [`page`]: the page that shows it all in a browser
 //! - [`demo`]: a state folder to try it all on
 //! - [`log`]: lines that never wait for the file they go to
 //! - [`tasks`]: what runs beside the requests; one that ends unasked stops the process
@@ -41,6 +42,8 @@ pub(crate) mod live;
 mod log;
 #[path = "gateway/measure/mod.rs"]
 pub(crate) mod measure;
+#[path = "gateway/page/mod.rs"]
+pub(crate) mod page;
 #[path = "gateway/reload.rs"]
 pub(crate) mod reload;
 #[path = "gateway/serve/mod.rs"]
@@ -98,7 +101,7 @@ use self::{
         cors::CorsLayer,
         handlers::{self, ADMIN, READ, WRITE},
         hosts::HostsLayer,
-        openapi,
+        listing, openapi,
         operate::{self, Audit, AuditLayer, Kept},
         operators, reply,
         target::{self, ResolveTargetLayer, parsed},
@@ -300,12 +303,15 @@ pub fn open(
         .layer(AuditLayer { audit: audit.clone(), shows_path: true });
 
     let watched = {
-        let audit = audit.clone();
+        let (audit, ends) = (audit.clone(), state.ends.clone());
         StreamReauthLayer::new()
             .with_heartbeat(config.heartbeat)
             .with_ending(operate::ending(false))
             .with_registry(&state.open)
-            .with_on_end(move |ended| audit.ended(ended))
+            .with_on_end(move |ended| {
+                ends.note(ended);
+                audit.ended(ended);
+            })
     };
 
     // To read is harmless: a shared secret may, unless --history-scopes says otherwise.
@@ -358,6 +364,8 @@ pub fn open(
     // To renew takes what the stream took: only the caller is asked for here.
     let may_renew = authenticate;
 
+    let sessions = get(listing::sessions).route_layer(may_read.clone());
+    let sessions = sessions.head(handlers::only_get).fallback(handlers::only_get);
     let history = get(handlers::history).route_layer(may_read).head(handlers::only_get).fallback(handlers::only_get);
     #[cfg(feature = "metrics")]
     let metrics = {
@@ -386,6 +394,8 @@ pub fn open(
     let description = get(async move || openapi::answer(description.clone()));
 
     let routes = Router::new()
+        .route("/", get(page::show).fallback(handlers::only_get_or_head))
+        .route("/sessions", sessions.with_state(Arc::clone(&state)))
         .route("/sessions/{key}/history", parsed(target::session_key, history.with_state(Arc::clone(&state))))
         .route("/sessions/{key}/kill", parsed(target::session_key, kill.with_state(Arc::clone(&state))))
         .route("/streams", streams.with_state(Arc::clone(&state)))

@@ -22,6 +22,7 @@ mod house;
 mod http2;
 mod kill;
 mod limits;
+mod listing;
 mod live;
 mod log;
 #[cfg(feature = "jemalloc")]
@@ -33,6 +34,7 @@ mod open_streams;
 mod openapi;
 mod operators;
 mod output;
+mod page;
 mod pages;
 mod process;
 mod reload;

@@ -44,13 +44,13 @@ pub async fn streams(extract::State(state): extract::State<Arc<State>>, request:
             Ok(seat) => seat,
             Err(full) => return full.answer(),
         };
-        let body = seat.held_by(Body::from_stream(operate::watch(state.open.clone())));
+        let body = seat.held_by(Body::from_stream(operate::watch(state.open.clone(), state.ends.clone())));
         let asks = asks_for_reasons(request.uri().query().unwrap_or_default());
         let (client, version) = (operate::client(&request), request.version());
         let opened = handlers::Opened { label: LIST.into(), asks_for_reasons: asks, client, version };
         handlers::event_stream(&state, body, opened, access)
     } else {
-        reply::json(StatusCode::OK, &operate::list(&state.open))
+        reply::json(StatusCode::OK, &operate::list(&state.open, &state.ends))
     };
     let headers = response.headers_mut();
     reply::vary_by_accept(headers);

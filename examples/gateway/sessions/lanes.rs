@@ -22,6 +22,7 @@ use super::store::{AgentId, RequestedKey};
 
 const PER_KEY: usize = 2;
 const PER_AGENT: usize = 64;
+const LISTS: usize = 2;
 
 #[derive(Default)]
 pub struct Lanes {
@@ -29,6 +30,8 @@ pub struct Lanes {
     agents: Turns<AgentId, PER_AGENT>,
     /// For open streams. They are one for each session, and must not keep requests waiting.
     followers: Turns<AgentId, PER_AGENT>,
+    /// For lists: of the agents, and of the sessions of each.
+    lists: Turns<Option<AgentId>, LISTS>,
 }
 
 /// The right to a thread.
@@ -45,6 +48,11 @@ impl Lanes {
     /// The same for an open stream of an agent's session.
     pub async fn followers_turn(&self, agent: AgentId) -> Turn {
         Turn { _permits: [self.followers.turn(agent).await, None] }
+    }
+
+    /// The same for a list of an agent's sessions, or of the agents.
+    pub async fn list_turn(&self, agent: Option<AgentId>) -> Turn {
+        Turn { _permits: [self.lists.turn(agent).await, None] }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - `ids`: what an open stream is called, by its client and by an operator
 //! - `open`: the open streams as JSON, and as events
+//! - `ends`: why those ended that did lately
 //! - `last_words`: what a stream that is ended from here says last
 //! - `revoked`: revocations as JSON
 //! - `kept`: the file in which revocations outlive the process
@@ -12,6 +13,7 @@
 //! ([`Revocations`](tower_reauth::revoke::Revocations)); what is here gives them a shape and a memory.
 
 mod audit;
+mod ends;
 pub mod ids;
 mod kept;
 mod last_words;
@@ -23,6 +25,7 @@ mod seats;
 pub use self::audit::is_anothers;
 pub use self::{
     audit::{Audit, AuditLayer, Refused, client},
+    ends::Ends,
     kept::{Kept, KeptError},
     last_words::{asks_for_reasons, ending},
     open::{list, watch},

@@ -12,6 +12,6 @@ mod window;
 pub use self::page::page_from_end;
 pub use self::{
     page::{Page, page, reads_as_empty},
-    query::{BadQuery, Query},
+    query::{BadQuery, Query, limit},
     window::read,
 };
