@@ -821,3 +821,29 @@ fn what_is_wrong_with_the_flags_is_said_at_the_start() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && said.contains("others on the way there can read the key"), "{said}");
 }
+
+#[test]
+fn a_completion_that_is_being_answered_counts_as_a_stream() {
+    for (flag, status, code) in
+        [("--max-streams", 503, "unavailable"), ("--max-streams-per-client", 429, "too_many_streams")]
+    {
+        let fake = Fake::new(|_, talk| {
+            talk.begin();
+            talk.chunk(&word("one"));
+            talk.until_gone();
+        });
+        let house = before(&fake, &[flag, "1"]);
+        let mut first = house.complete(CHAT, WRITER);
+        assert_eq!((first.status, first.blocks(1, PATIENCE).len()), (200, 1));
+        let second = house.complete(CHAT, WRITER);
+        assert_eq!((second.status, second.header("retry-after")), (status, Some("10")));
+        assert_eq!(house.fault(RESPONSES).1, code);
+        drop(first);
+        let start = Instant::now();
+        while house.complete(CHAT, WRITER).status != 200 {
+            assert!(start.elapsed() < AT_ONCE, "{flag}: it stays full");
+        }
+        // Nothing was asked for those that were refused.
+        assert_eq!(std::iter::from_fn(|| fake.asked.try_recv().ok()).count(), 2, "{flag}");
+    }
+}

@@ -22,7 +22,11 @@ use super::{
     words::{self, Fault, Last},
 };
 use crate::{
-    http::{handlers, operate, reply},
+    http::{
+        handlers,
+        operate::{self, Seat},
+        reply,
+    },
     serve::PageBytes,
 };
 
@@ -49,12 +53,14 @@ pub struct Asking {
     client: Option<IpAddr>,
     version: Version,
     room: Option<PageBytes>,
+    /// Until it is answered, or the stream of it has ended.
+    seat: Option<Seat>,
 }
 
 impl Asking {
-    pub fn of(api: Api, request: &Request, access: Access) -> Self {
+    pub fn of(api: Api, request: &Request, access: Access, seat: Option<Seat>) -> Self {
         let room = request.extensions().get::<PageBytes>().cloned();
-        Self { api, access, client: operate::client(request), version: request.version(), room }
+        Self { api, access, client: operate::client(request), version: request.version(), room, seat }
     }
 }
 
@@ -124,11 +130,15 @@ fn stream(
     content_type: HeaderValue,
     body: Incoming,
 ) -> Response {
-    let Asking { api, access, client, version, .. } = asking;
+    let Asking { api, access, client, version, seat, .. } = asking;
     let last = Last::default();
     let events = Events::new(body, api, upstream.patience, last.clone());
     let opened = handlers::Opened { label: api.path().into(), asks_for_reasons: false, client, version };
-    let mut response = handlers::event_stream(&upstream.gateway, Body::new(events), opened, Some(&access));
+    let events = match seat {
+        Some(seat) => seat.held_by(Body::new(events)),
+        None => Body::new(events),
+    };
+    let mut response = handlers::event_stream(&upstream.gateway, events, opened, Some(&access));
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     pass_headers(headers, response.headers_mut());
     response.extensions_mut().insert(last.ending(api));
