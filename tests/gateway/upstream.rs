@@ -561,6 +561,8 @@ fn what_the_upstream_refuses_is_the_callers_fault_or_the_gateways() {
         ("401 Unauthorized", echo.clone(), (502, "upstream_unauthorized", "the key of this gateway")),
         ("403 Forbidden", echo.clone(), (502, "upstream_unauthorized", "the key of this gateway")),
         ("407 Proxy Authentication Required", echo.clone(), (502, "upstream_unauthorized", "the key of this gateway")),
+        ("400 Bad Request", error(&format!("{}{KEY}", "x".repeat(1990))), (400, "c", "xxxxxxx...")),
+        ("400 Bad Request", "{\"error\":{\"code\":7,\"message\":\"m\"}}".to_owned(), (400, "7", "m")),
         ("400 Bad Request", echo, (400, "c", "Incorrect key: ...")),
         ("400 Bad Request", "{\"error\":\"plain\"}".to_owned(), (400, "upstream_refused", "plain")),
         ("500 Internal Server Error", error("oops"), (502, "c", "oops")),
@@ -746,6 +748,27 @@ fn a_client_that_does_not_read_is_not_read_for() {
 }
 
 #[test]
+fn a_completion_takes_a_place_among_the_streams_of_its_client() {
+    let fake = Fake::new(|_, talk| {
+        talk.begin();
+        talk.chunk(&word("one"));
+        talk.until_gone();
+    });
+    let house = before(&fake, &["--max-streams-per-client", "1"]);
+    let mut first = house.complete(CHAT, WRITER);
+    assert_eq!(first.take_blocks(PATIENCE).len(), 1);
+    let second = house.complete(RESPONSES, WRITER);
+    assert_eq!((second.status, second.header("retry-after").is_some()), (429, true));
+    assert_eq!(house.complete(CHAT, ADMIN).status, 200);
+    drop(first);
+    fake.is_left();
+    let start = Instant::now();
+    while house.complete(CHAT, WRITER).status != 200 {
+        assert!(start.elapsed() < AT_ONCE, "its place is taken still");
+    }
+}
+
+#[test]
 fn a_body_is_bounded_whether_it_says_how_long_it_is_or_not() {
     let fake = Fake::new(|_, talk| talk.json(&json!({})));
     let house = before(&fake, &[]);
@@ -823,7 +846,7 @@ fn what_is_wrong_with_the_flags_is_said_at_the_start() {
 }
 
 #[test]
-fn a_completion_that_is_being_answered_counts_as_a_stream() {
+fn a_completion_that_there_is_no_place_for_is_refused_as_all_others_are() {
     for (flag, status, code) in
         [("--max-streams", 503, "unavailable"), ("--max-streams-per-client", 429, "too_many_streams")]
     {
@@ -835,15 +858,32 @@ fn a_completion_that_is_being_answered_counts_as_a_stream() {
         let house = before(&fake, &[flag, "1"]);
         let mut first = house.complete(CHAT, WRITER);
         assert_eq!((first.status, first.blocks(1, PATIENCE).len()), (200, 1));
-        let second = house.complete(CHAT, WRITER);
-        assert_eq!((second.status, second.header("retry-after")), (status, Some("10")));
-        assert_eq!(house.fault(RESPONSES).1, code);
-        drop(first);
-        let start = Instant::now();
-        while house.complete(CHAT, WRITER).status != 200 {
-            assert!(start.elapsed() < AT_ONCE, "{flag}: it stays full");
-        }
-        // Nothing was asked for those that were refused.
-        assert_eq!(std::iter::from_fn(|| fake.asked.try_recv().ok()).count(), 2, "{flag}");
+        let (refused, shown, _) = house.fault(RESPONSES);
+        assert_eq!((refused, shown.as_str()), (status, code));
+        // Nothing was asked for it.
+        assert_eq!(std::iter::from_fn(|| fake.asked.try_recv().ok()).count(), 1, "{flag}");
     }
+}
+
+#[test]
+fn who_completes_by_the_shared_token_is_told_apart_by_the_address() {
+    let fake = Fake::new(|_, talk| {
+        talk.begin();
+        talk.chunk(&word("one"));
+        talk.until_gone();
+    });
+    let state = State::of_messages(1);
+    state.file("openclaw.json", "{ gateway: { trustedProxies: ['127.0.0.1'] } }");
+    let key = state.file("upstream-key", KEY);
+    let flags = ["--upstream", &fake.url(), "--upstream-key-file", key.to_str().expect("a path")];
+    let gateway = start(&state, &[&flags[..], &["--max-streams-per-client", "1"]].concat()).run();
+    let house = House { state, gateway };
+    // As OpenAI's clients do, it says in the body alone that it wants events.
+    let from = |client: &str| {
+        let request = request(CHAT, TOKEN).header("Accept", "application/json").header("X-Forwarded-For", client);
+        house.send(request.body(QUESTION))
+    };
+    let held = [from("203.0.113.1"), from("203.0.113.2")];
+    assert_eq!(held.each_ref().map(|response| response.status), [200, 200]);
+    assert_eq!(from("203.0.113.1").status, 429);
 }

@@ -16,6 +16,8 @@ use tower_reauth::{
 };
 
 use super::challenge::name_schemes;
+#[cfg(feature = "websocket")]
+use super::rules::Stranger;
 use super::rules::{Credential, Occasion, Rules};
 use crate::config::{ClientToken, RateLimit, Settings};
 
@@ -94,6 +96,12 @@ impl GatewayAuth {
             });
         }
         can
+    }
+
+    /// What can be told of a caller who has yet to say who it is.
+    #[cfg(feature = "websocket")]
+    pub fn stranger(&self, head: Head<'_>) -> Stranger {
+        self.0.rules.load().stranger(head)
     }
 
     /// The same for settings that were published; that it failed is in the log.

@@ -113,12 +113,13 @@ where
             }
             Either::Left(self.inner.call(request))
         } else {
-            Either::Right(ready(Ok(refusal())))
+            Either::Right(ready(Ok(unattributed())))
         }
     }
 }
 
-fn refusal() -> Response<Body> {
+/// What is answered to it.
+pub fn unattributed() -> Response<Body> {
     reply::refusal(
         StatusCode::FORBIDDEN,
         "proxy_attribution_required",

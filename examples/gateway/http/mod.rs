@@ -10,6 +10,7 @@
 //! - `operators`: what those of operators do
 //! - `operate`: what they do it with: the list, what is kept, and the log of it
 //! - `openapi`: what the routes are, for who asks
+//! - `reading`: how those of them that read a session take turns
 //! - `state`: what all requests share
 //! - `reply`: the answers that are not a history, in OpenClaw's words
 
@@ -20,6 +21,7 @@ pub mod hosts;
 pub mod openapi;
 pub mod operate;
 pub mod operators;
+pub mod reading;
 pub mod reply;
 mod state;
 pub mod target;

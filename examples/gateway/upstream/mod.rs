@@ -137,20 +137,15 @@ async fn pass(upstream: Arc<Upstream>, api: Api, path: &str, request: Request) -
     let (Some(url), Some(access)) = (url, request.extensions().get::<Access>().cloned()) else {
         return reply::refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal Server Error");
     };
-    // Whether it will be events is for the upstream to say: what is being answered counts as a stream.
-    let seat = match api {
-        Api::Models => None,
-        Api::Chat | Api::Responses => {
-            let address = request.extensions().get::<ClientAt>().map(|ClientAt(address)| *address);
-            match upstream.gateway.seats.take(Some(&access.identity()), address) {
-                Ok(seat) => Some(seat),
-                Err(full) => return full.answer_by(|status, kind, message| words::error(status, kind, kind, message)),
-            }
-        }
-    };
     let gone = gone(request.extensions().get::<serve::Client>().cloned());
+    let address = request.extensions().get::<ClientAt>().map(|ClientAt(address)| *address);
+    let seat = || upstream.gateway.seats.take(Some(&access.identity()), address);
+    let seat = match (api != Api::Models).then(seat).transpose() {
+        Ok(seat) => seat,
+        Err(full) => return full.answer_by(|status, kind, message| words::error(status, kind, kind, message)),
+    };
     let asking = answer::Asking::of(api, &request, access.clone(), seat);
-    let sent = Sent::of(request, url, upstream.gateway.settings().upstream_key.as_ref());
+    let sent = Sent::of(request, url, upstream.gateway.settings().upstream_key.clone());
     let mut response = tokio::select! {
         biased;
         () = gone => Fault::Gone.response(),
