@@ -844,3 +844,46 @@ fn what_is_wrong_with_the_flags_is_said_at_the_start() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && said.contains("others on the way there can read the key"), "{said}");
 }
+
+#[test]
+fn a_completion_that_there_is_no_place_for_is_refused_as_all_others_are() {
+    for (flag, status, code) in
+        [("--max-streams", 503, "unavailable"), ("--max-streams-per-client", 429, "too_many_streams")]
+    {
+        let fake = Fake::new(|_, talk| {
+            talk.begin();
+            talk.chunk(&word("one"));
+            talk.until_gone();
+        });
+        let house = before(&fake, &[flag, "1"]);
+        let mut first = house.complete(CHAT, WRITER);
+        assert_eq!((first.status, first.blocks(1, PATIENCE).len()), (200, 1));
+        let (refused, shown, _) = house.fault(RESPONSES);
+        assert_eq!((refused, shown.as_str()), (status, code));
+        // Nothing was asked for it.
+        assert_eq!(std::iter::from_fn(|| fake.asked.try_recv().ok()).count(), 1, "{flag}");
+    }
+}
+
+#[test]
+fn who_completes_by_the_shared_token_is_told_apart_by_the_address() {
+    let fake = Fake::new(|_, talk| {
+        talk.begin();
+        talk.chunk(&word("one"));
+        talk.until_gone();
+    });
+    let state = State::of_messages(1);
+    state.file("openclaw.json", "{ gateway: { trustedProxies: ['127.0.0.1'] } }");
+    let key = state.file("upstream-key", KEY);
+    let flags = ["--upstream", &fake.url(), "--upstream-key-file", key.to_str().expect("a path")];
+    let gateway = start(&state, &[&flags[..], &["--max-streams-per-client", "1"]].concat()).run();
+    let house = House { state, gateway };
+    // As OpenAI's clients do, it says in the body alone that it wants events.
+    let from = |client: &str| {
+        let request = request(CHAT, TOKEN).header("Accept", "application/json").header("X-Forwarded-For", client);
+        house.send(request.body(QUESTION))
+    };
+    let held = [from("203.0.113.1"), from("203.0.113.2")];
+    assert_eq!(held.each_ref().map(|response| response.status), [200, 200]);
+    assert_eq!(from("203.0.113.1").status, 429);
+}

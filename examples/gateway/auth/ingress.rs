@@ -7,7 +7,7 @@ use std::{
 
 use axum::{body::Body, response::Response};
 use futures_util::future::{Either, Ready, ready};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 #[cfg(feature = "metrics")]
 use http::{
     header::{HOST, ORIGIN, VIA},
@@ -39,7 +39,7 @@ pub fn is_forwarded(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Where the client of a request for a stream is, behind the proxies that are trusted, in the request's extensions.
+/// Where the client of a request that may become a stream is, behind the proxies that are trusted, in the request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAt(pub IpAddr);
 
@@ -105,7 +105,8 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if self.auth.can_attribute((&request).into()) {
-            if wants_events(request.headers())
+            // A completion says in its body whether it is to be one.
+            if (wants_events(request.headers()) || request.method() == Method::POST)
                 && let Some(address) = self.auth.client((&request).into())
             {
                 request.extensions_mut().insert(ClientAt(address));

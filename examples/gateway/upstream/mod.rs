@@ -142,7 +142,7 @@ async fn pass(upstream: Arc<Upstream>, api: Api, path: &str, request: Request) -
     let seat = || upstream.gateway.seats.take(Some(&access.identity()), address);
     let seat = match (api != Api::Models).then(seat).transpose() {
         Ok(seat) => seat,
-        Err(full) => return full.answer(),
+        Err(full) => return full.answer_by(|status, kind, message| words::error(status, kind, kind, message)),
     };
     let asking = answer::Asking::of(api, &request, access.clone(), seat);
     let sent = Sent::of(request, url, upstream.gateway.settings().upstream_key.clone());

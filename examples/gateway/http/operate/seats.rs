@@ -130,11 +130,14 @@ impl Drop for Seat {
 impl Full {
     /// 503 where the gateway has no more seats, 429 where the client has its share (RFC 6585 section 4).
     pub fn answer(self) -> Response {
+        self.answer_by(reply::error)
+    }
+
+    /// The same in the words of another API.
+    pub fn answer_by(self, error: impl FnOnce(StatusCode, &str, &str) -> Response) -> Response {
         let mut response = match self {
-            Self::InAll => {
-                reply::error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "As many streams are open as may be.")
-            }
-            Self::OfThisClient => reply::error(
+            Self::InAll => error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "As many streams are open as may be."),
+            Self::OfThisClient => error(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_streams",
                 "As many streams of this client are open as may be.",
