@@ -18,6 +18,7 @@
 //! - [`measure`]: metrics, and a span of each request
 //! - [`steer`]: commands besides serving
 //! - `speak`: OpenClaw's protocol over a WebSocket, with the feature `websocket`
+//! - `upstream`: completions, passed on to another server; behind the feature of that name
 //! - [`demo`]: a state folder to try it all on
 //! - [`log`]: lines that never wait for the file they go to
 //! - [`tasks`]: what runs beside the requests; one that ends unasked stops the process
@@ -57,6 +58,9 @@ pub(crate) mod systemd;
 pub(crate) mod tasks;
 #[path = "gateway/tls/mod.rs"]
 pub(crate) mod tls;
+#[cfg(feature = "upstream")]
+#[path = "gateway/upstream/mod.rs"]
+pub(crate) mod upstream;
 
 use std::{convert::Infallible, error::Error, io, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
@@ -82,6 +86,8 @@ use tower_reauth::{
     scope::{ResolveScopes, ScopeHierarchy},
 };
 
+#[cfg(feature = "upstream")]
+use self::upstream::Upstream;
 use self::{
     auth::{AttributedLayer, GatewayAuth},
     config::{Config, ConfigError, Environment, HistoryScopes, LiveSettings, Reload, Settings, Settled},
@@ -92,6 +98,7 @@ use self::{
         cors::CorsLayer,
         handlers::{self, ADMIN, READ, WRITE},
         hosts::HostsLayer,
+        openapi,
         operate::{self, Audit, AuditLayer, Kept},
         operators, reply,
         target::{self, ResolveTargetLayer, parsed},
@@ -108,6 +115,8 @@ use self::{
     config::MetricsFor,
     measure::{Exporter, NearbyLayer},
 };
+#[cfg(feature = "upstream")]
+use axum::routing::MethodRouter;
 
 /// What a shared secret is granted by the compat rule, and a trusted caller that declares nothing.
 const OPERATOR: [Scope; 6] = [
@@ -328,6 +337,19 @@ pub fn open(
     #[cfg(not(feature = "websocket"))]
     let sockets = tower::layer::util::Identity::new();
 
+    // What a completion costs is for the scopes of a shared secret too, and --history-scopes says nothing of it.
+    #[cfg(feature = "upstream")]
+    let may_ask = |scope| {
+        ServiceBuilder::new()
+            .layer(authenticate.clone())
+            .layer(resolve_scopes(Compat::new(OPERATOR)))
+            .layer(RequireScopeLayer::new(scope).with_response(auth::respond))
+            .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
+            .layer(watched.clone())
+    };
+    #[cfg(feature = "upstream")]
+    let (may_see_models, may_complete) = (may_ask(READ), may_ask(WRITE));
+
     // To operate is not: a shared secret declares no scopes, so by `Strict` it is granted none.
     let may_operate = ServiceBuilder::new()
         .layer(authenticate.clone())
@@ -358,6 +380,9 @@ pub fn open(
     let revocations = revocations.head(handlers::only_get_or_post).fallback(handlers::only_get_or_post);
     let renew = post(handlers::renew).route_layer(may_renew).fallback(handlers::only_post);
 
+    let description = openapi::description(config.upstream.is_some())?;
+    let description = get(async move || openapi::answer(description.clone()));
+
     let routes = Router::new()
         .route("/sessions/{key}/history", parsed(target::session_key, history.with_state(Arc::clone(&state))))
         .route("/sessions/{key}/kill", parsed(target::session_key, kill.with_state(Arc::clone(&state))))
@@ -365,11 +390,30 @@ pub fn open(
         .route("/streams/{id}", parsed(target::stream_id, end.with_state(Arc::clone(&state))))
         .route("/revocations", revocations.with_state(Arc::clone(&state)))
         .route("/streams/{id}/renew", parsed(target::stream_id, renew.with_state(Arc::clone(&state))))
+        .route("/openapi.json", description.fallback(handlers::only_get_or_head))
         .route("/health", get(handlers::live).fallback(handlers::only_get_or_head))
         .route("/healthz", get(handlers::live).fallback(handlers::only_get_or_head))
         .route("/ready", get(handlers::ready).fallback(handlers::only_get_or_head))
         .route("/readyz", get(handlers::ready).fallback(handlers::only_get_or_head))
         .fallback(handlers::not_found);
+    #[cfg(feature = "upstream")]
+    let routes = match config.upstream.clone() {
+        None => routes,
+        Some(upstream) => {
+            let upstream = Arc::new(Upstream::new(upstream, Arc::clone(&state))?);
+            let see = |handler: MethodRouter<Arc<Upstream>>| {
+                handler.route_layer(may_see_models.clone()).head(handlers::only_get).fallback(handlers::only_get)
+            };
+            let complete = |handler: MethodRouter<Arc<Upstream>>| {
+                handler.route_layer(may_complete.clone()).fallback(handlers::only_post)
+            };
+            routes
+                .route("/v1/models", see(get(upstream::models)).with_state(Arc::clone(&upstream)))
+                .route("/v1/models/{*id}", see(get(upstream::model)).with_state(Arc::clone(&upstream)))
+                .route("/v1/chat/completions", complete(post(upstream::chat)).with_state(Arc::clone(&upstream)))
+                .route("/v1/responses", complete(post(upstream::responses)).with_state(upstream))
+        }
+    };
     #[cfg(feature = "metrics")]
     let routes = routes.route("/metrics", metrics);
     let routes = routes.layer(MapRequestLayer::new(measure::note_route as fn(_) -> _));

@@ -30,6 +30,7 @@ mod memory;
 mod metrics;
 mod model;
 mod open_streams;
+mod openapi;
 mod operators;
 mod output;
 mod pages;
@@ -49,6 +50,8 @@ mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 mod token_file;
+#[cfg(feature = "upstream")]
+mod upstream;
 #[path = "../../examples/gateway/demo/database.rs"]
 mod writer;
 mod writers;

@@ -200,6 +200,7 @@ mod tests {
         Settings {
             auth,
             client_tokens: None,
+            upstream_key: None,
             rate_limit: RateLimit {
                 max_attempts: 10,
                 window: Duration::from_secs(60),

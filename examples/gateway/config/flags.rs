@@ -15,7 +15,7 @@ use jiff::SignedDuration;
 use tower_reauth::{hosts::AllowedHost, proxy::Origin};
 
 use super::error::needs_feature;
-use super::{ConfigError, Secret};
+use super::{ConfigError, Secret, UpstreamUrl};
 
 // No docstring: clap would show it in place of that of whoever has these flags among others.
 #[derive(Clone, Debug, Default, Parser)]
@@ -119,6 +119,17 @@ pub struct Flags {
     /// Who may GET /metrics: local, also whoever is on this machine; admin [default: local]
     #[arg(long, value_name = "WHO", hide_possible_values = true, help_heading = MEASURE)]
     pub metrics: Option<MetricsFor>,
+    /// A server of OpenAI's API, for /v1/models, chat/completions and responses
+    #[arg(long, value_name = "URL", value_parser = upstream, help_heading = UPSTREAM)]
+    pub upstream: Option<UpstreamUrl>,
+
+    /// File with the key for it, watched; shown to nobody else
+    #[arg(long, value_name = "FILE", help_heading = UPSTREAM)]
+    pub upstream_key_file: Option<PathBuf>,
+
+    /// How long it may send nothing, 100ms to 1h [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = write_timeout, help_heading = UPSTREAM)]
+    pub upstream_timeout: Option<Duration>,
 
     /// Run on a scratch folder with a session that grows, and print commands to try
     #[arg(long, conflicts_with_all = [
@@ -134,6 +145,7 @@ const NETWORK: &str = "Network";
 const TLS: &str = "TLS";
 const LIMITS: &str = "Limits";
 const MEASURE: &str = "Measure";
+const UPSTREAM: &str = "Upstream";
 
 impl Flags {
     /// The same, but served from this state folder, with the token in this file.
@@ -171,6 +183,9 @@ impl Flags {
             max_streams_per_client,
             log_format,
             metrics,
+            upstream,
+            upstream_key_file,
+            upstream_timeout,
             demo,
         } = self;
         Self {
@@ -199,6 +214,9 @@ impl Flags {
             max_streams_per_client: max_streams_per_client.or(other.max_streams_per_client),
             log_format: log_format.or(other.log_format),
             metrics: metrics.or(other.metrics),
+            upstream: upstream.or(other.upstream),
+            upstream_key_file: upstream_key_file.or(other.upstream_key_file),
+            upstream_timeout: upstream_timeout.or(other.upstream_timeout),
             demo: demo || other.demo,
         }
     }
@@ -207,6 +225,7 @@ impl Flags {
     pub fn unbuilt(&self) -> Vec<ConfigError> {
         let flags = [
             ("--metrics", self.metrics.is_some(), "metrics", cfg!(feature = "metrics")),
+            ("--upstream", self.upstream.is_some(), "upstream", cfg!(feature = "upstream")),
             ("--tls-cert", self.tls_cert.is_some(), "tls", cfg!(feature = "tls")),
             ("--tls-key", self.tls_key.is_some(), "tls", cfg!(feature = "tls")),
         ];
@@ -330,6 +349,10 @@ fn page(text: &str) -> Result<CorsOrigin, &'static str> {
         return Err(reason);
     }
     text.parse().map(CorsOrigin::Of).map_err(|_| reason)
+}
+
+fn upstream(text: &str) -> Result<UpstreamUrl, &'static str> {
+    UpstreamUrl::parse(text)
 }
 
 /// How long the end may take: whoever wants it longer has forgotten it.

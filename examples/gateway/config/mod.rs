@@ -21,6 +21,7 @@ mod settings;
 mod settled;
 mod sources;
 mod tokens;
+mod upstream;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ pub use self::settings::{ControlUi, RateLimit, SessionScope, Settings};
 pub use self::settled::Settled;
 pub use self::sources::{Sources, TlsFiles};
 pub use self::tokens::{ClientToken, KNOWN_SCOPES};
+pub use self::upstream::UpstreamUrl;
 
 use tower_reauth::hosts::AllowedHostsLayer;
 
@@ -64,6 +66,8 @@ pub struct Config {
     /// Whose pages a browser lets read the answers.
     pub cors_origins: Vec<CorsOrigin>,
     pub metrics: MetricsFor,
+    /// Where completions are asked for, and how long nothing may come from there.
+    pub upstream: Option<(UpstreamUrl, Duration)>,
     /// Whom requests may be for where nobody has to say who they are, if that matters.
     pub allowed_hosts: Option<AllowedHostsLayer>,
     /// Where [`LiveSettings`] come from.
@@ -116,6 +120,10 @@ impl Settled {
             (Some(_), None) => return Err(ConfigError::Unusable("--tls-cert needs --tls-key beside it".to_owned())),
             (None, Some(_)) => return Err(ConfigError::Unusable("--tls-key needs --tls-cert beside it".to_owned())),
         };
+        if flags.upstream_key_file.is_some() && flags.upstream.is_none() {
+            let advice = "--upstream-key-file needs --upstream: a key is for the server that it was made by";
+            return Err(ConfigError::Unusable(advice.to_owned()));
+        }
         let hosts = || AllowedHostsLayer::new().with_allowed(flags.allow_host.iter().cloned());
         Ok(Config {
             listen,
@@ -135,11 +143,17 @@ impl Settled {
                 in_all: flags.max_streams.unwrap_or(131_072),
                 of_one_client: flags.max_streams_per_client.unwrap_or(16_384),
             },
+            upstream: flags
+                .upstream
+                .clone()
+                .map(|url| (url, flags.upstream_timeout.unwrap_or(Duration::from_secs(300)))),
             allowed_hosts: exposed.is_none().then(hosts),
             sources: Sources {
                 config,
                 token_file: flags.token_file.as_ref().map(expand),
                 tokens: flags.tokens.as_ref().map(expand),
+                upstream_key: flags.upstream_key_file.as_ref().map(expand),
+                key_in_the_clear: flags.upstream.as_ref().is_some_and(UpstreamUrl::is_read_on_the_way),
                 flags: given,
                 in_file,
                 tls,
@@ -198,7 +212,7 @@ mod tests {
     }
 
     /// Every flag, with a value that it can have. `demo` is for flags alone, and `config` names the file.
-    const EVERY: [(&str, &str); 24] = [
+    const EVERY: [(&str, &str); 27] = [
         ("state-dir", "/s"),
         ("data-dir", "/d"),
         ("audit-log", "/a"),
@@ -223,6 +237,9 @@ mod tests {
         ("max-streams-per-client", "12"),
         ("log-format", "json"),
         ("metrics", "admin"),
+        ("upstream", "http://localhost:11434"),
+        ("upstream-key-file", "/k"),
+        ("upstream-timeout", "11s"),
     ];
 
     fn settled(flags: &[&str], variables: &[(String, String)]) -> Result<Settled, Vec<String>> {

@@ -181,21 +181,28 @@ async fn read_and_confirm(
 }
 
 /// Asks once more by the gate of streams, which waits for an answer that is on its way.
-async fn confirm(access: &Access) -> Result<(), Box<Response>> {
+pub async fn confirm(access: &Access) -> Result<(), Box<Response>> {
     let gate = StreamReauthLayer::new().without_heartbeat();
-    let Err(reason) = gate.confirm(access).await else { return Ok(()) };
+    match gate.confirm(access).await {
+        Ok(()) => Ok(()),
+        Err(reason) => Err(Box::new(lost(reason, access))),
+    }
+}
+
+/// The answer to a request whose access ended before it could be answered.
+pub fn lost(reason: EndReason, access: &Access) -> Response {
     let denied = match reason {
         EndReason::Expired => Denied::Expired,
         EndReason::ScopeLost => access.require(access.required()).err().unwrap_or(Denied::Revoked),
         reason if reason.is_transient() => {
-            return Err(Box::new(reply::unavailable("Access cannot be confirmed now. Please try again later.")));
+            return reply::unavailable("Access cannot be confirmed now. Please try again later.");
         }
         _ => Denied::Revoked,
     };
     let mut response = respond(&denied);
     // The layer that asked who is calling adds its challenge.
     response.extensions_mut().insert(denied);
-    Err(Box::new(response))
+    response
 }
 
 /// Reads a page that is not remembered.

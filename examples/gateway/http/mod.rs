@@ -9,6 +9,7 @@
 //! - `handlers`: what the routes do
 //! - `operators`: what those of operators do
 //! - `operate`: what they do it with: the list, what is kept, and the log of it
+//! - `openapi`: what the routes are, for who asks
 //! - `reading`: how those of them that read a session take turns
 //! - `state`: what all requests share
 //! - `reply`: the answers that are not a history, in OpenClaw's words
@@ -17,6 +18,7 @@ pub mod accept;
 pub mod cors;
 pub mod handlers;
 pub mod hosts;
+pub mod openapi;
 pub mod operate;
 pub mod operators;
 pub mod reading;

@@ -46,7 +46,11 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, util::ServiceExt};
 use tower_reauth::proxy::PeerAddr;
 
-use self::{connection::Connection, hello::Client};
+use self::connection::Connection;
+#[cfg(feature = "upstream")]
+pub use self::hello::Client;
+#[cfg(not(feature = "upstream"))]
+use self::hello::Client;
 pub use self::{connection::PageBytes, doors::Doors};
 use crate::measure::{self, Counted, HeldBack};
 
@@ -163,6 +167,10 @@ where
     head.extensions.insert(peer);
     head.extensions.insert(connection.pages());
     head.extensions.insert(place);
+    #[cfg(feature = "upstream")]
+    if asking.is_none() {
+        head.extensions.insert(client.clone());
+    }
     let answer = service.oneshot(Request::from_parts(head, body));
     async move {
         let response = answer.await?;
