@@ -17,8 +17,8 @@
 //! - [`reload`]: what SIGHUP does
 //! - [`measure`]: metrics, and a span of each request
 //! - [`steer`]: commands besides serving
-//! - `speak`: OpenClaw's protocol over a WebSocket, with the feature `websocket`
 //! - `upstream`: completions, passed on to another server; behind the feature of that name
+//! - `speak`: OpenClaw's protocol over a WebSocket, with the feature `websocket`
 //! - [`demo`]: a state folder to try it all on
 //! - [`log`]: lines that never wait for the file they go to
 //! - [`tasks`]: what runs beside the requests; one that ends unasked stops the process
@@ -176,7 +176,10 @@ async fn run(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     let (settled, manager) = (settled.with_passed(sockets.addresses()), Manager::of_this_process()?);
     let hangup = signal(SignalKind::hangup())?;
     let stop = CancellationToken::new();
-    tasks::stop_at_signal(stop.clone(), settled.flags.drain())?;
+    tasks::stop_at_signal(stop.clone(), settled.flags.drain(), {
+        let manager = manager.clone();
+        move || manager.stops()
+    })?;
 
     let demo = settled.flags.demo.then(Demo::new).transpose()?;
     let config = match &demo {
@@ -212,19 +215,12 @@ async fn run(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     manager.is_ready(&status);
     tasks.spawn("the watchdog", manager.clone().watchdog());
     tasks.spawn("what reloads", reload::at_signal(hangup, reload, audit, manager.clone(), status));
-    tasks.spawn("what says that the gateway stops", {
-        let stop = stop.clone();
-        async move {
-            stop.cancelled().await;
-            manager.stops();
-            std::future::pending().await
-        }
-    });
 
     let mut serving = pin!(serve::serve(Doors::new(listeners, settings), service, config.limits, stop.clone()));
     tokio::select! {
         () = &mut serving => {}
         name = tasks.first_to_end() => {
+            manager.stops();
             stop.cancel();
             serving.await;
             tasks.finish();
@@ -232,6 +228,7 @@ async fn run(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
         }
     }
     output.flush(LAST_WORDS);
+    manager.flush(LAST_WORDS);
     tasks.finish();
     Ok(())
 }
@@ -256,7 +253,7 @@ pub fn open(
     Box<dyn Error>,
 > {
     let watcher = Watcher::new()?;
-    let live = LiveSettings::open(config.sources.clone())?;
+    let mut live = LiveSettings::open(config.sources.clone())?;
     config.advice.iter().for_each(|advice| tracing::warn!("{advice}"));
     tracing::info!(
         state_dir = %config.state_dir.display(),
@@ -280,7 +277,10 @@ pub fn open(
     let kept = Kept::open(config.data_dir.as_deref())?;
     let (settings, reload) = (live.subscribe(), live.reload());
     let auth = GatewayAuth::new(&settings.borrow())?;
-    tasks.spawn("what applies new settings", auth.clone().follow(live.subscribe()));
+    live.apply_by({
+        let auth = auth.clone();
+        move |settings| auth.apply_published(settings)
+    });
     let hosts = HostsLayer::new(config.allowed_hosts.clone(), config.cors_origins.clone(), live.subscribe());
     let state = Arc::new(State::new(config, live.subscribe(), watcher, kept.clone(), audit.clone()));
     tasks.spawn("what ends the streams when the gateway stops", end_all(state.open.clone(), stop.clone()));
@@ -319,6 +319,18 @@ pub fn open(
         .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
         .layer(watched.clone());
 
+    // What a completion costs is for the scopes of a shared secret too, and --history-scopes says nothing of it.
+    #[cfg(feature = "upstream")]
+    let may_ask = |scope| {
+        ServiceBuilder::new()
+            .layer(authenticate.clone())
+            .layer(resolve_scopes(Compat::new(OPERATOR)))
+            .layer(RequireScopeLayer::new(scope).with_response(auth::respond))
+            .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
+            .layer(watched.clone())
+    };
+    #[cfg(feature = "upstream")]
+    let (may_see_models, may_complete) = (may_ask(READ), may_ask(WRITE));
     // A socket takes the handshakes out of the requests, and asks who its client is by what that says then.
     #[cfg(feature = "websocket")]
     let sockets = {
@@ -336,19 +348,6 @@ pub fn open(
     };
     #[cfg(not(feature = "websocket"))]
     let sockets = tower::layer::util::Identity::new();
-
-    // What a completion costs is for the scopes of a shared secret too, and --history-scopes says nothing of it.
-    #[cfg(feature = "upstream")]
-    let may_ask = |scope| {
-        ServiceBuilder::new()
-            .layer(authenticate.clone())
-            .layer(resolve_scopes(Compat::new(OPERATOR)))
-            .layer(RequireScopeLayer::new(scope).with_response(auth::respond))
-            .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
-            .layer(watched.clone())
-    };
-    #[cfg(feature = "upstream")]
-    let (may_see_models, may_complete) = (may_ask(READ), may_ask(WRITE));
 
     // To operate is not: a shared secret declares no scopes, so by `Strict` it is granted none.
     let may_operate = ServiceBuilder::new()
@@ -380,7 +379,10 @@ pub fn open(
     let revocations = revocations.head(handlers::only_get_or_post).fallback(handlers::only_get_or_post);
     let renew = post(handlers::renew).route_layer(may_renew).fallback(handlers::only_post);
 
-    let description = openapi::description(config.upstream.is_some())?;
+    let description = openapi::description(|path| match path {
+        "/metrics" => cfg!(feature = "metrics"),
+        path => config.upstream.is_some() || !path.starts_with("/v1/"),
+    })?;
     let description = get(async move || openapi::answer(description.clone()));
 
     let routes = Router::new()
@@ -396,6 +398,9 @@ pub fn open(
         .route("/ready", get(handlers::ready).fallback(handlers::only_get_or_head))
         .route("/readyz", get(handlers::ready).fallback(handlers::only_get_or_head))
         .fallback(handlers::not_found);
+    #[cfg(feature = "metrics")]
+    let routes = routes.route("/metrics", metrics);
+
     #[cfg(feature = "upstream")]
     let routes = match config.upstream.clone() {
         None => routes,
@@ -414,8 +419,6 @@ pub fn open(
                 .route("/v1/responses", complete(post(upstream::responses)).with_state(upstream))
         }
     };
-    #[cfg(feature = "metrics")]
-    let routes = routes.route("/metrics", metrics);
     let routes = routes.layer(MapRequestLayer::new(measure::note_route as fn(_) -> _));
 
     // In front of the router: it must not see a target before it is resolved, and every answer has these headers. A

@@ -166,7 +166,7 @@ impl Rules {
     /// tell.
     #[cfg(feature = "metrics")]
     pub fn is_from_nearby(&self, head: Head<'_>) -> bool {
-        let Some(peer) = head.extensions().get::<PeerAddr>().map(|peer| peer.ip()) else { return false };
+        let Some(peer) = head.extensions().get::<PeerAddr>().map(|peer| peer.ip().to_canonical()) else { return false };
         is_from_nearby(peer, head) && !self.proxies.contains(peer)
     }
 

@@ -47,10 +47,10 @@ use tower::{Service, util::ServiceExt};
 use tower_reauth::proxy::PeerAddr;
 
 use self::connection::Connection;
-#[cfg(feature = "upstream")]
-pub use self::hello::Client;
 #[cfg(not(feature = "upstream"))]
 use self::hello::Client;
+#[cfg(feature = "upstream")]
+pub use self::hello::Client;
 pub use self::{connection::PageBytes, doors::Doors};
 use crate::measure::{self, Counted, HeldBack};
 
@@ -166,11 +166,11 @@ where
     let body = drain::body(body, &head.headers);
     head.extensions.insert(peer);
     head.extensions.insert(connection.pages());
-    head.extensions.insert(place);
     #[cfg(feature = "upstream")]
     if asking.is_none() {
         head.extensions.insert(client.clone());
     }
+    head.extensions.insert(place);
     let answer = service.oneshot(Request::from_parts(head, body));
     async move {
         let response = answer.await?;
