@@ -28,6 +28,36 @@ const DEADLINE: Duration = Duration::from_secs(15);
 ///
 /// It lets everybody in as far as an [`OpeningSocket`], so a limit on connections has to stand in front of it. Refuses
 /// a request that is no handshake as axum's does.
+///
+/// What the client shows is best put to the layers that ask every other client, by a request of its own:
+///
+/// ```
+/// use std::convert::Infallible;
+///
+/// use axum::{extract::ws::Message, response::Response};
+/// use http::Request;
+/// use tower::{Layer, ServiceExt, service_fn};
+/// use tower_reauth::{Access, BearerAuthLayer, StaticToken, StreamReauthLayer, websocket::OpeningUpgrade};
+///
+/// async fn handler(upgrade: OpeningUpgrade) -> Response {
+///     upgrade.on_upgrade(async |mut socket| {
+///         let Some(Ok(Message::Text(token))) = socket.recv().await else { return };
+///         let door = BearerAuthLayer::new(StaticToken::new("s3cret")).layer(service_fn(async |request: Request<()>| {
+///             Ok::<_, Infallible>(http::Response::new(request.extensions().get::<Access>().cloned()))
+///         }));
+///         let Ok(request) = Request::builder().header("authorization", format!("Bearer {token}")).body(()) else { return };
+///         let Ok(answer) = door.oneshot(request).await;
+///         let Some(access) = answer.into_body() else { return };
+///         let mut socket = socket.admit(&access, &StreamReauthLayer::new(), None, None);
+///         while let Some(Ok(said)) = socket.recv().await {
+///             if socket.send(said).await.is_err() {
+///                 break;
+///             }
+///         }
+///     })
+/// }
+/// # let _ = handler;
+/// ```
 #[derive(Debug)]
 #[must_use = "without `on_upgrade` there is no socket"]
 pub struct OpeningUpgrade {
