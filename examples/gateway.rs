@@ -15,8 +15,10 @@
 //! - [`tls`]: what connections are secured by
 //! - [`systemd`]: what a service manager hands over, and what it is told
 //! - [`reload`]: what SIGHUP does
+//! - [`measure`]: metrics, and a span of each request
 //! - [`steer`]: commands besides serving
 //! - [`page`]: the page that shows it all in a browser
+//! - `upstream`: completions, passed on to another server; behind the feature of that name
 //! - [`demo`]: a state folder to try it all on
 //! - [`log`]: lines that never wait for the file they go to
 //! - [`tasks`]: what runs beside the requests; one that ends unasked stops the process
@@ -37,6 +39,8 @@ pub(crate) mod json;
 pub(crate) mod live;
 #[path = "gateway/log.rs"]
 mod log;
+#[path = "gateway/measure/mod.rs"]
+pub(crate) mod measure;
 #[path = "gateway/page/mod.rs"]
 pub(crate) mod page;
 #[path = "gateway/reload.rs"]
@@ -53,6 +57,9 @@ pub(crate) mod systemd;
 pub(crate) mod tasks;
 #[path = "gateway/tls/mod.rs"]
 pub(crate) mod tls;
+#[cfg(feature = "upstream")]
+#[path = "gateway/upstream/mod.rs"]
+pub(crate) mod upstream;
 
 use std::{convert::Infallible, error::Error, io, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
@@ -70,7 +77,7 @@ use tokio::{
     sync::watch,
 };
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceBuilder};
+use tower::{Service, ServiceBuilder, util::MapRequestLayer};
 use tower_reauth::{
     Compat, Denied, RequireScopeLayer, Scope, ScopeResolverLayer, StreamReauth, StreamReauthLayer, Strict,
     bearer::AuthLayer,
@@ -78,9 +85,11 @@ use tower_reauth::{
     scope::{ResolveScopes, ScopeHierarchy},
 };
 
+#[cfg(feature = "upstream")]
+use self::upstream::Upstream;
 use self::{
     auth::{AttributedLayer, GatewayAuth},
-    config::{Config, ConfigError, Environment, Flags, HistoryScopes, LiveSettings, Reload, Settings, Settled},
+    config::{Config, ConfigError, Environment, HistoryScopes, LiveSettings, Reload, Settings, Settled},
     demo::Demo,
     files::Watcher,
     http::{
@@ -88,17 +97,25 @@ use self::{
         cors::CorsLayer,
         handlers::{self, ADMIN, READ, WRITE},
         hosts::HostsLayer,
-        listing,
+        listing, openapi,
         operate::{self, Audit, AuditLayer, Kept},
         operators, reply,
         target::{self, ResolveTargetLayer, parsed},
     },
     log::Lines,
+    measure::RequestLayer,
     serve::Doors,
     steer::Cli,
     systemd::{Manager, Sockets},
     tasks::Tasks,
 };
+#[cfg(feature = "metrics")]
+use self::{
+    config::MetricsFor,
+    measure::{Exporter, NearbyLayer},
+};
+#[cfg(feature = "upstream")]
+use axum::routing::MethodRouter;
 
 /// What a shared secret is granted by the compat rule, and a trusted caller that declares nothing.
 const OPERATOR: [Scope; 6] = [
@@ -130,29 +147,31 @@ fn main() -> ExitCode {
     }
     // While there is one thread.
     let sockets = Sockets::of_this_process();
-    let Ok(log) = log::start() else { return ExitCode::FAILURE };
-    let ended = sockets.map_err(Into::into).and_then(|sockets| start(flags, sockets));
+    let format = flags.log_format;
+    let settled = Settled::new(flags, Environment::of_this_process()).map_err(ConfigError::all);
+    let format = settled.as_ref().map_or(format, |settled| settled.flags.log_format);
+    let Ok(log) = log::start(format.unwrap_or_default()) else { return ExitCode::FAILURE };
+    let ended = sockets.map_err(Into::into).and_then(|sockets| start(settled?, sockets));
     if let Err(error) = &ended {
-        log.say(format!("gateway: {error}\n"));
+        log.fatal(error);
     }
     log.flush(LAST_WORDS);
     if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn start(flags: Flags, sockets: Sockets) -> Result<(), Box<dyn Error>> {
+fn start(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(tasks::workers())
         .thread_keep_alive(IDLE_THREAD)
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(run(flags, sockets));
+    let ended = runtime.block_on(run(settled, sockets));
     // Nobody waits any more for what still reads a file.
     runtime.shutdown_background();
     ended
 }
 
-async fn run(flags: Flags, sockets: Sockets) -> Result<(), Box<dyn Error>> {
-    let settled = Settled::new(flags, Environment::of_this_process()).map_err(ConfigError::all)?;
+async fn run(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     let (settled, manager) = (settled.with_passed(sockets.addresses()), Manager::of_this_process()?);
     let hangup = signal(SignalKind::hangup())?;
     let stop = CancellationToken::new();
@@ -268,7 +287,7 @@ pub fn open(
     let watcher = Watcher::new()?;
     tasks.spawn("what follows the settings", async move { live.follow(&watcher).await });
 
-    let rules = auth.clone();
+    let (rules, asks) = (auth.clone(), auth.clone());
     let authenticate = ServiceBuilder::new()
         .layer(AttributedLayer(auth.clone()))
         .map_response(move |response: Response| rules.challenge(response))
@@ -298,6 +317,19 @@ pub fn open(
         .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
         .layer(watched.clone());
 
+    // What a completion costs is for the scopes of a shared secret too, and --history-scopes says nothing of it.
+    #[cfg(feature = "upstream")]
+    let may_ask = |scope| {
+        ServiceBuilder::new()
+            .layer(authenticate.clone())
+            .layer(resolve_scopes(Compat::new(OPERATOR)))
+            .layer(RequireScopeLayer::new(scope).with_response(auth::respond))
+            .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
+            .layer(watched.clone())
+    };
+    #[cfg(feature = "upstream")]
+    let (may_see_models, may_complete) = (may_ask(READ), may_ask(WRITE));
+
     // To operate is not: a shared secret declares no scopes, so by `Strict` it is granted none.
     let may_operate = ServiceBuilder::new()
         .layer(authenticate.clone())
@@ -310,6 +342,13 @@ pub fn open(
     let sessions = get(listing::sessions).route_layer(may_read.clone());
     let sessions = sessions.head(handlers::only_get).fallback(handlers::only_get);
     let history = get(handlers::history).route_layer(may_read).head(handlers::only_get).fallback(handlers::only_get);
+    #[cfg(feature = "metrics")]
+    let metrics = {
+        let exporter = Exporter::of_this_process()?;
+        tasks.spawn("what keeps the metrics small", exporter.clone().keep_small());
+        let nearby = (config.metrics == MetricsFor::Local).then(|| asks.clone());
+        measure::route(exporter, NearbyLayer { auth: nearby, others: may_operate.clone() })
+    };
     let kill = post(handlers::kill).route_layer(may_operate.clone()).fallback(handlers::only_post);
     let streams = get(operators::streams).route_layer(
         ServiceBuilder::new()
@@ -323,6 +362,9 @@ pub fn open(
     let revocations = revocations.head(handlers::only_get_or_post).fallback(handlers::only_get_or_post);
     let renew = post(handlers::renew).route_layer(may_renew).fallback(handlers::only_post);
 
+    let description = openapi::description(config.upstream.is_some())?;
+    let description = get(async move || openapi::answer(description.clone()));
+
     let routes = Router::new()
         .route("/", get(page::show).fallback(handlers::only_get_or_head))
         .route("/sessions", sessions.with_state(Arc::clone(&state)))
@@ -332,15 +374,38 @@ pub fn open(
         .route("/streams/{id}", parsed(target::stream_id, end.with_state(Arc::clone(&state))))
         .route("/revocations", revocations.with_state(Arc::clone(&state)))
         .route("/streams/{id}/renew", parsed(target::stream_id, renew.with_state(Arc::clone(&state))))
+        .route("/openapi.json", description.fallback(handlers::only_get_or_head))
         .route("/health", get(handlers::live).fallback(handlers::only_get_or_head))
         .route("/healthz", get(handlers::live).fallback(handlers::only_get_or_head))
         .route("/ready", get(handlers::ready).fallback(handlers::only_get_or_head))
         .route("/readyz", get(handlers::ready).fallback(handlers::only_get_or_head))
         .fallback(handlers::not_found);
+    #[cfg(feature = "upstream")]
+    let routes = match config.upstream.clone() {
+        None => routes,
+        Some(upstream) => {
+            let upstream = Arc::new(Upstream::new(upstream, Arc::clone(&state))?);
+            let see = |handler: MethodRouter<Arc<Upstream>>| {
+                handler.route_layer(may_see_models.clone()).head(handlers::only_get).fallback(handlers::only_get)
+            };
+            let complete = |handler: MethodRouter<Arc<Upstream>>| {
+                handler.route_layer(may_complete.clone()).fallback(handlers::only_post)
+            };
+            routes
+                .route("/v1/models", see(get(upstream::models)).with_state(Arc::clone(&upstream)))
+                .route("/v1/models/{*id}", see(get(upstream::model)).with_state(Arc::clone(&upstream)))
+                .route("/v1/chat/completions", complete(post(upstream::chat)).with_state(Arc::clone(&upstream)))
+                .route("/v1/responses", complete(post(upstream::responses)).with_state(upstream))
+        }
+    };
+    #[cfg(feature = "metrics")]
+    let routes = routes.route("/metrics", metrics);
+    let routes = routes.layer(MapRequestLayer::new(measure::note_route as fn(_) -> _));
 
     // In front of the router: it must not see a target before it is resolved, and every answer has these headers. A
     // browser that asks beforehand shows no credential, and reads no refusal without its own headers.
     let service = ServiceBuilder::new()
+        .layer(RequestLayer(asks))
         .map_response(move |response| {
             reply::with_common_headers(response, state.settings().strict_transport_security.as_ref())
         })

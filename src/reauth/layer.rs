@@ -10,8 +10,10 @@ use http_body::Body;
 use tower_layer::Layer;
 
 use super::{
-    Ending, GuardedSink, GuardedStream, OpenStreams, StreamReauth, StreamReauthService, SupervisedBody, WithUploads,
+    EndReason, Ending, GuardedSink, GuardedStream, OpenStreams, StreamReauth, StreamReauthService, SupervisedBody,
+    WithUploads,
     rules::{OnEnd, Rules},
+    stream::confirm,
 };
 use crate::{Access, ended::Ended, respond::EmptyBody};
 
@@ -245,6 +247,16 @@ impl<R, U> StreamReauthLayer<R, U> {
     /// it goes by the same as [`watch_stream`](Self::watch_stream).
     pub fn watch_sink<S: Sink<T>, T>(&self, access: &Access, sink: S) -> GuardedSink<S, T> {
         GuardedSink::new(sink, access.clone(), self.settings.rules.clone())
+    }
+
+    /// Asks once more whether access holds, by the rules by which an item of a stream is let pass that is ready now:
+    /// for a response that is no stream and took long to make. It is not counted, listed or reported as one.
+    ///
+    /// # Errors
+    ///
+    /// Why a stream would end now.
+    pub async fn confirm(&self, access: &Access) -> Result<(), EndReason> {
+        confirm(access.clone(), self.rules()).await
     }
 
     /// The same as [`watch`](Self::watch), and the body is dropped when access ends even while nobody

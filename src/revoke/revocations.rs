@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{registry::Registry, shared_check::SharedCheck};
-use crate::{Clock, Identity, unwind::contained};
+use crate::{Clock, Identity, counts::Revoking, unwind::contained};
 
 /// How much longer than asked for an entry is kept: for clocks that disagree, and for a layer's leeway.
 const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -257,7 +257,7 @@ impl Revocations {
     pub(super) fn revoke_subject_until(&self, subject: Subject<'_>, now: SystemTime) {
         self.remember().revoke_subject(subject, now);
         // What has a stream open was issued before now, whatever its date is rounded to.
-        self.end(|identity| {
+        self.end("subject", |identity| {
             Subject::from(identity) == subject && identity.issued_at().is_none_or(|issued_at| issued_at <= now)
         });
     }
@@ -267,14 +267,14 @@ impl Revocations {
     pub fn revoke_subject_before<'a>(&self, subject: impl Into<Subject<'a>>, time: SystemTime) {
         let subject = subject.into();
         self.remember().revoke_subject(subject, time);
-        self.end(|identity| Subject::from(identity) == subject && self.is_revoked(identity));
+        self.end("subject", |identity| Subject::from(identity) == subject && self.is_revoked(identity));
     }
 
     /// Revokes what was issued before `time`. What does not say when it was issued is for the verifier
     /// to judge. An earlier `time` than before changes nothing.
     pub fn revoke_issued_before(&self, time: SystemTime) {
         self.remember().push_back(time);
-        self.end(|identity| identity.issued_at().is_some_and(|issued_at| is_before(issued_at, time)));
+        self.end("issued_before", |identity| identity.issued_at().is_some_and(|issued_at| is_before(issued_at, time)));
     }
 
     /// Revokes everything: ends every open stream of the layers and sources that were given this, whatever
@@ -284,7 +284,7 @@ impl Revocations {
         let now = self.0.clock.now();
         self.remember().push_back(now);
         self.0.epoch.fetch_add(1, Ordering::AcqRel);
-        self.end(|_| true);
+        self.end("all", |_| true);
     }
 
     /// Revokes what was revoked before a restart, as [`list`](Self::list) had it. What is revoked already stays so.
@@ -390,7 +390,7 @@ impl Revocations {
         let concerns = |identity: &Identity| {
             identity.credential_id() == Some(credential_id) && self.is_revoked_with(identity, MARGIN)
         };
-        self.end(concerns);
+        self.end("credential", concerns);
     }
 
     fn revoke_session_while(&self, issuer: Option<&str>, session_id: &str, until: Option<SystemTime>) {
@@ -401,14 +401,15 @@ impl Revocations {
                 && identity.session_id() == Some(session_id)
                 && self.is_revoked_with(identity, MARGIN)
         };
-        self.end(concerns);
+        self.end("session", concerns);
     }
 
-    fn end(&self, concerns: impl Fn(&Identity) -> bool) {
+    fn end(&self, kind: &'static str, concerns: impl Fn(&Identity) -> bool) {
+        let revoking = Revoking::begin(kind);
         let doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for door in doors.iter().filter_map(Weak::upgrade) {
             for shared_check in door.all() {
-                shared_check.revoke(&concerns);
+                shared_check.revoke(&concerns, &revoking);
             }
         }
     }

@@ -27,8 +27,11 @@ mod live;
 mod log;
 #[cfg(feature = "jemalloc")]
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod model;
 mod open_streams;
+mod openapi;
 mod operators;
 mod output;
 mod page;
@@ -38,6 +41,7 @@ mod reload;
 mod revoked;
 mod settings;
 mod shutdown;
+mod spans;
 mod start;
 mod state;
 mod steer;
@@ -46,6 +50,8 @@ mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 mod token_file;
+#[cfg(feature = "upstream")]
+mod upstream;
 #[path = "../../examples/gateway/demo/database.rs"]
 mod writer;
 mod writers;

@@ -72,9 +72,15 @@ impl GatewayAuth {
         response
     }
 
-    /// Where the client of a request is, behind the proxies that are trusted now.
+    /// Whose address a request came from: that which a trusted proxy names, or else the peer's.
     pub fn client(&self, head: Head<'_>) -> Option<IpAddr> {
         self.0.rules.load().client(head)
+    }
+
+    /// Whether a program on this machine asks, and for itself.
+    #[cfg(feature = "metrics")]
+    pub fn is_from_nearby(&self, head: Head<'_>) -> bool {
+        self.0.rules.load().is_from_nearby(head)
     }
 
     /// Whether it can be told who sent the request. The log says once that it cannot, and what to do.
@@ -186,6 +192,7 @@ mod tests {
         Settings {
             auth,
             client_tokens: None,
+            upstream_key: None,
             rate_limit: RateLimit {
                 max_attempts: 10,
                 window: Duration::from_secs(60),

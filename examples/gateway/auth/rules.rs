@@ -12,6 +12,8 @@ use tower_reauth::{
 };
 
 use super::bearer::{self, LenientBearer};
+#[cfg(feature = "metrics")]
+use super::ingress::is_from_nearby;
 use super::ingress::{FUNNEL, is_forwarded, is_local_direct};
 use super::secrets::Secrets;
 use crate::config::{self, Auth, ControlUi, Secret, Settings};
@@ -103,10 +105,10 @@ impl Rules {
         &self.shown
     }
 
-    /// Where the client of a request is.
+    /// The client that a trusted proxy names, or else the peer.
     pub fn client(&self, head: Head<'_>) -> Option<IpAddr> {
         let peer = head.extensions().get::<PeerAddr>()?.ip();
-        Some(self.addresses.resolve(head.headers(), peer))
+        Some(self.addresses.resolve(head.headers(), peer).to_canonical())
     }
 
     /// Whether it can be told who sent the request: a caller of this machine, the client of a trusted proxy, or the
@@ -122,6 +124,14 @@ impl Rules {
             Shown::Proxy { .. } if self.proxies == TrustedNetworks::none() => true,
             _ => !is_forwarded(head.headers()),
         }
+    }
+
+    /// Whether a program on this machine asks, and for itself. Where a trusted proxy has the same address nobody can
+    /// tell.
+    #[cfg(feature = "metrics")]
+    pub fn is_from_nearby(&self, head: Head<'_>) -> bool {
+        let Some(peer) = head.extensions().get::<PeerAddr>().map(|peer| peer.ip()) else { return false };
+        is_from_nearby(peer, head) && !self.proxies.contains(peer)
     }
 
     pub fn present(&self, head: Head<'_>) -> Result<Credential, Denied> {

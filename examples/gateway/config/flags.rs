@@ -14,7 +14,8 @@ use clap::{Parser, ValueEnum};
 use jiff::SignedDuration;
 use tower_reauth::{hosts::AllowedHost, proxy::Origin};
 
-use super::Secret;
+use super::error::needs_feature;
+use super::{ConfigError, Secret, UpstreamUrl};
 
 // No docstring: clap would show it in place of that of whoever has these flags among others.
 #[derive(Clone, Debug, Default, Parser)]
@@ -111,6 +112,24 @@ pub struct Flags {
     /// The same for one subject, or address if all show one secret; more get 429 [default: 16384]
     #[arg(long, value_name = "N", value_parser = positive, help_heading = LIMITS)]
     pub max_streams_per_client: Option<u32>,
+    /// How the log is written: text, json [default: text]
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true, help_heading = MEASURE)]
+    pub log_format: Option<LogFormat>,
+
+    /// Who may GET /metrics: local, also whoever is on this machine; admin [default: local]
+    #[arg(long, value_name = "WHO", hide_possible_values = true, help_heading = MEASURE)]
+    pub metrics: Option<MetricsFor>,
+    /// A server of OpenAI's API, for /v1/models, chat/completions and responses
+    #[arg(long, value_name = "URL", value_parser = upstream, help_heading = UPSTREAM)]
+    pub upstream: Option<UpstreamUrl>,
+
+    /// File with the key for it, watched; shown to nobody else
+    #[arg(long, value_name = "FILE", help_heading = UPSTREAM)]
+    pub upstream_key_file: Option<PathBuf>,
+
+    /// How long it may send nothing, 100ms to 1h [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = write_timeout, help_heading = UPSTREAM)]
+    pub upstream_timeout: Option<Duration>,
 
     /// Run on a scratch folder with a session that grows, and print commands to try
     #[arg(long, conflicts_with_all = [
@@ -125,6 +144,8 @@ const ACCESS: &str = "Access";
 const NETWORK: &str = "Network";
 const TLS: &str = "TLS";
 const LIMITS: &str = "Limits";
+const MEASURE: &str = "Measure";
+const UPSTREAM: &str = "Upstream";
 
 impl Flags {
     /// The same, but served from this state folder, with the token in this file.
@@ -160,6 +181,11 @@ impl Flags {
             max_connections,
             max_streams,
             max_streams_per_client,
+            log_format,
+            metrics,
+            upstream,
+            upstream_key_file,
+            upstream_timeout,
             demo,
         } = self;
         Self {
@@ -186,8 +212,25 @@ impl Flags {
             max_connections: max_connections.or(other.max_connections),
             max_streams: max_streams.or(other.max_streams),
             max_streams_per_client: max_streams_per_client.or(other.max_streams_per_client),
+            log_format: log_format.or(other.log_format),
+            metrics: metrics.or(other.metrics),
+            upstream: upstream.or(other.upstream),
+            upstream_key_file: upstream_key_file.or(other.upstream_key_file),
+            upstream_timeout: upstream_timeout.or(other.upstream_timeout),
             demo: demo || other.demo,
         }
+    }
+
+    /// What is asked for of what this gateway was built without.
+    pub fn unbuilt(&self) -> Vec<ConfigError> {
+        let flags = [
+            ("--metrics", self.metrics.is_some(), "metrics", cfg!(feature = "metrics")),
+            ("--upstream", self.upstream.is_some(), "upstream", cfg!(feature = "upstream")),
+            ("--tls-cert", self.tls_cert.is_some(), "tls", cfg!(feature = "tls")),
+            ("--tls-key", self.tls_key.is_some(), "tls", cfg!(feature = "tls")),
+        ];
+        let missing = flags.into_iter().filter(|(_, is_given, _, is_built)| *is_given && !is_built);
+        missing.map(|(flag, _, feature, _)| needs_feature(flag, feature)).collect()
     }
 
     pub fn drain(&self) -> Duration {
@@ -248,6 +291,26 @@ impl Display for HistoryScopes {
     }
 }
 
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line for a person
+    #[default]
+    Text,
+    /// An object of JSON in each line
+    Json,
+}
+
+/// Who may read the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum MetricsFor {
+    /// Whoever is on this machine, and operators
+    #[default]
+    Local,
+    /// Operators
+    Admin,
+}
+
 /// Writes the value as the command line has it.
 fn write_name(value: impl ValueEnum, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     value.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
@@ -286,6 +349,10 @@ fn page(text: &str) -> Result<CorsOrigin, &'static str> {
         return Err(reason);
     }
     text.parse().map(CorsOrigin::Of).map_err(|_| reason)
+}
+
+fn upstream(text: &str) -> Result<UpstreamUrl, &'static str> {
+    UpstreamUrl::parse(text)
 }
 
 /// How long the end may take: whoever wants it longer has forgotten it.

@@ -21,6 +21,7 @@ mod settings;
 mod settled;
 mod sources;
 mod tokens;
+mod upstream;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -28,8 +29,10 @@ use std::time::Duration;
 
 pub use self::auth::{Auth, TrustedProxy};
 pub use self::environment::Environment;
-pub use self::error::{ConfigError, needs_feature};
-pub use self::flags::{CorsOrigin, Flags, HistoryScopes, Mode};
+pub use self::error::ConfigError;
+#[cfg(not(feature = "tls"))]
+pub use self::error::needs_feature;
+pub use self::flags::{CorsOrigin, Flags, HistoryScopes, LogFormat, MetricsFor, Mode};
 pub use self::live::{LiveSettings, Reload};
 pub use self::secret::Secret;
 #[cfg(test)]
@@ -38,10 +41,11 @@ pub use self::settings::{ControlUi, RateLimit, SessionScope, Settings};
 pub use self::settled::Settled;
 pub use self::sources::{Sources, TlsFiles};
 pub use self::tokens::{ClientToken, KNOWN_SCOPES};
+pub use self::upstream::UpstreamUrl;
 
 use tower_reauth::hosts::AllowedHostsLayer;
 
-use crate::{serve::Limits, tls::Tls};
+use crate::serve::Limits;
 
 /// What the process was started with.
 #[derive(Clone, Debug)]
@@ -61,6 +65,9 @@ pub struct Config {
     pub streams: MaxStreams,
     /// Whose pages a browser lets read the answers.
     pub cors_origins: Vec<CorsOrigin>,
+    pub metrics: MetricsFor,
+    /// Where completions are asked for, and how long nothing may come from there.
+    pub upstream: Option<(UpstreamUrl, Duration)>,
     /// Whom requests may be for where nobody has to say who they are, if that matters.
     pub allowed_hosts: Option<AllowedHostsLayer>,
     /// Where [`LiveSettings`] come from.
@@ -107,16 +114,16 @@ impl Settled {
         let data_dir = flags.data_dir.as_ref().map(expand);
         let data_dir = data_dir.or_else(|| Some(state_home()?.join("tower-reauth-gateway")));
         let config = environment.path("OPENCLAW_CONFIG_PATH").unwrap_or_else(|| state_dir.join("openclaw.json"));
-        let of_tls = [("--tls-cert", &flags.tls_cert), ("--tls-key", &flags.tls_key)];
-        if let Some((flag, _)) = of_tls.iter().find(|(_, file)| file.is_some() && !Tls::IS_BUILT) {
-            return Err(needs_feature(flag, "tls"));
-        }
         let tls = match (&flags.tls_cert, &flags.tls_key) {
             (None, None) => None,
             (Some(cert), Some(key)) => Some(TlsFiles { cert: expand(cert), key: expand(key) }),
             (Some(_), None) => return Err(ConfigError::Unusable("--tls-cert needs --tls-key beside it".to_owned())),
             (None, Some(_)) => return Err(ConfigError::Unusable("--tls-key needs --tls-cert beside it".to_owned())),
         };
+        if flags.upstream_key_file.is_some() && flags.upstream.is_none() {
+            let advice = "--upstream-key-file needs --upstream: a key is for the server that it was made by";
+            return Err(ConfigError::Unusable(advice.to_owned()));
+        }
         let hosts = || AllowedHostsLayer::new().with_allowed(flags.allow_host.iter().cloned());
         Ok(Config {
             listen,
@@ -131,15 +138,22 @@ impl Settled {
                 connections: flags.max_connections.unwrap_or(16384),
                 drain: flags.drain(),
             },
+            metrics: flags.metrics.unwrap_or_default(),
             streams: MaxStreams {
                 in_all: flags.max_streams.unwrap_or(131_072),
                 of_one_client: flags.max_streams_per_client.unwrap_or(16_384),
             },
+            upstream: flags
+                .upstream
+                .clone()
+                .map(|url| (url, flags.upstream_timeout.unwrap_or(Duration::from_secs(300)))),
             allowed_hosts: exposed.is_none().then(hosts),
             sources: Sources {
                 config,
                 token_file: flags.token_file.as_ref().map(expand),
                 tokens: flags.tokens.as_ref().map(expand),
+                upstream_key: flags.upstream_key_file.as_ref().map(expand),
+                key_in_the_clear: flags.upstream.as_ref().is_some_and(UpstreamUrl::is_read_on_the_way),
                 flags: given,
                 in_file,
                 tls,
@@ -198,7 +212,7 @@ mod tests {
     }
 
     /// Every flag, with a value that it can have. `demo` is for flags alone, and `config` names the file.
-    const EVERY: [(&str, &str); 22] = [
+    const EVERY: [(&str, &str); 27] = [
         ("state-dir", "/s"),
         ("data-dir", "/d"),
         ("audit-log", "/a"),
@@ -221,6 +235,11 @@ mod tests {
         ("tls-key", "/key"),
         ("max-streams", "11"),
         ("max-streams-per-client", "12"),
+        ("log-format", "json"),
+        ("metrics", "admin"),
+        ("upstream", "http://localhost:11434"),
+        ("upstream-key-file", "/k"),
+        ("upstream-timeout", "11s"),
     ];
 
     fn settled(flags: &[&str], variables: &[(String, String)]) -> Result<Settled, Vec<String>> {
@@ -242,6 +261,9 @@ mod tests {
         let by_file = ("OPENCLAW_GATEWAY_CONFIG".to_owned(), file.to_str().unwrap().to_owned());
         for (flag, value) in EVERY {
             assert!(flags.contains(&flag), "{flag}");
+            if cfg!(not(feature = "metrics")) && flag == "metrics" {
+                continue;
+            }
             std::fs::write(&file, format!("{flag} = \"{value}\"\n")).unwrap();
             let in_file = settled(&[], std::slice::from_ref(&by_file)).unwrap();
             let variable = (settled::variable(flag), value.to_owned());
@@ -303,6 +325,19 @@ mod tests {
         std::fs::write(&file, "port = 'hunter2\n").unwrap();
         let problems = settled(&["--config", file.to_str().unwrap()], &[]).err().unwrap();
         assert!(problems.len() == 1 && !problems[0].contains("hunter"), "{problems:#?}");
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    #[test]
+    fn what_was_not_built_is_an_error_that_says_how_to_build_it() {
+        let expected = "--metrics: this gateway was built without it; build it with --features metrics";
+        let by_variable = ("OPENCLAW_GATEWAY_METRICS".to_owned(), "admin".to_owned());
+        for (flags, variables) in
+            [(&["--metrics=local"][..], &[][..]), (&["--demo", "--metrics=local"], &[]), (&[], &[by_variable])]
+        {
+            let problems = settled(flags, variables).err().unwrap();
+            assert_eq!(problems, [expected], "{flags:?}");
+        }
     }
 
     #[test]

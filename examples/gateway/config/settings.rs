@@ -11,7 +11,7 @@ use http::HeaderValue;
 use super::auth::{Auth, Given};
 use super::document::Node;
 use super::sources::{Contents, Sources};
-use super::{ClientToken, ConfigError, CorsOrigin};
+use super::{ClientToken, ConfigError, CorsOrigin, Secret};
 use crate::tls::Tls;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Settings {
     pub auth: Auth,
     /// `--tokens`; `None` without that flag.
     pub client_tokens: Option<Arc<[ClientToken]>>,
+    /// What is shown to the server of `--upstream`.
+    pub upstream_key: Option<Secret>,
     pub rate_limit: RateLimit,
     /// Addresses and CIDR blocks, as written.
     pub trusted_proxies: Vec<String>,
@@ -122,6 +124,7 @@ impl Settings {
                 advice,
                 auth,
                 client_tokens: contents.client_tokens.clone(),
+                upstream_key: contents.upstream_key.clone(),
                 rate_limit: rate_limit?,
                 trusted_proxies: trusted_proxies?,
                 allow_real_ip_fallback: real_ip?.unwrap_or(false),
@@ -142,6 +145,7 @@ impl Settings {
         let Self {
             auth,
             client_tokens,
+            upstream_key,
             rate_limit,
             trusted_proxies,
             allow_real_ip_fallback,
@@ -155,6 +159,7 @@ impl Settings {
         let changes = [
             ("gateway.auth", *auth != before.auth),
             ("--tokens", *client_tokens != before.client_tokens),
+            ("--upstream-key-file", *upstream_key != before.upstream_key),
             ("gateway.auth.rateLimit", *rate_limit != before.rate_limit),
             ("gateway.trustedProxies", *trusted_proxies != before.trusted_proxies),
             ("gateway.allowRealIpFallback", *allow_real_ip_fallback != before.allow_real_ip_fallback),
@@ -304,7 +309,7 @@ mod tests {
     use super::super::document::Document;
     use super::super::environment::Environment;
     use super::super::sources::FileFacts;
-    use super::super::{Mode, Secret, TrustedProxy};
+    use super::super::{Mode, TrustedProxy};
     use super::*;
 
     /// What the settings come from, with openclaw.json as text.
@@ -334,6 +339,7 @@ mod tests {
                 token: self.token_file.map(secret),
                 client_tokens: self.client_tokens.then(|| Arc::from([])),
                 tls: None,
+                upstream_key: None,
                 facts: FileFacts::default(),
             };
             let sources = Sources {
@@ -342,6 +348,8 @@ mod tests {
                 tokens: None,
                 tls: None,
                 cors_origins: Vec::new(),
+                upstream_key: None,
+                key_in_the_clear: false,
                 flags: self.flags,
                 in_file: Given::default(),
                 environment: self.variables.iter().copied().collect::<Environment>(),

@@ -47,6 +47,10 @@ impl Settled {
     pub fn new(flags: Flags, environment: Environment) -> Result<Self, Vec<ConfigError>> {
         let given = Given::by_flags(&flags);
         if flags.demo {
+            let unbuilt = flags.unbuilt();
+            if !unbuilt.is_empty() {
+                return Err(unbuilt);
+            }
             let (in_file, environment) = Default::default();
             return Ok(Self { flags, given, in_file, environment, passed: Vec::new(), advice: Vec::new() });
         }
@@ -87,6 +91,7 @@ impl Settled {
             problems.extend(more);
             flags = flags.or(Flags { auth: None, token: None, password: None, ..found });
         }
+        problems.extend(flags.unbuilt());
         let passed = Vec::new();
         if problems.is_empty() {
             Ok(Self { flags, given, in_file, environment, passed, advice })

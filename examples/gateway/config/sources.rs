@@ -30,6 +30,10 @@ pub struct Sources {
     pub tokens: Option<PathBuf>,
     /// `--tls-cert` and `--tls-key`
     pub tls: Option<TlsFiles>,
+    /// `--upstream-key-file`
+    pub upstream_key: Option<PathBuf>,
+    /// Whether others can read what is sent upstream.
+    pub key_in_the_clear: bool,
     pub flags: Given,
     /// What the file of `--config` says.
     pub in_file: Given,
@@ -72,6 +76,7 @@ impl Sources {
         [
             (Source::Token, self.token_file.iter().map(PathBuf::as_path).collect()),
             (Source::ClientTokens, self.tokens.iter().map(PathBuf::as_path).collect()),
+            (Source::UpstreamKey, self.upstream_key.iter().map(PathBuf::as_path).collect()),
             (Source::Config, vec![self.config.as_path()]),
             (Source::Tls, pair),
         ]
@@ -87,6 +92,7 @@ pub enum Source {
     Token,
     ClientTokens,
     Tls,
+    UpstreamKey,
 }
 
 /// What the files hold.
@@ -96,6 +102,7 @@ pub struct Contents {
     pub token: Option<Secret>,
     pub client_tokens: Option<Arc<[ClientToken]>>,
     pub tls: Option<Tls>,
+    pub upstream_key: Option<Secret>,
     pub facts: FileFacts,
 }
 
@@ -107,6 +114,7 @@ pub struct FileFacts {
     pub client_tokens: Option<Facts>,
     /// Of the certificate and of its key.
     pub tls: Option<(Facts, Facts)>,
+    pub upstream_key: Option<Facts>,
 }
 
 impl Contents {
@@ -121,6 +129,7 @@ impl Contents {
             token: None,
             client_tokens: None,
             tls: None,
+            upstream_key: None,
             facts: FileFacts::default(),
         }
     }
@@ -135,6 +144,13 @@ impl Contents {
             (Source::Tls, ..) => {
                 if let Some(files) = &sources.tls {
                     self.read_tls(files)?;
+                }
+            }
+            (Source::UpstreamKey, ..) => {
+                if let Some(file) = &sources.upstream_key {
+                    let (text, facts) = read(file, self.facts.upstream_key.as_ref())?;
+                    self.upstream_key = Some(Secret::of_file(file, &text)?);
+                    self.facts.upstream_key = Some(facts);
                 }
             }
             (Source::Config, _, _) => match read(&sources.config, self.facts.config.as_ref()) {
@@ -208,6 +224,11 @@ impl Contents {
                 ..self
             },
             Source::Tls => Self { tls: other.tls, facts: FileFacts { tls: other.facts.tls, ..self.facts }, ..self },
+            Source::UpstreamKey => Self {
+                upstream_key: other.upstream_key,
+                facts: FileFacts { upstream_key: other.facts.upstream_key, ..self.facts },
+                ..self
+            },
         }
     }
 
@@ -231,6 +252,7 @@ impl Contents {
             (Some(&sources.config), self.facts.config.as_ref(), self.document.holds_secrets()),
             (sources.token_file.as_ref(), self.facts.token.as_ref(), true),
             (sources.tokens.as_ref(), self.facts.client_tokens.as_ref(), true),
+            (sources.upstream_key.as_ref(), self.facts.upstream_key.as_ref(), true),
             (tls.map(|files| &files.cert), cert, false),
             (tls.map(|files| &files.key), key, true),
         ] {
@@ -247,6 +269,9 @@ impl Contents {
             }
         }
         advice.extend(self.tls.as_ref().and_then(Tls::advice));
+        if sources.key_in_the_clear && self.upstream_key.is_some() {
+            advice.push("--upstream is http, so others on the way there can read the key: use https".to_owned());
+        }
         if let Some(tokens) = &self.client_tokens {
             advice.extend(tokens::advice(tokens));
         }

@@ -1,7 +1,6 @@
 //! The routes: a session's history, the end of its streams, and a fresh credential for one.
 
 use std::{
-    future,
     io::{self, ErrorKind},
     net::IpAddr,
     pin::pin,
@@ -20,14 +19,15 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::once};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower_reauth::{
     Access, Denied, Scope, StreamReauthLayer,
     access::RenewError,
     reauth::{EndReason, StreamId, StreamLabel},
 };
+
+use tracing::Instrument;
 
 use super::{State, accept::wants_events, reply};
 use crate::{
@@ -35,6 +35,7 @@ use crate::{
     config::Settings,
     http::operate::{self, Seat, ids},
     live::{FeedKey, ScopeUpdates, StreamOptions},
+    measure::{self, PageFrom},
     serve::PageBytes,
     sessions::{
         history::{self, BadQuery, Query},
@@ -143,11 +144,22 @@ async fn page(
 ) -> Response {
     let settings = state.settings();
     let asked = (key, query);
+    let began = Instant::now();
+    let found = |from| measure::page(from, began.elapsed());
     let body = match state.pages.find(&asked, &settings).await {
-        Some(body) => body,
+        Some(body) => {
+            found(PageFrom::Memory);
+            body
+        }
         None => match Box::pin(read_and_confirm(state, settings, asked, access)).await {
-            Ok(body) => body,
-            Err(refusal) => return *refusal,
+            Ok(body) => {
+                found(PageFrom::Disk);
+                body
+            }
+            Err(refusal) => {
+                found(PageFrom::Nowhere);
+                return *refusal;
+            }
         },
     };
     let held = match room {
@@ -174,22 +186,26 @@ async fn read_and_confirm(
 /// Asks once more by the gate of streams, which waits for an answer that is on its way.
 pub async fn confirm(access: &Access) -> Result<(), Box<Response>> {
     let gate = StreamReauthLayer::new().without_heartbeat();
-    let mut watched = gate.watch_stream(access, once(future::ready(())));
-    if watched.next().await.is_some() {
-        return Ok(());
+    match gate.confirm(access).await {
+        Ok(()) => Ok(()),
+        Err(reason) => Err(Box::new(lost(reason, access))),
     }
-    let denied = match watched.end_reason() {
-        Some(EndReason::Expired) => Denied::Expired,
-        Some(EndReason::ScopeLost) => access.require(access.required()).err().unwrap_or(Denied::Revoked),
-        Some(reason) if reason.is_transient() => {
-            return Err(Box::new(reply::unavailable("Access cannot be confirmed now. Please try again later.")));
+}
+
+/// The answer to a request whose access ended before it could be answered.
+pub fn lost(reason: EndReason, access: &Access) -> Response {
+    let denied = match reason {
+        EndReason::Expired => Denied::Expired,
+        EndReason::ScopeLost => access.require(access.required()).err().unwrap_or(Denied::Revoked),
+        reason if reason.is_transient() => {
+            return reply::unavailable("Access cannot be confirmed now. Please try again later.");
         }
         _ => Denied::Revoked,
     };
     let mut response = respond(&denied);
     // The layer that asked who is calling adds its challenge.
     response.extensions_mut().insert(denied);
-    Err(Box::new(response))
+    response
 }
 
 /// Reads a page that is not remembered. That goes on though the client may not wait any more: what it takes is
@@ -200,7 +216,7 @@ async fn read(
     asked: (RequestedKey, Query),
 ) -> Result<Bytes, Box<Response>> {
     let key = asked.0.clone();
-    let made = tokio::spawn(timeout(PATIENCE, make(state, settings, asked)));
+    let made = tokio::spawn(timeout(PATIENCE, make(state, settings, asked)).in_current_span());
     match made.await {
         Ok(Ok(made)) => made,
         Ok(Err(_)) => Err(Box::new(hangs(&key))),

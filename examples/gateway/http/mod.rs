@@ -10,6 +10,7 @@
 //! - `listing`: which sessions there are
 //! - `operators`: what those of operators do
 //! - `operate`: what they do it with: the list, what is kept, and the log of it
+//! - `openapi`: what the routes are, for who asks
 //! - `state`: what all requests share
 //! - `reply`: the answers that are not a history, in OpenClaw's words
 
@@ -18,6 +19,7 @@ pub mod cors;
 pub mod handlers;
 pub mod hosts;
 pub mod listing;
+pub mod openapi;
 pub mod operate;
 pub mod operators;
 pub mod reply;

@@ -22,6 +22,7 @@ use tower_reauth::{
     Access,
     reauth::{EndReason, StreamId},
 };
+use tracing::Span;
 
 use super::{State, accept::wants_events, handlers, reply};
 use crate::auth::ClientAt;
@@ -92,7 +93,9 @@ pub async fn revoke(
     };
     let shown = order.shown();
     // On a thread of its own, and to its end whether or not anybody waits for the answer.
+    let span = Span::current();
     let revoking = spawn_blocking(move || {
+        let _entered = span.enter();
         let kept = state.kept.revoke(&order);
         state.audit.revoked(order.shown(), kept.is_ok(), &by.identity(), client);
         kept

@@ -46,8 +46,13 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, util::ServiceExt};
 use tower_reauth::proxy::PeerAddr;
 
-use self::{connection::Connection, hello::Client};
+use self::connection::Connection;
+#[cfg(feature = "upstream")]
+pub use self::hello::Client;
+#[cfg(not(feature = "upstream"))]
+use self::hello::Client;
 pub use self::{connection::PageBytes, doors::Doors};
+use crate::measure::{self, Counted, HeldBack};
 
 /// How long a client may take to secure a connection.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,7 +106,7 @@ where
         let (http, open, stop) = (Arc::clone(&http), open.watcher(), stop.clone());
         let (service, tls) = (service.clone(), accepting.doors.tls());
         connections.spawn(async move {
-            let _room = room;
+            let _open = (room, Counted::connection());
             let greeted = timeout(HANDSHAKE_TIMEOUT, greet::greet(socket, tls.as_ref(), write_timeout));
             let wire = match stop.run_until_cancelled(greeted).await {
                 Some(Ok(Ok(Some(wire)))) => wire,
@@ -153,6 +158,10 @@ where
     let body = drain::body(body, &head.headers);
     head.extensions.insert(peer);
     head.extensions.insert(connection.pages());
+    #[cfg(feature = "upstream")]
+    if asking.is_none() {
+        head.extensions.insert(client.clone());
+    }
     let answer = service.oneshot(Request::from_parts(head, body));
     async move {
         let response = answer.await?;
@@ -181,6 +190,7 @@ impl Accepting {
         let room = match Arc::clone(&self.room).try_acquire_owned() {
             Ok(room) => room,
             Err(_) => {
+                measure::held_back(HeldBack::Limit);
                 self.say("as many connections are open as may be: the next one waits");
                 // It is never closed.
                 Arc::clone(&self.room).acquire_owned().await.map_err(|_| Duration::MAX)?
@@ -188,6 +198,7 @@ impl Accepting {
         };
         match self.doors.accept().await {
             Ok((socket, peer)) => {
+                measure::accepted();
                 self.is_short &= self.room.available_permits() == 0;
                 // An event is small and must not wait for the next one.
                 if let Err(error) = socket.set_nodelay(true) {
@@ -198,6 +209,7 @@ impl Accepting {
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Err(Duration::ZERO),
             Err(error) => {
                 // Out of file descriptors, most likely: others must finish before the next can come.
+                measure::held_back(HeldBack::Failed);
                 self.say(&format!("no connection could be accepted: {error}"));
                 Err(Duration::from_millis(100))
             }

@@ -16,6 +16,8 @@ use tokio::{
     task::{JoinError, spawn_blocking},
 };
 
+use tracing::Span;
+
 use super::store::{AgentId, RequestedKey};
 
 const PER_KEY: usize = 2;
@@ -57,9 +59,10 @@ impl Lanes {
 impl Turn {
     /// Runs what asks on a thread, which has the turn until it is done. It goes on if this is dropped.
     pub async fn ask<T: Send + 'static>(self, ask: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        let span = Span::current();
         let asked = spawn_blocking(move || {
             let _turn = self;
-            ask()
+            span.in_scope(ask)
         });
         asked.await.map_err(unfinished)
     }

@@ -39,6 +39,9 @@ pub enum Command {
     Completions { shell: clap_complete::Shell },
 }
 
+/// The flags whose value may be a secret, or hold one.
+const SECRET: [&str; 3] = ["--token ", "--password ", "--upstream "];
+
 impl Cli {
     /// Reads the command line of this process, or ends it.
     pub fn of_this_process() -> Self {
@@ -47,7 +50,7 @@ impl Cli {
 
     /// The error, without what was given as a secret.
     fn without_secret(mut error: clap::Error) -> clap::Error {
-        let is_secret = |value: &ContextValue| matches!(value, ContextValue::String(arg) if arg.starts_with("--token ") || arg.starts_with("--password "));
+        let is_secret = |value: &ContextValue| matches!(value, ContextValue::String(arg) if SECRET.iter().any(|flag| arg.starts_with(flag)));
         if error.get(ContextKind::InvalidArg).is_some_and(is_secret) {
             error.insert(ContextKind::InvalidValue, ContextValue::String("...".to_owned()));
         }

@@ -12,8 +12,6 @@ pub enum Tls {}
 pub type Secured = Timed;
 
 impl Tls {
-    pub const IS_BUILT: bool = false;
-
     pub fn new(_: (&Path, &str), _: (&Path, &str)) -> Result<Self, ConfigError> {
         Err(needs_feature("--tls-cert", "tls"))
     }

@@ -55,8 +55,6 @@ struct Pair {
 pub type Secured = TlsStream<Timed>;
 
 impl Tls {
-    pub const IS_BUILT: bool = true;
-
     /// From the text of two PEM files (RFC 7468): a certificate and those that vouch for it, and its private key.
     pub fn new((cert, chain): (&Path, &str), (key, secret): (&Path, &str)) -> Result<Self, ConfigError> {
         let malformed = |file, reason: &str| ConfigError::malformed(file, "the whole of it", reason);

@@ -242,7 +242,7 @@ pub struct Audited<S> {
 #[derive(Clone, Copy)]
 pub struct Refused(pub &'static str);
 
-/// That a refusal is in the log, in the extensions of its response.
+/// That a refusal is in the log, or has no place in it: in the extensions of its response.
 #[derive(Clone, Copy)]
 struct Noted;
 
@@ -296,6 +296,12 @@ where
             Ok(response)
         }))
     }
+}
+
+/// Says of a refusal that it is not this gateway's, which notes its own.
+#[cfg(feature = "upstream")]
+pub fn is_anothers(response: &mut Response) {
+    response.extensions_mut().insert(Noted);
 }
 
 /// The address that a request came from: a proxy's, where one passed it on.

@@ -21,6 +21,8 @@ mod open;
 mod revoked;
 mod seats;
 
+#[cfg(feature = "upstream")]
+pub use self::audit::is_anothers;
 pub use self::{
     audit::{Audit, AuditLayer, Refused, client},
     ends::Ends,
