@@ -19,6 +19,7 @@
 //! - [`steer`]: commands besides serving
 //! - [`page`]: the page that shows it all in a browser
 //! - `upstream`: completions, passed on to another server; behind the feature of that name
+//! - `speak`: OpenClaw's protocol over a WebSocket, with the feature `websocket`
 //! - [`demo`]: a state folder to try it all on
 //! - [`log`]: lines that never wait for the file they go to
 //! - [`tasks`]: what runs beside the requests; one that ends unasked stops the process
@@ -49,6 +50,9 @@ pub(crate) mod reload;
 pub(crate) mod serve;
 #[path = "gateway/sessions/mod.rs"]
 pub(crate) mod sessions;
+#[cfg(feature = "websocket")]
+#[path = "gateway/speak/mod.rs"]
+pub(crate) mod speak;
 #[path = "gateway/steer/mod.rs"]
 pub(crate) mod steer;
 #[path = "gateway/systemd/mod.rs"]
@@ -175,7 +179,10 @@ async fn run(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     let (settled, manager) = (settled.with_passed(sockets.addresses()), Manager::of_this_process()?);
     let hangup = signal(SignalKind::hangup())?;
     let stop = CancellationToken::new();
-    tasks::stop_at_signal(stop.clone(), settled.flags.drain())?;
+    tasks::stop_at_signal(stop.clone(), settled.flags.drain(), {
+        let manager = manager.clone();
+        move || manager.stops()
+    })?;
 
     let demo = settled.flags.demo.then(Demo::new).transpose()?;
     let config = match &demo {
@@ -211,19 +218,12 @@ async fn run(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     manager.is_ready(&status);
     tasks.spawn("the watchdog", manager.clone().watchdog());
     tasks.spawn("what reloads", reload::at_signal(hangup, reload, audit, manager.clone(), status));
-    tasks.spawn("what says that the gateway stops", {
-        let stop = stop.clone();
-        async move {
-            stop.cancelled().await;
-            manager.stops();
-            std::future::pending().await
-        }
-    });
 
     let mut serving = pin!(serve::serve(Doors::new(listeners, settings), service, config.limits, stop.clone()));
     tokio::select! {
         () = &mut serving => {}
         name = tasks.first_to_end() => {
+            manager.stops();
             stop.cancel();
             serving.await;
             tasks.finish();
@@ -231,6 +231,7 @@ async fn run(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
         }
     }
     output.flush(LAST_WORDS);
+    manager.flush(LAST_WORDS);
     tasks.finish();
     Ok(())
 }
@@ -255,7 +256,7 @@ pub fn open(
     Box<dyn Error>,
 > {
     let watcher = Watcher::new()?;
-    let live = LiveSettings::open(config.sources.clone())?;
+    let mut live = LiveSettings::open(config.sources.clone())?;
     config.advice.iter().for_each(|advice| tracing::warn!("{advice}"));
     tracing::info!(
         state_dir = %config.state_dir.display(),
@@ -279,10 +280,13 @@ pub fn open(
     let kept = Kept::open(config.data_dir.as_deref())?;
     let (settings, reload) = (live.subscribe(), live.reload());
     let auth = GatewayAuth::new(&settings.borrow())?;
-    tasks.spawn("what applies new settings", auth.clone().follow(live.subscribe()));
+    live.apply_by({
+        let auth = auth.clone();
+        move |settings| auth.apply_published(settings)
+    });
     let hosts = HostsLayer::new(config.allowed_hosts.clone(), config.cors_origins.clone(), live.subscribe());
     let state = Arc::new(State::new(config, live.subscribe(), watcher, kept.clone(), audit.clone()));
-    tasks.spawn("what ends the streams when the gateway stops", end_all(state.open.clone(), stop));
+    tasks.spawn("what ends the streams when the gateway stops", end_all(state.open.clone(), stop.clone()));
     // A watcher of their own: a file system below a transcript that hangs must not hold up a revocation.
     let watcher = Watcher::new()?;
     tasks.spawn("what follows the settings", async move { live.follow(&watcher).await });
@@ -291,7 +295,11 @@ pub fn open(
     let authenticate = ServiceBuilder::new()
         .layer(AttributedLayer(auth.clone()))
         .map_response(move |response: Response| rules.challenge(response))
-        .layer(AuthLayer::from_authenticator(auth).with_revocations(kept.revocations()).with_response(auth::respond))
+        .layer(
+            AuthLayer::from_authenticator(auth.clone())
+                .with_revocations(kept.revocations())
+                .with_response(auth::respond),
+        )
         .layer(AuditLayer { audit: audit.clone(), shows_path: true });
 
     let watched = {
@@ -329,6 +337,23 @@ pub fn open(
     };
     #[cfg(feature = "upstream")]
     let (may_see_models, may_complete) = (may_ask(READ), may_ask(WRITE));
+    // A socket takes the handshakes out of the requests, and asks who its client is by what that says then.
+    #[cfg(feature = "websocket")]
+    let sockets = {
+        let door =
+            |audit| ServiceBuilder::new().layer(AuditLayer { audit, shows_path: true }).layer(authenticate.clone());
+        let doors = speak::Doors::new(
+            auth.clone(),
+            audit.clone(),
+            state.seats.clone(),
+            DECLARED_SCOPES,
+            door(audit.clone()).layer(resolve_scopes(speak::Declaring(Strict::new(OPERATOR)))),
+            door(audit.clone()).layer(resolve_scopes(Strict::new(OPERATOR))),
+        );
+        speak::SpeakLayer(Arc::new(speak::Speak { state: Arc::clone(&state), doors, watched: watched.clone(), stop }))
+    };
+    #[cfg(not(feature = "websocket"))]
+    let sockets = tower::layer::util::Identity::new();
 
     // To operate is not: a shared secret declares no scopes, so by `Strict` it is granted none.
     let may_operate = ServiceBuilder::new()
@@ -362,7 +387,10 @@ pub fn open(
     let revocations = revocations.head(handlers::only_get_or_post).fallback(handlers::only_get_or_post);
     let renew = post(handlers::renew).route_layer(may_renew).fallback(handlers::only_post);
 
-    let description = openapi::description(config.upstream.is_some())?;
+    let description = openapi::description(|path| match path {
+        "/metrics" => cfg!(feature = "metrics"),
+        path => config.upstream.is_some() || !path.starts_with("/v1/"),
+    })?;
     let description = get(async move || openapi::answer(description.clone()));
 
     let routes = Router::new()
@@ -380,6 +408,9 @@ pub fn open(
         .route("/ready", get(handlers::ready).fallback(handlers::only_get_or_head))
         .route("/readyz", get(handlers::ready).fallback(handlers::only_get_or_head))
         .fallback(handlers::not_found);
+    #[cfg(feature = "metrics")]
+    let routes = routes.route("/metrics", metrics);
+
     #[cfg(feature = "upstream")]
     let routes = match config.upstream.clone() {
         None => routes,
@@ -398,8 +429,6 @@ pub fn open(
                 .route("/v1/responses", complete(post(upstream::responses)).with_state(upstream))
         }
     };
-    #[cfg(feature = "metrics")]
-    let routes = routes.route("/metrics", metrics);
     let routes = routes.layer(MapRequestLayer::new(measure::note_route as fn(_) -> _));
 
     // In front of the router: it must not see a target before it is resolved, and every answer has these headers. A
@@ -413,6 +442,8 @@ pub fn open(
         .layer(AuditLayer { audit: audit.clone(), shows_path: false })
         .layer(hosts)
         .layer(ResolveTargetLayer)
+        // Whatever path a socket is asked for at is not shown: it may hold a capability.
+        .layer(sockets)
         .layer(AuditLayer { audit: audit.clone(), shows_path: true })
         .service(routes);
     Ok(Gateway { service, settings, reload, audit })

@@ -31,4 +31,6 @@ mod openclaw {
     mod replay;
     mod sample;
     mod sample_database;
+    #[cfg(feature = "websocket")]
+    mod sockets;
 }

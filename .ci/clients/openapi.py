@@ -1,9 +1,10 @@
 """Holds the gateway to its own description with Schemathesis: `openapi.py GATEWAY SCHEMATHESIS`.
 
-All checks are on. Each store is asked by an admin, by a reader and by nobody, and completions go to a server that
-refuses what the description does not allow. The session that both stores have is the demo's.
+All checks are on. Each store is asked by an admin, by a reader and by nobody, while an admin follows a session, and
+completions go to a server that refuses what the description does not allow. The session that both stores have is the demo's.
 """
 
+import http.client
 import http.server
 import json
 import os
@@ -25,6 +26,14 @@ from hypothesis import strategies
 
 times = strategies.datetimes().map(lambda time: f"29{time:%y-%m-%dT%H:%M:%SZ}")
 schemathesis.openapi.format("date-time", times)
+"""
+
+
+# A stream that there is, so that one is renewed.
+KNOWN = """
+[[operations]]
+include-name = "POST /streams/{{id}}/renew"
+parameters = {{ id = "{id}" }}
 """
 
 
@@ -114,7 +123,11 @@ def ask(folder, binary, schemathesis, store, caller, upstream):
         binary, "--port=0", "--token=shared", f"--state-dir={state}", f"--data-dir={folder}/data",
         f"--tokens={state}/tokens.json", f"--upstream=http://127.0.0.1:{upstream}",
     ], env={**os.environ, "RUST_LOG": "error"})
+    followed = http.client.HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)
     try:
+        followed.request("GET", f"/sessions/{SESSION}/history", headers={
+            "Authorization": "Bearer secret-of-admin", "Accept": "text/event-stream"})
+        (folder / "schemathesis.toml").write_text(KNOWN.format(id=followed.getresponse().headers["x-stream-id"]))
         began = time.monotonic()
         header = ["--header", f"Authorization: Bearer secret-of-{caller}"] if caller else []
         asked = subprocess.run(
@@ -128,6 +141,7 @@ def ask(folder, binary, schemathesis, store, caller, upstream):
         cases = next(line.strip() for line in asked.stdout.splitlines() if "generated" in line)
         print(f"{who}: {cases}, in {time.monotonic() - began:.1f} s")
     finally:
+        followed.close()
         end(gateway)
 
 

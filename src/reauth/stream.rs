@@ -39,11 +39,7 @@ pin_project! {
 }
 
 impl<S: Stream> GuardedStream<S> {
-    pub(super) fn new(inner: S, access: Access, rules: Arc<Rules>) -> Self {
-        Self::by(Guard::new(access, rules, None, None), inner)
-    }
-
-    fn by(guard: Guard, inner: S) -> Self {
+    pub(super) fn new(inner: S, guard: Guard) -> Self {
         Self { inner: Some(inner), reason: None, guard: Box::pin(guard), waiting: None }
     }
 
@@ -81,7 +77,7 @@ pub(super) async fn confirm(access: Access, rules: Arc<Rules>) -> Result<(), End
         }
     }
     // No stream of its own, to be counted or reported.
-    let mut asked = GuardedStream::by(Guard::uncounted(access, rules), Now);
+    let mut asked = GuardedStream::new(Now, Guard::uncounted(access, rules));
     let item = poll_fn(|cx| Pin::new(&mut asked).poll_next(cx)).await;
     item.ok_or_else(|| asked.end_reason().unwrap_or(EndReason::Unavailable))
 }

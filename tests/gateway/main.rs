@@ -41,6 +41,8 @@ mod reload;
 mod revoked;
 mod settings;
 mod shutdown;
+#[cfg(feature = "websocket")]
+mod sockets;
 mod spans;
 mod start;
 mod state;

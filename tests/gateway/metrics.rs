@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::Request,
+    database,
     house::{AT_ONCE, House, TOKEN, history},
     operators::{self, ADMIN, READER},
     process::Start,
@@ -255,6 +256,24 @@ fn a_scrape_while_a_thousand_streams_are_open_holds_nothing_up() {
     drop(streams);
     house.shows("tower_reauth_streams_open", "", |value| value == 1.0);
     house.shows("gateway_connections_open", "", |value| value <= 3.0);
+}
+
+#[test]
+fn how_late_a_stream_shows_a_change_is_seen_of_files_and_of_databases() {
+    const LAG: &str = "gateway_watcher_lag_seconds_count";
+    let of_file = House::over(State::of_messages(1));
+    let (mut stream, _) = of_file.stream("");
+    of_file.state.append(&message(2));
+    assert_eq!(stream.event().data["messageId"], "m2");
+    let (of_database, mut writer) = database::house(1);
+    let (mut other, _) = of_database.stream("");
+    database::append(&mut writer, 2..=2);
+    assert_eq!(other.event().data["messageId"], "m2");
+    for house in [of_file, of_database] {
+        let scrape = house.shows(LAG, "", |count| count > 0.0);
+        let seconds = value(&scrape, "gateway_watcher_lag_seconds_sum", "");
+        assert!(seconds > 0.0 && seconds < AT_ONCE.as_secs_f64(), "{scrape}");
+    }
 }
 
 #[test]

@@ -561,6 +561,8 @@ fn what_the_upstream_refuses_is_the_callers_fault_or_the_gateways() {
         ("401 Unauthorized", echo.clone(), (502, "upstream_unauthorized", "the key of this gateway")),
         ("403 Forbidden", echo.clone(), (502, "upstream_unauthorized", "the key of this gateway")),
         ("407 Proxy Authentication Required", echo.clone(), (502, "upstream_unauthorized", "the key of this gateway")),
+        ("400 Bad Request", error(&format!("{}{KEY}", "x".repeat(1990))), (400, "c", "xxxxxxx...")),
+        ("400 Bad Request", "{\"error\":{\"code\":7,\"message\":\"m\"}}".to_owned(), (400, "7", "m")),
         ("400 Bad Request", echo, (400, "c", "Incorrect key: ...")),
         ("400 Bad Request", "{\"error\":\"plain\"}".to_owned(), (400, "upstream_refused", "plain")),
         ("500 Internal Server Error", error("oops"), (502, "c", "oops")),
@@ -743,6 +745,27 @@ fn a_client_that_does_not_read_is_not_read_for() {
     let response = house.complete(CHAT, WRITER);
     fake.is_left();
     drop(response);
+}
+
+#[test]
+fn a_completion_takes_a_place_among_the_streams_of_its_client() {
+    let fake = Fake::new(|_, talk| {
+        talk.begin();
+        talk.chunk(&word("one"));
+        talk.until_gone();
+    });
+    let house = before(&fake, &["--max-streams-per-client", "1"]);
+    let mut first = house.complete(CHAT, WRITER);
+    assert_eq!(first.take_blocks(PATIENCE).len(), 1);
+    let second = house.complete(RESPONSES, WRITER);
+    assert_eq!((second.status, second.header("retry-after").is_some()), (429, true));
+    assert_eq!(house.complete(CHAT, ADMIN).status, 200);
+    drop(first);
+    fake.is_left();
+    let start = Instant::now();
+    while house.complete(CHAT, WRITER).status != 200 {
+        assert!(start.elapsed() < AT_ONCE, "its place is taken still");
+    }
 }
 
 #[test]

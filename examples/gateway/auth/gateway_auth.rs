@@ -7,7 +7,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::Response;
-use tokio::sync::watch;
 use tower_reauth::{
     Denied, Identity, Tokens, VerifyToken,
     bearer::{Authenticate, Head},
@@ -17,6 +16,8 @@ use tower_reauth::{
 };
 
 use super::challenge::name_schemes;
+#[cfg(feature = "websocket")]
+use super::rules::Stranger;
 use super::rules::{Credential, Occasion, Rules};
 use crate::config::{ClientToken, RateLimit, Settings};
 
@@ -97,13 +98,16 @@ impl GatewayAuth {
         can
     }
 
-    /// Applies settings as they are published, for as long as they are.
-    pub async fn follow(self, mut settings: watch::Receiver<Arc<Settings>>) {
-        while settings.changed().await.is_ok() {
-            let settings = Arc::clone(&settings.borrow_and_update());
-            if let Err(error) = self.apply(&settings) {
-                tracing::warn!(%error, "the old settings still decide who may call");
-            }
+    /// What can be told of a caller who has yet to say who it is.
+    #[cfg(feature = "websocket")]
+    pub fn stranger(&self, head: Head<'_>) -> Stranger {
+        self.0.rules.load().stranger(head)
+    }
+
+    /// The same for settings that were published; that it failed is in the log.
+    pub fn apply_published(&self, settings: &Settings) {
+        if let Err(error) = self.apply(settings) {
+            tracing::warn!(%error, "the old settings still decide who may call");
         }
     }
 }
@@ -596,14 +600,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn published_settings_are_applied() {
-        let (publisher, settings) = watch::channel(Arc::new(token("old")));
-        let auth = GatewayAuth::new(&settings.borrow()).unwrap();
-        let following = tokio::spawn(auth.clone().follow(settings));
+        let auth = GatewayAuth::new(&token("old")).unwrap();
         let mut stream = Stream::open(&auth, STRANGER, &[("authorization", "Bearer old")]).await;
-        assert!(stream.ends_at_once(|| publisher.send(Arc::new(token("new"))).unwrap()).await);
+        assert!(stream.ends_at_once(|| auth.apply_published(&token("new"))).await);
         assert!(ask(&auth, STRANGER, &[("authorization", "Bearer new")]).await.is_ok());
-
-        drop(publisher);
-        following.await.unwrap();
     }
 }

@@ -42,6 +42,7 @@ pub fn is_forwarded(headers: &HeaderMap) -> bool {
 /// Where the client of a request for a stream is, behind the proxies that are trusted, in the request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAt(pub IpAddr);
+
 /// Whether a program on this machine asks, as far as a request can say: it is local and direct, it is for this
 /// machine by a name that nobody else can have, and no page of a browser sent it, unless somebody typed its address.
 ///
@@ -111,12 +112,13 @@ where
             }
             Either::Left(self.inner.call(request))
         } else {
-            Either::Right(ready(Ok(refusal())))
+            Either::Right(ready(Ok(unattributed())))
         }
     }
 }
 
-fn refusal() -> Response<Body> {
+/// What is answered to it.
+pub fn unattributed() -> Response<Body> {
     reply::refusal(
         StatusCode::FORBIDDEN,
         "proxy_attribution_required",

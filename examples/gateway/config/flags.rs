@@ -69,7 +69,7 @@ pub struct Flags {
     #[arg(long, value_name = "HOST", value_parser = host, help_heading = ACCESS)]
     pub allow_host: Vec<AllowedHost>,
 
-    /// A page's origin that may call and read from a browser, or *; may be given several times
+    /// A page's origin that may call and read, or *; may be given several times
     #[arg(long, value_name = "ORIGIN", value_parser = page, help_heading = ACCESS)]
     pub cors_origin: Vec<CorsOrigin>,
 
@@ -109,7 +109,7 @@ pub struct Flags {
     #[arg(long, value_name = "N", value_parser = positive, help_heading = LIMITS)]
     pub max_streams: Option<u32>,
 
-    /// The same for one subject, or address if all show one secret; more get 429 [default: 16384]
+    /// The same for one subject, or address; more get 429 [default: 16384]
     #[arg(long, value_name = "N", value_parser = positive, help_heading = LIMITS)]
     pub max_streams_per_client: Option<u32>,
     /// How the log is written: text, json [default: text]
@@ -225,9 +225,11 @@ impl Flags {
     pub fn unbuilt(&self) -> Vec<ConfigError> {
         let flags = [
             ("--metrics", self.metrics.is_some(), "metrics", cfg!(feature = "metrics")),
-            ("--upstream", self.upstream.is_some(), "upstream", cfg!(feature = "upstream")),
             ("--tls-cert", self.tls_cert.is_some(), "tls", cfg!(feature = "tls")),
             ("--tls-key", self.tls_key.is_some(), "tls", cfg!(feature = "tls")),
+            ("--upstream", self.upstream.is_some(), "upstream", cfg!(feature = "upstream")),
+            ("--upstream-key-file", self.upstream_key_file.is_some(), "upstream", cfg!(feature = "upstream")),
+            ("--upstream-timeout", self.upstream_timeout.is_some(), "upstream", cfg!(feature = "upstream")),
         ];
         let missing = flags.into_iter().filter(|(_, is_given, _, is_built)| *is_given && !is_built);
         missing.map(|(flag, _, feature, _)| needs_feature(flag, feature)).collect()

@@ -45,6 +45,8 @@ pub struct LiveSettings {
     settings: watch::Sender<Arc<Settings>>,
     /// What was said of the settings of now.
     advice: Vec<String>,
+    /// What is done with new settings before anybody is told of them.
+    apply: Option<Box<dyn Fn(&Settings) + Send>>,
     reload: Reload,
     asked: mpsc::Receiver<oneshot::Sender<Reloaded>>,
 }
@@ -114,7 +116,7 @@ impl LiveSettings {
         let (reload, asked) = mpsc::channel(1);
         let (reload, advice) = (Reload(reload), Vec::new());
         let published = watch::Sender::new(Arc::new(settings.clone()));
-        let mut live = Self { sources, contents, settings: published, advice, reload, asked };
+        let mut live = Self { sources, contents, settings: published, advice, apply: None, reload, asked };
         live.advise(settings.advice);
         Ok(live)
     }
@@ -122,6 +124,11 @@ impl LiveSettings {
     /// The settings of now and, marked as changed, of later.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Settings>> {
         self.settings.subscribe()
+    }
+
+    /// Has this done with new settings: it has happened by the time that they are said to be new.
+    pub fn apply_by(&mut self, apply: impl Fn(&Settings) + Send + 'static) {
+        self.apply = Some(Box::new(apply));
     }
 
     /// What has the files read, for as long as they are followed.
@@ -182,7 +189,11 @@ impl LiveSettings {
         let changed = settings.changed_since(&self.settings.borrow());
         let advice = settings.advice.clone();
         if !changed.is_empty() {
-            self.settings.send_replace(Arc::new(settings));
+            let settings = Arc::new(settings);
+            self.settings.send_replace(Arc::clone(&settings));
+            if let Some(apply) = &self.apply {
+                apply(&settings);
+            }
             tracing::info!(changed = changed.join(", "), "new settings");
         }
         self.advise(advice);
@@ -356,7 +367,6 @@ mod tests {
                 token_file: Some(at("token")),
                 tokens: Some(at("tokens.toml")),
                 upstream_key: None,
-                key_in_the_clear: false,
                 flags: Given::default(),
                 in_file: Given::default(),
                 environment: Environment::default(),
@@ -605,7 +615,6 @@ mod tests {
             tokens: None,
             tls: None,
             upstream_key: None,
-            key_in_the_clear: false,
             flags,
             in_file: Given::default(),
             environment,
@@ -650,7 +659,6 @@ mod tests {
             token_file: Some(at("token")),
             tokens: None,
             upstream_key: None,
-            key_in_the_clear: false,
             flags: Given::default(),
             in_file: Given::default(),
             environment: Environment::default(),
@@ -678,7 +686,6 @@ mod tests {
                 token_file: Some(at("token")),
                 tokens: Some(at("tokens.toml")),
                 upstream_key: None,
-                key_in_the_clear: false,
                 flags: Given::default(),
                 in_file: Given::default(),
                 environment: Environment::default(),

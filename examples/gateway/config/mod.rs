@@ -92,7 +92,7 @@ impl Config {
 
 impl Settled {
     pub fn config(self) -> Result<Config, ConfigError> {
-        let Self { flags, given, in_file, environment, passed, advice } = self;
+        let Self { flags, given, in_file, environment, passed, mut advice } = self;
         let bind = flags.bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let listen = SocketAddr::new(bind, flags.port.unwrap_or(19001));
         // What the service manager listens on counts in place of what the flags say.
@@ -120,9 +120,18 @@ impl Settled {
             (Some(_), None) => return Err(ConfigError::Unusable("--tls-cert needs --tls-key beside it".to_owned())),
             (None, Some(_)) => return Err(ConfigError::Unusable("--tls-key needs --tls-cert beside it".to_owned())),
         };
-        if flags.upstream_key_file.is_some() && flags.upstream.is_none() {
-            let advice = "--upstream-key-file needs --upstream: a key is for the server that it was made by";
-            return Err(ConfigError::Unusable(advice.to_owned()));
+        for (flag, is_given) in [
+            ("--upstream", flags.upstream.is_some()),
+            ("--upstream-key-file", flags.upstream_key_file.is_some()),
+            ("--upstream-timeout", flags.upstream_timeout.is_some()),
+        ] {
+            if is_given && flags.upstream.is_none() {
+                return Err(ConfigError::Unusable(format!("{flag} needs --upstream")));
+            }
+        }
+        let is_read_on_the_way = flags.upstream.as_ref().is_some_and(UpstreamUrl::is_read_on_the_way);
+        if is_read_on_the_way && flags.upstream_key_file.is_some() {
+            advice.push("--upstream is http, so others on the way there can read the key: use https".to_owned());
         }
         let hosts = || AllowedHostsLayer::new().with_allowed(flags.allow_host.iter().cloned());
         Ok(Config {
@@ -139,21 +148,20 @@ impl Settled {
                 drain: flags.drain(),
             },
             metrics: flags.metrics.unwrap_or_default(),
-            streams: MaxStreams {
-                in_all: flags.max_streams.unwrap_or(131_072),
-                of_one_client: flags.max_streams_per_client.unwrap_or(16_384),
-            },
             upstream: flags
                 .upstream
                 .clone()
                 .map(|url| (url, flags.upstream_timeout.unwrap_or(Duration::from_secs(300)))),
+            streams: MaxStreams {
+                in_all: flags.max_streams.unwrap_or(131_072),
+                of_one_client: flags.max_streams_per_client.unwrap_or(16_384),
+            },
             allowed_hosts: exposed.is_none().then(hosts),
             sources: Sources {
                 config,
                 token_file: flags.token_file.as_ref().map(expand),
                 tokens: flags.tokens.as_ref().map(expand),
                 upstream_key: flags.upstream_key_file.as_ref().map(expand),
-                key_in_the_clear: flags.upstream.as_ref().is_some_and(UpstreamUrl::is_read_on_the_way),
                 flags: given,
                 in_file,
                 tls,
@@ -337,6 +345,22 @@ mod tests {
         {
             let problems = settled(flags, variables).err().unwrap();
             assert_eq!(problems, [expected], "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn a_flag_of_a_part_that_was_left_out_is_an_error() {
+        for flag in ["--upstream=http://localhost", "--upstream-key-file=/k", "--upstream-timeout=1s"] {
+            let error = config(&["--state-dir=/s", flag], &[]).err().unwrap_or_default();
+            let name = flag.split('=').next().unwrap_or_default();
+            match cfg!(feature = "upstream") {
+                true if name == "--upstream" => assert_eq!(error, ""),
+                true => assert_eq!(error, format!("{name} needs --upstream")),
+                false => {
+                    let how = "this gateway was built without it; build it with --features upstream";
+                    assert_eq!(error, format!("{name}: {how}"));
+                }
+            }
         }
     }
 

@@ -349,7 +349,6 @@ mod tests {
                 tls: None,
                 cors_origins: Vec::new(),
                 upstream_key: None,
-                key_in_the_clear: false,
                 flags: self.flags,
                 in_file: Given::default(),
                 environment: self.variables.iter().copied().collect::<Environment>(),

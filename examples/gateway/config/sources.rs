@@ -32,8 +32,6 @@ pub struct Sources {
     pub tls: Option<TlsFiles>,
     /// `--upstream-key-file`
     pub upstream_key: Option<PathBuf>,
-    /// Whether others can read what is sent upstream.
-    pub key_in_the_clear: bool,
     pub flags: Given,
     /// What the file of `--config` says.
     pub in_file: Given,
@@ -141,16 +139,16 @@ impl Contents {
     /// [`Unfinished`](ConfigError::Unfinished).
     pub fn with(mut self, source: Source, sources: &Sources) -> Result<Self, ConfigError> {
         match (source, &sources.token_file, &sources.tokens) {
-            (Source::Tls, ..) => {
-                if let Some(files) = &sources.tls {
-                    self.read_tls(files)?;
-                }
-            }
             (Source::UpstreamKey, ..) => {
                 if let Some(file) = &sources.upstream_key {
                     let (text, facts) = read(file, self.facts.upstream_key.as_ref())?;
                     self.upstream_key = Some(Secret::of_file(file, &text)?);
                     self.facts.upstream_key = Some(facts);
+                }
+            }
+            (Source::Tls, ..) => {
+                if let Some(files) = &sources.tls {
+                    self.read_tls(files)?;
                 }
             }
             (Source::Config, _, _) => match read(&sources.config, self.facts.config.as_ref()) {
@@ -269,9 +267,6 @@ impl Contents {
             }
         }
         advice.extend(self.tls.as_ref().and_then(Tls::advice));
-        if sources.key_in_the_clear && self.upstream_key.is_some() {
-            advice.push("--upstream is http, so others on the way there can read the key: use https".to_owned());
-        }
         if let Some(tokens) = &self.client_tokens {
             advice.extend(tokens::advice(tokens));
         }

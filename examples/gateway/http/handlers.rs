@@ -3,7 +3,6 @@
 use std::{
     io::{self, ErrorKind},
     net::IpAddr,
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -27,9 +26,12 @@ use tower_reauth::{
     reauth::{EndReason, StreamId, StreamLabel},
 };
 
-use tracing::Instrument;
-
-use super::{State, accept::wants_events, reply};
+use super::{
+    State,
+    accept::wants_events,
+    reading::{self, PATIENCE, Reading, Refused, Unread},
+    reply,
+};
 use crate::{
     auth::{ClientAt, respond},
     config::Settings,
@@ -39,11 +41,9 @@ use crate::{
     serve::PageBytes,
     sessions::{
         history::{self, BadQuery, Query},
-        lanes::unfinished,
         now, pages,
-        sqlite::UnknownSchema,
         store::{RequestedKey, Session},
-        transcript::Place,
+        transcript::{Place, Transcript},
     },
 };
 
@@ -89,11 +89,8 @@ pub async fn only_get_or_post() -> Response {
 /// What an open stream is renewed and ended by.
 const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
 
-/// How long a session may take to be found and read, and the row alone.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the row of a session may take to be found.
 const SOON: Duration = Duration::from_secs(2);
-/// How long the making of a page counts.
-const LONG: Duration = Duration::from_secs(1);
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
@@ -208,64 +205,35 @@ pub fn lost(reason: EndReason, access: &Access) -> Response {
     response
 }
 
-/// Reads a page that is not remembered. That goes on though the client may not wait any more: what it takes is
-/// given back when it is done, or hangs.
+/// Reads a page that is not remembered.
 async fn read(
     state: Arc<State>,
     settings: Arc<Settings>,
     asked: (RequestedKey, Query),
 ) -> Result<Bytes, Box<Response>> {
     let key = asked.0.clone();
-    let made = tokio::spawn(timeout(PATIENCE, make(state, settings, asked)).in_current_span());
-    match made.await {
-        Ok(Ok(made)) => made,
-        Ok(Err(_)) => Err(Box::new(hangs(&key))),
-        Err(error) => Err(Box::new(broken(&unfinished(error)))),
-    }
+    let made = reading::patiently(&key, make(state, settings, asked)).await;
+    made.map_err(|unread| Box::new(unanswered(&key, unread)))
 }
 
-async fn make(
-    state: Arc<State>,
-    settings: Arc<Settings>,
-    asked: (RequestedKey, Query),
-) -> Result<Bytes, Box<Response>> {
-    let session = find(&state, &settings, &asked.0).await.map_err(Box::new)?;
-    let transcript = session.transcript.as_ref().map(|place| state.transcripts.at(place));
-    let turn = match &transcript {
-        Some(transcript) => transcript.turn().await,
-        None => None,
-    };
+async fn make(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, Query)) -> Result<Bytes, Unread> {
+    let key = asked.0.clone();
+    let reading = Reading::begin(&state, &settings, &key).await?;
     // Others that waited for the same turn may have made it meanwhile.
     if let Some(body) = state.pages.find(&asked, &settings).await {
         return Ok(body);
     }
-    let thread = state.sessions.turn(&asked.0).await;
-    let making = Arc::clone(&state.making).acquire_owned().await;
-    let mut read = pin!(thread.ask(move || {
-        // For as long as this reads, whether or not anybody still waits.
-        let _turn = turn;
+    let shared = Arc::clone(&state);
+    let make = move |session: Session, transcript: Option<&Transcript>| {
         let now = now();
-        match history::page(transcript.as_deref(), asked.1, now) {
-            Ok(page) => {
-                let body =
-                    state.page_bytes.hold(page.body(&session.key).into()).ok_or_else(|| Box::new(reply::busy()))?;
-                if !page.tells(now) {
-                    state.pages.keep(asked, pages::CachedPage { body: body.clone(), settings, proof: session.proof });
-                }
-                Ok(body)
-            }
-            Err(error) => Err(Box::new(unreadable(&session.key, session.transcript.as_ref(), &error))),
+        let page = history::page(transcript, asked.1, now)?;
+        let body = shared.page_bytes.hold(page.body(&session.key).into()).ok_or(Refused::NoRoom)?;
+        if !page.tells(now) {
+            shared.pages.keep(asked, pages::CachedPage { body: body.clone(), settings, proof: session.proof });
         }
-    }));
-    let read = match timeout(LONG, &mut read).await {
-        Ok(read) => read,
-        Err(_) => {
-            // It may hang, and others are to have their turns.
-            drop(making);
-            read.await
-        }
+        Ok(body)
     };
-    read.unwrap_or_else(|error| Err(Box::new(broken(&error))))
+    reading.read(&state, &key, make).await
 }
 
 /// What a request for a stream says besides what it is of.
@@ -311,7 +279,7 @@ async fn stream(
     };
     let asked = key.clone();
     let opened = timeout(PATIENCE, open_stream(state, key, query, opening, seat, room)).await;
-    opened.unwrap_or_else(|_| hangs(&asked))
+    opened.unwrap_or_else(|_| unanswered(&asked, Unread::hangs(&asked)))
 }
 
 async fn open_stream(
@@ -343,13 +311,7 @@ async fn open_stream(
 
 /// The session, or the answer in its place.
 async fn find(state: &Arc<State>, settings: &Arc<Settings>, key: &RequestedKey) -> Result<Session, Response> {
-    let (sessions, settings, asked) = (Arc::clone(&state.sessions), Arc::clone(settings), key.clone());
-    match state.sessions.ask(key, move || sessions.find(&asked, &settings)).await {
-        Ok(Ok(Some(session))) => Ok(session),
-        Ok(Ok(None)) => Err(reply::session_not_found(key.as_str())),
-        Ok(Err(error)) => Err(unreadable(key.as_str(), None, &error)),
-        Err(error) => Err(broken(&error)),
-    }
+    reading::find(state, settings, key).await.map_err(|unread| unanswered(key, unread))
 }
 
 /// What a stream is known by.
@@ -435,20 +397,18 @@ pub async fn renew(
     }
 }
 
-/// A session that is there and cannot be read: for now, as far as anybody can tell.
-fn unreadable(key: &str, transcript: Option<&Place>, error: &io::Error) -> Response {
-    if let Some(schema) = UnknownSchema::of(error) {
-        // The database has said so in the log.
-        return reply::unavailable(&schema.to_string());
+/// The answer in the place of what was not read.
+fn unanswered(key: &RequestedKey, unread: Unread) -> Response {
+    match unread {
+        Unread::NoSession => reply::session_not_found(key.as_str()),
+        Unread::Unreadable { key, transcript, error } => unreadable(&key, transcript.as_ref(), &error),
+        Unread::Broken(error) => broken(&error),
+        Unread::Busy => reply::busy(),
     }
-    let transcript = transcript.map(|place| place.path().display().to_string());
-    tracing::error!(key, transcript, %error, "a session cannot be read");
-    reply::unavailable("The session cannot be read at the moment.")
 }
 
-/// A session that is not read in time.
-fn hangs(key: &RequestedKey) -> Response {
-    unreadable(key.as_str(), None, &ErrorKind::TimedOut.into())
+fn unreadable(key: &str, transcript: Option<&Place>, error: &io::Error) -> Response {
+    reply::unavailable(&reading::unreadable(key, transcript, error))
 }
 
 /// A request that was not answered because the gateway ends; or for a panic in a reader, which is a defect of

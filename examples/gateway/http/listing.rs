@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tower_reauth::Access;
 
-use super::{State, handlers, reply};
+use super::{State, handlers, reading, reply};
 use crate::{
     config::Settings,
     json::{Fields, Object, Write, text::trim},
@@ -50,7 +50,7 @@ pub async fn sessions(extract::State(state): extract::State<Arc<State>>, request
         Ok(query) => {
             let access = request.extensions().get::<Access>().cloned();
             let room = request.extensions().get::<PageBytes>().cloned();
-            let made = timeout(handlers::PATIENCE, page(state, query, access, room)).await;
+            let made = timeout(reading::PATIENCE, page(state, query, access, room)).await;
             made.unwrap_or_else(|_| unreadable(&io::ErrorKind::TimedOut.into()))
         }
         Err(bad) => reply::bad_query(bad),

@@ -11,6 +11,7 @@
 //! - `operators`: what those of operators do
 //! - `operate`: what they do it with: the list, what is kept, and the log of it
 //! - `openapi`: what the routes are, for who asks
+//! - `reading`: how those of them that read a session take turns
 //! - `state`: what all requests share
 //! - `reply`: the answers that are not a history, in OpenClaw's words
 
@@ -22,6 +23,7 @@ pub mod listing;
 pub mod openapi;
 pub mod operate;
 pub mod operators;
+pub mod reading;
 pub mod reply;
 mod state;
 pub mod target;

@@ -11,13 +11,12 @@ use serde_json::Value;
 use super::reply;
 
 const DESCRIPTION: &str = include_str!("openapi.json");
-const OF_UPSTREAM: &str = "/v1/";
 
-/// The description of a gateway that passes completions on, or does not.
-pub fn description(has_upstream: bool) -> serde_json::Result<Bytes> {
+/// The description of the paths that are served.
+pub fn description(is_served: impl Fn(&str) -> bool) -> serde_json::Result<Bytes> {
     let mut description: Value = serde_json::from_str(DESCRIPTION)?;
-    if let (Some(paths), false) = (description["paths"].as_object_mut(), has_upstream) {
-        paths.retain(|path, _| !path.starts_with(OF_UPSTREAM));
+    if let Some(paths) = description["paths"].as_object_mut() {
+        paths.retain(|path, _| is_served(path));
     }
     Ok(description.to_string().into())
 }

@@ -31,7 +31,11 @@ pub fn describe() {
     );
     describe_gauge!(CONNECTIONS_OPEN, Unit::Count, "Connections that are open.");
     describe_counter!(CONNECTIONS_ACCEPTED, Unit::Count, "Connections that were accepted.");
-    describe_counter!(CONNECTIONS_HELD_BACK, Unit::Count, "Times that the next connection had to wait.");
+    describe_counter!(
+        CONNECTIONS_HELD_BACK,
+        Unit::Count,
+        "Times that no more connections could be accepted, by reason."
+    );
 }
 
 /// The answer to a request begins.
@@ -80,7 +84,7 @@ pub fn accepted() {
     counter!(CONNECTIONS_ACCEPTED).increment(1);
 }
 
-/// Why the next connection waits.
+/// Why no more connections are accepted for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldBack {
     /// As many are open as may be.
@@ -89,7 +93,7 @@ pub enum HeldBack {
     Failed,
 }
 
-/// The next connection waits.
+/// No more connections are accepted for now.
 pub fn held_back(why: HeldBack) {
     match why {
         HeldBack::Limit => counter!(CONNECTIONS_HELD_BACK, "reason" => "limit"),

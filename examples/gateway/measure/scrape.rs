@@ -49,17 +49,18 @@ pub struct Exporter {
 
 impl Exporter {
     /// That of this process: all that is counted from now on.
-    pub fn of_this_process() -> Result<Self, BuildError> {
-        static INSTALLED: OnceLock<Exporter> = OnceLock::new();
-        if let Some(installed) = INSTALLED.get() {
-            return Ok(installed.clone());
-        }
+    pub fn of_this_process() -> Result<Self, String> {
+        static INSTALLED: OnceLock<Result<Exporter, String>> = OnceLock::new();
+        INSTALLED.get_or_init(|| Self::install().map_err(|error| error.to_string())).clone()
+    }
+
+    fn install() -> Result<Self, BuildError> {
         let recorder = recorder()?;
         let exporter = Self { counted: recorder.handle(), turn: Arc::default() };
         metrics::set_global_recorder(recorder)?;
         names::describe();
         observe::describe_metrics();
-        Ok(INSTALLED.get_or_init(|| exporter).clone())
+        Ok(exporter)
     }
 
     /// Keeps small what is not scraped, for as long as this runs.

@@ -26,17 +26,18 @@ const MOST: usize = 64 * 1024;
 /// Greets a client. `None` if it does not speak TLS, where it has to.
 pub async fn greet(mut socket: TcpStream, tls: Option<&Tls>, write_timeout: Duration) -> io::Result<Option<Wire>> {
     let Some(tls) = tls else { return Ok(Some(Wire::Plain(socket))) };
+    // What takes room is boxed: a connection keeps it for as long as it is open, secured or not.
     let mut first = [0];
     match socket.peek(&mut first).await? {
         0 => return Err(io::ErrorKind::UnexpectedEof.into()),
         _ if first == [HANDSHAKE] => {}
         _ => {
             // Its head first: the answer must not be overtaken by a reset.
-            let _ = timeout(PATIENCE, turn_away(&mut socket, first[0].is_ascii_uppercase())).await;
+            let _ = Box::pin(timeout(PATIENCE, turn_away(&mut socket, first[0].is_ascii_uppercase()))).await;
             return Ok(None);
         }
     }
-    let secured = tls.accept(timed(socket, write_timeout)).await?;
+    let secured = Box::pin(tls.accept(timed(socket, write_timeout))).await?;
     Ok(Some(Wire::Secured(Box::new(secured))))
 }
 

@@ -47,10 +47,10 @@ use tower::{Service, util::ServiceExt};
 use tower_reauth::proxy::PeerAddr;
 
 use self::connection::Connection;
-#[cfg(feature = "upstream")]
-pub use self::hello::Client;
 #[cfg(not(feature = "upstream"))]
 use self::hello::Client;
+#[cfg(feature = "upstream")]
+pub use self::hello::Client;
 pub use self::{connection::PageBytes, doors::Doors};
 use crate::measure::{self, Counted, HeldBack};
 
@@ -106,7 +106,7 @@ where
         let (http, open, stop) = (Arc::clone(&http), open.watcher(), stop.clone());
         let (service, tls) = (service.clone(), accepting.doors.tls());
         connections.spawn(async move {
-            let _open = (room, Counted::connection());
+            let place = Place { _room: Arc::new((room, Counted::connection())) };
             let greeted = timeout(HANDSHAKE_TIMEOUT, greet::greet(socket, tls.as_ref(), write_timeout));
             let wire = match stop.run_until_cancelled(greeted).await {
                 Some(Ok(Ok(Some(wire)))) => wire,
@@ -122,10 +122,10 @@ where
                 let connection = Arc::clone(&connection);
                 move |request: Request<Incoming>| {
                     let service = service.clone();
-                    answer(service, request, peer, Arc::clone(&connection), client.clone())
+                    answer(service, request, peer, Arc::clone(&connection), client.clone(), place.clone())
                 }
             });
-            let served = http.serve_connection(TokioIo::new(socket), service).into_owned();
+            let served = http.serve_connection_with_upgrades(TokioIo::new(socket), service).into_owned();
             let served = Box::pin(open.watch(served));
             tokio::select! {
                 result = served => if let Err(error) = result {
@@ -136,8 +136,15 @@ where
         });
     }
 
+    let room = Arc::clone(&accepting.room);
+    let all = accepting.all;
     drop(accepting);
-    if timeout(limits.drain, open.shutdown()).await.is_err() {
+    let finished = async {
+        open.shutdown().await;
+        // What has become something else than a connection of HTTP is no longer among those.
+        let _ = room.acquire_many(all).await;
+    };
+    if timeout(limits.drain, finished).await.is_err() {
         tracing::warn!("some connections did not finish in time");
     }
 }
@@ -149,6 +156,7 @@ fn answer<S>(
     peer: PeerAddr,
     connection: Arc<Connection>,
     client: Client,
+    place: Place,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
@@ -162,6 +170,7 @@ where
     if asking.is_none() {
         head.extensions.insert(client.clone());
     }
+    head.extensions.insert(place);
     let answer = service.oneshot(Request::from_parts(head, body));
     async move {
         let response = answer.await?;
@@ -172,17 +181,25 @@ where
     }
 }
 
+/// A place among the connections that may be open, for as long as anybody has it.
+#[derive(Clone)]
+pub struct Place {
+    _room: Arc<(OwnedSemaphorePermit, Counted)>,
+}
+
 struct Accepting {
     doors: Doors,
     room: Arc<Semaphore>,
+    /// How many places there are.
+    all: u32,
     /// Whether the last try failed, or had to wait: so that it is said once.
     is_short: bool,
 }
 
 impl Accepting {
     fn new(doors: Doors, connections: u32) -> Self {
-        let connections = usize::try_from(connections).unwrap_or(usize::MAX).min(descriptors());
-        Self { doors, room: Arc::new(Semaphore::new(connections)), is_short: false }
+        let all = u32::try_from(descriptors()).unwrap_or(u32::MAX).min(connections);
+        Self { doors, room: Arc::new(Semaphore::new(all as usize)), all, is_short: false }
     }
 
     /// The next connection, and its place among those that are open; or how long to wait for better times.

@@ -91,6 +91,13 @@ impl Lookup {
         key.canonical(&self.store_settings(&self.settings())).agent
     }
 
+    /// Whether this is an agent of the settings.
+    #[cfg(feature = "websocket")]
+    pub fn knows_agent(&self, agent: &str) -> bool {
+        let (settings, agent) = (self.store_settings(&self.settings()), AgentId::normalize(agent));
+        settings.default_agent() == agent || settings.agents.iter().any(|known| known.id == agent)
+    }
+
     /// The canonical key by the settings alone: what it is unless an agent that is configured no more has a row.
     pub fn canonical_unread(&self, key: &RequestedKey) -> String {
         key.canonical(&self.store_settings(&self.settings())).key

@@ -2,7 +2,7 @@
 
 use std::{
     env, io,
-    sync::mpsc::{SyncSender, sync_channel},
+    sync::mpsc::{Sender, SyncSender, channel, sync_channel},
     thread,
     time::Duration,
 };
@@ -16,7 +16,13 @@ const MOST: usize = 64;
 /// Tells the service manager, if there is one, from a thread of its own: it may be slow to listen. Clones tell the
 /// same.
 #[derive(Clone)]
-pub struct Manager(Option<SyncSender<String>>);
+pub struct Manager(Option<SyncSender<Entry>>);
+
+enum Entry {
+    States(String),
+    /// Answered when all before it is told.
+    Flush(Sender<()>),
+}
 
 impl Manager {
     /// The one that started this process.
@@ -24,11 +30,18 @@ impl Manager {
         if env::var_os("NOTIFY_SOCKET").is_none() {
             return Ok(Self(None));
         }
-        let (queue, said) = sync_channel::<String>(MOST);
+        let (queue, said) = sync_channel(MOST);
         thread::Builder::new().name("manager".to_owned()).spawn(move || {
             let mut is_heard = true;
-            for state in said {
-                let told = sd_notify::notify(&[NotifyState::Custom(&state)]);
+            for entry in said {
+                let told = match entry {
+                    Entry::States(states) => sd_notify::notify(&[NotifyState::Custom(&states)]),
+                    Entry::Flush(done) => {
+                        // Nobody may wait for it any more.
+                        let _ = done.send(());
+                        continue;
+                    }
+                };
                 if let Err(error) = &told
                     && is_heard
                 {
@@ -79,7 +92,16 @@ impl Manager {
         if let Some(queue) = &self.0 {
             let states: Vec<_> = states.iter().map(ToString::to_string).collect();
             // One that has not listened for so long does not hear this either.
-            let _ = queue.try_send(states.join("\n"));
+            let _ = queue.try_send(Entry::States(states.join("\n")));
+        }
+    }
+
+    /// Waits until all is told, or for this long.
+    pub fn flush(&self, at_most: Duration) {
+        let (done, told) = channel();
+        if self.0.as_ref().is_some_and(|queue| queue.try_send(Entry::Flush(done)).is_ok()) {
+            // Else it does not listen.
+            let _ = told.recv_timeout(at_most);
         }
     }
 }

@@ -22,7 +22,12 @@ use super::{
     words::{self, Fault, Last},
 };
 use crate::{
-    http::{handlers, operate, reply},
+    config::Secret,
+    http::{
+        handlers,
+        operate::{self, Seat},
+        reply,
+    },
     serve::PageBytes,
 };
 
@@ -49,12 +54,14 @@ pub struct Asking {
     client: Option<IpAddr>,
     version: Version,
     room: Option<PageBytes>,
+    /// Its place among the streams, which a completion has from its beginning. The list of models needs none.
+    seat: Option<Seat>,
 }
 
 impl Asking {
-    pub fn of(api: Api, request: &Request, access: Access) -> Self {
+    pub fn of(api: Api, request: &Request, access: Access, seat: Option<Seat>) -> Self {
         let room = request.extensions().get::<PageBytes>().cloned();
-        Self { api, access, client: operate::client(request), version: request.version(), room }
+        Self { api, access, client: operate::client(request), version: request.version(), room, seat }
     }
 }
 
@@ -73,7 +80,7 @@ pub async fn of(upstream: &Upstream, asking: Asking, sent: Sent) -> Response {
 type Failed = (Fault, Option<String>);
 
 async fn answer(upstream: &Upstream, asking: Asking, sent: Sent) -> Result<Response, Failed> {
-    let Sent { request, progress } = sent;
+    let Sent { request, key, progress } = sent;
     if let Some(fault) = progress.fault() {
         return Err((fault, None));
     }
@@ -84,7 +91,7 @@ async fn answer(upstream: &Upstream, asking: Asking, sent: Sent) -> Result<Respo
     let response = response.map_err(|error| (progress.fault().unwrap_or(Fault::Unreachable), Some(causes(&error))))?;
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
-        return refused(upstream, head.status, &head.headers, body).await;
+        return refused(upstream.patience, key.as_ref(), head.status, &head.headers, body).await;
     }
     let content_type = head.headers.get(CONTENT_TYPE).cloned();
     let essence = content_type.as_ref().and_then(|kind| kind.to_str().ok()?.split(';').next()).map(str::trim);
@@ -124,11 +131,15 @@ fn stream(
     content_type: HeaderValue,
     body: Incoming,
 ) -> Response {
-    let Asking { api, access, client, version, .. } = asking;
+    let Asking { api, access, client, version, seat, .. } = asking;
     let last = Last::default();
-    let events = Events::new(body, api, upstream.patience, last.clone());
+    let events = Body::new(Events::new(body, api, upstream.patience, last.clone()));
+    let events = match seat {
+        Some(seat) => seat.held_by(events),
+        None => events,
+    };
     let opened = handlers::Opened { label: api.path().into(), asks_for_reasons: false, client, version };
-    let mut response = handlers::event_stream(&upstream.gateway, Body::new(events), opened, Some(&access));
+    let mut response = handlers::event_stream(&upstream.gateway, events, opened, Some(&access));
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     pass_headers(headers, response.headers_mut());
     response.extensions_mut().insert(last.ending(api));
@@ -137,12 +148,13 @@ fn stream(
 
 /// What the upstream refused: for the caller's fault in its words, for the gateway's own in ours.
 async fn refused(
-    upstream: &Upstream,
+    patience: Duration,
+    key: Option<&Secret>,
     status: StatusCode,
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<Response, Failed> {
-    let said = match read(body, upstream.patience, MOST_OF_REFUSAL, None).await {
+    let said = match read(body, patience, MOST_OF_REFUSAL, None).await {
         Ok((body, _)) => serde_json::from_slice(&body).unwrap_or(Value::Null),
         Err(_) => Value::Null,
     };
@@ -161,11 +173,11 @@ async fn refused(
     if answered.is_server_error() {
         tracing::warn!(status = status.as_u16(), "the upstream could not answer");
     }
-    let error = Refusal { said: &said, upstream };
+    let error = Refusal { said: &said, key };
     let kind = error.text("type").unwrap_or_else(|| "upstream_error".to_owned());
     let code = error.text("code").unwrap_or_else(|| "upstream_refused".to_owned());
     let message = error.text("message").unwrap_or_else(|| format!("The upstream answered {}.", status.as_u16()));
-    let mut response = words::error(answered, &kind, &code, &message);
+    let mut response = words::refusal(answered, &kind, &code, error.text("param").as_deref(), &message);
     operate::is_anothers(&mut response);
     pass_headers(headers, response.headers_mut());
     Ok(response)
@@ -174,17 +186,20 @@ async fn refused(
 /// An error as servers write it: an object `error`, or a text.
 struct Refusal<'a> {
     said: &'a Value,
-    upstream: &'a Upstream,
+    key: Option<&'a Secret>,
 }
 
 impl Refusal<'_> {
     fn text(&self, name: &str) -> Option<String> {
         let error = &self.said["error"];
-        let text = error[name].as_str().or_else(|| error.as_str().filter(|_| name == "message"))?;
-        let text: String = text.chars().take(LONGEST).collect();
+        let text = match &error[name] {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            _ => error.as_str().filter(|_| name == "message")?.to_owned(),
+        };
         // A server that repeats what it was asked must not give the key away.
-        let key = &self.upstream.gateway.settings().upstream_key;
-        Some(key.as_ref().map_or_else(|| text.clone(), |key| key.left_out_of(&text)))
+        let text = self.key.map_or(text.clone(), |key| key.left_out_of(&text));
+        Some(text.chars().take(LONGEST).collect())
     }
 }
 

@@ -36,6 +36,7 @@ use tower_reauth::Access;
 
 use self::{client::Client, sent::Sent, words::Fault};
 use crate::{
+    auth::ClientAt,
     config::UpstreamUrl,
     http::{State, handlers, reply},
     serve::{self, PageBytes},
@@ -137,8 +138,14 @@ async fn pass(upstream: Arc<Upstream>, api: Api, path: &str, request: Request) -
         return reply::refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal Server Error");
     };
     let gone = gone(request.extensions().get::<serve::Client>().cloned());
-    let asking = answer::Asking::of(api, &request, access.clone());
-    let sent = Sent::of(request, url, upstream.gateway.settings().upstream_key.as_ref());
+    let address = request.extensions().get::<ClientAt>().map(|ClientAt(address)| *address);
+    let seat = || upstream.gateway.seats.take(Some(&access.identity()), address);
+    let seat = match (api != Api::Models).then(seat).transpose() {
+        Ok(seat) => seat,
+        Err(full) => return full.answer(),
+    };
+    let asking = answer::Asking::of(api, &request, access.clone(), seat);
+    let sent = Sent::of(request, url, upstream.gateway.settings().upstream_key.clone());
     let mut response = tokio::select! {
         biased;
         () = gone => Fault::Gone.response(),

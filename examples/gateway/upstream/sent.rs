@@ -38,6 +38,8 @@ const OF_CLIENTS: &str = "x-stainless-";
 /// A request as it goes out, and what is known of it on its way.
 pub struct Sent {
     pub request: Request<Body>,
+    /// What it shows.
+    pub key: Option<Secret>,
     pub progress: Arc<Progress>,
 }
 
@@ -45,7 +47,7 @@ pub struct Sent {
 pub struct Progress(Mutex<(Instant, Option<Fault>)>);
 
 impl Sent {
-    pub fn of(request: Request<Body>, url: Uri, key: Option<&Secret>) -> Self {
+    pub fn of(request: Request<Body>, url: Uri, key: Option<Secret>) -> Self {
         let (mut head, body) = request.into_parts();
         let announced = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let progress = Arc::new(Progress(Mutex::new((Instant::now(), None))));
@@ -64,10 +66,10 @@ impl Sent {
         sent.headers_mut().extend(passed.filter(|(name, _)| is_passed(name)).map(|(name, value)| (Some(name), value)));
         // Events are looked at on their way back.
         sent.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(key) = key.and_then(Secret::to_bearer) {
+        if let Some(key) = key.as_ref().and_then(Secret::to_bearer) {
             sent.headers_mut().insert(AUTHORIZATION, key);
         }
-        Self { request: sent, progress }
+        Self { request: sent, key, progress }
     }
 }
 

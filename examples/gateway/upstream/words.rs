@@ -100,7 +100,13 @@ impl fmt::Display for Fault {
 impl Error for Fault {}
 
 pub fn error(status: StatusCode, kind: &str, code: &str, message: &str) -> Response {
-    reply::json(status, &json!({ "error": described(kind, code, message) }))
+    refusal(status, kind, code, None, message)
+}
+
+pub fn refusal(status: StatusCode, kind: &str, code: &str, param: Option<&str>, message: &str) -> Response {
+    let mut error = described(kind, code, message);
+    error["param"] = param.into();
+    reply::json(status, &json!({ "error": error }))
 }
 
 fn described(kind: &str, code: &str, message: &str) -> Value {

@@ -141,6 +141,26 @@ impl Audit {
         });
     }
 
+    /// `request` is a method and a path that may be shown.
+    pub fn refused(
+        &self,
+        status: StatusCode,
+        reason: &str,
+        request: String,
+        client: Option<IpAddr>,
+        caller: Option<Value>,
+    ) {
+        self.say("refused", || {
+            [
+                ("status", status.as_u16().into()),
+                ("reason", reason.into()),
+                ("request", request.into()),
+                ("client", address(client)),
+                ("caller", caller.into()),
+            ]
+        });
+    }
+
     fn say<const N: usize>(&self, event: &str, more: impl FnOnce() -> [(&'static str, Value); N]) {
         if let Some(log) = &self.0 {
             log.lines.say(format!("{}\n", line(event, more())));
@@ -282,15 +302,7 @@ where
         Either::Right(Box::pin(async move {
             let mut response = answer.await?;
             if let Some(reason) = refusal(&response) {
-                audit.say("refused", || {
-                    [
-                        ("status", response.status().as_u16().into()),
-                        ("reason", reason.into()),
-                        ("request", asked.into()),
-                        ("client", address(client)),
-                        ("caller", caller.into()),
-                    ]
-                });
+                audit.refused(response.status(), reason, asked, client, caller);
                 response.extensions_mut().insert(Noted);
             }
             Ok(response)

@@ -32,3 +32,5 @@ pub use self::{
     revoked::Order,
     seats::{Seat, Seats},
 };
+#[cfg(feature = "websocket")]
+pub use self::{open::caller, seats::LATER};

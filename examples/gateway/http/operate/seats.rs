@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How long a client is asked to wait, in seconds.
-const LATER: u16 = 10;
+pub const LATER: u16 = 10;
 
 /// All seats. Clones share them.
 #[derive(Clone)]
@@ -141,11 +141,16 @@ impl Full {
             ),
         };
         response.headers_mut().insert(http::header::RETRY_AFTER, LATER.into());
-        response.extensions_mut().insert(Refused(match self {
+        response.extensions_mut().insert(Refused(self.as_str()));
+        response
+    }
+
+    /// The flag by which it is so.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::InAll => "max_streams",
             Self::OfThisClient => "max_streams_per_client",
-        }));
-        response
+        }
     }
 }
 

@@ -45,14 +45,15 @@ impl Sessions {
         let mut proof = Proof::default();
         let Some(Found { key, store, row }) = self.row(key, settings, &mut proof)? else { return Ok(None) };
         let stores = proof.stamps.paths().map(Path::to_owned).collect();
-        let candidates = match row {
+        let agent = key.agent.clone();
+        let (id, candidates) = match row {
             Stored::Node(database, Node { session, .. }) => {
-                vec![Place::Database(Window { database, agent: key.agent, session })]
+                (session.clone(), vec![Place::Database(Window { database, agent: key.agent, session })])
             }
             Stored::Row(row) => {
                 let (Some(session), Some(directory)) = (row.session, store.parent()) else { return Ok(None) };
                 let paths = candidates(directory, &session, row.file.as_deref(), settings, &mut proof.stamps)?;
-                paths.into_iter().map(Place::File).collect()
+                (session.as_str().to_owned(), paths.into_iter().map(Place::File).collect())
             }
         };
         let mut transcript = None;
@@ -66,7 +67,7 @@ impl Sessions {
                 break;
             }
         }
-        Ok(Some(Session { key: key.key, transcript, candidates, stores, proof }))
+        Ok(Some(Session { key: key.key, agent, id, transcript, candidates, stores, proof }))
     }
 
     /// The canonical key of the session that goes by this key, and whether a store has a row for it, if only an
@@ -192,6 +193,11 @@ impl Sessions {
 pub struct Session {
     /// The canonical key.
     pub key: String,
+    /// Whose it is, and what it is called itself: another one may get its key.
+    #[cfg_attr(not(feature = "websocket"), allow(dead_code))]
+    pub agent: AgentId,
+    #[cfg_attr(not(feature = "websocket"), allow(dead_code))]
+    pub id: String,
     /// Where the transcript may be, the best place first.
     pub candidates: Vec<Place>,
     /// The files and folders in which its row was looked for.
