@@ -74,8 +74,11 @@ fn the_list_says_of_those_that_ended_lately_why() {
     let (second, _) = house.stream("");
     let (first, id) = (first.id().to_owned(), second.id().to_owned());
     assert_eq!(house.ask("DELETE", &format!("/streams/{first}"), ADMIN).status, 204);
-    drop(second);
     let start = Instant::now();
+    while ended().is_empty() {
+        assert!(start.elapsed() < AT_ONCE);
+    }
+    drop(second);
     let live = loop {
         let event = watch.event();
         if event.data["ended"].as_array().map(Vec::len) == Some(2) {

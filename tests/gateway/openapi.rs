@@ -76,7 +76,7 @@ fn each_operation_says_who_may_ask_and_what_refusals_there_are() {
     let house = house(&[]);
     let description = served(&house);
     assert_eq!(description["openapi"], "3.1.0");
-    let open = ["/health", "/healthz", "/ready", "/readyz", "/openapi.json"];
+    let open = ["/", "/health", "/healthz", "/ready", "/readyz", "/openapi.json"];
     for (path, methods) in described(&description) {
         for method in methods {
             let operation = &description["paths"][&path][method.to_ascii_lowercase()];

@@ -1,7 +1,7 @@
 //! `GET /sessions`: the sessions that one may read, of all agents and from both kinds of store, the newest first.
 //!
 //! - `limit` is a number from 1 up, of which more than 200 is 200. Without one it is 50.
-//! - `cursor` is the `nextCursor` of the page before. Blank is as if it were not there.
+//! - `cursor` is the `nextCursor` of the page before. Empty it is as if it were not there.
 //!
 //! Each agent is asked on a thread of its own, in its turn and not for long: one whose store cannot be read is named
 //! in `unreadable`, and holds up nobody else's sessions.
@@ -14,7 +14,6 @@ use axum::{
     extract::{self, Request},
     response::Response,
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -88,7 +87,7 @@ async fn page(state: Arc<State>, query: Query, access: Option<Access>, room: Opt
     let has_more = sessions.len() > query.limit;
     sessions.truncate(query.limit);
     let mut body = Object::new();
-    let next = sessions.last().filter(|_| has_more).map(|last| written(&last.position));
+    let next = sessions.last().filter(|_| has_more).map(|last| last.position.to_string());
     body.set("sessions", sessions.into_iter().map(described).collect::<Vec<_>>());
     body.set("hasMore", has_more);
     next.into_iter().for_each(|next| body.set("nextCursor", next));
@@ -154,19 +153,10 @@ impl Query {
             Some(text) => limit(trim(&text)).ok_or(BadQuery::Limit)?.min(MOST),
             None => USUAL,
         };
-        let cursor = cursor.as_deref().map(trim).filter(|cursor| !cursor.is_empty());
-        let after = cursor.map(|cursor| read(cursor).ok_or(BadQuery::ForeignCursor)).transpose()?;
+        let cursor = cursor.filter(|cursor| !cursor.is_empty());
+        let after = cursor.map(|cursor| Position::parse(&cursor).ok_or(BadQuery::ForeignCursor)).transpose()?;
         Ok(Self { limit, after })
     }
-}
-
-/// A place in the list, as text that a URL takes as it is.
-fn written(position: &Position) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(position.to_string())
-}
-
-fn read(cursor: &str) -> Option<Position> {
-    Position::parse(&String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?)
 }
 
 #[cfg(test)]
@@ -188,12 +178,10 @@ mod tests {
         {
             let position = Position::parse(text).unwrap();
             assert_eq!(position.to_string(), text);
-            assert_eq!(read(&written(&position)), Some(position));
         }
-        for wrong in ["", "5", "5:k", ":a:k", "1:a:", "-1:a:k", "NaN:a:k", "inf:a:k", "1:A b:k"] {
+        for wrong in ["", "5", "5:k", ":a:k", "1:a:", "-1:a:k", "NaN:a:k", "inf:a:k", "1:A b:k", "1.:a:k", "1e9:a:k"] {
             assert_eq!(Position::parse(wrong), None, "{wrong}");
         }
-        assert_eq!(read("k"), None);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -242,7 +230,7 @@ mod tests {
             ("limit=99999999999999999999", Ok(200)),
             ("limit=", Err(BadQuery::Limit)),
             ("limit=0", Err(BadQuery::Limit)),
-            ("cursor=%20&limit=3", Ok(3)),
+            ("cursor=&limit=3", Ok(3)),
             ("cursor=5", Err(BadQuery::ForeignCursor)),
         ] {
             assert_eq!(limit(query), expected, "{query}");

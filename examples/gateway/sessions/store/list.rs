@@ -59,11 +59,18 @@ impl Position {
     /// Reads what [`Display`](fmt::Display) writes.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, ':');
-        let updated_at = parts.next()?.parse().ok().filter(|at: &f64| at.is_finite() && *at >= 0.0)?;
-        let written = parts.next()?;
-        let agent = Some(AgentId::normalize(written)).filter(|agent| agent.as_str() == written)?;
-        let key = parts.next().filter(|key| !key.is_empty())?.to_owned();
-        Some(Self { agent, place: Place { updated_at, key } })
+        let (number, agent, key) = (parts.next()?, parts.next()?, parts.next()?);
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        let is_number = |digits: &str, most| {
+            (1..=most).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit())
+        };
+        let is_agent = (1..=64).contains(&agent.len())
+            && agent.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
+        if !is_number(whole, 308) || !is_number(fraction, 400) || !is_agent || key.is_empty() {
+            return None;
+        }
+        let place = Place { updated_at: number.parse().ok()?, key: key.to_owned() };
+        Some(Self { agent: AgentId::normalize(agent), place })
     }
 
     /// After which row those of this agent come later in the list.
