@@ -17,9 +17,9 @@
 //! - [`reload`]: what SIGHUP does
 //! - [`measure`]: metrics, and a span of each request
 //! - [`steer`]: commands besides serving
-//! - [`page`]: the page that shows it all in a browser
 //! - `upstream`: completions, passed on to another server; behind the feature of that name
 //! - `speak`: OpenClaw's protocol over a WebSocket, with the feature `websocket`
+//! - [`page`]: the page that shows it all in a browser
 //! - [`demo`]: a state folder to try it all on
 //! - [`log`]: lines that never wait for the file they go to
 //! - [`tasks`]: what runs beside the requests; one that ends unasked stops the process
