@@ -177,7 +177,6 @@ mod claims;
 mod clock;
 mod denied;
 mod ended;
-#[cfg(any(feature = "introspection", feature = "jwks", feature = "security-events"))]
 mod fault;
 mod grpc;
 #[cfg(feature = "hosts")]
