@@ -39,12 +39,13 @@ pub trait RevocationLog: Send + Sync + 'static {
     /// If they cannot be read.
     fn read(&self, after: u64, at_most: Duration) -> impl Future<Output = Result<Vec<(u64, Entry)>, LogError>> + Send;
 
-    /// Appends `entries`, in this order.
+    /// Appends `entries`, in this order. With those that it has [lost](Origin::Lost) its life is not the same any more
+    /// [since](Standing::since) then.
     ///
     /// # Errors
     ///
     /// If they are not known to be as safe as the log promises. Some or all of them may be there all the same.
-    fn append(&self, entries: &[Entry]) -> impl Future<Output = Result<(), LogError>> + Send;
+    fn append(&self, entries: &[Entry], origin: Origin) -> impl Future<Output = Result<(), LogError>> + Send;
 }
 
 /// Where a log stands.
@@ -53,12 +54,24 @@ pub struct Standing {
     /// Which log it is, and which life of it: another text wherever something that it has acknowledged may be lost. A
     /// server that was started anew, say, or another one that took its place.
     pub life: String,
+    /// Since when it is in this life, or since what it has lost was written again, whichever is later. For a while after
+    /// that nobody goes by it: others may know what it does not.
+    pub since: SystemTime,
     /// The number of the first entry that can still be read; one more than `last` if none can.
     pub first: u64,
     /// The number of the last entry, 0 for none.
     pub last: u64,
     /// The time by the log's own clock, which is the clock of all its nodes.
     pub now: SystemTime,
+}
+
+/// Where an entry comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Something was revoked.
+    New,
+    /// It was in the log, and is not any more.
+    Lost,
 }
 
 /// Why a log could not do what it was asked to.

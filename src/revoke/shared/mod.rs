@@ -30,8 +30,8 @@
 //!    after the grace that was chosen. So no frame of a stream passes later than that after the log took its
 //!    revocation. Time is monotonic, and looked at for each frame.
 //! 3. **What the log has lost is written again.** When it is another one, or an earlier state of the same
-//!    ([`Standing`]), a node reads what there is, writes what it knows and the log does not, and vouches for nothing until that is
-//!    done. What no node knows any more is lost: keep [`Revocations::list`] in a file, and [`restore`](Revocations::restore) it before
+//!    ([`Standing`]), a node reads what there is, writes what it knows and the log does not, and does not vouch anew until that is
+//!    done, and others had time for it, too: half of the staleness. What no node knows any more is lost: keep [`Revocations::list`] in a file, and [`restore`](Revocations::restore) it before
 //!    [`run`](SharedRevocations::run).
 //! 4. **Clocks of nodes may disagree**: `revoke_subject` and `revoke_all` go by the log's clock, and a revocation is over by it.
 //! 5. An entry that cannot be read, of a later release or of a stranger, is not passed over: the node stops to vouch, and
@@ -45,11 +45,15 @@ mod log;
 mod node;
 mod outbox;
 mod part;
+#[cfg(feature = "redis")]
+mod redis;
 
+#[cfg(feature = "redis")]
+pub use self::redis::{Connect, RedisLog};
 use self::{entry::Said, lease::Lease, outbox::Outbox};
 pub(super) use self::{entry::Topic, part::Part};
 pub use self::{
     entry::{Entry, InvalidEntry},
-    log::{LogError, RevocationLog, Standing},
+    log::{LogError, Origin, RevocationLog, Standing},
     node::SharedRevocations,
 };

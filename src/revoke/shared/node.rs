@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Entry, LogError, RevocationLog};
+use super::{Entry, LogError, Origin, RevocationLog};
 use crate::{
     Clock, fault,
     revoke::Revocations,
@@ -54,7 +54,8 @@ impl<L: RevocationLog> SharedRevocations<L> {
     }
 
     /// For how long this node vouches for what it has read without hearing from the log again. Default: five seconds.
-    /// It asks five times as often, and at least once a second.
+    /// It asks five times as often, and at least once a second. A log that has just begun, or has lost something, is
+    /// trusted after half of it: until then others write what they know.
     pub fn with_max_staleness(mut self, max_staleness: Duration) -> Self {
         self.max_staleness = max_staleness;
         self
@@ -113,28 +114,36 @@ impl<L: RevocationLog> SharedRevocations<L> {
         let current = match known {
             Some(known) if !is_gap => place.insert(known),
             known => {
-                // Where it went on from is to be kept only when all that came before it is known.
-                self.revocations.doubt();
+                // What was vouched for before is so still: it was all there was by then.
                 self.take_over(known.is_none()).await?;
                 place.insert(Place { life: standing.life.clone(), last: standing.last })
             }
         };
         while current.last < standing.last {
-            self.read(current, Duration::ZERO).await?;
+            if !self.read(current, Duration::ZERO).await? {
+                return Ok(());
+            }
         }
-        self.revocations.vouch_until(asked + self.max_staleness);
-        self.read(current, self.tick()).await
+        if standing.now.duration_since(standing.since).is_ok_and(|age| age >= self.max_staleness / 2) {
+            self.revocations.vouch_until(asked + self.max_staleness);
+        }
+        self.read(current, self.tick()).await.map(|_| ())
     }
 
-    async fn read(&self, place: &mut Place, at_most: Duration) -> Result<(), LogError> {
-        for (number, entry) in limited(at_most + self.limit(), self.log.read(place.last, at_most)).await? {
-            if number != place.last + 1 {
-                return Err(LogError::unavailable("entries are missing in what it gave to read"));
+    /// Reads on. Whether nothing is missing in between.
+    async fn read(&self, place: &mut Place, at_most: Duration) -> Result<bool, LogError> {
+        let entries = limited(at_most + self.limit(), self.log.read(place.last, at_most)).await?;
+        // Where there were some there must be some to read.
+        let mut is_whole = !entries.is_empty() || !at_most.is_zero();
+        for (number, entry) in entries {
+            is_whole &= number == place.last + 1;
+            if !is_whole {
+                break;
             }
             self.revocations.take(entry, true);
             place.last = number;
         }
-        Ok(())
+        Ok(is_whole)
     }
 
     /// Takes over all that is revoked, and, of a log that has perhaps lost something, writes what it does not have.
@@ -156,7 +165,7 @@ impl<L: RevocationLog> SharedRevocations<L> {
             fault::report(&PLACE, &lost);
         }
         for batch in unknown.chunks(BATCH) {
-            limited(LIMIT, self.log.append(batch)).await?;
+            limited(LIMIT, self.log.append(batch, Origin::Lost)).await?;
         }
         Ok(())
     }
@@ -167,7 +176,7 @@ impl<L: RevocationLog> SharedRevocations<L> {
         let mut failures = Failures::default();
         loop {
             let batch = outbox.next().await;
-            match limited(LIMIT, self.log.append(&batch)).await {
+            match limited(LIMIT, self.log.append(&batch, Origin::New)).await {
                 Ok(()) => {
                     outbox.done();
                     failures.clear();

@@ -4,14 +4,14 @@ use std::{
     collections::HashMap,
     future::{Future, pending},
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
 };
-use tower_reauth::revoke::shared::{Entry, LogError, RevocationLog, Standing};
+use tower_reauth::revoke::shared::{Entry, LogError, Origin, RevocationLog, Standing};
 
 use crate::support::Wall;
 
@@ -28,6 +28,7 @@ struct Inner {
 #[derive(Clone)]
 pub struct Kept {
     life: u64,
+    since: SystemTime,
     entries: Vec<(u64, Entry)>,
     state: HashMap<String, Entry>,
     last: u64,
@@ -51,8 +52,11 @@ struct Faults {
 
 impl Memory {
     pub fn new() -> Self {
-        let kept = Kept { life: 1, entries: Vec::new(), state: HashMap::new(), last: 0, appends: 0 };
-        Self(Arc::new(Inner { wall: Wall::new(), kept: Mutex::new(kept), grown: Notify::new() }))
+        let wall = Wall::new();
+        // It has been there for a while.
+        let since = wall.now() - Duration::from_secs(3600);
+        let kept = Kept { life: 1, since, entries: Vec::new(), state: HashMap::new(), last: 0, appends: 0 };
+        Self(Arc::new(Inner { wall, kept: Mutex::new(kept), grown: Notify::new() }))
     }
 
     pub fn wire(&self) -> Wire {
@@ -67,15 +71,17 @@ impl Memory {
     /// A copy takes its place, with all that this does not have.
     pub fn fail_over_to(&self, copy: Kept) {
         let life = self.kept().life + 1;
-        *self.kept() = Kept { life, ..copy };
+        *self.kept() = Kept { life, since: self.wall().now(), ..copy };
     }
 
-    /// Everything is gone, in the same life.
+    /// Everything is gone.
     pub fn flush(&self) {
         let mut kept = self.kept();
         kept.entries.clear();
         kept.state.clear();
         kept.last = 0;
+        kept.life += 1;
+        kept.since = self.wall().now();
     }
 
     /// The entries go but for the last of them; the state stays.
@@ -93,7 +99,7 @@ impl Memory {
         self.kept().appends
     }
 
-    pub fn append(&self, entry: Entry) {
+    fn append(&self, entry: Entry) {
         self.kept().append(entry);
         self.0.grown.notify_waiters();
     }
@@ -167,7 +173,13 @@ impl RevocationLog for Wire {
         let standing = {
             let kept = self.memory.kept();
             let first = kept.entries.first().map_or(kept.last + 1, |(number, _)| *number);
-            Standing { life: kept.life.to_string(), first, last: kept.last, now: self.memory.wall().now() }
+            Standing {
+                life: kept.life.to_string(),
+                since: kept.since,
+                first,
+                last: kept.last,
+                now: self.memory.wall().now(),
+            }
         };
         self.pass().await?;
         Ok(standing)
@@ -199,10 +211,13 @@ impl RevocationLog for Wire {
         Ok(entries)
     }
 
-    fn append(&self, entries: &[Entry]) -> impl Future<Output = Result<(), LogError>> + Send {
+    fn append(&self, entries: &[Entry], origin: Origin) -> impl Future<Output = Result<(), LogError>> + Send {
         let entries = entries.to_vec();
         async move {
             self.pass().await?;
+            if origin == Origin::Lost {
+                self.memory.kept().since = self.memory.wall().now();
+            }
             entries.into_iter().for_each(|entry| self.memory.append(entry));
             self.pass().await
         }
