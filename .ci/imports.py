@@ -9,7 +9,7 @@ import re
 TIERS = [
     # Values, and what every room uses.
     [
-        "authority.rs", "claims.rs", "clock.rs", "fault.rs", "http_client/", "identity.rs", "media_type.rs", "sync.rs",
+        "authority.rs", "claims.rs", "clock.rs", "counts.rs", "fault.rs", "http_client/", "identity.rs", "media_type.rs", "sync.rs",
         "timer.rs", "unwind.rs", "scope/few.rs", "scope/set.rs",
     ],
     ["origin.rs"],

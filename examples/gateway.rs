@@ -12,7 +12,14 @@
 //! - [`files`]: noticing that a file has changed, and proving that none has
 //! - [`json`]: JSON as JavaScript has it
 //! - [`serve`]: connections and their deadlines
+//! - [`tls`]: what connections are secured by
+//! - [`systemd`]: what a service manager hands over, and what it is told
+//! - [`reload`]: what SIGHUP does
+//! - [`measure`]: metrics, and a span of each request
 //! - [`steer`]: commands besides serving
+//! - [`page`]: the page that shows it all in a browser
+//! - `upstream`: completions, passed on to another server; behind the feature of that name
+//! - `speak`: OpenClaw's protocol over a WebSocket, with the feature `websocket`
 //! - [`demo`]: a state folder to try it all on
 //! - [`log`]: lines that never wait for the file they go to
 //! - [`tasks`]: what runs beside the requests; one that ends unasked stops the process
@@ -33,14 +40,30 @@ pub(crate) mod json;
 pub(crate) mod live;
 #[path = "gateway/log.rs"]
 mod log;
+#[path = "gateway/measure/mod.rs"]
+pub(crate) mod measure;
+#[path = "gateway/page/mod.rs"]
+pub(crate) mod page;
+#[path = "gateway/reload.rs"]
+pub(crate) mod reload;
 #[path = "gateway/serve/mod.rs"]
 pub(crate) mod serve;
 #[path = "gateway/sessions/mod.rs"]
 pub(crate) mod sessions;
+#[cfg(feature = "websocket")]
+#[path = "gateway/speak/mod.rs"]
+pub(crate) mod speak;
 #[path = "gateway/steer/mod.rs"]
 pub(crate) mod steer;
+#[path = "gateway/systemd/mod.rs"]
+pub(crate) mod systemd;
 #[path = "gateway/tasks.rs"]
 pub(crate) mod tasks;
+#[path = "gateway/tls/mod.rs"]
+pub(crate) mod tls;
+#[cfg(feature = "upstream")]
+#[path = "gateway/upstream/mod.rs"]
+pub(crate) mod upstream;
 
 use std::{convert::Infallible, error::Error, io, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
@@ -51,9 +74,14 @@ use axum::{
     response::Response,
     routing::{delete, get, post},
 };
-use tokio::{net::TcpListener, runtime};
+use tokio::{
+    net::TcpListener,
+    runtime,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceBuilder};
+use tower::{Service, ServiceBuilder, util::MapRequestLayer};
 use tower_reauth::{
     Compat, Denied, RequireScopeLayer, Scope, ScopeResolverLayer, StreamReauth, StreamReauthLayer, Strict,
     bearer::AuthLayer,
@@ -61,23 +89,37 @@ use tower_reauth::{
     scope::{ResolveScopes, ScopeHierarchy},
 };
 
+#[cfg(feature = "upstream")]
+use self::upstream::Upstream;
 use self::{
     auth::{AttributedLayer, GatewayAuth},
-    config::{Config, ConfigError, Environment, Flags, HistoryScopes, LiveSettings, Settled},
+    config::{Config, ConfigError, Environment, HistoryScopes, LiveSettings, Reload, Settings, Settled},
     demo::Demo,
     files::Watcher,
     http::{
         State,
+        cors::CorsLayer,
         handlers::{self, ADMIN, READ, WRITE},
         hosts::HostsLayer,
+        listing, openapi,
         operate::{self, Audit, AuditLayer, Kept},
         operators, reply,
         target::{self, ResolveTargetLayer, parsed},
     },
     log::Lines,
+    measure::RequestLayer,
+    serve::Doors,
     steer::Cli,
+    systemd::{Manager, Sockets},
     tasks::Tasks,
 };
+#[cfg(feature = "metrics")]
+use self::{
+    config::MetricsFor,
+    measure::{Exporter, NearbyLayer},
+};
+#[cfg(feature = "upstream")]
+use axum::routing::MethodRouter;
 
 /// What a shared secret is granted by the compat rule, and a trusted caller that declares nothing.
 const OPERATOR: [Scope; 6] = [
@@ -107,31 +149,40 @@ fn main() -> ExitCode {
     if let Some(command) = command {
         return steer::run(flags, command, Environment::of_this_process());
     }
-    let Ok(log) = log::start() else { return ExitCode::FAILURE };
-    let ended = start(flags);
+    // While there is one thread.
+    let sockets = Sockets::of_this_process();
+    let format = flags.log_format;
+    let settled = Settled::new(flags, Environment::of_this_process()).map_err(ConfigError::all);
+    let format = settled.as_ref().map_or(format, |settled| settled.flags.log_format);
+    let Ok(log) = log::start(format.unwrap_or_default()) else { return ExitCode::FAILURE };
+    let ended = sockets.map_err(Into::into).and_then(|sockets| start(settled?, sockets));
     if let Err(error) = &ended {
-        log.say(format!("gateway: {error}\n"));
+        log.fatal(error);
     }
     log.flush(LAST_WORDS);
     if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn start(flags: Flags) -> Result<(), Box<dyn Error>> {
+fn start(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(tasks::workers())
         .thread_keep_alive(IDLE_THREAD)
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(run(flags));
+    let ended = runtime.block_on(run(settled, sockets));
     // Nobody waits any more for what still reads a file.
     runtime.shutdown_background();
     ended
 }
 
-async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
-    let settled = Settled::new(flags, Environment::of_this_process()).map_err(ConfigError::all)?;
+async fn run(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
+    let (settled, manager) = (settled.with_passed(sockets.addresses()), Manager::of_this_process()?);
+    let hangup = signal(SignalKind::hangup())?;
     let stop = CancellationToken::new();
-    tasks::stop_at_signal(stop.clone(), settled.flags.drain())?;
+    tasks::stop_at_signal(stop.clone(), settled.flags.drain(), {
+        let manager = manager.clone();
+        move || manager.stops()
+    })?;
 
     let demo = settled.flags.demo.then(Demo::new).transpose()?;
     let config = match &demo {
@@ -140,26 +191,39 @@ async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     };
 
     let mut tasks = Tasks::default();
-    let service = open(&config, &mut tasks, stop.clone())?;
-    let listener = TcpListener::bind(config.listen).await.map_err(|error| format!("{}: {error}", config.listen))?;
-    let address = listener.local_addr()?;
+    let Gateway { service, settings, reload, audit } = open(&config, &mut tasks, stop.clone())?;
+    let mut listeners = sockets.listen()?;
+    if listeners.is_empty() {
+        let listener = TcpListener::bind(config.listen).await;
+        listeners.push(listener.map_err(|error| format!("{}: {error}", config.listen))?);
+    }
+    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let scheme = if config.sources.tls.is_some() { "https" } else { "http" };
     // The gateway serves whether its output can be written or not.
     let output = Lines::to(io::stdout())?;
-    output.say(format!("listening on http://{address}\n"));
+    for address in &addresses {
+        output.say(format!("listening on {scheme}://{address}\n"));
+        tracing::info!(%address, "listening");
+    }
     if let Some(demo) = &demo {
-        output.say(format!("\n{}\n", demo.instructions(address)));
+        output.say(format!("\n{}\n", demo.instructions(addresses[0])));
         let talk = demo.talk();
         tasks.spawn("the demo", async {
             let error = talk.await;
             tracing::error!(%error, "the demo fell silent");
         });
     }
-    tracing::info!(%address, "listening");
+    let addresses: Vec<_> = addresses.iter().map(|address| format!("{scheme}://{address}")).collect();
+    let status = format!("listening on {}", addresses.join(", "));
+    manager.is_ready(&status);
+    tasks.spawn("the watchdog", manager.clone().watchdog());
+    tasks.spawn("what reloads", reload::at_signal(hangup, reload, audit, manager.clone(), status));
 
-    let mut serving = pin!(serve::serve(listener, service, config.limits, stop.clone()));
+    let mut serving = pin!(serve::serve(Doors::new(listeners, settings), service, config.limits, stop.clone()));
     tokio::select! {
         () = &mut serving => {}
         name = tasks.first_to_end() => {
+            manager.stops();
             stop.cancel();
             serving.await;
             tasks.finish();
@@ -167,8 +231,19 @@ async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
         }
     }
     output.flush(LAST_WORDS);
+    manager.flush(LAST_WORDS);
     tasks.finish();
     Ok(())
+}
+
+/// A gateway that is open.
+pub struct Gateway<S> {
+    pub service: S,
+    /// Those of now.
+    pub settings: watch::Receiver<Arc<Settings>>,
+    /// Reads them again.
+    pub reload: Reload,
+    pub audit: Audit,
 }
 
 /// The gateway as a service, with the tasks that it needs to run, until `stop` is cancelled.
@@ -177,11 +252,12 @@ pub fn open(
     tasks: &mut Tasks,
     stop: CancellationToken,
 ) -> Result<
-    impl Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + use<>,
+    Gateway<impl Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + use<>>,
     Box<dyn Error>,
 > {
     let watcher = Watcher::new()?;
-    let live = LiveSettings::open(config.sources.clone())?;
+    let mut live = LiveSettings::open(config.sources.clone())?;
+    config.advice.iter().for_each(|advice| tracing::warn!("{advice}"));
     tracing::info!(
         state_dir = %config.state_dir.display(),
         auth = %live.subscribe().borrow().auth.mode(),
@@ -202,29 +278,40 @@ pub fn open(
         move || audit.flush(LAST_WORDS)
     });
     let kept = Kept::open(config.data_dir.as_deref())?;
-    let auth = GatewayAuth::new(&live.subscribe().borrow())?;
-    tasks.spawn("what applies new settings", auth.clone().follow(live.subscribe()));
-    let hosts = HostsLayer::new(config.allowed_hosts.clone(), live.subscribe());
+    let (settings, reload) = (live.subscribe(), live.reload());
+    let auth = GatewayAuth::new(&settings.borrow())?;
+    live.apply_by({
+        let auth = auth.clone();
+        move |settings| auth.apply_published(settings)
+    });
+    let hosts = HostsLayer::new(config.allowed_hosts.clone(), config.cors_origins.clone(), live.subscribe());
     let state = Arc::new(State::new(config, live.subscribe(), watcher, kept.clone(), audit.clone()));
-    tasks.spawn("what ends the streams when the gateway stops", end_all(state.open.clone(), stop));
+    tasks.spawn("what ends the streams when the gateway stops", end_all(state.open.clone(), stop.clone()));
     // A watcher of their own: a file system below a transcript that hangs must not hold up a revocation.
     let watcher = Watcher::new()?;
     tasks.spawn("what follows the settings", async move { live.follow(&watcher).await });
 
-    let rules = auth.clone();
+    let (rules, asks) = (auth.clone(), auth.clone());
     let authenticate = ServiceBuilder::new()
         .layer(AttributedLayer(auth.clone()))
         .map_response(move |response: Response| rules.challenge(response))
-        .layer(AuthLayer::from_authenticator(auth).with_revocations(kept.revocations()).with_response(auth::respond))
+        .layer(
+            AuthLayer::from_authenticator(auth.clone())
+                .with_revocations(kept.revocations())
+                .with_response(auth::respond),
+        )
         .layer(AuditLayer { audit: audit.clone(), shows_path: true });
 
     let watched = {
-        let audit = audit.clone();
+        let (audit, ends) = (audit.clone(), state.ends.clone());
         StreamReauthLayer::new()
             .with_heartbeat(config.heartbeat)
             .with_ending(operate::ending(false))
             .with_registry(&state.open)
-            .with_on_end(move |ended| audit.ended(ended))
+            .with_on_end(move |ended| {
+                ends.note(ended);
+                audit.ended(ended);
+            })
     };
 
     // To read is harmless: a shared secret may, unless --history-scopes says otherwise.
@@ -238,6 +325,36 @@ pub fn open(
         .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
         .layer(watched.clone());
 
+    // What a completion costs is for the scopes of a shared secret too, and --history-scopes says nothing of it.
+    #[cfg(feature = "upstream")]
+    let may_ask = |scope| {
+        ServiceBuilder::new()
+            .layer(authenticate.clone())
+            .layer(resolve_scopes(Compat::new(OPERATOR)))
+            .layer(RequireScopeLayer::new(scope).with_response(auth::respond))
+            .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
+            .layer(watched.clone())
+    };
+    #[cfg(feature = "upstream")]
+    let (may_see_models, may_complete) = (may_ask(READ), may_ask(WRITE));
+    // A socket takes the handshakes out of the requests, and asks who its client is by what that says then.
+    #[cfg(feature = "websocket")]
+    let sockets = {
+        let door =
+            |audit| ServiceBuilder::new().layer(AuditLayer { audit, shows_path: true }).layer(authenticate.clone());
+        let doors = speak::Doors::new(
+            auth.clone(),
+            audit.clone(),
+            state.seats.clone(),
+            DECLARED_SCOPES,
+            door(audit.clone()).layer(resolve_scopes(speak::Declaring(Strict::new(OPERATOR)))),
+            door(audit.clone()).layer(resolve_scopes(Strict::new(OPERATOR))),
+        );
+        speak::SpeakLayer(Arc::new(speak::Speak { state: Arc::clone(&state), doors, watched: watched.clone(), stop }))
+    };
+    #[cfg(not(feature = "websocket"))]
+    let sockets = tower::layer::util::Identity::new();
+
     // To operate is not: a shared secret declares no scopes, so by `Strict` it is granted none.
     let may_operate = ServiceBuilder::new()
         .layer(authenticate.clone())
@@ -247,7 +364,16 @@ pub fn open(
     // To renew takes what the stream took: only the caller is asked for here.
     let may_renew = authenticate;
 
+    let sessions = get(listing::sessions).route_layer(may_read.clone());
+    let sessions = sessions.head(handlers::only_get).fallback(handlers::only_get);
     let history = get(handlers::history).route_layer(may_read).head(handlers::only_get).fallback(handlers::only_get);
+    #[cfg(feature = "metrics")]
+    let metrics = {
+        let exporter = Exporter::of_this_process()?;
+        tasks.spawn("what keeps the metrics small", exporter.clone().keep_small());
+        let nearby = (config.metrics == MetricsFor::Local).then(|| asks.clone());
+        measure::route(exporter, NearbyLayer { auth: nearby, others: may_operate.clone() })
+    };
     let kill = post(handlers::kill).route_layer(may_operate.clone()).fallback(handlers::only_post);
     let streams = get(operators::streams).route_layer(
         ServiceBuilder::new()
@@ -261,29 +387,66 @@ pub fn open(
     let revocations = revocations.head(handlers::only_get_or_post).fallback(handlers::only_get_or_post);
     let renew = post(handlers::renew).route_layer(may_renew).fallback(handlers::only_post);
 
+    let description = openapi::description(|path| match path {
+        "/metrics" => cfg!(feature = "metrics"),
+        path => config.upstream.is_some() || !path.starts_with("/v1/"),
+    })?;
+    let description = get(async move || openapi::answer(description.clone()));
+
     let routes = Router::new()
+        .route("/", get(page::show).fallback(handlers::only_get_or_head))
+        .route("/sessions", sessions.with_state(Arc::clone(&state)))
         .route("/sessions/{key}/history", parsed(target::session_key, history.with_state(Arc::clone(&state))))
         .route("/sessions/{key}/kill", parsed(target::session_key, kill.with_state(Arc::clone(&state))))
         .route("/streams", streams.with_state(Arc::clone(&state)))
         .route("/streams/{id}", parsed(target::stream_id, end.with_state(Arc::clone(&state))))
         .route("/revocations", revocations.with_state(Arc::clone(&state)))
         .route("/streams/{id}/renew", parsed(target::stream_id, renew.with_state(Arc::clone(&state))))
+        .route("/openapi.json", description.fallback(handlers::only_get_or_head))
         .route("/health", get(handlers::live).fallback(handlers::only_get_or_head))
         .route("/healthz", get(handlers::live).fallback(handlers::only_get_or_head))
         .route("/ready", get(handlers::ready).fallback(handlers::only_get_or_head))
         .route("/readyz", get(handlers::ready).fallback(handlers::only_get_or_head))
         .fallback(handlers::not_found);
+    #[cfg(feature = "metrics")]
+    let routes = routes.route("/metrics", metrics);
 
-    // In front of the router: it must not see a target before it is resolved, and every answer has these headers.
-    Ok(ServiceBuilder::new()
+    #[cfg(feature = "upstream")]
+    let routes = match config.upstream.clone() {
+        None => routes,
+        Some(upstream) => {
+            let upstream = Arc::new(Upstream::new(upstream, Arc::clone(&state))?);
+            let see = |handler: MethodRouter<Arc<Upstream>>| {
+                handler.route_layer(may_see_models.clone()).head(handlers::only_get).fallback(handlers::only_get)
+            };
+            let complete = |handler: MethodRouter<Arc<Upstream>>| {
+                handler.route_layer(may_complete.clone()).fallback(handlers::only_post)
+            };
+            routes
+                .route("/v1/models", see(get(upstream::models)).with_state(Arc::clone(&upstream)))
+                .route("/v1/models/{*id}", see(get(upstream::model)).with_state(Arc::clone(&upstream)))
+                .route("/v1/chat/completions", complete(post(upstream::chat)).with_state(Arc::clone(&upstream)))
+                .route("/v1/responses", complete(post(upstream::responses)).with_state(upstream))
+        }
+    };
+    let routes = routes.layer(MapRequestLayer::new(measure::note_route as fn(_) -> _));
+
+    // In front of the router: it must not see a target before it is resolved, and every answer has these headers. A
+    // browser that asks beforehand shows no credential, and reads no refusal without its own headers.
+    let service = ServiceBuilder::new()
+        .layer(RequestLayer(asks))
         .map_response(move |response| {
             reply::with_common_headers(response, state.settings().strict_transport_security.as_ref())
         })
+        .layer(CorsLayer::new(config.cors_origins.clone()))
         .layer(AuditLayer { audit: audit.clone(), shows_path: false })
         .layer(hosts)
         .layer(ResolveTargetLayer)
-        .layer(AuditLayer { audit, shows_path: true })
-        .service(routes))
+        // Whatever path a socket is asked for at is not shown: it may hold a capability.
+        .layer(sockets)
+        .layer(AuditLayer { audit: audit.clone(), shows_path: true })
+        .service(routes);
+    Ok(Gateway { service, settings, reload, audit })
 }
 
 /// Tells each stream, when the gateway stops, that it does: those that are open, and those that still begin.

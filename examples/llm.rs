@@ -61,6 +61,14 @@ async fn chat() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3002").await?;
     let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
+    let upkeep = metrics.clone();
+    tokio::spawn(async move {
+        // What is observed takes room until it is scraped, or this is run.
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            upkeep.run_upkeep();
+        }
+    });
     let keys = Jwks::at(&format!("{ISSUER}/keys"), HttpsClient::new()?)?;
     let keys = keys.with_refresh(Duration::from_secs(1), Duration::from_secs(1));
     let error =

@@ -133,7 +133,7 @@
 //! | `jwt` | the module `verify::jwt`: JSON Web Tokens, with cryptography that needs no C compiler |
 //! | `jwt-aws-lc-rs` | the same with the cryptography of `aws-lc-rs` |
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
-//! | `metrics` | counters of refusals and of ends of streams, a gauge of open streams, through the `metrics` facade: [`observe`] |
+//! | `metrics` | counts of refusals, checks, revocations and streams, through the `metrics` facade: [`observe`] |
 //! | `resource-metadata` | the module `resource_metadata`: the document of RFC 9728, and the challenge that points to it |
 //! | `security-events` | the module [`revoke::events`]: revocations that an identity provider sends (Shared Signals, back-channel logout) |
 //! | `session-binding` | the module `session`: a session's id is good for the caller who began it, and for nobody else |
@@ -147,7 +147,7 @@
 
 // # The order of the modules
 //
-// Values, and what every module uses (`identity`, `clock`, `media_type`, `sync`, `timer`, `unwind`, sets of scopes, then `denied` and
+// Values, and what every module uses (`identity`, `clock`, `counts`, `media_type`, `sync`, `timer`, `unwind`, sets of scopes, then `denied` and
 // `ended`) < `verify`, `revoke` < `access`, `observe`, `respond`, how scopes are resolved < the layers of
 // the three questions, `bearer`, `scope`, `reauth` < neighbours behind features. A file imports only from its
 // own tier or lower; the list is `TIERS` in `.ci/imports.py`, which checks it.
@@ -175,6 +175,7 @@ mod challenge;
 #[allow(dead_code, reason = "each feature reads some of what there is to read")]
 mod claims;
 mod clock;
+mod counts;
 mod denied;
 mod ended;
 mod fault;

@@ -10,8 +10,15 @@
 //! | `tower_reauth_refused_total` | counter | `reason`: a word of [`Denied::as_str`]; where the verifier says why a credential is not good, `rejection`: a word of [`Rejection`] | Requests that were refused, by reason. |
 //! | `tower_reauth_streams_ended_total` | counter | `reason`: a word of [`EndReason::as_str`](crate::reauth::EndReason::as_str) | Streams that ended, by reason. |
 //! | `tower_reauth_streams_open` | gauge | none | Streams that are open and watched. |
+//! | `tower_reauth_check_duration_seconds` | histogram | `occasion`: `door`, `stream`; `outcome`: `confirmed`, `denied`, `unavailable`, `panicked`, or `abandoned` by all who waited | How long verifiers took to answer. |
+//! | `tower_reauth_checks_shared_total` | counter | `occasion`, as above | Checks that were spared by an answer that others asked for too. |
+//! | `tower_reauth_revocations_total` | counter | `kind`: `credential`, `session`, `subject`, `issued_before`, `all` | Revocations, by what was revoked. |
+//! | `tower_reauth_revocation_duration_seconds` | histogram | none | From a revocation to the end of the last stream that it ended. |
 //!
-//! No label has a value that a client chooses: there are no more series than words, and the gauge.
+//! No label has a value that a client chooses: there are no more series than words. Nothing is counted for each frame,
+//! but where a verifier without a revision is asked for each. Revocations are those of
+//! [`Revocations`](crate::revoke::Revocations), what was restored among them; one that concerns no open stream has no
+//! duration. What else moves a revision is seen by its ends.
 //!
 //! # Events and spans
 //!
@@ -23,7 +30,9 @@
 //! | `stream ended` | ERROR after a panic of the verifier, WARN where it could not tell, else DEBUG | `reason`, `subject`, `credential_id` |
 //!
 //! `subject` and `credential_id` are absent where nobody knows them: a token that is not good names
-//! nobody. So is `rejection`, the word of a [`Rejection`], but where the verifier says why. A caller who is let in is recorded in the span of the request too, if that has the fields:
+//! nobody. So is `rejection`, the word of a [`Rejection`], but where the verifier says why. A caller who is let in is
+//! recorded in the span of the request too, if that has the fields: `subject`, or `enduser.id` as OpenTelemetry names
+//! it, and `credential_id`.
 //!
 //! ```
 //! # use tracing::field::Empty;
@@ -47,35 +56,22 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{Access, Denied, Identity, ended::Ended, unwind::contained, verify::Rejection};
-
-/// Counts by reason. Those that are named have a key that was made when the program was compiled; for
-/// any other one is made, which is an allocation.
-#[cfg(feature = "metrics")]
-macro_rules! count {
-    ($name:expr, $reason:expr, often: [$($often:literal),+]) => {
-        match $reason {
-            $($often => metrics::counter!($name, "reason" => $often),)+
-            reason => metrics::counter!($name, "reason" => reason),
-        }
-        .increment(1)
-    };
-}
+use tokio::time::Instant;
 
 #[cfg(feature = "metrics")]
-const REFUSED: &str = "tower_reauth_refused_total";
+pub use crate::counts::describe_metrics;
+pub(crate) use crate::counts::{Occasion, OpenStream, check_shared};
+use crate::{
+    Access, Denied, Identity, counts,
+    ended::Ended,
+    unwind::contained,
+    verify::{Rejection, Verification},
+};
 #[cfg(feature = "metrics")]
-const STREAMS_ENDED: &str = "tower_reauth_streams_ended_total";
-#[cfg(feature = "metrics")]
-const STREAMS_OPEN: &str = "tower_reauth_streams_open";
-
-/// Gives the recorder that is installed the help text of each metric.
-#[cfg(feature = "metrics")]
-pub fn describe_metrics() {
-    metrics::describe_counter!(REFUSED, "Requests that were refused, by reason.");
-    metrics::describe_counter!(STREAMS_ENDED, "Streams that ended, by reason.");
-    metrics::describe_gauge!(STREAMS_OPEN, "Streams that are open and watched.");
-}
+use crate::{
+    counts::{Check, Outcome},
+    verify::VerifyError,
+};
 
 /// Logs at the level that the first argument says.
 #[cfg(feature = "tracing")]
@@ -94,28 +90,13 @@ macro_rules! log {
 /// A request was refused: its response is complete.
 pub(crate) fn refused(denied: &Denied, rejection: Option<Rejection>, identity: Option<&Identity>) {
     // Recorders and subscribers are a user's code. What they do with a panic is not for the caller to pay.
-    contained(|| count_refusal(denied, rejection));
+    contained(|| counts::refused(denied.as_str(), rejection.map(Rejection::as_str)));
     contained(|| log_refusal(denied, rejection, identity));
     if let Denied::NoAccess { .. } | Denied::NoPeer = denied {
         if !contained(is_error_logged).unwrap_or(false) {
             warn_once(denied);
         }
     }
-}
-
-#[allow(unused_variables, reason = "nobody counts without the feature")]
-fn count_refusal(denied: &Denied, rejection: Option<Rejection>) {
-    #[cfg(feature = "metrics")]
-    if let Some(rejection) = rejection {
-        let rejection = rejection.as_str();
-        return metrics::counter!(REFUSED, "reason" => denied.as_str(), "rejection" => rejection).increment(1);
-    }
-    #[cfg(feature = "metrics")]
-    count!(
-        REFUSED,
-        denied.as_str(),
-        often: ["missing", "malformed", "rejected", "expired", "revoked", "locked_out", "insufficient_scope"]
-    );
 }
 
 #[allow(unused_variables, reason = "nobody listens without the feature")]
@@ -167,65 +148,49 @@ pub(crate) fn admitted(access: &Access) {
         }
         let identity = access.identity();
         span.record("subject", identity.subject());
+        span.record("enduser.id", identity.subject());
         if let Some(credential_id) = identity.credential_id() {
             span.record("credential_id", credential_id);
         }
     });
 }
 
-/// A stream that is open, counted as such until it is dropped.
-pub(crate) struct OpenStream {
-    /// Of the recorder that counted it, which is the one to count its end.
+/// Asks a verifier, and counts what becomes of it with the time since `began`.
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables, reason = "nobody counts without the feature"))]
+pub(crate) fn check(occasion: Occasion, began: Instant, verify: impl FnOnce() -> Verification) -> Verification {
+    #[cfg(not(feature = "metrics"))]
+    return verify();
     #[cfg(feature = "metrics")]
-    gauge: metrics::Gauge,
-}
-
-impl OpenStream {
-    pub(crate) fn new() -> Self {
-        Self {
-            #[cfg(feature = "metrics")]
-            gauge: contained(|| {
-                let gauge = metrics::gauge!(STREAMS_OPEN);
-                gauge.increment(1.0);
-                gauge
-            })
-            .unwrap_or(metrics::Gauge::noop()),
+    {
+        let check = Check::begun(occasion, began);
+        match verify().into_ready() {
+            Ok(answer) => {
+                check.answered(outcome(&answer));
+                Verification::ready(answer)
+            }
+            Err(unknown) => Verification::pending(async move {
+                let answer = unknown.await;
+                check.answered(outcome(&answer));
+                answer
+            }),
         }
     }
 }
 
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        #[cfg(feature = "metrics")]
-        contained(|| self.gauge.decrement(1.0));
-    }
-}
-
-impl OpenStream {
-    /// What is no stream of its own, and not counted.
-    pub(crate) fn uncounted() -> Self {
-        Self {
-            #[cfg(feature = "metrics")]
-            gauge: metrics::Gauge::noop(),
-        }
+#[cfg(feature = "metrics")]
+fn outcome(answer: &Result<Identity, VerifyError>) -> Outcome {
+    match answer {
+        Ok(_) => Outcome::Confirmed,
+        Err(VerifyError::Unavailable { .. }) => Outcome::Unavailable,
+        Err(_) => Outcome::Denied,
     }
 }
 
 /// A stream ended. Returns whether nothing of a user's panicked.
 pub(crate) fn stream_ended(ended: &Ended) -> bool {
-    let counted = contained(|| count_end(ended));
+    let counted = contained(|| counts::stream_ended(ended.reason.as_str()));
     let logged = contained(|| log_end(ended));
     counted.is_some() && logged.is_some()
-}
-
-#[allow(unused_variables, reason = "nobody counts without the feature")]
-fn count_end(ended: &Ended) {
-    #[cfg(feature = "metrics")]
-    count!(
-        STREAMS_ENDED,
-        ended.reason.as_str(),
-        often: ["finished", "disconnected", "expired", "revoked"]
-    );
 }
 
 #[allow(unused_variables, reason = "nobody listens without the feature")]

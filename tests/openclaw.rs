@@ -4,7 +4,8 @@
 //! a running gateway. They are replayed against ours, over real sockets, one gateway for each profile. The histories
 //! are the files that OpenClaw imported, or, where it changed records on the way, those that it had stored, one a line;
 //! of its answers they have all but where each record is stored. `openclaw/sample-state/` is a folder that OpenClaw itself
-//! wrote, and `openclaw/sample-expected/` what it answered for it; `openclaw/sample-database/` has both for a database.
+//! wrote, and `openclaw/sample-expected/` what it answered for it; `openclaw/sample-database/` has both for a database. For
+//! that `openclaw/sample-sockets/` has what was said over sockets.
 //!
 //! The last part needs no recording: whatever is in a transcript, reading it keeps the rules.
 
@@ -18,7 +19,7 @@ mod served;
 #[path = "../examples/gateway.rs"]
 mod server;
 // The rooms of the example name each other by this path.
-use server::{auth, config, files, http, json, live, serve, sessions};
+use server::{auth, config, files, http, json, live, measure, serve, sessions, systemd, tls};
 
 mod openclaw {
     mod any_transcript;
@@ -31,4 +32,6 @@ mod openclaw {
     mod replay;
     mod sample;
     mod sample_database;
+    #[cfg(feature = "websocket")]
+    mod sockets;
 }

@@ -31,14 +31,14 @@ class Failed(Exception):
 class Gateway:
     """A gateway on a scratch folder with one session."""
 
-    def __init__(self, binary, folder):
+    def __init__(self, binary, folder, *flags):
         self.sessions = folder / "agents/main/sessions"
         self.sessions.mkdir(parents=True)
         (self.sessions / "sessions.json").write_text(json.dumps({SESSION: {"sessionId": "story", "updatedAt": 1}}))
         (self.sessions / "story.jsonl").write_text("")
         self.token_file = folder / "token"
         self.token_file.write_text("first")
-        command = [binary, "--port=0", "--auth=token", f"--state-dir={folder}", f"--token-file={self.token_file}"]
+        command = [binary, "--port=0", "--auth=token", f"--state-dir={folder}", f"--token-file={self.token_file}", *flags]
         quiet = {**os.environ, "RUST_LOG": "warn"}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=quiet)
         self.url = self.process.stdout.readline().split()[-1] + f"/sessions/{SESSION}/history"

@@ -133,7 +133,7 @@ pub fn run_if_asked() -> bool {
                 Flags::parse_from(["gateway", "--state-dir", folder, "--token", TOKEN, "--heartbeat", &heartbeat]);
             let config = Config::new(flags, Environment::default()).expect("nothing is missing");
             let mut tasks = example::tasks::Tasks::default();
-            let service = example::open(&config, &mut tasks, stop.clone()).expect("it opens");
+            let service = example::open(&config, &mut tasks, stop.clone()).expect("it opens").service;
             announce(port);
             serve::serve(listener, service, config.limits, stop).await;
         } else {

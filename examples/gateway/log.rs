@@ -5,9 +5,11 @@
 //! 2. What cannot be written, and what finds [`ROOM`] used up, is dropped and counted. The count is written
 //!    before the next line that can be.
 //! 3. A panic is a line of the log like any other.
+//! 4. An event is one line, whatever stands in its values: nobody writes a line of their own by a value with a break.
 
 use std::{
     env,
+    fmt::Display,
     io::{self, IsTerminal, Write},
     panic,
     sync::{
@@ -19,7 +21,11 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
+use serde_json::json;
 use tracing_subscriber::EnvFilter;
+
+use super::config::LogFormat;
 
 /// How many bytes may wait to be written.
 const ROOM: usize = 4 * 1024 * 1024;
@@ -28,21 +34,54 @@ const ROOM: usize = 4 * 1024 * 1024;
 /// next event.
 const WATCHERS: [&str; 4] = ["notify=warn", "notify_types=warn", "inotify=warn", "mio=warn"];
 
-/// Logs to stderr from now on what `RUST_LOG` says, or else what an operator wants to know. In colour on a
-/// terminal, unless `NO_COLOR` says otherwise (no-color.org).
-pub fn start() -> io::Result<Lines> {
+/// The log of this process.
+pub struct Log {
+    lines: Lines,
+    format: LogFormat,
+}
+
+/// Logs to stderr from now on what `RUST_LOG` says, or else what an operator wants to know: in JSON, by which lines
+/// are joined, that is to which request a line belongs. Text is in colour on a terminal, unless `NO_COLOR` says
+/// otherwise (no-color.org).
+pub fn start(format: LogFormat) -> io::Result<Log> {
     let lines = Lines::to(io::stderr())?;
     let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let asked = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let writer = lines.clone();
-    tracing_subscriber::fmt()
+    let usual = match format {
+        LogFormat::Text => "info",
+        LogFormat::Json => "info,gateway::request=debug",
+    };
+    let asked = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
+    let writer = OneLine(lines.clone());
+    let log = tracing_subscriber::fmt()
         .with_env_filter(WATCHERS.into_iter().filter_map(|cap| cap.parse().ok()).fold(asked, EnvFilter::add_directive))
         .with_writer(move || writer.clone())
-        .with_ansi(io::stderr().is_terminal() && !is_plain)
-        .log_internal_errors(false)
-        .init();
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal() && !is_plain).init(),
+        LogFormat::Json => log.json().with_span_list(false).init(),
+    }
     panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
-    Ok(lines)
+    Ok(Log { lines, format })
+}
+
+impl Log {
+    /// Says why the process ends, whatever `RUST_LOG` wants to hear.
+    pub fn fatal(&self, error: &dyn Display) {
+        self.lines.say(match self.format {
+            LogFormat::Text => format!("gateway: {error}\n"),
+            LogFormat::Json => {
+                let fields = json!({ "message": error.to_string() });
+                let at = Timestamp::now().to_string();
+                let line = json!({ "timestamp": at, "level": "ERROR", "fields": fields, "target": "gateway" });
+                format!("{line}\n")
+            }
+        });
+    }
+
+    /// Waits until all that was said is written, or for this long.
+    pub fn flush(&self, at_most: Duration) {
+        self.lines.flush(at_most);
+    }
 }
 
 /// Writes from a thread of its own. Clones write to the same file, in order.
@@ -104,16 +143,34 @@ impl Lines {
     }
 }
 
-/// As the subscriber has it: one call for each event.
-impl Write for Lines {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.say(line);
-        Ok(line.len())
+/// Events, as the subscriber writes them: one call for each.
+#[derive(Clone)]
+struct OneLine(Lines);
+
+impl Write for OneLine {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.0.say(one_line(event));
+        Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// The event with a break at its end and none before.
+fn one_line(event: &[u8]) -> Vec<u8> {
+    let event = event.strip_suffix(b"\n").unwrap_or(event);
+    let mut line = Vec::with_capacity(event.len() + 1);
+    for byte in event {
+        match byte {
+            b'\n' => line.extend(b"\\n"),
+            b'\r' => line.extend(b"\\r"),
+            byte => line.push(*byte),
+        }
+    }
+    line.push(b'\n');
+    line
 }
 
 struct Writer<W, N> {
@@ -130,7 +187,11 @@ impl<W: Write, N: Fn(u64) -> String> Writer<W, N> {
                     self.write(&line);
                     self.counts.waiting.fetch_sub(line.len(), Relaxed);
                 }
-                Entry::Flush(done) => _ = done.send(()),
+                Entry::Flush(done) => {
+                    // What cannot be written was counted.
+                    let _ = self.file.flush();
+                    let _ = done.send(());
+                }
             }
         }
     }
@@ -194,6 +255,13 @@ mod tests {
     impl Given {
         fn shown(&self) -> String {
             String::from_utf8(self.written.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_stands_in_it() {
+        for (event, line) in [("a b\n", "a b\n"), ("a\nb\r\n\n", "a\\nb\\r\\n\n"), ("", "\n"), ("a", "a\n")] {
+            assert_eq!(String::from_utf8(one_line(event.as_bytes())).unwrap(), line);
         }
     }
 

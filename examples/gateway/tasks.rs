@@ -57,11 +57,15 @@ impl Tasks {
     }
 }
 
-/// Cancels `stop` at Ctrl-C or SIGTERM. A signal counts from the return of this on.
+/// Cancels `stop` at Ctrl-C or SIGTERM, once `announce` has said so. A signal counts from the return of this on.
 ///
 /// A second signal ends the process there and then, and so does the end of `drain` and [`LAST_RESORT`]. All of it is the work of a
 /// thread of its own: a gateway that hangs still hears.
-pub fn stop_at_signal(stop: CancellationToken, drain: Duration) -> io::Result<()> {
+pub fn stop_at_signal(
+    stop: CancellationToken,
+    drain: Duration,
+    announce: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
         let _entered = runtime.enter();
@@ -70,6 +74,7 @@ pub fn stop_at_signal(stop: CancellationToken, drain: Duration) -> io::Result<()
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
             signals.next().await;
+            announce();
             // First the deed, then the word.
             stop.cancel();
             tracing::info!("stopping");

@@ -6,6 +6,7 @@ use super::{Access, Policy, Source};
 use crate::{
     Clock, Denied,
     challenge::Challenge,
+    observe::{self, Occasion},
     revoke::{Confirmed, Registry, Revision, Revocations, SharedCheck},
     verify::{CredentialKey, Verification},
 };
@@ -95,7 +96,8 @@ impl AccessSource {
         let Shared { policy, revision, .. } = &*self.0;
         // Both before the check, so that a revocation during it is not lost.
         let (confirmed, epoch) = (Confirmed::by(revision.as_ref()), policy.epoch());
-        let identity = verify().await.and_then(|identity| policy.admit(identity))?;
+        let identity =
+            observe::check(Occasion::Door, confirmed.at, &verify).await.and_then(|identity| policy.admit(identity))?;
         let source = Own { verify: Arc::new(verify), key: Some(key), shared: Arc::clone(&self.0) };
         Ok(Access::from_source(identity, confirmed, epoch, source))
     }

@@ -1,6 +1,7 @@
 //! The service of the first question.
 
 use std::{
+    cell::Cell,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -15,7 +16,7 @@ use super::{Admission, AuthLayer, Authenticate, Head, HeadMut, ResponseFuture};
 use crate::{
     Access, Denied, Identity,
     access::{self, Policy, Source},
-    observe,
+    observe::{self, Occasion},
     respond::{Completion, EmptyBody, Refusal, Respond, refuse},
     revoke::{Answer, AsOf, Confirmed, Flights, Registry, Revision, SharedCheck, Waiting},
     unwind::contained,
@@ -149,7 +150,11 @@ impl<A: Authenticate> Door<A> {
         let Self { authenticator, policy, verify_timeout, flights, .. } = &**self;
         let credential = authenticator.present(head)?;
         let as_of = AsOf { confirmed: Confirmed::by(authenticator.revision()), epoch: policy.epoch() };
-        let verify = || authenticator.verify(&credential);
+        let is_shared = Cell::new(true);
+        let verify = || {
+            is_shared.set(false);
+            observe::check(Occasion::Door, as_of.confirmed.at, || authenticator.verify(&credential))
+        };
         let asked = if authenticator.coalesces() {
             Flights::ask_alone(as_of, verify)
         } else {
@@ -157,7 +162,12 @@ impl<A: Authenticate> Door<A> {
         };
         match asked {
             Ok(answer) => self.judge(credential, as_of, answer).map(Met::Admitted),
-            Err(waiting) => Ok(Met::Waits(credential, waiting)),
+            Err(waiting) => {
+                if is_shared.get() {
+                    observe::check_shared(Occasion::Door);
+                }
+                Ok(Met::Waits(credential, waiting))
+            }
         }
     }
 

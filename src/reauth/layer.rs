@@ -10,8 +10,11 @@ use http_body::Body;
 use tower_layer::Layer;
 
 use super::{
-    Ending, GuardedSink, GuardedStream, OpenStreams, StreamReauth, StreamReauthService, SupervisedBody, WithUploads,
+    EndReason, Ending, GuardedSink, GuardedStream, OpenStreams, StreamId, StreamLabel, StreamReauth,
+    StreamReauthService, SupervisedBody, WithUploads,
+    guard::Guard,
     rules::{OnEnd, Rules},
+    stream::confirm,
 };
 use crate::{Access, ended::Ended, respond::EmptyBody};
 
@@ -236,7 +239,20 @@ impl<R, U> StreamReauthLayer<R, U> {
     /// for a WebSocket: its items end when access ends. The ending, the comment, the retry and the filter of
     /// this layer are for bodies; all else holds here too.
     pub fn watch_stream<S: Stream>(&self, access: &Access, stream: S) -> GuardedStream<S> {
-        GuardedStream::new(stream, access.clone(), self.settings.rules.clone())
+        self.watch_stream_as(access, None, None, stream)
+    }
+
+    /// The same, known in the [registry](Self::with_registry) by this id, unless another stream has it, and with this
+    /// label: what a response has in its extensions.
+    pub fn watch_stream_as<S: Stream>(
+        &self,
+        access: &Access,
+        id: Option<StreamId>,
+        label: Option<&StreamLabel>,
+        stream: S,
+    ) -> GuardedStream<S> {
+        let rules = self.settings.rules.clone();
+        GuardedStream::new(stream, Guard::new(access.clone(), rules, id, label))
     }
 
     /// Watches what the server sends into a sink, such as a WebSocket: what is sent after access has
@@ -244,7 +260,30 @@ impl<R, U> StreamReauthLayer<R, U> {
     /// say goodbye [by itself](GuardedSink::with_farewell), or hand in `&mut socket`. Of the layer's settings
     /// it goes by the same as [`watch_stream`](Self::watch_stream).
     pub fn watch_sink<S: Sink<T>, T>(&self, access: &Access, sink: S) -> GuardedSink<S, T> {
-        GuardedSink::new(sink, access.clone(), self.settings.rules.clone())
+        self.watch_sink_as(access, None, None, sink)
+    }
+
+    /// The same, known in the [registry](Self::with_registry) by this id, unless another stream has it, and with this
+    /// label.
+    pub fn watch_sink_as<S: Sink<T>, T>(
+        &self,
+        access: &Access,
+        id: Option<StreamId>,
+        label: Option<&StreamLabel>,
+        sink: S,
+    ) -> GuardedSink<S, T> {
+        let rules = self.settings.rules.clone();
+        GuardedSink::new(sink, Guard::new(access.clone(), rules, id, label))
+    }
+
+    /// Asks once more whether access holds, by the rules by which an item of a stream is let pass that is ready now:
+    /// for a response that is no stream and took long to make. It is not counted, listed or reported as one.
+    ///
+    /// # Errors
+    ///
+    /// Why a stream would end now.
+    pub async fn confirm(&self, access: &Access) -> Result<(), EndReason> {
+        confirm(access.clone(), self.rules()).await
     }
 
     /// The same as [`watch`](Self::watch), and the body is dropped when access ends even while nobody

@@ -17,10 +17,9 @@ use super::{
     AccessEnded, EndReason,
     farewell::{Farewell, Leave},
     guard::{Guard, Verdict},
-    rules::Rules,
     wakers::TwoWakers,
 };
-use crate::{Access, unwind::contained};
+use crate::unwind::contained;
 
 pin_project! {
     /// A sink into which the server sends, such as a WebSocket, until access ends: made by
@@ -67,7 +66,7 @@ pub enum SendError<E> {
 }
 
 impl<S, T> GuardedSink<S, T> {
-    pub(super) fn new(inner: S, access: Access, rules: Arc<Rules>) -> Self {
+    pub(super) fn new(inner: S, guard: Guard) -> Self {
         let tasks = Arc::new(TwoWakers::default());
         Self {
             inner: Some(inner),
@@ -75,7 +74,7 @@ impl<S, T> GuardedSink<S, T> {
             is_closed: false,
             is_read: false,
             leaves_later: false,
-            guard: Box::pin(Guard::new(access, rules, None, None)),
+            guard: Box::pin(guard),
             waiting: None,
             farewell: None,
             both: Waker::from(Arc::clone(&tasks)),

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::Arc,
@@ -38,8 +39,8 @@ pin_project! {
 }
 
 impl<S: Stream> GuardedStream<S> {
-    pub(super) fn new(inner: S, access: Access, rules: Arc<Rules>) -> Self {
-        Self { inner: Some(inner), reason: None, guard: Box::pin(Guard::new(access, rules, None, None)), waiting: None }
+    pub(super) fn new(inner: S, guard: Guard) -> Self {
+        Self { inner: Some(inner), reason: None, guard: Box::pin(guard), waiting: None }
     }
 
     /// Why the stream ended, once it has: [`EndReason::Finished`] when the inner one came to its end.
@@ -63,6 +64,22 @@ impl<S: Stream> GuardedStream<S> {
         contained(|| drop(waiting));
         this.guard.as_mut().report();
     }
+}
+
+/// Whether access holds, asked as for an item that is ready now.
+pub(super) async fn confirm(access: Access, rules: Arc<Rules>) -> Result<(), EndReason> {
+    struct Now;
+    impl Stream for Now {
+        type Item = ();
+
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<()>> {
+            Poll::Ready(Some(()))
+        }
+    }
+    // No stream of its own, to be counted or reported.
+    let mut asked = GuardedStream::new(Now, Guard::uncounted(access, rules));
+    let item = poll_fn(|cx| Pin::new(&mut asked).poll_next(cx)).await;
+    item.ok_or_else(|| asked.end_reason().unwrap_or(EndReason::Unavailable))
 }
 
 impl<S: Stream> Stream for GuardedStream<S> {

@@ -12,6 +12,7 @@ use super::{EndReason, gate::Baseline};
 use crate::{
     Access, Identity,
     access::{CredentialInUse, Effect},
+    observe::{self, Occasion},
     revoke::{Answer, CheckRequest, CheckStart, Confirmed, Holder, PendingCheck, SharedCheck, Subscription},
     unwind::contained,
 };
@@ -87,7 +88,15 @@ impl Subscriber {
     }
 
     pub(super) fn begin(&self, request: CheckRequest) -> (CheckStart, PendingCheck) {
-        self.shared_check.begin(request, || self.credential.verify())
+        let mut is_shared = true;
+        let begun = self.shared_check.begin(request, || {
+            is_shared = false;
+            observe::check(Occasion::Stream, request.now, || self.credential.verify())
+        });
+        if is_shared {
+            observe::check_shared(Occasion::Stream);
+        }
+        begun
     }
 
     pub(super) fn poll(&self, pending: &mut PendingCheck, cx: &mut Context<'_>) -> Poll<Option<Answer>> {

@@ -1,9 +1,10 @@
 //! Whose the open streams of a credential are, as the answers named them.
 
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
 use crate::{
     Identity,
+    counts::Revoking,
     sync::{AtomicBool, Mutex, MutexGuard, Ordering},
     unwind::contained,
 };
@@ -12,6 +13,8 @@ use crate::{
 pub(crate) struct Holder {
     identity: Identity,
     revoked: AtomicBool,
+    /// The revocation that was the first, which lasts until the last of the streams has ended.
+    revoking: OnceLock<Revoking>,
 }
 
 /// The holders of one credential that have open streams. Mostly one, for streams that were opened with one
@@ -37,7 +40,7 @@ impl Holders {
             None => false,
         });
         let holder = found.unwrap_or_else(|| {
-            let new = Arc::new(Holder { identity, revoked: AtomicBool::new(false) });
+            let new = Arc::new(Holder { identity, revoked: AtomicBool::new(false), revoking: OnceLock::new() });
             holders.reserve_exact(1);
             holders.push(Arc::downgrade(&new));
             new
@@ -49,12 +52,13 @@ impl Holders {
     }
 
     /// Revokes those that `concerns` picks, and those of whom it cannot tell. Whether there was one.
-    pub(super) fn revoke(&self, concerns: impl Fn(&Identity) -> bool) -> bool {
+    pub(super) fn revoke(&self, concerns: impl Fn(&Identity) -> bool, revoking: &Revoking) -> bool {
         let holders: Vec<_> = self.list().iter().filter_map(Weak::upgrade).collect();
         let mut any = false;
         for holder in &holders {
             // It reads the clock, which may be a user's own.
             if contained(|| concerns(&holder.identity)).unwrap_or(true) {
+                holder.revoking.get_or_init(|| revoking.concerning());
                 holder.revoked.store(true, Ordering::Release);
                 any = true;
             }

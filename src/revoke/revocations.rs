@@ -21,7 +21,7 @@ use super::{
     shared::{Entry, Part, Topic},
     shared_check::SharedCheck,
 };
-use crate::{Clock, Identity, unwind::contained};
+use crate::{Clock, Identity, counts::Revoking, unwind::contained};
 
 /// Revokes credentials whose verifier cannot: signed tokens (JWT), say, which are good until they
 /// expire whatever happens.
@@ -273,14 +273,14 @@ impl Revocations {
         let is_revoked = |identity: &Identity| self.is_revoked_with(identity, MARGIN);
         match revocation {
             Revocation::Credential { id, .. } => {
-                self.end(|identity| identity.credential_id() == Some(id) && is_revoked(identity));
+                self.end("credential", |identity| identity.credential_id() == Some(id) && is_revoked(identity));
             }
-            Revocation::Session { issuer, id, .. } => self.end(|identity| {
+            Revocation::Session { issuer, id, .. } => self.end("session", |identity| {
                 identity.issuer() == issuer.as_deref() && identity.session_id() == Some(id) && is_revoked(identity)
             }),
             Revocation::Subject { issuer, subject, issued_before } => {
                 let subject = Subject { issuer: issuer.as_deref(), subject };
-                self.end(|identity| {
+                self.end("subject", |identity| {
                     let is_concerned = || match extent {
                         // What has a stream open was issued before now, whatever its date is rounded to.
                         Extent::Open => identity.issued_at().is_none_or(|issued_at| issued_at <= *issued_before),
@@ -290,7 +290,9 @@ impl Revocations {
                 });
             }
             Revocation::IssuedBefore(time) => {
-                self.end(|identity| identity.issued_at().is_some_and(|issued_at| is_before(issued_at, *time)));
+                self.end("issued_before", |identity| {
+                    identity.issued_at().is_some_and(|issued_at| is_before(issued_at, *time))
+                });
             }
         }
     }
@@ -299,11 +301,12 @@ impl Revocations {
     pub(super) fn end_all(&self, time: SystemTime) {
         self.remember().revoke(&Revocation::IssuedBefore(time), None);
         self.0.epoch.fetch_add(1, Ordering::AcqRel);
-        self.end(|_| true);
+        self.end("all", |_| true);
     }
 
-    fn end(&self, concerns: impl Fn(&Identity) -> bool) {
-        self.for_each_credential(|shared_check| shared_check.revoke(&concerns));
+    fn end(&self, kind: &'static str, concerns: impl Fn(&Identity) -> bool) {
+        let revoking = Revoking::begin(kind);
+        self.for_each_credential(|shared_check| shared_check.revoke(&concerns, &revoking));
     }
 
     /// Has every open stream look at how things stand.

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     Identity,
+    counts::Revoking,
     sync::{AtomicU64, Mutex, MutexGuard, Notify, Ordering, OwnedNotified},
     unwind::{contained, wake_all},
     verify::{Verification, VerifyError},
@@ -183,8 +184,8 @@ impl SharedCheck {
     }
 
     /// Ends the streams of those holders that `concerns` picks, and of those of whom it cannot tell.
-    pub(crate) fn revoke(&self, concerns: impl Fn(&Identity) -> bool) {
-        if self.holders.revoke(concerns) {
+    pub(crate) fn revoke(&self, concerns: impl Fn(&Identity) -> bool, revoking: &Revoking) {
+        if self.holders.revoke(concerns, revoking) {
             self.alert();
         }
     }

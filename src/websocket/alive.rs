@@ -19,7 +19,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use tokio::time::{Instant, Sleep};
 
-use super::goodbye;
+use super::goodbye::{self, Fault};
 use crate::{
     reauth::{EndReason, TwoWakers},
     timer::timer,
@@ -43,6 +43,8 @@ pub(super) struct Alive {
     /// It came to its end, failed, or its client is not there: there is nobody to say goodbye to.
     is_over: bool,
     said_goodbye_at: Option<Instant>,
+    /// What the client did that no socket goes on after.
+    fault: Option<Fault>,
     watch: Option<Watch>,
 }
 
@@ -81,7 +83,7 @@ impl Alive {
             let timer = Box::pin(timer(now.checked_add(ping.interval)?)?);
             Some(Watch { ping, timer, last_heard: now, asked: None, tasks, both })
         });
-        Self { socket: Some(socket), is_over: false, said_goodbye_at: None, watch }
+        Self { socket: Some(socket), is_over: false, said_goodbye_at: None, fault: None, watch }
     }
 
     /// Sends a ping where one is due, and fails where one was not answered.
@@ -157,9 +159,19 @@ impl Stream for Alive {
             }
             match item {
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                None | Some(Err(_)) => {
-                    self.is_over = true;
+                // The socket answers it by itself, when it is polled next.
+                Some(Ok(Message::Close(_))) => {
+                    self.says_goodbye();
                     return Poll::Ready(item);
+                }
+                None => {
+                    self.is_over = true;
+                    return Poll::Ready(None);
+                }
+                Some(Err(error)) => {
+                    self.is_over = true;
+                    self.fault = Fault::of(&error);
+                    return Poll::Ready(Some(Err(error)));
                 }
                 message => return Poll::Ready(message),
             }
@@ -194,7 +206,13 @@ impl Sink<Message> for Alive {
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        let Some(socket) = self.socket.take().filter(|_| !self.is_over) else { return };
+        let Some(socket) = self.socket.take() else { return };
+        if let Some(fault) = self.fault.filter(|_| self.said_goodbye_at.is_none()) {
+            return goodbye::say(socket, Some(fault.frame()), Instant::now());
+        }
+        if self.is_over {
+            return;
+        }
         let reason = if std::thread::panicking() { EndReason::Failed } else { EndReason::Finished };
         let frame = self.said_goodbye_at.is_none().then(|| goodbye::frame(reason));
         goodbye::say(socket, frame, self.said_goodbye_at.unwrap_or_else(Instant::now));

@@ -1,7 +1,9 @@
 //! WebSockets on axum, both halves of which end when access ends.
 //!
 //! [`ReauthUpgrade`] is an extractor in place of axum's `WebSocketUpgrade`, and [`ReauthSocket`] the socket that its
-//! handler is given. It needs an [`Access`](crate::Access) in the request, as a door puts it there.
+//! handler is given. It needs an [`Access`](crate::Access) in the request, as a door puts it there. Where a client says
+//! who it is in a message, an [`OpeningUpgrade`] takes its place: its socket is watched from when it is
+//! [admitted](OpeningSocket::admit).
 //!
 //! # What is promised
 //!
@@ -10,7 +12,9 @@
 //! 2. When access ends, the client is told by a close frame: 1008 `Policy Violation`, or 1013 `Try Again Later` where the
 //!    same credential may be good again soon, with the word of [`EndReason::as_str`](crate::reauth::EndReason::as_str).
 //!    The handler's `recv` is `None` and its `send` an error.
-//! 3. A socket that its handler drops is closed too: with 1000, or 1011 where the handler panicked.
+//! 3. A socket that its handler drops is closed too: with 1000, or 1011 where the handler panicked. After a message
+//!    that is too long it is closed with 1009, after a text that is no UTF-8 with 1007, and after what is no frame of
+//!    the protocol with 1002 (RFC 6455 section 7.4.1).
 //! 4. After a close frame the socket is read on until the client's own, and then let go; all of that takes 5 seconds at
 //!    most. Whoever lets go at once cuts off what is on its way, the close frame included.
 //! 5. A client that is silent for 20 seconds is pinged, and one from which nothing comes within 20 more is let go:
@@ -77,7 +81,8 @@
 //! # }
 //! ```
 
-// - `upgrade`: the extractor, and the settings. `socket`: what a handler is given.
+// - `upgrade`: the extractor. `socket`: what a handler is given. `opening`: both for a client that is not known yet.
+// - `handshake`: what is settled for either.
 // - `alive`: the socket underneath, which pings. `goodbye`: how it is closed.
 //
 // A `ReauthSocket` is a `GuardedSink`, which watches access and sends the close frame, around an `Alive`. However the
@@ -85,7 +90,14 @@
 
 mod alive;
 mod goodbye;
+mod handshake;
+mod opening;
 mod socket;
 mod upgrade;
 
-pub use self::{alive::NoAnswer, socket::ReauthSocket, upgrade::ReauthUpgrade};
+pub use self::{
+    alive::NoAnswer,
+    opening::{OpeningSocket, OpeningUpgrade},
+    socket::ReauthSocket,
+    upgrade::ReauthUpgrade,
+};

@@ -5,47 +5,51 @@ use std::{borrow::Cow, fmt, future::Future, time::Duration};
 use ::axum::{
     extract::{
         FromRequestParts,
-        ws::{WebSocket, WebSocketUpgrade},
+        ws::{Message, WebSocket, WebSocketUpgrade},
     },
     response::{IntoResponse, Response},
 };
 use http::request::Parts;
 
-use super::{
-    ReauthSocket,
-    alive::{Alive, Ping},
-    goodbye,
+use super::{ReauthSocket, alive::Alive, goodbye, handshake::Handshake};
+use crate::{
+    Access, StreamReauthLayer,
+    reauth::{GuardedSink, StreamId, StreamLabel},
 };
-use crate::{Access, StreamReauthLayer};
-
-/// How many bytes are read at once, and how many wait to be written together. axum's own 128 KiB of each are kept
-/// by each socket for as long as it is open.
-const BUFFER: usize = 4 * 1024;
-
-const MAX_MESSAGE: usize = 1024 * 1024;
 
 /// An extractor that makes a [`ReauthSocket`] of a request: in place of axum's `WebSocketUpgrade`.
 ///
 /// Refuses a request that is no handshake as that does, and one without an [`Access`] with 500.
 #[must_use = "without `on_upgrade` there is no socket"]
 pub struct ReauthUpgrade {
-    upgrade: WebSocketUpgrade,
+    handshake: Handshake,
     access: Access,
     reauth: StreamReauthLayer,
-    ping: Option<Ping>,
+    id: Option<StreamId>,
+    label: Option<StreamLabel>,
 }
 
 impl ReauthUpgrade {
     /// Watches by the rules of a [`StreamReauthLayer`] as it is made, with read and write buffers of 4 KiB.
     pub fn new(upgrade: WebSocketUpgrade, access: Access) -> Self {
-        let upgrade = upgrade.read_buffer_size(BUFFER).write_buffer_size(BUFFER);
-        let ping = Ping { interval: Duration::from_secs(20), deadline: Duration::from_secs(20) };
-        Self { upgrade, access, reauth: StreamReauthLayer::new(), ping: Some(ping) }.with_max_message_size(MAX_MESSAGE)
+        let (handshake, reauth) = (Handshake::new(upgrade), StreamReauthLayer::new());
+        Self { handshake, access, reauth, id: None, label: None }
     }
 
     /// Watches by the rules of this layer: its heartbeat, `max_age`, check timeout, grace, early close and hooks.
     pub fn with_reauth<R, U>(self, layer: &StreamReauthLayer<R, U>) -> Self {
         Self { reauth: layer.by_hand(), ..self }
+    }
+
+    /// Lists the socket under this id in the layer's [registry](StreamReauthLayer::with_registry), unless another stream
+    /// has it.
+    pub fn with_id(self, id: impl Into<StreamId>) -> Self {
+        Self { id: Some(id.into()), ..self }
+    }
+
+    /// Lists the socket with this label in the layer's [registry](StreamReauthLayer::with_registry).
+    pub fn with_label(self, label: StreamLabel) -> Self {
+        Self { label: Some(label), ..self }
     }
 
     /// Pings a client that is silent for `interval`, and lets it go where nothing comes from it within `deadline` after
@@ -55,29 +59,24 @@ impl ReauthUpgrade {
     ///
     /// If one of them is shorter than a millisecond, which no timer can tell from none.
     pub fn with_ping(self, interval: impl Into<Option<Duration>>, deadline: Duration) -> Self {
-        let bounded = |time: Duration| {
-            assert!(time >= Duration::from_millis(1), "a client is given at least a millisecond");
-            time.min(Duration::from_secs(30 * 24 * 60 * 60))
-        };
-        let ping = interval.into().map(|interval| Ping { interval: bounded(interval), deadline: bounded(deadline) });
-        Self { ping, ..self }
+        Self { handshake: self.handshake.with_ping(interval.into(), deadline), ..self }
     }
 
     /// Chooses the first of these subprotocols that the client offers. A browser that offered some gives up where
     /// none is chosen; one that is a [token](crate::bearer::Place::subprotocol) is no longer among them.
     pub fn with_protocols<T: Into<Cow<'static, str>>>(self, protocols: impl IntoIterator<Item = T>) -> Self {
-        Self { upgrade: self.upgrade.protocols(protocols), ..self }
+        Self { handshake: self.handshake.with_protocols(protocols), ..self }
     }
 
     /// The longest message that is taken from a client, in bytes; a longer one is the error of `recv`. Default:
     /// 1 MiB.
     pub fn with_max_message_size(self, bytes: usize) -> Self {
-        Self { upgrade: self.upgrade.max_message_size(bytes).max_frame_size(bytes), ..self }
+        Self { handshake: self.handshake.with_max_message_size(bytes), ..self }
     }
 
     /// Changes what else axum has to be set.
     pub fn map_upgrade(self, change: impl FnOnce(WebSocketUpgrade) -> WebSocketUpgrade) -> Self {
-        Self { upgrade: change(self.upgrade), ..self }
+        Self { handshake: self.handshake.map_upgrade(change), ..self }
     }
 
     /// Who connects.
@@ -93,13 +92,24 @@ impl ReauthUpgrade {
         H: FnOnce(ReauthSocket) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let Self { upgrade, access, reauth, ping } = self;
+        let Self { handshake: Handshake { upgrade, ping }, access, reauth, id, label } = self;
         upgrade.on_upgrade(move |socket: WebSocket| {
             let protocol = socket.protocol().cloned();
-            let guarded = reauth.watch_sink(&access, Alive::new(socket, ping)).with_farewell(goodbye::frame);
+            let guarded = watched(&reauth, &access, id, label.as_ref(), Alive::new(socket, ping));
             handler(ReauthSocket::new(guarded, protocol))
         })
     }
+}
+
+/// Watches a socket, which says goodbye when access ends.
+pub(super) fn watched<R, U>(
+    layer: &StreamReauthLayer<R, U>,
+    access: &Access,
+    id: Option<StreamId>,
+    label: Option<&StreamLabel>,
+    socket: Alive,
+) -> GuardedSink<Alive, Message> {
+    layer.watch_sink_as(access, id, label, socket).with_farewell(goodbye::frame)
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for ReauthUpgrade {
@@ -115,7 +125,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ReauthUpgrade {
 impl fmt::Debug for ReauthUpgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReauthUpgrade")
-            .field("upgrade", &self.upgrade)
+            .field("handshake", &self.handshake)
             .field("access", &self.access)
             .finish_non_exhaustive()
     }

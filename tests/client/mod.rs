@@ -5,6 +5,9 @@
 //! 3. Nothing waits for ever: what does not come in time is missing from the answer, and it is for the
 //!    test to say what should have come.
 
+#[cfg(feature = "websocket")]
+pub mod socket;
+
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},

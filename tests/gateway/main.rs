@@ -14,30 +14,46 @@ mod changed_settings;
 mod changed_transcripts;
 mod client_tokens;
 mod connections;
+mod cors;
 mod database;
 mod demo;
 mod headers;
 mod house;
 mod http2;
 mod kill;
+mod limits;
+mod listing;
 mod live;
 mod log;
 #[cfg(feature = "jemalloc")]
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod model;
 mod open_streams;
+mod openapi;
 mod operators;
 mod output;
+mod page;
 mod pages;
 mod process;
+mod reload;
 mod revoked;
 mod settings;
 mod shutdown;
+#[cfg(feature = "websocket")]
+mod sockets;
+mod spans;
 mod start;
 mod state;
 mod steer;
 mod stream;
+mod systemd;
+#[cfg(feature = "tls")]
+mod tls;
 mod token_file;
+#[cfg(feature = "upstream")]
+mod upstream;
 #[path = "../../examples/gateway/demo/database.rs"]
 mod writer;
 mod writers;

@@ -65,6 +65,45 @@ fn one_is_ended_and_no_other_and_is_told_so() {
 }
 
 #[test]
+fn the_list_says_of_those_that_ended_lately_why() {
+    let house = house(&[]);
+    let ended = || house.get("/streams", ADMIN)["ended"].as_array().expect("a list").clone();
+    assert_eq!(ended(), Vec::<Value>::new());
+    let mut watch = house.watch();
+    let (first, _) = house.stream_by(READER, "");
+    let (second, _) = house.stream("");
+    let (first, id) = (first.id().to_owned(), second.id().to_owned());
+    assert_eq!(house.ask("DELETE", &format!("/streams/{first}"), ADMIN).status, 204);
+    let start = Instant::now();
+    while ended().is_empty() {
+        assert!(start.elapsed() < AT_ONCE);
+    }
+    drop(second);
+    let live = loop {
+        let event = watch.event();
+        if event.data["ended"].as_array().map(Vec::len) == Some(2) {
+            break event.data["ended"].clone();
+        }
+        assert!(start.elapsed() < AT_ONCE);
+    };
+    assert_eq!(live, Value::from(ended()));
+    let known = |at: usize| (live[at]["id"].clone(), live[at]["reason"].clone(), live[at]["subject"].clone());
+    assert_eq!(known(0), (first.into(), "closed".into(), "rita".into()));
+    assert_eq!(known(1), (id.into(), "disconnected".into(), "shared-secret".into()));
+    assert_eq!(live[0]["label"], SESSION);
+    live[0]["ended"].as_str().expect("a time").parse::<jiff::Timestamp>().expect("RFC 3339");
+    for _ in 0..20 {
+        drop(house.stream_by(READER, ""));
+    }
+    house.come_to(1);
+    while ended().len() != 16 || ended().iter().any(|end| end["reason"] == "closed") {
+        assert!(start.elapsed() < 4 * AT_ONCE);
+    }
+    let text = house.ask("GET", "/streams", ADMIN).text();
+    assert!(!text.contains("secret-of") && !text.contains(TOKEN), "{text}");
+}
+
+#[test]
 fn it_takes_an_admin_and_a_shared_secret_is_none() {
     let house = house(&[]);
     let (stream, _) = house.stream_by(READER, "");

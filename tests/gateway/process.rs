@@ -99,7 +99,7 @@ impl Start {
         let printed = lines(child.stdout.take().expect("a pipe"));
         let mut gateway = Gateway { address: ([0; 4], 0).into(), child, printed, log: self.log };
         let listening = gateway.line();
-        let address = listening.strip_prefix("listening on http://").and_then(|address| address.parse().ok());
+        let address = listening.strip_prefix("listening on ").and_then(|url| url.split_once("://")?.1.parse().ok());
         gateway.address = address.unwrap_or_else(|| panic!("no address: {listening:?}, {}", gateway.log()));
         gateway
     }

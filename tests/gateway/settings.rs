@@ -36,6 +36,20 @@ fn a_new_token_in_openclaw_json_ends_the_streams_of_the_old_one() {
 }
 
 #[test]
+fn what_is_said_to_be_new_holds_by_then() {
+    let house = house("token-0");
+    for n in 1..=20 {
+        write(&house.state, &format!("token-{n}"));
+        let start = std::time::Instant::now();
+        while house.gateway.log().matches("new settings").count() < n {
+            assert!(start.elapsed() < AT_ONCE, "{}", house.gateway.log());
+        }
+        assert_eq!(house.history_by(&format!("token-{}", n - 1), "").status, 401, "{n}");
+        assert_eq!(house.history_by(&format!("token-{n}"), "").status, 200, "{n}");
+    }
+}
+
+#[test]
 fn a_new_header_counts_from_the_next_answer_on() {
     let house = house("same");
     let (mut stream, _) = house.stream_by("same", "");

@@ -169,6 +169,31 @@ fn check_says_every_problem_at_once() {
 }
 
 #[test]
+fn check_warns_of_a_file_with_a_secret_that_others_can_read_and_of_an_address_that_is_taken() {
+    let state = State::of_messages(1);
+    let file = state.file("gateway.toml", &format!("token = '{TOKEN}'\n"));
+    let check = |more: &[&str]| {
+        run(Start::new().args(["check"]).arg_state(&state).args(["--config".as_ref(), file.as_os_str()]).args(more))
+    };
+    for (mode, is_said) in [(0o644, true), (0o604, true), (0o640, false), (0o600, false)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("permissions");
+        let (is_good, output, errors) = check(&[]);
+        assert!(is_good && errors.is_empty(), "{errors}");
+        assert_eq!(output.contains("gateway.toml holds secrets"), is_said, "{mode:o}: {output}");
+    }
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("permissions");
+    let start = Start::new().arg_state(&state).args(["--config".as_ref(), file.as_os_str()]);
+    start.run().has_logged("gateway.toml holds secrets");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (is_good, output, _) = check(&["--port", &taken.local_addr().expect("an address").port().to_string()]);
+    assert!(is_good && output.contains("is taken"), "{output}");
+    // No machine has one of these (RFC 5737).
+    let (is_good, _, errors) = check(&["--bind", "192.0.2.1"]);
+    assert!(!is_good && errors.contains("192.0.2.1:0: Cannot assign"), "{errors}");
+}
+
+#[test]
 fn without_a_command_it_serves_by_the_file_that_config_names() {
     let state = State::of_messages(1);
     let file = state.file("gateway.toml", &format!("token = '{TOKEN}'\nheartbeat = '100ms'\n"));

@@ -10,29 +10,41 @@ use std::{
     time::Duration,
 };
 
-use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use metrics::{Counter, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use tokio::time::advance;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_reauth::{
-    Access, BearerAuthLayer, Denied, RequireScopeLayer, StreamReauthLayer, Tokens,
+    Access, BearerAuthLayer, Denied, RequireScopeLayer, StreamReauthLayer, Tokens, VerifyToken,
     observe::describe_metrics,
-    reauth::{EndReason, Ended},
+    reauth::{EndReason, Ended, OpenStreams},
     revoke::Revocations,
     session::SessionBindingLayer,
     verify::{Rejection, Token, VerifyError},
 };
 
 use crate::support::{
-    Feed, Oracle, READ, Reader, Script, WRITE, Wall, alice, behind, handler, logging, open, reauth, request,
+    Answer, Feed, Oracle, READ, Reader, Script, WRITE, Wall, alice, behind, handler, logging, open, reauth, request,
     request_with,
 };
 
-/// Counts by name and reason, and what is open.
+/// Counts by name and labels, times, and what is open.
 #[derive(Default)]
 struct Counts {
     counters: Mutex<BTreeMap<(String, String), Arc<AtomicU64>>>,
+    times: Mutex<BTreeMap<(String, String), Arc<Times>>>,
     open: Arc<Level>,
-    helps: Mutex<BTreeMap<String, String>>,
+    /// By name, each with its kind and its unit.
+    helps: Mutex<BTreeMap<String, (&'static str, Option<Unit>, String)>>,
+}
+
+/// A histogram, and all that it has shown.
+#[derive(Default)]
+struct Times(Mutex<Vec<f64>>);
+
+impl HistogramFn for Times {
+    fn record(&self, value: f64) {
+        self.0.lock().expect("no panic").push(value);
+    }
 }
 
 /// A gauge, and all that it has shown.
@@ -66,19 +78,39 @@ impl GaugeFn for Level {
 }
 
 impl Counts {
-    /// What was counted, as `name reason count`.
+    /// What was counted of refusals and ends, as `name reason count`.
     fn shown(&self) -> Vec<String> {
-        let counts = self.counters.lock().expect("no panic");
-        counts.iter().map(|((name, why), count)| format!("{name} {why} {}", count.load(Ordering::Relaxed))).collect()
+        [self.of("tower_reauth_refused"), self.of("tower_reauth_streams")].concat()
     }
+
+    /// What was counted under names that begin like this, as `name labels count`.
+    fn of(&self, name: &str) -> Vec<String> {
+        let counts = self.counters.lock().expect("no panic");
+        let of_name = counts.iter().filter(|((other, _), _)| other.starts_with(name));
+        of_name.map(|((name, why), count)| format!("{name} {why} {}", count.load(Ordering::Relaxed))).collect()
+    }
+
+    /// The times that were taken under this name, in seconds, by their labels.
+    fn times(&self, name: &str) -> Vec<(String, Vec<f64>)> {
+        let times = self.times.lock().expect("no panic");
+        let of_name = times.iter().filter(|((other, _), _)| other == name);
+        of_name.map(|((_, labels), times)| (labels.clone(), times.0.lock().expect("no panic").clone())).collect()
+    }
+
+    fn describe(&self, kind: &'static str, name: &KeyName, unit: Option<Unit>, help: &SharedString) {
+        let help = (kind, unit, help.to_string());
+        self.helps.lock().expect("no panic").insert(name.as_str().to_owned(), help);
+    }
+}
+
+fn labels(key: &Key) -> String {
+    key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect::<Vec<_>>().join(" ")
 }
 
 impl Recorder for Counts {
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-        let why = labels.join(" ");
         let mut counts = self.counters.lock().expect("no panic");
-        Counter::from_arc(Arc::clone(counts.entry((key.name().to_owned(), why)).or_default()))
+        Counter::from_arc(Arc::clone(counts.entry((key.name().to_owned(), labels(key))).or_default()))
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
@@ -86,19 +118,22 @@ impl Recorder for Counts {
         Gauge::from_arc(Arc::clone(&self.open))
     }
 
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::noop()
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        let mut times = self.times.lock().expect("no panic");
+        Histogram::from_arc(Arc::clone(times.entry((key.name().to_owned(), labels(key))).or_default()))
     }
 
-    fn describe_counter(&self, name: KeyName, _: Option<Unit>, help: SharedString) {
-        self.helps.lock().expect("no panic").insert(name.as_str().to_owned(), help.to_string());
+    fn describe_counter(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
+        self.describe("counter", &name, unit, &help);
     }
 
     fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
-        self.describe_counter(name, unit, help);
+        self.describe("gauge", &name, unit, &help);
     }
 
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
+        self.describe("histogram", &name, unit, &help);
+    }
 }
 
 /// What brings a stream to its end.
@@ -315,23 +350,172 @@ async fn a_handlers_own_refusal_is_counted_once_however_many_doors_it_leaves_by(
 #[tokio::test]
 async fn the_span_of_a_request_says_who_was_let_in() {
     let log = logging();
-    let span = tracing::info_span!("request", subject = tracing::field::Empty, credential_id = tracing::field::Empty);
+    let span = tracing::info_span!(
+        "request",
+        subject = tracing::field::Empty,
+        credential_id = tracing::field::Empty,
+        enduser.id = tracing::field::Empty
+    );
     let oracle = Oracle::without_revision();
     oracle.says(Ok(alice().with_credential_id("laptop")));
     tracing::Instrument::instrument(behind(BearerAuthLayer::new(oracle)), span.clone()).await;
     span.in_scope(|| tracing::info!("handled"));
-    assert_eq!(log.count(r#"request{subject="alice" credential_id="laptop"}"#), 1, "{}", log.text());
+    assert_eq!(log.count(r#"request{subject="alice" enduser.id="alice" credential_id="laptop"}"#), 1, "{}", log.text());
 }
 
 #[tokio::test]
-async fn each_metric_is_described() {
+async fn the_table_of_metrics_is_what_is_described() {
     let counts = Counts::default();
     let _recorded = metrics::set_default_local_recorder(&counts);
     describe_metrics();
+    let text = include_str!("../../src/observe.rs");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("//! | `tower_reauth_"));
+    let mut written: Vec<_> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.trim_end_matches('|').split(" | ").map(str::trim).collect();
+            (format!("tower_reauth_{}", cells[0].trim_matches('`')), cells[1].to_owned(), cells[3].to_owned())
+        })
+        .collect();
+    written.sort();
     let helps = counts.helps.lock().expect("no panic");
-    let names: Vec<&String> = helps.keys().collect();
-    assert_eq!(names, ["tower_reauth_refused_total", "tower_reauth_streams_ended_total", "tower_reauth_streams_open"]);
-    assert!(helps.values().all(|help| help.ends_with('.')));
+    let described: Vec<_> =
+        helps.iter().map(|(name, (kind, _, help))| (name.clone(), (*kind).to_owned(), help.clone())).collect();
+    assert_eq!(described, written);
+    for (name, (kind, unit, help)) in &*helps {
+        assert!(help.ends_with('.'), "{help}");
+        assert_eq!(name.ends_with("_total"), *kind == "counter", "{name}");
+        assert_eq!(name.ends_with("_seconds"), *unit == Some(Unit::Seconds), "{name}");
+    }
+}
+
+const CHECKS: &str = "tower_reauth_check_duration_seconds";
+
+/// What becomes of a question, how a verifier brings it about, and how long that takes.
+fn outcomes() -> [(&'static str, fn(&Oracle), f64); 8] {
+    let second = Duration::from_secs(1);
+    fn waits(oracle: &Oracle, answer: Answer) {
+        oracle.says_after(Duration::from_secs(1), answer);
+    }
+    let taken = second.as_secs_f64();
+    [
+        ("confirmed", |oracle| oracle.says(Ok(alice())), 0.0),
+        ("confirmed", |oracle| waits(oracle, Ok(alice())), taken),
+        ("denied", |oracle| oracle.says(Err(VerifyError::Rejected)), 0.0),
+        ("denied", |oracle| waits(oracle, Err(VerifyError::locked_out_for(Duration::ZERO))), taken),
+        ("unavailable", |oracle| oracle.says(Err(VerifyError::unavailable())), 0.0),
+        ("unavailable", |oracle| waits(oracle, Err(VerifyError::unavailable())), taken),
+        ("panicked", Oracle::panics, 0.0),
+        ("panicked", Oracle::panics_later, 0.0),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_question_at_the_door_is_counted_once_with_what_becomes_of_it_and_its_time() {
+    for (outcome, brings_about, time) in outcomes() {
+        let counts = Counts::default();
+        let _recorded = metrics::set_default_local_recorder(&counts);
+        let oracle = Oracle::without_revision();
+        brings_about(&oracle);
+        let door = BearerAuthLayer::new(oracle).layer(handler(http::Response::new(String::new())));
+        let Ok(_) = door.oneshot(request()).await;
+        let labels = format!("occasion=door outcome={outcome}");
+        let times = counts.times(CHECKS);
+        assert_eq!((times.len(), &times[0].0, times[0].1.len()), (1, &labels, 1), "{times:?}");
+        assert!((times[0].1[0] - time).abs() < 0.01, "{outcome}: {times:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_question_of_a_stream_is_counted_once_with_what_becomes_of_it_and_its_time() {
+    for (outcome, brings_about, time) in outcomes() {
+        let counts = Counts::default();
+        let (stage, mut stream) = stage(reauth()).await;
+        let _recorded = metrics::set_default_local_recorder(&counts);
+        brings_about(&stage.oracle);
+        stage.oracle.moves();
+        let _ = tokio::time::timeout(Duration::from_secs(2), stream.next()).await;
+        let labels = format!("occasion=stream outcome={outcome}");
+        let times = counts.times(CHECKS);
+        assert_eq!((times.len(), &times[0].0, times[0].1.len()), (1, &labels, 1), "{times:?}");
+        assert!((times[0].1[0] - time).abs() < 0.01, "{outcome}: {times:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_nobody_waits_for_any_more_is_counted_as_that() {
+    let counts = Counts::default();
+    let _recorded = metrics::set_default_local_recorder(&counts);
+    let oracle = Oracle::without_revision();
+    oracle.waits();
+    let door = BearerAuthLayer::new(oracle.clone()).layer(handler(http::Response::new(String::new())));
+    let waiting = tokio::time::timeout(Duration::from_secs(1), door.oneshot(request())).await;
+    assert!(waiting.is_err());
+    let times = counts.times(CHECKS);
+    assert_eq!((times.len(), times[0].0.as_str()), (1, "occasion=door outcome=abandoned"));
+    assert!((times[0].1[0] - 1.0).abs() < 0.01, "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_finds_an_answer_that_another_asked_for_is_counted_as_sharing_it() {
+    let counts = Counts::default();
+    let _recorded = metrics::set_default_local_recorder(&counts);
+    let oracle = Oracle::with_revision();
+    let auth = BearerAuthLayer::new(oracle.clone());
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(open(auth.clone(), reauth()).await);
+    }
+    oracle.moves();
+    streams.iter_mut().for_each(|(_, stream)| assert_eq!(stream.now(), None));
+    assert_eq!(counts.of("tower_reauth_checks"), ["tower_reauth_checks_shared_total occasion=stream 2"]);
+
+    // A verifier that must be waited for is asked once for requests that come together.
+    let oracle = Oracle::with_revision();
+    oracle.says_after(Duration::from_secs(1), Ok(alice()));
+    let auth = BearerAuthLayer::new(oracle.clone());
+    let door = || auth.layer(handler(http::Response::new(String::new()))).oneshot(request());
+    let _ = tokio::join!(door(), door(), door(), door());
+    assert_eq!(oracle.asked(), 1);
+    assert_eq!(counts.of("tower_reauth_checks")[0], "tower_reauth_checks_shared_total occasion=door 3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_lasts_until_the_last_stream_that_it_ends_has_ended() {
+    const REVOKING: &str = "tower_reauth_revocation_duration_seconds";
+    let counts = Counts::default();
+    let _recorded = metrics::set_default_local_recorder(&counts);
+    let revocations = Revocations::new();
+    let mut streams = Vec::new();
+    for token in ["a", "b", "c"] {
+        let oracle = Oracle::with_revision();
+        oracle.says(Ok(alice().with_credential_id(token).with_session_id("s")));
+        let auth = BearerAuthLayer::new(oracle).with_revocations(&revocations);
+        let (feed, mut stream) = open(auth, reauth()).await;
+        assert_eq!(stream.now(), None);
+        streams.push((feed, stream));
+    }
+    // Nobody has it.
+    revocations.revoke("z");
+    assert_eq!(counts.times(REVOKING), []);
+    revocations.revoke("a");
+    advance(Duration::from_secs(1)).await;
+    // Whom one revocation concerns already, another does not end.
+    revocations.revoke_session(None, "s");
+    for (seconds, (_, mut stream)) in [1, 1, 3].into_iter().zip(streams) {
+        // As slow as a client whose connection takes nothing.
+        advance(Duration::from_secs(seconds)).await;
+        stream.rest().await;
+    }
+    let times = counts.times(REVOKING);
+    assert_eq!(times.len(), 1);
+    let shown: Vec<_> = times[0].1.iter().map(|time| time.round()).collect();
+    assert_eq!(shown, [2.0, 5.0], "{times:?}");
+    revocations.revoke_subject("alice");
+    revocations.revoke_issued_before(std::time::UNIX_EPOCH);
+    revocations.revoke_all();
+    let kinds = [("all", 1), ("credential", 2), ("issued_before", 1), ("session", 1), ("subject", 1)];
+    let kinds = kinds.map(|(kind, count)| format!("tower_reauth_revocations_total kind={kind} {count}"));
+    assert_eq!(counts.of("tower_reauth_revocations"), kinds);
 }
 
 #[tokio::test(start_paused = true)]
@@ -344,6 +528,34 @@ async fn what_is_open_is_what_the_gauge_shows() {
     assert_eq!(counts.open.shown(), [1.0, 2.0, 3.0]);
     drop(streams);
     assert_eq!(counts.open.shown(), [1.0, 2.0, 3.0, 2.0, 1.0, 0.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_confirm_access_is_to_ask_as_a_stream_does_and_to_be_counted_as_none() {
+    let counts = Counts::default();
+    let _recorded = metrics::set_default_local_recorder(&counts);
+    for oracle in [Oracle::with_revision(), Oracle::without_revision()] {
+        let (revocations, open) = (Revocations::new(), OpenStreams::new());
+        let access = behind(BearerAuthLayer::new(oracle.clone()).with_revocations(&revocations)).await;
+        let gate = reauth().with_registry(&open).with_on_end(|_| unreachable!("no stream ends"));
+        assert_eq!(gate.confirm(&access).await, Ok(()));
+        oracle.says_after(Duration::from_secs(1), Ok(alice()));
+        if oracle.revision().is_some() {
+            oracle.moves();
+        }
+        assert_eq!(gate.confirm(&access).await, Ok(()));
+        assert_eq!(oracle.asked(), if oracle.revision().is_some() { 2 } else { 3 });
+        oracle.says(Err(VerifyError::Expired));
+        if oracle.revision().is_some() {
+            oracle.moves();
+        }
+        assert_eq!(gate.confirm(&access).await, Err(EndReason::Expired));
+        revocations.revoke_all();
+        assert_eq!(gate.confirm(&access).await, Err(EndReason::Revoked));
+        assert_eq!(open.len(), 0);
+    }
+    assert_eq!(counts.shown(), [""; 0]);
+    assert!(counts.open.shown().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! What `websocket` promises of a socket on axum, over real connections. In real time.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use axum::{
     Router,
@@ -27,13 +27,13 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Error, Message as Received, client::IntoClientRequest, protocol::Role},
 };
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_reauth::{
     Access, BearerAuthLayer, StreamReauthLayer,
     bearer::Place,
-    reauth::{AccessEnded, EndReason, SendError},
+    reauth::{AccessEnded, EndReason, OpenStreams, SendError, StreamLabel},
     verify::VerifyError,
-    websocket::{NoAnswer, ReauthSocket, ReauthUpgrade},
+    websocket::{NoAnswer, OpeningSocket, OpeningUpgrade, ReauthSocket, ReauthUpgrade},
 };
 
 use crate::support::Oracle;
@@ -81,6 +81,11 @@ async fn split(upgrade: ReauthUpgrade, State(ends): State<Ends>) -> Response {
     })
 }
 
+/// Reads one message.
+async fn once(upgrade: ReauthUpgrade) -> Response {
+    upgrade.on_upgrade(async |mut socket| drop(socket.recv().await))
+}
+
 async fn leave(upgrade: ReauthUpgrade) -> Response {
     upgrade.on_upgrade(async |socket| drop(socket))
 }
@@ -120,6 +125,7 @@ fn app(oracle: &Oracle, ends: Ends) -> Router {
         .route("/echo", any(echo))
         .route("/ticks", any(ticks))
         .route("/split", any(split))
+        .route("/once", any(once))
         .route("/leave", any(leave))
         .route("/panic", any(panic))
         .route("/pinged", any(pinged))
@@ -290,12 +296,92 @@ async fn a_silent_client_that_answers_pings_keeps_its_socket_whoever_reads() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_long_is_an_error_and_a_close() {
+async fn a_message_that_is_too_long_is_an_error_and_a_close_with_1009() {
     let (mut client, mut ends) = connect(&Oracle::with_revision(), "/pinged").await;
     client.send(Received::binary(vec![0; 100])).await.expect("a socket");
     assert_eq!(client.next().await.expect("an echo").expect("an echo"), Received::binary(vec![0; 100]));
     client.send(Received::binary(vec![0; 101])).await.expect("a socket");
     assert_eq!(end(&mut ends).await, None);
+    assert_eq!(close_of(&mut client).await, (1009, "a message is too long".to_owned()));
+}
+
+#[tokio::test]
+async fn what_is_no_frame_of_the_protocol_or_no_utf_8_is_said_to_be_that() {
+    for (frame, close) in [
+        // A text of two bytes that are none, and a frame without a mask.
+        (&b"\x81\x82\0\0\0\0\xff\xfe"[..], &b"\x03\xefa text is no UTF-8"[..]),
+        (b"\x81\x02hi", b"\x03\xeaa frame is none of the protocol"),
+    ] {
+        let (address, _ends) = served(&Oracle::with_revision()).await;
+        let mut client = handshake(address, "/pinged").await;
+        client.write_all(frame).await.expect("a socket");
+        let expected = [&[0x88, close.len() as u8][..], close].concat();
+        assert_eq!(rest(&mut client).await, expected, "{frame:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_closes_is_answered_though_its_handler_reads_no_further() {
+    let (address, _ends) = served(&Oracle::with_revision()).await;
+    let mut client = handshake(address, "/once").await;
+    client.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.expect("a socket");
+    assert_eq!(rest(&mut client).await, b"\x88\x02\x03\xe8");
+}
+
+#[tokio::test]
+async fn a_client_that_is_not_known_is_not_watched_until_it_is_admitted() {
+    let oracle = Oracle::with_revision();
+    let streams = OpenStreams::new();
+    let (mut client, _) = connect_async(opening(&oracle, &streams).await).await.expect("anybody may");
+    client.send(Received::text("hello?")).await.expect("a socket");
+    assert_eq!(client.next().await.expect("an answer").expect("an answer"), Received::text("who?"));
+    assert_eq!(streams.len(), 0);
+    client.send(Received::text("t0ken")).await.expect("a socket");
+    assert_eq!(client.next().await.expect("an answer").expect("an answer"), Received::text("welcome"));
+    let listed = streams.list();
+    assert_eq!((listed.len(), listed[0].id.get(), listed[0].label.as_deref()), (1, 7, Some("a socket")));
+    revoke(&oracle);
+    assert_eq!(close_of(&mut client).await, (1008, "revoked".to_owned()));
+    assert_eq!(streams.len(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_say_who_it_is_has_so_much_time() {
+    let began = Instant::now();
+    let address = opening(&Oracle::with_revision(), &OpenStreams::new()).await;
+    let (mut client, _) = connect_async(address).await.expect("anybody may");
+    assert_eq!(close_of(&mut client).await, (1000, "finished".to_owned()));
+    assert!((300..2000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+}
+
+/// The address of a server whose clients say who they are in a message.
+async fn opening(oracle: &Oracle, streams: &OpenStreams) -> String {
+    let layer = StreamReauthLayer::new().with_registry(streams);
+    let door = BearerAuthLayer::new(oracle.clone()).layer(service_fn(async |request: Request<()>| {
+        Ok::<_, Infallible>(http::Response::new(request.extensions().get::<Access>().cloned()))
+    }));
+    let handler = async move |upgrade: OpeningUpgrade| {
+        let (door, layer) = (door.clone(), layer.clone());
+        upgrade.with_deadline(Duration::from_millis(300)).on_upgrade(async move |mut socket: OpeningSocket| {
+            while let Some(Ok(Message::Text(said))) = socket.recv().await {
+                if said.as_str() != "t0ken" {
+                    socket.send(Message::text("who?")).await.expect("a client");
+                    continue;
+                }
+                let shown = Request::builder().header("authorization", format!("Bearer {said}"));
+                let entered = door.oneshot(shown.body(()).expect("a request")).await.expect("infallible");
+                let access = entered.into_body().expect("it is good");
+                let mut socket = socket.admit(&access, &layer, Some(7.into()), Some(&StreamLabel::new("a socket")));
+                socket.send(Message::text("welcome")).await.expect("a client");
+                while socket.recv().await.is_some() {}
+                return;
+            }
+        })
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = format!("ws://{}/", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/", any(handler))).await });
+    address
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use tower_reauth::AuthMethod;
 
 use crate::{
     Identity,
+    counts::Revoking,
     registry::{Entry, Subscription},
     revision::Revision,
     running::Answer,
@@ -131,7 +132,7 @@ fn a_revocation_finds_each_stream_or_the_stream_finds_it() {
             let (is_revoked, shared_check) = (Arc::clone(&is_revoked), Arc::clone(&streams.shared_check));
             move || {
                 is_revoked.store(true, Relaxed);
-                shared_check.revoke(|identity| identity.subject() == "alice");
+                shared_check.revoke(|identity| identity.subject() == "alice", &Revoking::begin("subject"));
             }
         });
         let begun = [begins(streams.open())(), other.join().expect("no panic")];
@@ -190,7 +191,7 @@ fn a_revocation_is_seen_or_wakes() {
         let idle = streams.open();
         let holder = idle.shared_check.hold(alice());
         let shared_check = Arc::clone(&streams.shared_check);
-        let revokes = thread::spawn(move || shared_check.revoke(|_| true));
+        let revokes = thread::spawn(move || shared_check.revoke(|_| true, &Revoking::begin("all")));
         let notified = idle.shared_check.notified();
         let has_alerts = idle.shared_check.alerts() != 0;
         assert!(!has_alerts || holder.is_revoked());

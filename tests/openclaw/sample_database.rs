@@ -31,19 +31,33 @@ fn the_branches_of_a_database_without_an_index_are_those_that_openclaw_had_found
     });
 }
 
-fn check(change: impl Fn(&rusqlite::Connection)) {
+/// A gateway over the database, and by what name the generation of each session is known.
+pub fn over_sample_database(change: impl Fn(&rusqlite::Connection)) -> (House, Vec<(String, String)>) {
     let house = House::open(&Profile::named("token"));
     let path = house.disk.state().join("agents/main/agent/openclaw-agent.sqlite");
     fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     fs::write(&path, decompressed("openclaw-agent.sqlite.zst")).expect("a database");
     let database = rusqlite::Connection::open(&path).expect("a database");
     change(&database);
+    let mut sessions = database.prepare("SELECT session_id FROM transcript_rewrite_watermarks").expect("a table");
+    let sessions = sessions.query_map([], |row| row.get(0)).expect("sessions");
+    let named = sessions.map(|session| {
+        let session: String = session.expect("a session");
+        (session.clone(), source(&database, &path, &session))
+    });
+    let sources = named.collect();
+    (house, sources)
+}
+
+fn check(change: impl Fn(&rusqlite::Connection)) {
+    let (house, sources) = over_sample_database(change);
     let answers = String::from_utf8(decompressed("answers.jsonl.zst")).expect("text");
     let mut complaints = Vec::new();
     for session in answers.lines() {
         let Some(Value::Object(named)) = parse(session.as_bytes()) else { panic!("a session") };
-        let source = source(&database, &path, &text(&named, "session_id"));
-        let Some(Value::Object(session)) = parse(session.replace("<source>", &source).as_bytes()) else { panic!() };
+        let session_id = text(&named, "session_id");
+        let source = sources.iter().find(|(session, _)| *session == session_id).map_or("", |(_, source)| source);
+        let Some(Value::Object(session)) = parse(session.replace("<source>", source).as_bytes()) else { panic!() };
         for vector in objects(&session, "vectors") {
             if let Err(difference) = request_and_compare(&house, vector) {
                 complaints.push(format!("{} {}: {difference}", text(&session, "name"), text(vector, "name")));
@@ -71,7 +85,7 @@ fn source(database: &rusqlite::Connection, path: &Path, session: &str) -> String
     bits.as_bytes().chunks(6).map(letter).collect()
 }
 
-fn decompressed(name: &str) -> Vec<u8> {
+pub fn decompressed(name: &str) -> Vec<u8> {
     let file: PathBuf = data("sample-database").join(name);
     let frame = fs::read(file).expect("a recording");
     let mut content = Vec::new();

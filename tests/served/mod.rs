@@ -22,7 +22,7 @@ impl Served {
         let stop = CancellationToken::new();
         let mut tasks = server::tasks::Tasks::default();
         let (address, serving) = runtime.block_on(async {
-            let service = server::open(config, &mut tasks, stop.clone()).expect("a gateway");
+            let service = server::open(config, &mut tasks, stop.clone()).expect("a gateway").service;
             let listener = TcpListener::bind(config.listen).await.expect("a port");
             let address = listener.local_addr().expect("an address");
             (address, tokio::spawn(serve(listener, service, config.limits, stop.clone())))

@@ -1,10 +1,12 @@
 //! The gateway's authentication, by the settings of now.
 
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, Once, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use http::Response;
-use tokio::sync::watch;
 use tower_reauth::{
     Denied, Identity, Tokens, VerifyToken,
     bearer::{Authenticate, Head},
@@ -14,6 +16,8 @@ use tower_reauth::{
 };
 
 use super::challenge::name_schemes;
+#[cfg(feature = "websocket")]
+use super::rules::Stranger;
 use super::rules::{Credential, Occasion, Rules};
 use crate::config::{ClientToken, RateLimit, Settings};
 
@@ -69,6 +73,17 @@ impl GatewayAuth {
         response
     }
 
+    /// Whose address a request came from: that which a trusted proxy names, or else the peer's.
+    pub fn client(&self, head: Head<'_>) -> Option<IpAddr> {
+        self.0.rules.load().client(head)
+    }
+
+    /// Whether a program on this machine asks, and for itself.
+    #[cfg(feature = "metrics")]
+    pub fn is_from_nearby(&self, head: Head<'_>) -> bool {
+        self.0.rules.load().is_from_nearby(head)
+    }
+
     /// Whether it can be told who sent the request. The log says once that it cannot, and what to do.
     pub fn can_attribute(&self, head: Head<'_>) -> bool {
         let can = self.0.rules.load().can_attribute(head);
@@ -83,13 +98,16 @@ impl GatewayAuth {
         can
     }
 
-    /// Applies settings as they are published, for as long as they are.
-    pub async fn follow(self, mut settings: watch::Receiver<Arc<Settings>>) {
-        while settings.changed().await.is_ok() {
-            let settings = Arc::clone(&settings.borrow_and_update());
-            if let Err(error) = self.apply(&settings) {
-                tracing::warn!(%error, "the old settings still decide who may call");
-            }
+    /// What can be told of a caller who has yet to say who it is.
+    #[cfg(feature = "websocket")]
+    pub fn stranger(&self, head: Head<'_>) -> Stranger {
+        self.0.rules.load().stranger(head)
+    }
+
+    /// The same for settings that were published; that it failed is in the log.
+    pub fn apply_published(&self, settings: &Settings) {
+        if let Err(error) = self.apply(settings) {
+            tracing::warn!(%error, "the old settings still decide who may call");
         }
     }
 }
@@ -154,7 +172,7 @@ fn limits(settings: &RateLimit) -> FailureLimits {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::net::{IpAddr, SocketAddr};
+    use std::net::SocketAddr;
     use std::sync::Mutex;
     use std::time::Duration;
 
@@ -178,6 +196,7 @@ mod tests {
         Settings {
             auth,
             client_tokens: None,
+            upstream_key: None,
             rate_limit: RateLimit {
                 max_attempts: 10,
                 window: Duration::from_secs(60),
@@ -188,6 +207,7 @@ mod tests {
             allow_real_ip_fallback: false,
             control_ui: ControlUi { allowed_origins: Vec::new(), host_header_fallback: false },
             strict_transport_security: None,
+            tls: None,
             session: Session { store: None, scope: SessionScope::PerSender },
             agents: Vec::new(),
             advice: Vec::new(),
@@ -580,14 +600,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn published_settings_are_applied() {
-        let (publisher, settings) = watch::channel(Arc::new(token("old")));
-        let auth = GatewayAuth::new(&settings.borrow()).unwrap();
-        let following = tokio::spawn(auth.clone().follow(settings));
+        let auth = GatewayAuth::new(&token("old")).unwrap();
         let mut stream = Stream::open(&auth, STRANGER, &[("authorization", "Bearer old")]).await;
-        assert!(stream.ends_at_once(|| publisher.send(Arc::new(token("new"))).unwrap()).await);
+        assert!(stream.ends_at_once(|| auth.apply_published(&token("new"))).await);
         assert!(ask(&auth, STRANGER, &[("authorization", "Bearer new")]).await.is_ok());
-
-        drop(publisher);
-        following.await.unwrap();
     }
 }

@@ -27,5 +27,9 @@ mod rules;
 mod secrets;
 
 pub use self::gateway_auth::GatewayAuth;
-pub use self::ingress::AttributedLayer;
+#[cfg(feature = "websocket")]
+pub use self::ingress::unattributed;
+pub use self::ingress::{AttributedLayer, ClientAt};
 pub use self::respond::respond;
+#[cfg(feature = "websocket")]
+pub use self::rules::Page;

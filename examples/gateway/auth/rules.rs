@@ -1,6 +1,6 @@
 //! The settings of one moment, as something that can be asked.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, header::ORIGIN};
 use tower_reauth::{
@@ -12,6 +12,8 @@ use tower_reauth::{
 };
 
 use super::bearer::{self, LenientBearer};
+#[cfg(feature = "metrics")]
+use super::ingress::is_from_nearby;
 use super::ingress::{FUNNEL, is_forwarded, is_local_direct};
 use super::secrets::Secrets;
 use crate::config::{self, Auth, ControlUi, Secret, Settings};
@@ -25,6 +27,34 @@ pub struct Rules {
     proxies: TrustedNetworks,
     addresses: ClientAddress,
     shown: Shown,
+    /// The pages that may open a socket; those of this machine may, where the caller is on it.
+    #[cfg(feature = "websocket")]
+    origins: OriginPolicy,
+    #[cfg(feature = "websocket")]
+    is_a_password: bool,
+}
+
+/// A caller who has yet to say who it is, by the head of its request.
+#[cfg(feature = "websocket")]
+#[derive(Clone, Copy, Debug)]
+pub struct Stranger {
+    /// Whether the secret that is asked for is a password.
+    pub owes_a_password: bool,
+    /// Whether it calls from this machine, and no page does.
+    pub is_a_local_program: bool,
+    pub page: Page,
+}
+
+/// The page that calls.
+#[cfg(feature = "websocket")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// A program is none.
+    None,
+    MayCall,
+    MayNotCall,
+    /// It has no origin that can be told.
+    Unreadable,
 }
 
 /// What a caller must show.
@@ -96,11 +126,25 @@ impl Rules {
                 proxy: trusted_proxy(proxy, &proxies, settings),
             },
         };
-        Self { proxies, addresses, shown }
+        Self {
+            proxies,
+            addresses,
+            shown,
+            #[cfg(feature = "websocket")]
+            origins: origin_policy(&settings.control_ui),
+            #[cfg(feature = "websocket")]
+            is_a_password: matches!(settings.auth, Auth::Password(_) | Auth::TrustedProxy(_)),
+        }
     }
 
     pub fn shown(&self) -> &Shown {
         &self.shown
+    }
+
+    /// The client that a trusted proxy names, or else the peer.
+    pub fn client(&self, head: Head<'_>) -> Option<IpAddr> {
+        let peer = head.extensions().get::<PeerAddr>()?.ip();
+        Some(self.addresses.resolve(head.headers(), peer).to_canonical())
     }
 
     /// Whether it can be told who sent the request: a caller of this machine, the client of a trusted proxy, or the
@@ -116,6 +160,14 @@ impl Rules {
             Shown::Proxy { .. } if self.proxies == TrustedNetworks::none() => true,
             _ => !is_forwarded(head.headers()),
         }
+    }
+
+    /// Whether a program on this machine asks, and for itself. Where a trusted proxy has the same address nobody can
+    /// tell.
+    #[cfg(feature = "metrics")]
+    pub fn is_from_nearby(&self, head: Head<'_>) -> bool {
+        let Some(peer) = head.extensions().get::<PeerAddr>().map(|peer| peer.ip().to_canonical()) else { return false };
+        is_from_nearby(peer, head) && !self.proxies.contains(peer)
     }
 
     pub fn present(&self, head: Head<'_>) -> Result<Credential, Denied> {
@@ -141,6 +193,21 @@ impl Rules {
                 (Err(denied), _) => Err(denied),
             },
         }
+    }
+
+    #[cfg(feature = "websocket")]
+    pub fn stranger(&self, head: Head<'_>) -> Stranger {
+        let is_local = comes_locally(head);
+        let page = match head.headers().get(ORIGIN).map(|origin| origin.to_str().ok()?.parse::<Origin>().ok()) {
+            _ if !has_a_page(head.headers()) => Page::None,
+            None | Some(None) => Page::Unreadable,
+            Some(Some(_)) if names_more_than_an_origin(head.headers()) => Page::Unreadable,
+            Some(Some(_)) if is_local && has_a_page_of_this_machine(head.headers()) => Page::MayCall,
+            Some(Some(_)) if self.origins.allows(head) => Page::MayCall,
+            Some(Some(_)) => Page::MayNotCall,
+        };
+        let is_a_local_program = is_local && page == Page::None;
+        Stranger { owes_a_password: self.is_a_password, is_a_local_program, page }
     }
 
     pub fn verify(&self, credential: &Credential, occasion: Occasion) -> Verification {
@@ -222,12 +289,16 @@ fn comes_locally_with_a_bearer(head: Head<'_>) -> bool {
 
 /// Whether the page that a request comes from may call. A browser's origins have no path (RFC 6454 section 6.2).
 fn may_call(origins: &OriginPolicy, head: Head<'_>) -> bool {
+    !names_more_than_an_origin(head.headers()) && origins.allows(head)
+}
+
+fn names_more_than_an_origin(headers: &HeaderMap) -> bool {
     let has_a_path = |origin: &HeaderValue| {
         let text = origin.to_str().unwrap_or_default().trim();
         let authority = text.split_once("://").map_or(text, |(_, authority)| authority);
         authority.strip_suffix('/').unwrap_or(authority).contains(['/', '?', '#', '\\'])
     };
-    !head.headers().get_all(ORIGIN).iter().any(has_a_path) && origins.allows(head)
+    headers.get_all(ORIGIN).iter().any(has_a_path)
 }
 
 /// Whether a page calls, and it says so.

@@ -38,6 +38,11 @@ impl ConfigError {
     }
 }
 
+/// A flag of a feature that this gateway was built without.
+pub fn needs_feature(flag: &str, feature: &str) -> ConfigError {
+    ConfigError::Unusable(format!("{flag}: this gateway was built without it; build it with --features {feature}"))
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

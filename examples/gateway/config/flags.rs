@@ -12,9 +12,10 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 use clap::{Parser, ValueEnum};
 use jiff::SignedDuration;
-use tower_reauth::hosts::AllowedHost;
+use tower_reauth::{hosts::AllowedHost, proxy::Origin};
 
-use super::Secret;
+use super::error::needs_feature;
+use super::{ConfigError, Secret, UpstreamUrl};
 
 // No docstring: clap would show it in place of that of whoever has these flags among others.
 #[derive(Clone, Debug, Default, Parser)]
@@ -68,6 +69,10 @@ pub struct Flags {
     #[arg(long, value_name = "HOST", value_parser = host, help_heading = ACCESS)]
     pub allow_host: Vec<AllowedHost>,
 
+    /// A page's origin that may call and read, or *; may be given several times
+    #[arg(long, value_name = "ORIGIN", value_parser = page, help_heading = ACCESS)]
+    pub cors_origin: Vec<CorsOrigin>,
+
     /// Address to listen on [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = NETWORK)]
     pub bind: Option<IpAddr>,
@@ -84,17 +89,52 @@ pub struct Flags {
     #[arg(long, value_name = "TIME", value_parser = write_timeout, help_heading = NETWORK)]
     pub write_timeout: Option<Duration>,
 
-    /// How many connections may be open at once; more wait [default: 16384]
-    #[arg(long, value_name = "NUMBER", value_parser = positive, help_heading = NETWORK)]
-    pub max_connections: Option<u32>,
-
     /// How long answers may take to finish when it stops, 0s to 1h [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = drain, help_heading = NETWORK)]
     pub drain: Option<Duration>,
 
+    /// Certificate and chain in PEM, watched: serves https alone; with --tls-key
+    #[arg(long, value_name = "FILE", help_heading = TLS)]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert in PEM, watched
+    #[arg(long, value_name = "FILE", help_heading = TLS)]
+    pub tls_key: Option<PathBuf>,
+
+    /// How many connections may be open at once; more wait [default: 16384]
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = LIMITS)]
+    pub max_connections: Option<u32>,
+
+    /// How many streams may be open at once; more get 503 [default: 131072]
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = LIMITS)]
+    pub max_streams: Option<u32>,
+
+    /// The same for one subject, or address; more get 429 [default: 16384]
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = LIMITS)]
+    pub max_streams_per_client: Option<u32>,
+    /// How the log is written: text, json [default: text]
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true, help_heading = MEASURE)]
+    pub log_format: Option<LogFormat>,
+
+    /// Who may GET /metrics: local, also whoever is on this machine; admin [default: local]
+    #[arg(long, value_name = "WHO", hide_possible_values = true, help_heading = MEASURE)]
+    pub metrics: Option<MetricsFor>,
+    /// A server of OpenAI's API, for /v1/models, chat/completions and responses
+    #[arg(long, value_name = "URL", value_parser = upstream, help_heading = UPSTREAM)]
+    pub upstream: Option<UpstreamUrl>,
+
+    /// File with the key for it, watched; shown to nobody else
+    #[arg(long, value_name = "FILE", help_heading = UPSTREAM)]
+    pub upstream_key_file: Option<PathBuf>,
+
+    /// How long it may send nothing, 100ms to 1h [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = write_timeout, help_heading = UPSTREAM)]
+    pub upstream_timeout: Option<Duration>,
+
     /// Run on a scratch folder with a session that grows, and print commands to try
     #[arg(long, conflicts_with_all = [
         "config", "state_dir", "data_dir", "auth", "allow_unauthenticated", "token", "password", "token_file", "tokens",
+        "tls_cert", "tls_key",
     ])]
     pub demo: bool,
 }
@@ -102,6 +142,10 @@ pub struct Flags {
 const FILES: &str = "Files";
 const ACCESS: &str = "Access";
 const NETWORK: &str = "Network";
+const TLS: &str = "TLS";
+const LIMITS: &str = "Limits";
+const MEASURE: &str = "Measure";
+const UPSTREAM: &str = "Upstream";
 
 impl Flags {
     /// The same, but served from this state folder, with the token in this file.
@@ -126,12 +170,22 @@ impl Flags {
             history_scopes,
             allow_unauthenticated,
             allow_host,
+            cors_origin,
             bind,
             port,
             heartbeat,
             write_timeout,
-            max_connections,
             drain,
+            tls_cert,
+            tls_key,
+            max_connections,
+            max_streams,
+            max_streams_per_client,
+            log_format,
+            metrics,
+            upstream,
+            upstream_key_file,
+            upstream_timeout,
             demo,
         } = self;
         Self {
@@ -147,19 +201,51 @@ impl Flags {
             history_scopes: history_scopes.or(other.history_scopes),
             allow_unauthenticated: allow_unauthenticated || other.allow_unauthenticated,
             allow_host: if allow_host.is_empty() { other.allow_host } else { allow_host },
+            cors_origin: if cors_origin.is_empty() { other.cors_origin } else { cors_origin },
             bind: bind.or(other.bind),
             port: port.or(other.port),
             heartbeat: heartbeat.or(other.heartbeat),
             write_timeout: write_timeout.or(other.write_timeout),
-            max_connections: max_connections.or(other.max_connections),
             drain: drain.or(other.drain),
+            tls_cert: tls_cert.or(other.tls_cert),
+            tls_key: tls_key.or(other.tls_key),
+            max_connections: max_connections.or(other.max_connections),
+            max_streams: max_streams.or(other.max_streams),
+            max_streams_per_client: max_streams_per_client.or(other.max_streams_per_client),
+            log_format: log_format.or(other.log_format),
+            metrics: metrics.or(other.metrics),
+            upstream: upstream.or(other.upstream),
+            upstream_key_file: upstream_key_file.or(other.upstream_key_file),
+            upstream_timeout: upstream_timeout.or(other.upstream_timeout),
             demo: demo || other.demo,
         }
+    }
+
+    /// What is asked for of what this gateway was built without.
+    pub fn unbuilt(&self) -> Vec<ConfigError> {
+        let flags = [
+            ("--metrics", self.metrics.is_some(), "metrics", cfg!(feature = "metrics")),
+            ("--tls-cert", self.tls_cert.is_some(), "tls", cfg!(feature = "tls")),
+            ("--tls-key", self.tls_key.is_some(), "tls", cfg!(feature = "tls")),
+            ("--upstream", self.upstream.is_some(), "upstream", cfg!(feature = "upstream")),
+            ("--upstream-key-file", self.upstream_key_file.is_some(), "upstream", cfg!(feature = "upstream")),
+            ("--upstream-timeout", self.upstream_timeout.is_some(), "upstream", cfg!(feature = "upstream")),
+        ];
+        let missing = flags.into_iter().filter(|(_, is_given, _, is_built)| *is_given && !is_built);
+        missing.map(|(flag, _, feature, _)| needs_feature(flag, feature)).collect()
     }
 
     pub fn drain(&self) -> Duration {
         self.drain.unwrap_or(Duration::from_secs(10))
     }
+}
+
+/// Whose pages a browser lets read what is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CorsOrigin {
+    /// Those of every site.
+    Any,
+    Of(Origin),
 }
 
 /// How a caller proves who it is.
@@ -207,6 +293,26 @@ impl Display for HistoryScopes {
     }
 }
 
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line for a person
+    #[default]
+    Text,
+    /// An object of JSON in each line
+    Json,
+}
+
+/// Who may read the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum MetricsFor {
+    /// Whoever is on this machine, and operators
+    #[default]
+    Local,
+    /// Operators
+    Admin,
+}
+
 /// Writes the value as the command line has it.
 fn write_name(value: impl ValueEnum, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     value.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
@@ -232,6 +338,23 @@ fn positive(text: &str) -> Result<u32, &'static str> {
 
 fn host(text: &str) -> Result<AllowedHost, &'static str> {
     text.parse().map_err(|_| "must be a host, such as gateway.example.org")
+}
+
+/// An origin as a browser names it: what else a URL has would be ignored, and was meant.
+fn page(text: &str) -> Result<CorsOrigin, &'static str> {
+    let reason = "must be an origin, such as https://app.example.org, or *";
+    if text == "*" {
+        return Ok(CorsOrigin::Any);
+    }
+    let (scheme, authority) = text.split_once("://").ok_or(reason)?;
+    if !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) || authority.contains(['/', '?', '#']) {
+        return Err(reason);
+    }
+    text.parse().map(CorsOrigin::Of).map_err(|_| reason)
+}
+
+fn upstream(text: &str) -> Result<UpstreamUrl, &'static str> {
+    UpstreamUrl::parse(text)
 }
 
 /// How long the end may take: whoever wants it longer has forgotten it.

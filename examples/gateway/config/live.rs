@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::sources::{Contents, Source, Sources};
@@ -45,9 +45,33 @@ pub struct LiveSettings {
     settings: watch::Sender<Arc<Settings>>,
     /// What was said of the settings of now.
     advice: Vec<String>,
+    /// What is done with new settings before anybody is told of them.
+    apply: Option<Box<dyn Fn(&Settings) + Send>>,
+    reload: Reload,
+    asked: mpsc::Receiver<oneshot::Sender<Reloaded>>,
 }
 
-/// A file that is followed.
+/// Has all files read now. Clones ask the same settings.
+#[derive(Clone)]
+pub struct Reload(mpsc::Sender<oneshot::Sender<Reloaded>>);
+
+/// What came of that.
+pub struct Reloaded {
+    /// The names of the settings that are not as they were.
+    pub changed: Vec<&'static str>,
+    /// Why some are as they were.
+    pub failed: Vec<String>,
+}
+
+/// Files that somebody waits for.
+struct Awaited {
+    answer: oneshot::Sender<Reloaded>,
+    unread: Vec<Source>,
+    before: Arc<Settings>,
+    failed: Vec<String>,
+}
+
+/// A file that is followed, or files that go together.
 struct Followed {
     source: Source,
     watch: Watch,
@@ -70,8 +94,8 @@ struct Reading {
 }
 
 enum Watch {
-    Begins(oneshot::Receiver<Watched>),
-    Is(Watched),
+    Begins(oneshot::Receiver<Vec<Watched>>),
+    Is(Vec<Watched>),
     /// There was no thread for it.
     Not,
 }
@@ -89,8 +113,10 @@ impl LiveSettings {
     pub fn open(sources: Sources) -> Result<Self, ConfigError> {
         let contents = Contents::read(&sources)?;
         let settings = Settings::new(&sources, &contents)?;
-        let mut live =
-            Self { sources, contents, settings: watch::Sender::new(Arc::new(settings.clone())), advice: Vec::new() };
+        let (reload, asked) = mpsc::channel(1);
+        let (reload, advice) = (Reload(reload), Vec::new());
+        let published = watch::Sender::new(Arc::new(settings.clone()));
+        let mut live = Self { sources, contents, settings: published, advice, apply: None, reload, asked };
         live.advise(settings.advice);
         Ok(live)
     }
@@ -100,13 +126,37 @@ impl LiveSettings {
         self.settings.subscribe()
     }
 
+    /// Has this done with new settings: it has happened by the time that they are said to be new.
+    pub fn apply_by(&mut self, apply: impl Fn(&Settings) + Send + 'static) {
+        self.apply = Some(Box::new(apply));
+    }
+
+    /// What has the files read, for as long as they are followed.
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
+    }
+
     /// Follows the files until it is dropped. The last settings remain readable after that.
     pub async fn follow(mut self, watcher: &Watcher) {
         let mut files: Vec<_> =
-            self.sources.by_source().map(|(source, file)| Followed::new(source, file, watcher)).collect();
+            self.sources.by_source().map(|(source, files)| Followed::new(source, &files, watcher)).collect();
+        let mut awaited: Option<Awaited> = None;
         loop {
-            let next = files.iter_mut().map(|followed| Box::pin(followed.next()));
-            let (event, n, _) = select_all(next).await;
+            let next = select_all(files.iter_mut().map(|followed| Box::pin(followed.next())));
+            let next = tokio::select! {
+                (event, n, _) = next => Ok((event, n)),
+                Some(answer) = self.asked.recv() => Err(answer),
+            };
+            let (event, n) = match next {
+                Ok(next) => next,
+                Err(answer) => {
+                    files.iter_mut().for_each(|followed| followed.begin_to_read(&self, true));
+                    let unread = files.iter().map(|followed| followed.source).collect();
+                    let before = Arc::clone(&self.settings.borrow());
+                    awaited = Some(Awaited { answer, unread, before, failed: Vec::new() });
+                    continue;
+                }
+            };
             let followed = &mut files[n];
             match event {
                 Event::Heard => {
@@ -116,6 +166,9 @@ impl LiveSettings {
                 Event::Due => followed.begin_to_read(&self, false),
                 Event::Read(result) => {
                     let result = result.and_then(|contents| self.take_over(followed.source, *contents));
+                    if let Some(waiting) = awaited.take() {
+                        awaited = waiting.go_on(followed.source, &result, &self.settings.borrow());
+                    }
                     followed.conclude(result);
                 }
             }
@@ -136,7 +189,11 @@ impl LiveSettings {
         let changed = settings.changed_since(&self.settings.borrow());
         let advice = settings.advice.clone();
         if !changed.is_empty() {
-            self.settings.send_replace(Arc::new(settings));
+            let settings = Arc::new(settings);
+            self.settings.send_replace(Arc::clone(&settings));
+            if let Some(apply) = &self.apply {
+                apply(&settings);
+            }
             tracing::info!(changed = changed.join(", "), "new settings");
         }
         self.advise(advice);
@@ -151,10 +208,39 @@ impl LiveSettings {
     }
 }
 
+impl Reload {
+    /// Reads all files, and says what came of it when each is read. `None` if they are not followed any more.
+    pub async fn all(&self) -> Option<Reloaded> {
+        let (answer, reloaded) = oneshot::channel();
+        self.0.send(answer).await.ok()?;
+        reloaded.await.ok()
+    }
+}
+
+impl Awaited {
+    /// One of the files was read. What is left to be waited for; nothing, once it was answered.
+    fn go_on(mut self, source: Source, result: &Result<(), ConfigError>, now: &Settings) -> Option<Self> {
+        match result {
+            // It is read again in a moment.
+            Err(ConfigError::Unfinished) => return Some(self),
+            Err(error) if self.unread.contains(&source) => self.failed.push(error.to_string()),
+            _ => {}
+        }
+        self.unread.retain(|unread| *unread != source);
+        if !self.unread.is_empty() {
+            return Some(self);
+        }
+        let changed = now.changed_since(&self.before);
+        // Who asked may have stopped waiting.
+        let _ = self.answer.send(Reloaded { changed, failed: self.failed });
+        None
+    }
+}
+
 impl Followed {
-    fn new(source: Source, file: &Path, watcher: &Watcher) -> Self {
-        let (watcher, file) = (watcher.clone(), file.to_owned());
-        let watch = Watch::Begins(on_a_thread(move || watcher.watch(file)));
+    fn new(source: Source, files: &[&Path], watcher: &Watcher) -> Self {
+        let (watcher, files) = (watcher.clone(), files.iter().map(|file| file.to_path_buf()).collect::<Vec<_>>());
+        let watch = Watch::Begins(on_a_thread(move || files.into_iter().map(|file| watcher.watch(file)).collect()));
         Self { source, watch, due: Instant::now(), reading: None, is_news: false, failures: 0, said: String::new() }
     }
 
@@ -182,8 +268,8 @@ impl Followed {
                 }
                 () = sleep_until(self.due) => Event::Due,
             },
-            Watch::Is(file) => tokio::select! {
-                () = file.changed() => Event::Heard,
+            Watch::Is(files) => tokio::select! {
+                _ = select_all(files.iter_mut().map(|file| Box::pin(file.changed()))) => Event::Heard,
                 () = sleep_until(self.due) => Event::Due,
             },
             Watch::Not => {
@@ -194,8 +280,8 @@ impl Followed {
     }
 
     fn begin_to_read(&mut self, live: &LiveSettings, is_news: bool) {
-        if let Watch::Is(file) = &mut self.watch {
-            file.mark_seen();
+        if let Watch::Is(files) = &mut self.watch {
+            files.iter_mut().for_each(Watched::mark_seen);
         }
         self.is_news |= is_news;
         let (source, sources, contents) = (self.source, live.sources.clone(), live.contents.clone());
@@ -280,10 +366,13 @@ mod tests {
                 config: at("openclaw.json"),
                 token_file: Some(at("token")),
                 tokens: Some(at("tokens.toml")),
+                upstream_key: None,
                 flags: Given::default(),
                 in_file: Given::default(),
                 environment: Environment::default(),
                 exposed: None,
+                tls: None,
+                cors_origins: Vec::new(),
             })
             .unwrap();
             let settings = live.subscribe();
@@ -520,8 +609,18 @@ mod tests {
         let file = house.folder.path().join("token");
         let (token_file, config) = (Some(file.clone()), house.folder.path().join("openclaw.json"));
         let (flags, environment) = (Given::default(), Environment::default());
-        let sources =
-            Sources { config, token_file, tokens: None, flags, in_file: Given::default(), environment, exposed: None };
+        let sources = Sources {
+            config,
+            token_file,
+            tokens: None,
+            tls: None,
+            upstream_key: None,
+            flags,
+            in_file: Given::default(),
+            environment,
+            exposed: None,
+            cors_origins: Vec::new(),
+        };
         let live = LiveSettings::open(sources).unwrap();
         let _hang = fault::Hang::after(0, &file);
         tokio::select! {
@@ -559,10 +658,13 @@ mod tests {
             config: at("openclaw.json"),
             token_file: Some(at("token")),
             tokens: None,
+            upstream_key: None,
             flags: Given::default(),
             in_file: Given::default(),
             environment: Environment::default(),
             exposed: None,
+            tls: None,
+            cors_origins: Vec::new(),
         })
         .unwrap();
         let mut settings = live.subscribe();
@@ -583,10 +685,13 @@ mod tests {
                 config: at("openclaw.json"),
                 token_file: Some(at("token")),
                 tokens: Some(at("tokens.toml")),
+                upstream_key: None,
                 flags: Given::default(),
                 in_file: Given::default(),
                 environment: Environment::default(),
                 exposed: None,
+                tls: None,
+                cors_origins: Vec::new(),
             })
             .err()
             .map(|error| error.to_string())

@@ -21,6 +21,7 @@ mod settings;
 mod settled;
 mod sources;
 mod tokens;
+mod upstream;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -29,15 +30,18 @@ use std::time::Duration;
 pub use self::auth::{Auth, TrustedProxy};
 pub use self::environment::Environment;
 pub use self::error::ConfigError;
-pub use self::flags::{Flags, HistoryScopes, Mode};
-pub use self::live::LiveSettings;
+#[cfg(not(feature = "tls"))]
+pub use self::error::needs_feature;
+pub use self::flags::{CorsOrigin, Flags, HistoryScopes, LogFormat, MetricsFor, Mode};
+pub use self::live::{LiveSettings, Reload};
 pub use self::secret::Secret;
 #[cfg(test)]
 pub use self::settings::Session;
 pub use self::settings::{ControlUi, RateLimit, SessionScope, Settings};
 pub use self::settled::Settled;
-pub use self::sources::Sources;
+pub use self::sources::{Sources, TlsFiles};
 pub use self::tokens::{ClientToken, KNOWN_SCOPES};
+pub use self::upstream::UpstreamUrl;
 
 use tower_reauth::hosts::AllowedHostsLayer;
 
@@ -46,6 +50,7 @@ use crate::serve::Limits;
 /// What the process was started with.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Where to listen, unless the service manager does.
     pub listen: SocketAddr,
     pub state_dir: PathBuf,
     /// Where the gateway keeps what is its own.
@@ -56,10 +61,26 @@ pub struct Config {
     pub history_scopes: HistoryScopes,
     pub heartbeat: Duration,
     pub limits: Limits,
+    /// How many streams may be open at once, and how many of one client.
+    pub streams: MaxStreams,
+    /// Whose pages a browser lets read the answers.
+    pub cors_origins: Vec<CorsOrigin>,
+    pub metrics: MetricsFor,
+    /// Where completions are asked for, and how long nothing may come from there.
+    pub upstream: Option<(UpstreamUrl, Duration)>,
     /// Whom requests may be for where nobody has to say who they are, if that matters.
     pub allowed_hosts: Option<AllowedHostsLayer>,
     /// Where [`LiveSettings`] come from.
     pub sources: Sources,
+    /// What should be done about all this, though it works.
+    pub advice: Vec<String>,
+}
+
+/// How many streams may be open at once.
+#[derive(Clone, Copy, Debug)]
+pub struct MaxStreams {
+    pub in_all: u32,
+    pub of_one_client: u32,
 }
 
 impl Config {
@@ -71,9 +92,13 @@ impl Config {
 
 impl Settled {
     pub fn config(self) -> Result<Config, ConfigError> {
-        let Self { flags, given, in_file, environment } = self;
+        let Self { flags, given, in_file, environment, passed, mut advice } = self;
         let bind = flags.bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let port = flags.port.unwrap_or(19001);
+        let listen = SocketAddr::new(bind, flags.port.unwrap_or(19001));
+        // What the service manager listens on counts in place of what the flags say.
+        let addresses = if passed.is_empty() { vec![listen] } else { passed };
+        let is_local = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+        let exposed = addresses.iter().find(|address| !is_local(address)).map(SocketAddr::ip);
         let expand = |path: &PathBuf| environment.expand(path);
         let state_dir = flags
             .state_dir
@@ -89,10 +114,28 @@ impl Settled {
         let data_dir = flags.data_dir.as_ref().map(expand);
         let data_dir = data_dir.or_else(|| Some(state_home()?.join("tower-reauth-gateway")));
         let config = environment.path("OPENCLAW_CONFIG_PATH").unwrap_or_else(|| state_dir.join("openclaw.json"));
-        let is_local = bind.to_canonical().is_loopback();
+        let tls = match (&flags.tls_cert, &flags.tls_key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(TlsFiles { cert: expand(cert), key: expand(key) }),
+            (Some(_), None) => return Err(ConfigError::Unusable("--tls-cert needs --tls-key beside it".to_owned())),
+            (None, Some(_)) => return Err(ConfigError::Unusable("--tls-key needs --tls-cert beside it".to_owned())),
+        };
+        for (flag, is_given) in [
+            ("--upstream", flags.upstream.is_some()),
+            ("--upstream-key-file", flags.upstream_key_file.is_some()),
+            ("--upstream-timeout", flags.upstream_timeout.is_some()),
+        ] {
+            if is_given && flags.upstream.is_none() {
+                return Err(ConfigError::Unusable(format!("{flag} needs --upstream")));
+            }
+        }
+        let is_read_on_the_way = flags.upstream.as_ref().is_some_and(UpstreamUrl::is_read_on_the_way);
+        if is_read_on_the_way && flags.upstream_key_file.is_some() {
+            advice.push("--upstream is http, so others on the way there can read the key: use https".to_owned());
+        }
         let hosts = || AllowedHostsLayer::new().with_allowed(flags.allow_host.iter().cloned());
         Ok(Config {
-            listen: SocketAddr::new(bind, port),
+            listen,
             state_dir,
             data_dir,
             audit_log: flags.audit_log.as_ref().map(expand),
@@ -104,16 +147,30 @@ impl Settled {
                 connections: flags.max_connections.unwrap_or(16384),
                 drain: flags.drain(),
             },
-            allowed_hosts: is_local.then(hosts),
+            metrics: flags.metrics.unwrap_or_default(),
+            upstream: flags
+                .upstream
+                .clone()
+                .map(|url| (url, flags.upstream_timeout.unwrap_or(Duration::from_secs(300)))),
+            streams: MaxStreams {
+                in_all: flags.max_streams.unwrap_or(131_072),
+                of_one_client: flags.max_streams_per_client.unwrap_or(16_384),
+            },
+            allowed_hosts: exposed.is_none().then(hosts),
             sources: Sources {
                 config,
                 token_file: flags.token_file.as_ref().map(expand),
                 tokens: flags.tokens.as_ref().map(expand),
+                upstream_key: flags.upstream_key_file.as_ref().map(expand),
                 flags: given,
                 in_file,
-                exposed: (!is_local && !flags.allow_unauthenticated).then_some(bind),
+                tls,
+                exposed: exposed.filter(|_| !flags.allow_unauthenticated),
+                cors_origins: flags.cors_origin.clone(),
                 environment,
             },
+            cors_origins: flags.cors_origin,
+            advice,
         })
     }
 }
@@ -163,7 +220,7 @@ mod tests {
     }
 
     /// Every flag, with a value that it can have. `demo` is for flags alone, and `config` names the file.
-    const EVERY: [(&str, &str); 17] = [
+    const EVERY: [(&str, &str); 27] = [
         ("state-dir", "/s"),
         ("data-dir", "/d"),
         ("audit-log", "/a"),
@@ -181,6 +238,16 @@ mod tests {
         ("write-timeout", "8s"),
         ("max-connections", "9"),
         ("drain", "10s"),
+        ("cors-origin", "https://a.example"),
+        ("tls-cert", "/cert"),
+        ("tls-key", "/key"),
+        ("max-streams", "11"),
+        ("max-streams-per-client", "12"),
+        ("log-format", "json"),
+        ("metrics", "admin"),
+        ("upstream", "http://localhost:11434"),
+        ("upstream-key-file", "/k"),
+        ("upstream-timeout", "11s"),
     ];
 
     fn settled(flags: &[&str], variables: &[(String, String)]) -> Result<Settled, Vec<String>> {
@@ -202,6 +269,9 @@ mod tests {
         let by_file = ("OPENCLAW_GATEWAY_CONFIG".to_owned(), file.to_str().unwrap().to_owned());
         for (flag, value) in EVERY {
             assert!(flags.contains(&flag), "{flag}");
+            if cfg!(not(feature = "metrics")) && flag == "metrics" {
+                continue;
+            }
             std::fs::write(&file, format!("{flag} = \"{value}\"\n")).unwrap();
             let in_file = settled(&[], std::slice::from_ref(&by_file)).unwrap();
             let variable = (settled::variable(flag), value.to_owned());
@@ -265,12 +335,50 @@ mod tests {
         assert!(problems.len() == 1 && !problems[0].contains("hunter"), "{problems:#?}");
     }
 
+    #[cfg(not(feature = "metrics"))]
+    #[test]
+    fn what_was_not_built_is_an_error_that_says_how_to_build_it() {
+        let expected = "--metrics: this gateway was built without it; build it with --features metrics";
+        let by_variable = ("OPENCLAW_GATEWAY_METRICS".to_owned(), "admin".to_owned());
+        for (flags, variables) in
+            [(&["--metrics=local"][..], &[][..]), (&["--demo", "--metrics=local"], &[]), (&[], &[by_variable])]
+        {
+            let problems = settled(flags, variables).err().unwrap();
+            assert_eq!(problems, [expected], "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn a_flag_of_a_part_that_was_left_out_is_an_error() {
+        for flag in ["--upstream=http://localhost", "--upstream-key-file=/k", "--upstream-timeout=1s"] {
+            let error = config(&["--state-dir=/s", flag], &[]).err().unwrap_or_default();
+            let name = flag.split('=').next().unwrap_or_default();
+            match cfg!(feature = "upstream") {
+                true if name == "--upstream" => assert_eq!(error, ""),
+                true => assert_eq!(error, format!("{name} needs --upstream")),
+                false => {
+                    let how = "this gateway was built without it; build it with --features upstream";
+                    assert_eq!(error, format!("{name}: {how}"));
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_variable_that_makes_no_sense_is_an_error_that_names_it() {
         let error = config(&[], &[("OPENCLAW_GATEWAY_PORT", "http")]).unwrap_err();
         assert_eq!(error, "the variable OPENCLAW_GATEWAY_PORT must be a port number");
         let error = config(&[], &[("OPENCLAW_GATEWAY_BIND", "everywhere")]).unwrap_err();
         assert_eq!(error, "the variable OPENCLAW_GATEWAY_BIND must be an IP address");
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn a_flag_of_a_feature_that_is_not_there_says_how_to_have_it() {
+        for flag in ["--tls-cert", "--tls-key"] {
+            let error = config(&["--state-dir=/s", flag, "x"], &[]).unwrap_err();
+            assert_eq!(error, format!("{flag}: this gateway was built without it; build it with --features tls"));
+        }
     }
 
     #[test]

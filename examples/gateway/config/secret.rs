@@ -55,10 +55,27 @@ impl Secret {
         &self.0
     }
 
+    /// What shows it to another server. No log and no `Debug` writes it out.
+    #[cfg(feature = "upstream")]
+    pub fn to_bearer(&self) -> Option<http::HeaderValue> {
+        let mut value = http::HeaderValue::from_bytes(&[b"Bearer ", &*self.latin1()].concat()).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// The text without this secret.
+    #[cfg(feature = "upstream")]
+    pub fn left_out_of(&self, text: &str) -> String {
+        text.replace(&*self.0, "...")
+    }
+
     /// The digest of the bytes by which a header carries it.
     pub fn digest(&self) -> TokenDigest {
-        let latin1: Vec<u8> = self.0.chars().filter_map(|char| u8::try_from(char).ok()).collect();
-        TokenDigest::of(latin1)
+        TokenDigest::of(self.latin1())
+    }
+
+    fn latin1(&self) -> Vec<u8> {
+        self.0.chars().filter_map(|char| u8::try_from(char).ok()).collect()
     }
 }
 

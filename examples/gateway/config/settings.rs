@@ -11,19 +11,24 @@ use http::HeaderValue;
 use super::auth::{Auth, Given};
 use super::document::Node;
 use super::sources::{Contents, Sources};
-use super::{ClientToken, ConfigError};
+use super::{ClientToken, ConfigError, CorsOrigin, Secret};
+use crate::tls::Tls;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub auth: Auth,
     /// `--tokens`; `None` without that flag.
     pub client_tokens: Option<Arc<[ClientToken]>>,
+    /// What is shown to the server of `--upstream`.
+    pub upstream_key: Option<Secret>,
     pub rate_limit: RateLimit,
     /// Addresses and CIDR blocks, as written.
     pub trusted_proxies: Vec<String>,
     pub allow_real_ip_fallback: bool,
     pub control_ui: ControlUi,
     pub strict_transport_security: Option<HeaderValue>,
+    /// By which connections are secured; `None` without `--tls-cert`.
+    pub tls: Option<Tls>,
     pub session: Session,
     pub agents: Vec<Agent>,
     /// What should be done about all this, though it works: sentences without a secret.
@@ -91,6 +96,11 @@ impl Settings {
                 let (given, overruled) = given(sources, contents, &auth)?;
                 let idle_given = given.clone();
                 let mode = Auth::new(given, &auth, contents.secrets(), trusted_proxies, sources.exposed)?;
+                if mode == Auth::None && sources.cors_origins.contains(&CorsOrigin::Any) {
+                    let advice = "every web page could read all sessions: with --auth none, --cors-origin * is \
+                                  refused. Name the origins, or ask for a token";
+                    return Err(ConfigError::Unusable(advice.to_owned()));
+                }
                 let nobody = (mode == Auth::Token(None)
                     && contents.client_tokens.as_deref().is_some_and(<[_]>::is_empty))
                 .then(|| "nobody can get in: --tokens names no token, and there is no shared one".to_owned());
@@ -101,6 +111,8 @@ impl Settings {
         let rate_limit = problems.keep(at(&["gateway", "auth", "rateLimit"]).and_then(|node| RateLimit::new(&node)));
         let real_ip = problems.keep(at(&["gateway", "allowRealIpFallback"]).and_then(|node| node.flag()));
         let control_ui = problems.keep(at(&["gateway", "controlUi"]).and_then(|node| ControlUi::new(&node)));
+        // A page that may read what is answered may ask, too.
+        let control_ui = control_ui.map(|known| known.with_allowed(&sources.cors_origins));
         let strict_transport_security = ["gateway", "http", "securityHeaders", "strictTransportSecurity"];
         let strict_transport_security =
             problems.keep(at(&strict_transport_security).and_then(|node| transport_security(&node)));
@@ -112,11 +124,13 @@ impl Settings {
                 advice,
                 auth,
                 client_tokens: contents.client_tokens.clone(),
+                upstream_key: contents.upstream_key.clone(),
                 rate_limit: rate_limit?,
                 trusted_proxies: trusted_proxies?,
                 allow_real_ip_fallback: real_ip?.unwrap_or(false),
                 control_ui: control_ui?,
                 strict_transport_security: strict_transport_security?,
+                tls: contents.tls.clone(),
                 session: session?,
                 agents: agents?,
             })
@@ -131,11 +145,13 @@ impl Settings {
         let Self {
             auth,
             client_tokens,
+            upstream_key,
             rate_limit,
             trusted_proxies,
             allow_real_ip_fallback,
             control_ui,
             strict_transport_security,
+            tls,
             session,
             agents,
             advice: _,
@@ -143,6 +159,7 @@ impl Settings {
         let changes = [
             ("gateway.auth", *auth != before.auth),
             ("--tokens", *client_tokens != before.client_tokens),
+            ("--upstream-key-file", *upstream_key != before.upstream_key),
             ("gateway.auth.rateLimit", *rate_limit != before.rate_limit),
             ("gateway.trustedProxies", *trusted_proxies != before.trusted_proxies),
             ("gateway.allowRealIpFallback", *allow_real_ip_fallback != before.allow_real_ip_fallback),
@@ -151,6 +168,7 @@ impl Settings {
                 "gateway.http.securityHeaders.strictTransportSecurity",
                 *strict_transport_security != before.strict_transport_security,
             ),
+            ("--tls-cert", *tls != before.tls),
             ("session", *session != before.session),
             ("agents", *agents != before.agents),
         ];
@@ -199,6 +217,15 @@ impl ControlUi {
             allowed_origins: owned(&settings.at("allowedOrigins")?)?,
             host_header_fallback: fallback.flag()?.unwrap_or(false),
         })
+    }
+
+    /// With these pages too. That all pages may read does not make one of them a caller.
+    fn with_allowed(mut self, pages: &[CorsOrigin]) -> Self {
+        self.allowed_origins.extend(pages.iter().filter_map(|page| match page {
+            CorsOrigin::Any => None,
+            CorsOrigin::Of(origin) => Some(origin.to_string()),
+        }));
+        self
     }
 }
 
@@ -282,7 +309,7 @@ mod tests {
     use super::super::document::Document;
     use super::super::environment::Environment;
     use super::super::sources::FileFacts;
-    use super::super::{Mode, Secret, TrustedProxy};
+    use super::super::{Mode, TrustedProxy};
     use super::*;
 
     /// What the settings come from, with openclaw.json as text.
@@ -311,12 +338,17 @@ mod tests {
                 document: Document::json5(&config, self.json5).unwrap(),
                 token: self.token_file.map(secret),
                 client_tokens: self.client_tokens.then(|| Arc::from([])),
+                tls: None,
+                upstream_key: None,
                 facts: FileFacts::default(),
             };
             let sources = Sources {
                 config,
                 token_file: None,
                 tokens: None,
+                tls: None,
+                cors_origins: Vec::new(),
+                upstream_key: None,
                 flags: self.flags,
                 in_file: Given::default(),
                 environment: self.variables.iter().copied().collect::<Environment>(),

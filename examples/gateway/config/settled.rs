@@ -4,6 +4,7 @@
 //! neither.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use clap::error::ErrorKind;
@@ -21,6 +22,10 @@ pub struct Settled {
     pub given: Given,
     pub in_file: Given,
     pub environment: Environment,
+    /// Where the service manager listens for the gateway, if it does.
+    pub passed: Vec<SocketAddr>,
+    /// What should be done about all this, though it works.
+    pub advice: Vec<String>,
 }
 
 /// What openclaw.json is heeded before: read with the settings.
@@ -42,7 +47,12 @@ impl Settled {
     pub fn new(flags: Flags, environment: Environment) -> Result<Self, Vec<ConfigError>> {
         let given = Given::by_flags(&flags);
         if flags.demo {
-            return Ok(Self { flags, given, in_file: Given::default(), environment: Environment::default() });
+            let unbuilt = flags.unbuilt();
+            if !unbuilt.is_empty() {
+                return Err(unbuilt);
+            }
+            let (in_file, environment) = Default::default();
+            return Ok(Self { flags, given, in_file, environment, passed: Vec::new(), advice: Vec::new() });
         }
         let mut problems = Vec::new();
         let mut flags = flags;
@@ -71,27 +81,43 @@ impl Settled {
                 Err(error) => problems.push(error),
             }
         }
-        let mut in_file = Given::default();
+        let (mut in_file, mut advice) = (Given::default(), Vec::new());
         if let Some(path) = flags.config.as_ref().map(|path| environment.expand(path)) {
-            let (found, more) = read(&path);
+            let (found, is_public, more) = read(&path);
             in_file = Given::by_flags(&found);
+            if is_public && (found.token.is_some() || found.password.is_some()) {
+                advice.push(super::sources::public_secrets(&path));
+            }
             problems.extend(more);
             flags = flags.or(Flags { auth: None, token: None, password: None, ..found });
         }
-        if problems.is_empty() { Ok(Self { flags, given, in_file, environment }) } else { Err(problems) }
+        problems.extend(flags.unbuilt());
+        let passed = Vec::new();
+        if problems.is_empty() {
+            Ok(Self { flags, given, in_file, environment, passed, advice })
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// The same where the service manager listens on these addresses.
+    #[must_use]
+    pub fn with_passed(self, passed: Vec<SocketAddr>) -> Self {
+        Self { passed, ..self }
     }
 }
 
-/// What a file says, and what is wrong with it.
-fn read(path: &Path) -> (Flags, Vec<ConfigError>) {
+/// What a file says, whether every user of the machine can read it, and what is wrong with it.
+fn read(path: &Path) -> (Flags, bool, Vec<ConfigError>) {
     let text = file::read(path).map_err(|error| ConfigError::unreadable(path, error));
+    let is_public = text.as_ref().is_ok_and(|(_, facts)| facts.is_public());
     let document = match text.and_then(|(text, _)| Document::toml(path, &text)) {
         Ok(document) => document,
-        Err(problem) => return (Flags::default(), vec![problem]),
+        Err(problem) => return (Flags::default(), is_public, vec![problem]),
     };
     let keys = match document.root().fields() {
         Ok(keys) => keys,
-        Err(problem) => return (Flags::default(), vec![problem]),
+        Err(problem) => return (Flags::default(), is_public, vec![problem]),
     };
     let command = Flags::command();
     let is_key = |key: &str| key != "config" && !FLAGS_ONLY.contains(&key);
@@ -110,7 +136,7 @@ fn read(path: &Path) -> (Flags, Vec<ConfigError>) {
     if flags.token.is_some() && flags.token_file.is_some() {
         problems.push(ConfigError::malformed(path, "token", "cannot be there beside token-file"));
     }
-    (flags, problems)
+    (flags, is_public, problems)
 }
 
 /// Reads values as those of a flag. The error ends a sentence about them, and quotes none.

@@ -11,7 +11,8 @@ use super::document::Document;
 use super::environment::Environment;
 use super::file::{self, Facts};
 use super::tokens::{self, ClientToken, Cut};
-use super::{ConfigError, Secret};
+use super::{ConfigError, CorsOrigin, Secret};
+use crate::tls::Tls;
 
 /// How long a file that is written over in place has to rest before it is taken for whole.
 const QUIET: Duration = Duration::from_millis(50);
@@ -27,6 +28,10 @@ pub struct Sources {
     pub token_file: Option<PathBuf>,
     /// `--tokens`
     pub tokens: Option<PathBuf>,
+    /// `--tls-cert` and `--tls-key`
+    pub tls: Option<TlsFiles>,
+    /// `--upstream-key-file`
+    pub upstream_key: Option<PathBuf>,
     pub flags: Given,
     /// What the file of `--config` says.
     pub in_file: Given,
@@ -34,12 +39,21 @@ pub struct Sources {
     /// An address that others than this machine can reach, if the gateway listens on one and was not told
     /// that they need not say who they are.
     pub exposed: Option<IpAddr>,
+    /// `--cors-origin`
+    pub cors_origins: Vec<CorsOrigin>,
+}
+
+/// A certificate with its chain, and its private key.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
 }
 
 impl Sources {
     /// The files, all of which are watched.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.by_source().map(|(_, file)| file)
+        self.by_source().flat_map(|(_, files)| files)
     }
 
     /// Reads every file, as at a start, and says of each what is wrong with it.
@@ -55,23 +69,28 @@ impl Sources {
     }
 
     /// The same, each with what it is. Secrets come first: nothing else should hold up a rotation.
-    pub fn by_source(&self) -> impl Iterator<Item = (Source, &Path)> {
+    pub fn by_source(&self) -> impl Iterator<Item = (Source, Vec<&Path>)> {
+        let pair = self.tls.iter().flat_map(|TlsFiles { cert, key }| [cert.as_path(), key]).collect();
         [
-            (Source::Token, self.token_file.as_ref()),
-            (Source::ClientTokens, self.tokens.as_ref()),
-            (Source::Config, Some(&self.config)),
+            (Source::Token, self.token_file.iter().map(PathBuf::as_path).collect()),
+            (Source::ClientTokens, self.tokens.iter().map(PathBuf::as_path).collect()),
+            (Source::UpstreamKey, self.upstream_key.iter().map(PathBuf::as_path).collect()),
+            (Source::Config, vec![self.config.as_path()]),
+            (Source::Tls, pair),
         ]
         .into_iter()
-        .filter_map(|(source, file)| Some((source, file?.as_path())))
+        .filter(|(_, files): &(_, Vec<_>)| !files.is_empty())
     }
 }
 
-/// One of the files.
+/// One of the files, or those that go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     Config,
     Token,
     ClientTokens,
+    Tls,
+    UpstreamKey,
 }
 
 /// What the files hold.
@@ -80,6 +99,8 @@ pub struct Contents {
     pub document: Document,
     pub token: Option<Secret>,
     pub client_tokens: Option<Arc<[ClientToken]>>,
+    pub tls: Option<Tls>,
+    pub upstream_key: Option<Secret>,
     pub facts: FileFacts,
 }
 
@@ -89,6 +110,9 @@ pub struct FileFacts {
     pub config: Option<Facts>,
     pub token: Option<Facts>,
     pub client_tokens: Option<Facts>,
+    /// Of the certificate and of its key.
+    pub tls: Option<(Facts, Facts)>,
+    pub upstream_key: Option<Facts>,
 }
 
 impl Contents {
@@ -102,6 +126,8 @@ impl Contents {
             document: Document::empty(&sources.config),
             token: None,
             client_tokens: None,
+            tls: None,
+            upstream_key: None,
             facts: FileFacts::default(),
         }
     }
@@ -113,6 +139,18 @@ impl Contents {
     /// [`Unfinished`](ConfigError::Unfinished).
     pub fn with(mut self, source: Source, sources: &Sources) -> Result<Self, ConfigError> {
         match (source, &sources.token_file, &sources.tokens) {
+            (Source::UpstreamKey, ..) => {
+                if let Some(file) = &sources.upstream_key {
+                    let (text, facts) = read(file, self.facts.upstream_key.as_ref())?;
+                    self.upstream_key = Some(Secret::of_file(file, &text)?);
+                    self.facts.upstream_key = Some(facts);
+                }
+            }
+            (Source::Tls, ..) => {
+                if let Some(files) = &sources.tls {
+                    self.read_tls(files)?;
+                }
+            }
             (Source::Config, _, _) => match read(&sources.config, self.facts.config.as_ref()) {
                 Err(ConfigError::Unreadable { error, .. })
                     if error.kind() == io::ErrorKind::NotFound && self.facts.config.is_none() => {}
@@ -149,6 +187,26 @@ impl Contents {
         Ok(self)
     }
 
+    /// Reads a certificate and its key. One of them is replaced before the other, so what does not fit together is
+    /// [`Unfinished`](ConfigError::Unfinished) for a while.
+    fn read_tls(&mut self, TlsFiles { cert, key }: &TlsFiles) -> Result<(), ConfigError> {
+        let before = self.facts.tls.as_ref();
+        let (chain, cert_facts) = read(cert, before.map(|(cert, _)| cert))?;
+        let (secret, key_facts) = read(key, before.map(|(_, key)| key))?;
+        let rests = |facts: &Facts| facts.rests_for(QUIET_WHEN_SHORTENED);
+        match Tls::new((cert, &chain), (key, &secret)) {
+            // As good as the one that is there: clients go on with the sessions that they have under that.
+            Ok(tls) if self.tls.as_ref() == Some(&tls) => {}
+            Ok(tls) => self.tls = Some(tls),
+            Err(_) if before.is_some() && !(rests(&cert_facts) && rests(&key_facts)) => {
+                return Err(ConfigError::Unfinished);
+            }
+            Err(error) => return Err(error),
+        }
+        self.facts.tls = Some((cert_facts, key_facts));
+        Ok(())
+    }
+
     /// The contents with that of one file as it is there.
     pub fn with_part(self, source: Source, other: Self) -> Self {
         match source {
@@ -161,6 +219,12 @@ impl Contents {
             Source::ClientTokens => Self {
                 client_tokens: other.client_tokens,
                 facts: FileFacts { client_tokens: other.facts.client_tokens, ..self.facts },
+                ..self
+            },
+            Source::Tls => Self { tls: other.tls, facts: FileFacts { tls: other.facts.tls, ..self.facts }, ..self },
+            Source::UpstreamKey => Self {
+                upstream_key: other.upstream_key,
+                facts: FileFacts { upstream_key: other.facts.upstream_key, ..self.facts },
                 ..self
             },
         }
@@ -180,29 +244,39 @@ impl Contents {
     /// What should be done about the files, though they can be read.
     pub fn advice(&self, sources: &Sources) -> Vec<String> {
         let mut advice = Vec::new();
-        for (source, file) in sources.by_source() {
-            let (facts, holds_secrets) = match source {
-                Source::Config => (&self.facts.config, self.document.holds_secrets()),
-                Source::Token => (&self.facts.token, true),
-                Source::ClientTokens => (&self.facts.client_tokens, true),
-            };
-            let Some(facts) = facts else { continue };
-            let file = file.display();
+        let (cert, key) = self.facts.tls.as_ref().map(|(cert, key)| (cert, key)).unzip();
+        let tls = sources.tls.as_ref();
+        for (file, facts, holds_secrets) in [
+            (Some(&sources.config), self.facts.config.as_ref(), self.document.holds_secrets()),
+            (sources.token_file.as_ref(), self.facts.token.as_ref(), true),
+            (sources.tokens.as_ref(), self.facts.client_tokens.as_ref(), true),
+            (sources.upstream_key.as_ref(), self.facts.upstream_key.as_ref(), true),
+            (tls.map(|files| &files.cert), cert, false),
+            (tls.map(|files| &files.key), key, true),
+        ] {
+            let Some((file, facts)) = file.zip(facts) else { continue };
             if facts.is_removed() {
+                let file = file.display();
                 advice.push(format!(
                     "{file} was removed or replaced where it was mounted from, and what came in its place cannot be \
                      seen here: mount the folder, not the file"
                 ));
             }
             if holds_secrets && facts.is_public() {
-                advice.push(format!("{file} holds secrets, and every user of this machine can read it: chmod 600"));
+                advice.push(public_secrets(file));
             }
         }
+        advice.extend(self.tls.as_ref().and_then(Tls::advice));
         if let Some(tokens) = &self.client_tokens {
             advice.extend(tokens::advice(tokens));
         }
         advice
     }
+}
+
+/// What should be done about a file with secrets that everybody can read.
+pub fn public_secrets(file: &Path) -> String {
+    format!("{} holds secrets, and every user of this machine can read it: chmod 600", file.display())
 }
 
 /// Reads a file, unless it is being written at the moment.

@@ -85,8 +85,10 @@ impl Demo {
 
     /// What to print once the gateway listens.
     pub fn instructions(&self, listening: SocketAddr) -> impl Display {
+        let page = format!("http://{}/", reachable(listening));
         Instructions {
-            url: format!("http://{}/sessions/{SESSION}/history", reachable(listening)),
+            url: format!("{page}sessions/{SESSION}/history"),
+            page,
             token: self.token.clone(),
             next_token: self.next_token.clone(),
             token_file: quoted(&self.token_file()),
@@ -137,6 +139,7 @@ fn record(number: usize, role: &str, text: &str, at: Option<Timestamp>) -> Value
 }
 
 struct Instructions {
+    page: String,
     url: String,
     token: String,
     next_token: String,
@@ -145,7 +148,7 @@ struct Instructions {
 
 impl Display for Instructions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, token, next_token, token_file } = self;
+        let Self { page, url, token, next_token, token_file } = self;
         write!(
             f,
             "A session grows by a message every two seconds.
@@ -155,6 +158,8 @@ Read it:
 
 Follow it:
   curl -N -H 'Authorization: Bearer {token}' -H 'Accept: text/event-stream' '{url}'
+
+Or sign in with {token} at {page}
 
 Rotate the token, in another terminal, and see the stream end:
   echo {next_token} > {token_file}

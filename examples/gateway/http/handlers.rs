@@ -1,10 +1,8 @@
 //! The routes: a session's history, the end of its streams, and a fresh credential for one.
 
 use std::{
-    future,
     io::{self, ErrorKind},
     net::IpAddr,
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -20,29 +18,32 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::once};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower_reauth::{
     Access, Denied, Scope, StreamReauthLayer,
     access::RenewError,
     reauth::{EndReason, StreamId, StreamLabel},
 };
 
-use super::{State, accept::wants_events, reply};
+use super::{
+    State,
+    accept::wants_events,
+    reading::{self, PATIENCE, Reading, Refused, Unread},
+    reply,
+};
 use crate::{
-    auth::respond,
+    auth::{ClientAt, respond},
     config::Settings,
-    http::operate::{self, ids},
+    http::operate::{self, Seat, ids},
     live::{FeedKey, ScopeUpdates, StreamOptions},
+    measure::{self, PageFrom},
     serve::PageBytes,
     sessions::{
         history::{self, BadQuery, Query},
-        lanes::unfinished,
         now, pages,
-        sqlite::UnknownSchema,
         store::{RequestedKey, Session},
-        transcript::Place,
+        transcript::{Place, Transcript},
     },
 };
 
@@ -88,11 +89,8 @@ pub async fn only_get_or_post() -> Response {
 /// What an open stream is renewed and ended by.
 const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
 
-/// How long a session may take to be found and read, and the row alone.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the row of a session may take to be found.
 const SOON: Duration = Duration::from_secs(2);
-/// How long the making of a page counts.
-const LONG: Duration = Duration::from_secs(1);
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
@@ -143,11 +141,22 @@ async fn page(
 ) -> Response {
     let settings = state.settings();
     let asked = (key, query);
+    let began = Instant::now();
+    let found = |from| measure::page(from, began.elapsed());
     let body = match state.pages.find(&asked, &settings).await {
-        Some(body) => body,
+        Some(body) => {
+            found(PageFrom::Memory);
+            body
+        }
         None => match Box::pin(read_and_confirm(state, settings, asked, access)).await {
-            Ok(body) => body,
-            Err(refusal) => return *refusal,
+            Ok(body) => {
+                found(PageFrom::Disk);
+                body
+            }
+            Err(refusal) => {
+                found(PageFrom::Nowhere);
+                return *refusal;
+            }
         },
     };
     let held = match room {
@@ -172,84 +181,59 @@ async fn read_and_confirm(
 }
 
 /// Asks once more by the gate of streams, which waits for an answer that is on its way.
-async fn confirm(access: &Access) -> Result<(), Box<Response>> {
+pub async fn confirm(access: &Access) -> Result<(), Box<Response>> {
     let gate = StreamReauthLayer::new().without_heartbeat();
-    let mut watched = gate.watch_stream(access, once(future::ready(())));
-    if watched.next().await.is_some() {
-        return Ok(());
+    match gate.confirm(access).await {
+        Ok(()) => Ok(()),
+        Err(reason) => Err(Box::new(lost(reason, access))),
     }
-    let denied = match watched.end_reason() {
-        Some(EndReason::Expired) => Denied::Expired,
-        Some(EndReason::ScopeLost) => access.require(access.required()).err().unwrap_or(Denied::Revoked),
-        Some(reason) if reason.is_transient() => {
-            return Err(Box::new(reply::unavailable("Access cannot be confirmed now. Please try again later.")));
+}
+
+/// The answer to a request whose access ended before it could be answered.
+pub fn lost(reason: EndReason, access: &Access) -> Response {
+    let denied = match reason {
+        EndReason::Expired => Denied::Expired,
+        EndReason::ScopeLost => access.require(access.required()).err().unwrap_or(Denied::Revoked),
+        reason if reason.is_transient() => {
+            return reply::unavailable("Access cannot be confirmed now. Please try again later.");
         }
         _ => Denied::Revoked,
     };
     let mut response = respond(&denied);
     // The layer that asked who is calling adds its challenge.
     response.extensions_mut().insert(denied);
-    Err(Box::new(response))
+    response
 }
 
-/// Reads a page that is not remembered. That goes on though the client may not wait any more: what it takes is
-/// given back when it is done, or hangs.
+/// Reads a page that is not remembered.
 async fn read(
     state: Arc<State>,
     settings: Arc<Settings>,
     asked: (RequestedKey, Query),
 ) -> Result<Bytes, Box<Response>> {
     let key = asked.0.clone();
-    let made = tokio::spawn(timeout(PATIENCE, make(state, settings, asked)));
-    match made.await {
-        Ok(Ok(made)) => made,
-        Ok(Err(_)) => Err(Box::new(hangs(&key))),
-        Err(error) => Err(Box::new(broken(&unfinished(error)))),
-    }
+    let made = reading::patiently(&key, make(state, settings, asked)).await;
+    made.map_err(|unread| Box::new(unanswered(&key, unread)))
 }
 
-async fn make(
-    state: Arc<State>,
-    settings: Arc<Settings>,
-    asked: (RequestedKey, Query),
-) -> Result<Bytes, Box<Response>> {
-    let session = find(&state, &settings, &asked.0).await.map_err(Box::new)?;
-    let transcript = session.transcript.as_ref().map(|place| state.transcripts.at(place));
-    let turn = match &transcript {
-        Some(transcript) => transcript.turn().await,
-        None => None,
-    };
+async fn make(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, Query)) -> Result<Bytes, Unread> {
+    let key = asked.0.clone();
+    let reading = Reading::begin(&state, &settings, &key).await?;
     // Others that waited for the same turn may have made it meanwhile.
     if let Some(body) = state.pages.find(&asked, &settings).await {
         return Ok(body);
     }
-    let thread = state.sessions.turn(&asked.0).await;
-    let making = Arc::clone(&state.making).acquire_owned().await;
-    let mut read = pin!(thread.ask(move || {
-        // For as long as this reads, whether or not anybody still waits.
-        let _turn = turn;
+    let shared = Arc::clone(&state);
+    let make = move |session: Session, transcript: Option<&Transcript>| {
         let now = now();
-        match history::page(transcript.as_deref(), asked.1, now) {
-            Ok(page) => {
-                let body =
-                    state.page_bytes.hold(page.body(&session.key).into()).ok_or_else(|| Box::new(reply::busy()))?;
-                if !page.tells(now) {
-                    state.pages.keep(asked, pages::CachedPage { body: body.clone(), settings, proof: session.proof });
-                }
-                Ok(body)
-            }
-            Err(error) => Err(Box::new(unreadable(&session.key, session.transcript.as_ref(), &error))),
+        let page = history::page(transcript, asked.1, now)?;
+        let body = shared.page_bytes.hold(page.body(&session.key).into()).ok_or(Refused::NoRoom)?;
+        if !page.tells(now) {
+            shared.pages.keep(asked, pages::CachedPage { body: body.clone(), settings, proof: session.proof });
         }
-    }));
-    let read = match timeout(LONG, &mut read).await {
-        Ok(read) => read,
-        Err(_) => {
-            // It may hang, and others are to have their turns.
-            drop(making);
-            read.await
-        }
+        Ok(body)
     };
-    read.unwrap_or_else(|error| Err(Box::new(broken(&error))))
+    reading.read(&state, &key, make).await
 }
 
 /// What a request for a stream says besides what it is of.
@@ -259,6 +243,7 @@ struct Opening {
     scope_updates: Option<ScopeUpdates>,
     asks_for_reasons: bool,
     client: Option<IpAddr>,
+    address: Option<IpAddr>,
     version: Version,
 }
 
@@ -273,6 +258,7 @@ impl Opening {
             scope_updates,
             asks_for_reasons: operate::asks_for_reasons(asked),
             client: operate::client(request),
+            address: request.extensions().get::<ClientAt>().map(|ClientAt(address)| *address),
             version: request.version(),
         }
     }
@@ -286,9 +272,14 @@ async fn stream(
     opening: Opening,
     room: Option<PageBytes>,
 ) -> Response {
+    let identity = opening.access.as_ref().map(Access::identity);
+    let seat = match state.seats.take(identity.as_ref(), opening.address) {
+        Ok(seat) => seat,
+        Err(full) => return full.answer(),
+    };
     let asked = key.clone();
-    let opened = timeout(PATIENCE, open_stream(state, key, query, opening, room)).await;
-    opened.unwrap_or_else(|_| hangs(&asked))
+    let opened = timeout(PATIENCE, open_stream(state, key, query, opening, seat, room)).await;
+    opened.unwrap_or_else(|_| unanswered(&asked, Unread::hangs(&asked)))
 }
 
 async fn open_stream(
@@ -296,6 +287,7 @@ async fn open_stream(
     key: RequestedKey,
     query: Query,
     opening: Opening,
+    seat: Seat,
     room: Option<PageBytes>,
 ) -> Response {
     let settings = state.settings();
@@ -310,7 +302,7 @@ async fn open_stream(
             let events = events.with_scope_updates(opening.scope_updates);
             let Opening { asks_for_reasons, client, version, .. } = opening;
             let opened = Opened { label: key.into(), asks_for_reasons, client, version };
-            event_stream(&state, Body::new(events), opened, opening.access.as_ref())
+            event_stream(&state, seat.held_by(Body::new(events)), opened, opening.access.as_ref())
         }
         Err(error) if error.kind() == ErrorKind::OutOfMemory => reply::busy(),
         Err(error) => unreadable(&key, transcript.as_ref(), &error),
@@ -319,13 +311,7 @@ async fn open_stream(
 
 /// The session, or the answer in its place.
 async fn find(state: &Arc<State>, settings: &Arc<Settings>, key: &RequestedKey) -> Result<Session, Response> {
-    let (sessions, settings, asked) = (Arc::clone(&state.sessions), Arc::clone(settings), key.clone());
-    match state.sessions.ask(key, move || sessions.find(&asked, &settings)).await {
-        Ok(Ok(Some(session))) => Ok(session),
-        Ok(Ok(None)) => Err(reply::session_not_found(key.as_str())),
-        Ok(Err(error)) => Err(unreadable(key.as_str(), None, &error)),
-        Err(error) => Err(broken(&error)),
-    }
+    reading::find(state, settings, key).await.map_err(|unread| unanswered(key, unread))
 }
 
 /// What a stream is known by.
@@ -411,20 +397,18 @@ pub async fn renew(
     }
 }
 
-/// A session that is there and cannot be read: for now, as far as anybody can tell.
-fn unreadable(key: &str, transcript: Option<&Place>, error: &io::Error) -> Response {
-    if let Some(schema) = UnknownSchema::of(error) {
-        // The database has said so in the log.
-        return reply::unavailable(&schema.to_string());
+/// The answer in the place of what was not read.
+fn unanswered(key: &RequestedKey, unread: Unread) -> Response {
+    match unread {
+        Unread::NoSession => reply::session_not_found(key.as_str()),
+        Unread::Unreadable { key, transcript, error } => unreadable(&key, transcript.as_ref(), &error),
+        Unread::Broken(error) => broken(&error),
+        Unread::Busy => reply::busy(),
     }
-    let transcript = transcript.map(|place| place.path().display().to_string());
-    tracing::error!(key, transcript, %error, "a session cannot be read");
-    reply::unavailable("The session cannot be read at the moment.")
 }
 
-/// A session that is not read in time.
-fn hangs(key: &RequestedKey) -> Response {
-    unreadable(key.as_str(), None, &ErrorKind::TimedOut.into())
+fn unreadable(key: &str, transcript: Option<&Place>, error: &io::Error) -> Response {
+    reply::unavailable(&reading::unreadable(key, transcript, error))
 }
 
 /// A request that was not answered because the gateway ends; or for a panic in a reader, which is a defect of

@@ -5,7 +5,7 @@
 //! that asks for a secret may be called by any name: such a page does not know the secret.
 //!
 //! The page that calls is asked for too, by `Origin`, where a request changes something. Where it only reads, that is
-//! for the rules of [`crate::auth`] to say, as with OpenClaw.
+//! for the rules of [`crate::auth`] to say, as with OpenClaw; and so it is for the pages of `--cors-origin`.
 
 use std::{
     pin::Pin,
@@ -25,7 +25,8 @@ use tower_reauth::{
 
 use crate::{
     auth::respond,
-    config::{Auth, Settings},
+    config::{Auth, CorsOrigin, Settings},
+    http::cors::Pages,
 };
 
 type Respond = fn(&Denied) -> Response;
@@ -35,6 +36,7 @@ type Respond = fn(&Denied) -> Response;
 pub struct HostsLayer {
     /// `None`: any host is right.
     allowed: Option<AllowedHostsLayer<Respond>>,
+    pages: Pages,
     settings: watch::Receiver<Arc<Settings>>,
 }
 
@@ -43,6 +45,7 @@ pub struct HostsLayer {
 pub struct Hosts<S> {
     any: S,
     allowed: Option<AllowedHosts<MapRequest<S, PutBack>, Respond>>,
+    pages: Pages,
     settings: watch::Receiver<Arc<Settings>>,
 }
 
@@ -62,8 +65,13 @@ fn put_back(mut request: Request<Body>) -> Request<Body> {
 }
 
 impl HostsLayer {
-    pub fn new(allowed: Option<AllowedHostsLayer>, settings: watch::Receiver<Arc<Settings>>) -> Self {
-        Self { allowed: allowed.map(|allowed| allowed.with_response(respond as Respond)), settings }
+    pub fn new(
+        allowed: Option<AllowedHostsLayer>,
+        pages: Vec<CorsOrigin>,
+        settings: watch::Receiver<Arc<Settings>>,
+    ) -> Self {
+        let allowed = allowed.map(|allowed| allowed.with_response(respond as Respond));
+        Self { allowed, pages: Pages::new(pages), settings }
     }
 }
 
@@ -73,7 +81,7 @@ impl<S: Clone> Layer<S> for HostsLayer {
     fn layer(&self, inner: S) -> Hosts<S> {
         let allowed =
             self.allowed.as_ref().map(|allowed| allowed.layer(MapRequest::new(inner.clone(), put_back as PutBack)));
-        Hosts { any: inner, allowed, settings: self.settings.clone() }
+        Hosts { any: inner, allowed, pages: self.pages.clone(), settings: self.settings.clone() }
     }
 }
 
@@ -98,7 +106,7 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         match &mut self.allowed {
             Some(allowed) if self.settings.borrow().auth == Auth::None => {
-                if request.method().is_safe() {
+                if request.method().is_safe() || self.pages.holds(request.headers()) {
                     let page = request.headers_mut().remove(ORIGIN);
                     request.extensions_mut().insert(Page(page));
                 }

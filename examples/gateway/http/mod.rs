@@ -7,16 +7,23 @@
 //! - `hosts`: whom requests may be for where nobody has to say who they are
 //! - `target`: OpenClaw's reading of URLs, as a layer in front of the router and one around a route
 //! - `handlers`: what the routes do
+//! - `listing`: which sessions there are
 //! - `operators`: what those of operators do
 //! - `operate`: what they do it with: the list, what is kept, and the log of it
+//! - `openapi`: what the routes are, for who asks
+//! - `reading`: how those of them that read a session take turns
 //! - `state`: what all requests share
 //! - `reply`: the answers that are not a history, in OpenClaw's words
 
-mod accept;
+pub mod accept;
+pub mod cors;
 pub mod handlers;
 pub mod hosts;
+pub mod listing;
+pub mod openapi;
 pub mod operate;
 pub mod operators;
+pub mod reading;
 pub mod reply;
 mod state;
 pub mod target;

@@ -22,8 +22,10 @@ use tower_reauth::{
     Access,
     reauth::{EndReason, StreamId},
 };
+use tracing::Span;
 
 use super::{State, accept::wants_events, handlers, reply};
+use crate::auth::ClientAt;
 use crate::http::operate::{self, KeptError, Order, asks_for_reasons};
 
 /// How long, and how many bytes, the body of a request may be.
@@ -36,14 +38,19 @@ const LIST: &str = "/streams";
 /// `GET /streams`: who is in, once or for as long as somebody looks.
 pub async fn streams(extract::State(state): extract::State<Arc<State>>, request: Request) -> Response {
     let mut response = if wants_events(request.headers()) {
-        let body = Body::from_stream(operate::watch(state.open.clone()));
         let access = request.extensions().get::<Access>();
+        let address = request.extensions().get::<ClientAt>().map(|ClientAt(address)| *address);
+        let seat = match state.seats.take(access.map(Access::identity).as_ref(), address) {
+            Ok(seat) => seat,
+            Err(full) => return full.answer(),
+        };
+        let body = seat.held_by(Body::from_stream(operate::watch(state.open.clone(), state.ends.clone())));
         let asks = asks_for_reasons(request.uri().query().unwrap_or_default());
         let (client, version) = (operate::client(&request), request.version());
         let opened = handlers::Opened { label: LIST.into(), asks_for_reasons: asks, client, version };
         handlers::event_stream(&state, body, opened, access)
     } else {
-        reply::json(StatusCode::OK, &operate::list(&state.open))
+        reply::json(StatusCode::OK, &operate::list(&state.open, &state.ends))
     };
     let headers = response.headers_mut();
     reply::vary_by_accept(headers);
@@ -86,7 +93,9 @@ pub async fn revoke(
     };
     let shown = order.shown();
     // On a thread of its own, and to its end whether or not anybody waits for the answer.
+    let span = Span::current();
     let revoking = spawn_blocking(move || {
+        let _entered = span.enter();
         let kept = state.kept.revoke(&order);
         state.audit.revoked(order.shown(), kept.is_ok(), &by.identity(), client);
         kept

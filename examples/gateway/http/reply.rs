@@ -46,6 +46,7 @@ pub fn bad_query(bad: BadQuery) -> Response<Body> {
     let message = match bad {
         BadQuery::Limit => "limit must be a positive integer",
         BadQuery::Cursor => "cursor must be a positive integer",
+        BadQuery::ForeignCursor => "cursor must be the nextCursor of another page",
     };
     refusal(StatusCode::BAD_REQUEST, "invalid_request_error", message)
 }

@@ -8,7 +8,7 @@ use tower_reauth::reauth::OpenStreams;
 use crate::{
     config::{Config, Settings},
     files::Watcher,
-    http::operate::{Audit, Kept},
+    http::operate::{Audit, Ends, Kept, Seats},
     live::{Ids, Readers, Streams},
     serve::PageBytes,
     sessions::{lookup::Lookup, pages::PageCache, transcript::Transcripts},
@@ -22,6 +22,10 @@ pub struct State {
     pub streams: Arc<Streams>,
     /// Who is in: those that the layers around the routes watch.
     pub open: OpenStreams,
+    /// Who was in lately, and why no more.
+    pub ends: Ends,
+    /// Room for them.
+    pub seats: Seats,
     pub kept: Kept,
     pub audit: Audit,
     /// Room for the pages and histories that are made and not yet sent, those that are remembered among them.
@@ -58,6 +62,8 @@ impl State {
             pages: PageCache::default(),
             streams: Arc::new(Streams::new(readers)),
             open: OpenStreams::new(),
+            ends: Ends::default(),
+            seats: Seats::new(config.streams),
             kept,
             audit,
             page_bytes,

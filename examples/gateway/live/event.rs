@@ -59,6 +59,14 @@ impl Event {
         self.head.len() + self.rest.iter().map(Bytes::len).sum::<usize>()
     }
 
+    /// The JSON of an event in one part.
+    #[cfg(feature = "websocket")]
+    pub fn data(&self) -> Bytes {
+        const DATA: &[u8] = b"\ndata: ";
+        let start = memchr::memmem::find(&self.head, DATA).map_or(self.head.len(), |at| at + DATA.len());
+        self.head.slice(start..self.head.len().saturating_sub(END.len()).max(start))
+    }
+
     /// With its id, or as OpenClaw writes it.
     pub fn parts(self, with_id: bool) -> Parts {
         Parts { event: Some(self), with_id, next: 0 }

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     config::Settings,
     files::{Watched, Watcher},
+    measure::{self, Counted},
     serve::PageBytes,
     sessions::{
         history::Query,
@@ -82,6 +83,7 @@ pub struct Feed {
     last: Arc<Mutex<LastHistory>>,
     sent: broadcast::Sender<Sent>,
     following: AbortHandle,
+    _counted: Counted,
 }
 
 /// What is sent to all streams.
@@ -121,7 +123,7 @@ impl Feed {
             sent: sent.clone(),
         };
         let following = tokio::spawn(follower.follow(watched)).abort_handle();
-        Self { key, readers, state, last, sent, following }
+        Self { key, readers, state, last, sent, following, _counted: Counted::transcript() }
     }
 
     /// Whether the feed is followed still: not if it was [over](Sent::Over).
@@ -241,16 +243,22 @@ impl Follower {
         let mut due = Due { row: Some(Instant::now()), transcript: None };
         let mut looked_up = Instant::now();
         let mut wait = None;
+        // When the first change was noticed that the streams do not show yet.
+        let mut noticed: Option<std::time::Instant> = None;
         let mut settings = self.readers.sessions.subscribe();
         let mut known = self.readers.sessions.settings();
         loop {
             let next = due.row.into_iter().chain(due.transcript).min();
             tokio::select! {
-                () = any_changed(&mut places.transcripts) => due.transcript = Some(Instant::now()),
-                () = any_row_changed(&mut places.rows) => {
+                at = any_changed(&mut places.transcripts) => {
+                    noticed.get_or_insert(at);
+                    due.transcript = Some(Instant::now());
+                }
+                at = any_row_changed(&mut places.rows) => {
+                    noticed.get_or_insert(at);
                     due = Due { row: Some(Instant::now()), transcript: Some(Instant::now()) };
                 }
-                () = any_changed(&mut places.stores) => {
+                _ = any_changed(&mut places.stores) => {
                     due.row.get_or_insert(looked_up + LOOKUPS);
                     continue;
                 }
@@ -280,6 +288,9 @@ impl Follower {
                         known = of_now;
                     }
                     places = moved.unwrap_or(places);
+                    if let Some(noticed) = noticed.take_if(|_| transcript) {
+                        measure::caught_up(noticed.elapsed());
+                    }
                     if anew {
                         self.pause().await;
                     }
@@ -381,18 +392,18 @@ impl RowLookup {
     }
 }
 
-async fn any_row_changed(rows: &mut [Followed]) {
+async fn any_row_changed(rows: &mut [Followed]) -> std::time::Instant {
     if rows.is_empty() {
         return std::future::pending().await;
     }
-    futures_util::future::select_all(rows.iter_mut().map(|row| Box::pin(row.changed()))).await;
+    futures_util::future::select_all(rows.iter_mut().map(|row| Box::pin(row.changed()))).await.0
 }
 
-async fn any_changed(watched: &mut [Watched]) {
+async fn any_changed(watched: &mut [Watched]) -> std::time::Instant {
     if watched.is_empty() {
         // A session whose transcript can be nowhere has nothing to follow.
         return std::future::pending().await;
     }
     let changes = watched.iter_mut().map(|file| Box::pin(file.changed()));
-    futures_util::future::select_all(changes).await;
+    futures_util::future::select_all(changes).await.0
 }

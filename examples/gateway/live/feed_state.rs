@@ -131,6 +131,8 @@ impl FeedState {
         self.told = Told::UpTo(position);
         update.first = match joining {
             None => First::Nothing,
+            #[cfg(feature = "websocket")]
+            Some(Start::Now) => First::Nothing,
             Some(Start::History) => First::History(view),
             Some(Start::After(id)) => match self.missed(id, view.as_ref())? {
                 Some(missed) => First::Events(missed),

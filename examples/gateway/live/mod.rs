@@ -6,6 +6,7 @@
 //! the feed broadcasts the [`Event`](event::Event), and each [`EventBody`] writes its bytes.
 //!
 //! - `streams`: the open streams, by session and by feed, and the body of each
+//! - `following`: a session that is followed without its history
 //! - `feed`: one transcript, followed for the streams that share it
 //! - `feed_state`: what was sent, and the events that come next
 //! - `history`: the event that a stream begins with
@@ -29,12 +30,16 @@
 mod event;
 mod feed;
 mod feed_state;
+#[cfg(feature = "websocket")]
+mod following;
 mod history;
 mod resume;
 mod scopes;
 mod streams;
 mod tail;
 
+#[cfg(feature = "websocket")]
+pub use self::following::{Following, News};
 pub use self::{
     feed::{Feed, FeedKey, Readers},
     resume::{Ids, StreamOptions},

@@ -35,6 +35,9 @@ pub enum Start {
     History,
     /// What came after the event with this id, if that can be known.
     After(String),
+    /// Nothing: only what comes from now on is wanted.
+    #[cfg(feature = "websocket")]
+    Now,
 }
 
 impl StreamOptions {

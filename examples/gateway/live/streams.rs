@@ -25,6 +25,8 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+#[cfg(feature = "websocket")]
+use super::following::Following;
 use super::{
     Feed, FeedKey, Readers, ScopeUpdates, StreamOptions,
     event::{Event, Parts},
@@ -39,7 +41,7 @@ use crate::{serve::PageBytes, sessions::store::Session};
 const PIECE: usize = 64 * 1024;
 
 /// How long a stream waits that could not be brought up to date.
-const WAIT: Duration = Duration::from_secs(1);
+pub(super) const WAIT: Duration = Duration::from_secs(1);
 
 /// Every open stream of the gateway, and the feeds that they share.
 pub struct Streams {
@@ -50,8 +52,8 @@ pub struct Streams {
 }
 
 /// A session that is being streamed, for as long as it is.
-struct OpenSession {
-    killed: CancellationToken,
+pub(super) struct OpenSession {
+    pub(super) killed: CancellationToken,
 }
 
 impl Streams {
@@ -69,11 +71,32 @@ impl Streams {
         options: StreamOptions,
         room: Option<PageBytes>,
     ) -> io::Result<EventBody> {
-        let killed = || OpenSession { killed: CancellationToken::new() };
-        let session = self.sessions.get_or_insert(key.session.clone(), killed);
+        let session = self.session(&key);
         let ended = Box::pin(session.killed.clone().cancelled_owned());
-        let feed = match self.feeds.get(&key) {
-            Some(feed) if feed.is_followed() => feed,
+        let feed = self.feed(key, found).await?;
+        let begun = Begun::of(feed.join(options.start).await?, room.as_ref())?;
+        let reading = Reading { feed, _session: session, begun, room };
+        let events = stream::unfold(reading, async |mut reading| Some((reading.next().await?, reading)));
+        let events = stream::iter([Event::retry()]).chain(events).boxed();
+        let with_ids = options.ids;
+        Ok(EventBody { events, with_ids, rest: None, piece: Bytes::new(), ended, scope_updates: None })
+    }
+
+    /// Follows this session from now on, for a client that knows its history otherwise.
+    #[cfg(feature = "websocket")]
+    pub async fn follow(&self, key: FeedKey, found: Session) -> io::Result<Following> {
+        let session = self.session(&key);
+        let feed = self.feed(key, found).await?;
+        Following::begin(feed, session).await
+    }
+
+    fn session(&self, key: &FeedKey) -> Arc<Held<String, OpenSession>> {
+        self.sessions.get_or_insert(key.session.clone(), || OpenSession { killed: CancellationToken::new() })
+    }
+
+    async fn feed(&self, key: FeedKey, found: Session) -> io::Result<Arc<Held<FeedKey, Feed>>> {
+        match self.feeds.get(&key) {
+            Some(feed) if feed.is_followed() => Ok(feed),
             over => {
                 if over.is_some() {
                     self.feeds.remove(&key);
@@ -85,15 +108,9 @@ impl Streams {
                     let feed = Feed::start(key.clone(), &found, readers);
                     feeds.get_or_insert(key, || feed)
                 };
-                self.readers.sessions.ask(&asked, start).await?
+                self.readers.sessions.ask(&asked, start).await
             }
-        };
-        let begun = Begun::of(feed.join(options.start).await?, room.as_ref())?;
-        let reading = Reading { feed, _session: session, begun, room };
-        let events = stream::unfold(reading, async |mut reading| Some((reading.next().await?, reading)));
-        let events = stream::iter([Event::retry()]).chain(events).boxed();
-        let with_ids = options.ids;
-        Ok(EventBody { events, with_ids, rest: None, piece: Bytes::new(), ended, scope_updates: None })
+        }
     }
 
     /// Whether there are streams of the session with this canonical key.
@@ -109,10 +126,10 @@ impl Streams {
 }
 
 /// Values by key, each for as long as somebody holds it.
-struct Shared<K: Eq + Hash, V>(Mutex<HashMap<K, Weak<Held<K, V>>>>);
+pub(super) struct Shared<K: Eq + Hash, V>(Mutex<HashMap<K, Weak<Held<K, V>>>>);
 
 /// A value that is held. The last holder takes it out.
-struct Held<K: Eq + Hash, V> {
+pub(super) struct Held<K: Eq + Hash, V> {
     value: V,
     key: K,
     shared: Arc<Shared<K, V>>,

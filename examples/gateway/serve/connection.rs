@@ -41,6 +41,15 @@ impl PageBytes {
         Some(Bytes::from_owner(Held { page, _room: room }))
     }
 
+    /// The bytes, which take this room until the last of them is dropped.
+    #[cfg(feature = "upstream")]
+    pub fn held(page: Bytes, room: Option<OwnedSemaphorePermit>) -> Bytes {
+        match room {
+            Some(room) => Bytes::from_owner(Held { page, _room: room }),
+            None => page,
+        }
+    }
+
     /// Room for so many bytes.
     pub fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units);

@@ -104,7 +104,10 @@ mod tests {
     };
 
     use super::{
-        super::hello::{self, Socket},
+        super::{
+            hello::{self, Socket},
+            wire::Wire,
+        },
         *,
     };
 
@@ -113,7 +116,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         peer.write_all(b"GET").await.unwrap();
-        let socket = hello::read(listener.accept().await.unwrap().0).await.unwrap();
+        let socket =
+            hello::read(Wire::Plain(listener.accept().await.unwrap().0), Duration::from_secs(30)).await.unwrap();
         (peer, socket)
     }
 

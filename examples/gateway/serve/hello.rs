@@ -1,35 +1,33 @@
 //! The first bytes of a connection: read until it is known which protocol they begin.
 
 use std::{
-    io,
+    fmt, io,
     ops::Range,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::wire::{Incoming, Outgoing, Wire};
 
 /// What an HTTP/2 client says first (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Reads until the client has said either all of HTTP/2's preface or something else.
-pub async fn read(mut socket: TcpStream) -> io::Result<Socket> {
+/// Reads until the client has said either all of HTTP/2's preface or something else. What it is sent has to be taken
+/// within `write_timeout`, or at least some of it.
+pub async fn read(mut wire: Wire, write_timeout: Duration) -> io::Result<Socket> {
     let mut said = [0; PREFACE.len()];
     let mut length = 0;
     while length < PREFACE.len() && said[..length] == PREFACE[..length] {
-        match socket.read(&mut said[length..]).await? {
+        match wire.read(&mut said[length..]).await? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             more => length += more,
         }
     }
-    let (read, write) = socket.into_split();
+    let (read, write) = wire.split(write_timeout);
     Ok(Socket { said: said.into(), unread: 0..length, client: Client(Arc::new(Mutex::new(read))), write })
 }
 
@@ -38,12 +36,12 @@ pub struct Socket {
     said: Box<[u8]>,
     unread: Range<usize>,
     client: Client,
-    write: OwnedWriteHalf,
+    write: Outgoing,
 }
 
 /// What comes from the client of a connection, to be read by one and looked at by others.
-#[derive(Clone, Debug)]
-pub struct Client(Arc<Mutex<OwnedReadHalf>>);
+#[derive(Clone)]
+pub struct Client(Arc<Mutex<Incoming>>);
 
 impl Socket {
     pub fn speaks_http_2(&self) -> bool {
@@ -56,20 +54,20 @@ impl Socket {
 }
 
 impl Client {
-    fn half(&self) -> MutexGuard<'_, OwnedReadHalf> {
+    fn half(&self) -> MutexGuard<'_, Incoming> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ready when the client has said its last word: it may have gone, or may still listen. An error if it is
     /// known to have gone. To be polled by the task that reads.
     pub fn poll_half_closed(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut next = [0];
-        match ready!(self.half().poll_peek(cx, &mut ReadBuf::new(&mut next))) {
-            Ok(0) => Poll::Ready(Ok(())),
-            // The next request, which is read when this one is answered.
-            Ok(_) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
-        }
+        self.half().poll_half_closed(cx)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client(..)")
     }
 }
 

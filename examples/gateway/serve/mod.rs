@@ -20,35 +20,42 @@
 //! to a client that writes first and reads then. A client that closes its half of the socket after a request
 //! is answered all the same; whether one that follows a stream is still there is [asked](gone) by writing.
 
+mod bounds;
 mod connection;
+mod doors;
 mod drain;
 mod gone;
+mod greet;
 mod hello;
 mod stalled;
+mod wire;
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::timeout,
 };
-use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, util::ServiceExt};
 use tower_reauth::proxy::PeerAddr;
 
-pub use self::connection::PageBytes;
-use self::{connection::Connection, hello::Client};
+use self::connection::Connection;
+#[cfg(not(feature = "upstream"))]
+use self::hello::Client;
+#[cfg(feature = "upstream")]
+pub use self::hello::Client;
+pub use self::{connection::PageBytes, doors::Doors};
+use crate::measure::{self, Counted, HeldBack};
 
+/// How long a client may take to secure a connection.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to say which protocol it speaks, and then to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an HTTP/2 connection may be open without a request.
@@ -68,17 +75,14 @@ pub struct Limits {
 }
 
 /// Serves until `stop` is cancelled, then lets open requests finish.
-pub async fn serve<S>(listener: TcpListener, service: S, limits: Limits, stop: CancellationToken)
+pub async fn serve<S>(doors: impl Into<Doors>, service: S, limits: Limits, stop: CancellationToken)
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     let write_timeout = limits.write_timeout;
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(true);
-    http.http2().timer(TokioTimer::new()).keep_alive_interval(write_timeout).keep_alive_timeout(write_timeout);
-    let (http, open) = (Arc::new(http), GracefulShutdown::new());
-    let mut accepting = Accepting::new(listener, limits.connections);
+    let (http, open) = (Arc::new(bounds::http(write_timeout)), GracefulShutdown::new());
+    let mut accepting = Accepting::new(doors.into(), limits.connections);
     let mut connections = JoinSet::new();
 
     loop {
@@ -100,11 +104,17 @@ where
             }
         };
         let (http, open, stop) = (Arc::clone(&http), open.watcher(), stop.clone());
-        let service = service.clone();
+        let (service, tls) = (service.clone(), accepting.doors.tls());
         connections.spawn(async move {
-            let _room = room;
+            let place = Place { _room: Arc::new((room, Counted::connection())) };
+            let greeted = timeout(HANDSHAKE_TIMEOUT, greet::greet(socket, tls.as_ref(), write_timeout));
+            let wire = match stop.run_until_cancelled(greeted).await {
+                Some(Ok(Ok(Some(wire)))) => wire,
+                Some(Ok(Err(error))) => return tracing::debug!(%error, "no connection could be secured"),
+                _ => return,
+            };
             // The protocol's own timers begin when it is known which protocol it is.
-            let said = stop.run_until_cancelled(timeout(HEAD_TIMEOUT, hello::read(socket))).await;
+            let said = stop.run_until_cancelled(timeout(HEAD_TIMEOUT, hello::read(wire, write_timeout))).await;
             let Some(Ok(Ok(socket))) = said else { return };
             let connection = Arc::new(Connection::new(socket.speaks_http_2(), write_timeout));
             let client = socket.client();
@@ -112,12 +122,10 @@ where
                 let connection = Arc::clone(&connection);
                 move |request: Request<Incoming>| {
                     let service = service.clone();
-                    answer(service, request, peer, Arc::clone(&connection), client.clone())
+                    answer(service, request, peer, Arc::clone(&connection), client.clone(), place.clone())
                 }
             });
-            let mut socket = TimeoutWriter::new(socket);
-            socket.set_timeout(Some(write_timeout));
-            let served = http.serve_connection(TokioIo::new(Box::pin(socket)), service).into_owned();
+            let served = http.serve_connection_with_upgrades(TokioIo::new(socket), service).into_owned();
             let served = Box::pin(open.watch(served));
             tokio::select! {
                 result = served => if let Err(error) = result {
@@ -128,8 +136,15 @@ where
         });
     }
 
+    let room = Arc::clone(&accepting.room);
+    let all = accepting.all;
     drop(accepting);
-    if timeout(limits.drain, open.shutdown()).await.is_err() {
+    let finished = async {
+        open.shutdown().await;
+        // What has become something else than a connection of HTTP is no longer among those.
+        let _ = room.acquire_many(all).await;
+    };
+    if timeout(limits.drain, finished).await.is_err() {
         tracing::warn!("some connections did not finish in time");
     }
 }
@@ -141,6 +156,7 @@ fn answer<S>(
     peer: PeerAddr,
     connection: Arc<Connection>,
     client: Client,
+    place: Place,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
@@ -150,6 +166,11 @@ where
     let body = drain::body(body, &head.headers);
     head.extensions.insert(peer);
     head.extensions.insert(connection.pages());
+    #[cfg(feature = "upstream")]
+    if asking.is_none() {
+        head.extensions.insert(client.clone());
+    }
+    head.extensions.insert(place);
     let answer = service.oneshot(Request::from_parts(head, body));
     async move {
         let response = answer.await?;
@@ -160,17 +181,25 @@ where
     }
 }
 
+/// A place among the connections that may be open, for as long as anybody has it.
+#[derive(Clone)]
+pub struct Place {
+    _room: Arc<(OwnedSemaphorePermit, Counted)>,
+}
+
 struct Accepting {
-    listener: TcpListener,
+    doors: Doors,
     room: Arc<Semaphore>,
+    /// How many places there are.
+    all: u32,
     /// Whether the last try failed, or had to wait: so that it is said once.
     is_short: bool,
 }
 
 impl Accepting {
-    fn new(listener: TcpListener, connections: u32) -> Self {
-        let connections = usize::try_from(connections).unwrap_or(usize::MAX).min(descriptors());
-        Self { listener, room: Arc::new(Semaphore::new(connections)), is_short: false }
+    fn new(doors: Doors, connections: u32) -> Self {
+        let all = u32::try_from(descriptors()).unwrap_or(u32::MAX).min(connections);
+        Self { doors, room: Arc::new(Semaphore::new(all as usize)), all, is_short: false }
     }
 
     /// The next connection, and its place among those that are open; or how long to wait for better times.
@@ -178,13 +207,15 @@ impl Accepting {
         let room = match Arc::clone(&self.room).try_acquire_owned() {
             Ok(room) => room,
             Err(_) => {
+                measure::held_back(HeldBack::Limit);
                 self.say("as many connections are open as may be: the next one waits");
                 // It is never closed.
                 Arc::clone(&self.room).acquire_owned().await.map_err(|_| Duration::MAX)?
             }
         };
-        match self.listener.accept().await {
+        match self.doors.accept().await {
             Ok((socket, peer)) => {
+                measure::accepted();
                 self.is_short &= self.room.available_permits() == 0;
                 // An event is small and must not wait for the next one.
                 if let Err(error) = socket.set_nodelay(true) {
@@ -195,6 +226,7 @@ impl Accepting {
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Err(Duration::ZERO),
             Err(error) => {
                 // Out of file descriptors, most likely: others must finish before the next can come.
+                measure::held_back(HeldBack::Failed);
                 self.say(&format!("no connection could be accepted: {error}"));
                 Err(Duration::from_millis(100))
             }
@@ -219,6 +251,7 @@ fn descriptors() -> usize {
 mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
         task::JoinHandle,
         time::Instant,
     };

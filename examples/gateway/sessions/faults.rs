@@ -67,6 +67,19 @@ impl World {
         (self.sessions, self.transcripts) = (Sessions::default(), Transcripts::default());
     }
 
+    /// The keys of all agents, in pages of one.
+    fn keys(&self) -> io::Result<Vec<String>> {
+        let mut keys = Vec::new();
+        for agent in self.sessions.agents(&self.settings)? {
+            let mut after = None;
+            while let Some(next) = self.sessions.list(&agent, after.as_ref(), 1, &self.settings)?.into_iter().next() {
+                keys.push(next.key);
+                after = Some(next.position);
+            }
+        }
+        Ok(keys)
+    }
+
     fn page(&self, query: &str) -> io::Result<Option<String>> {
         let key = RequestedKey::parse("k").unwrap();
         let Some(session) = self.sessions.find(&key, &self.settings)? else { return Ok(None) };
@@ -104,4 +117,24 @@ fn a_page_is_right_or_an_error_whichever_call_fails_and_right_at_once_after() {
 #[test]
 fn a_page_of_a_database_is_right_or_an_error_whichever_call_fails_and_right_at_once_after() {
     check(World::with_database(), "window-");
+}
+
+#[test]
+fn a_list_is_right_or_an_error_whichever_call_fails_and_right_at_once_after() {
+    for mut world in [World::new(), World::with_database()] {
+        for error in fault::ERRORS {
+            for calls in 0.. {
+                world.forget();
+                let (keys, has_failed) = fault::after(calls, error, || world.keys());
+                assert_eq!(world.keys().unwrap(), ["agent:main:k"]);
+                if let Ok(keys) = keys {
+                    assert_eq!(keys, ["agent:main:k"], "after {calls} calls {}", error());
+                }
+                if !has_failed {
+                    assert!(calls > 10, "calls are counted");
+                    break;
+                }
+            }
+        }
+    }
 }

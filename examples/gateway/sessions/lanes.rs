@@ -16,10 +16,13 @@ use tokio::{
     task::{JoinError, spawn_blocking},
 };
 
+use tracing::Span;
+
 use super::store::{AgentId, RequestedKey};
 
 const PER_KEY: usize = 2;
 const PER_AGENT: usize = 64;
+const LISTS: usize = 2;
 
 #[derive(Default)]
 pub struct Lanes {
@@ -27,6 +30,8 @@ pub struct Lanes {
     agents: Turns<AgentId, PER_AGENT>,
     /// For open streams. They are one for each session, and must not keep requests waiting.
     followers: Turns<AgentId, PER_AGENT>,
+    /// For lists: of the agents, and of the sessions of each.
+    lists: Turns<Option<AgentId>, LISTS>,
 }
 
 /// The right to a thread.
@@ -44,14 +49,20 @@ impl Lanes {
     pub async fn followers_turn(&self, agent: AgentId) -> Turn {
         Turn { _permits: [self.followers.turn(agent).await, None] }
     }
+
+    /// The same for a list of an agent's sessions, or of the agents.
+    pub async fn list_turn(&self, agent: Option<AgentId>) -> Turn {
+        Turn { _permits: [self.lists.turn(agent).await, None] }
+    }
 }
 
 impl Turn {
     /// Runs what asks on a thread, which has the turn until it is done. It goes on if this is dropped.
     pub async fn ask<T: Send + 'static>(self, ask: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        let span = Span::current();
         let asked = spawn_blocking(move || {
             let _turn = self;
-            ask()
+            span.in_scope(ask)
         });
         asked.await.map_err(unfinished)
     }

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{
     lanes::{Lanes, Turn},
-    store::{Agent, AgentId, RequestedKey, Session, Sessions, StoreSettings},
+    store::{Agent, AgentId, Listed, Position, RequestedKey, Session, Sessions, StoreSettings},
 };
 use crate::config::{Config, SessionScope, Settings};
 
@@ -66,8 +66,36 @@ impl Lookup {
         self.turn(key).await.ask(ask).await
     }
 
+    /// The agents that may have sessions. On a thread, when it is its turn.
+    pub async fn agents(self: &Arc<Self>, settings: &Arc<Settings>) -> io::Result<Vec<AgentId>> {
+        let (this, settings) = (Arc::clone(self), Arc::clone(settings));
+        let turn = self.lanes.list_turn(None).await;
+        turn.ask(move || this.sessions.agents(&this.store_settings(&settings))).await?
+    }
+
+    /// As many sessions of an agent, the newest first, and one more if there are more. On a thread, when it is its
+    /// turn.
+    pub async fn list(
+        self: &Arc<Self>,
+        agent: AgentId,
+        after: Option<Position>,
+        count: usize,
+        settings: &Arc<Settings>,
+    ) -> io::Result<Vec<Listed>> {
+        let (this, settings) = (Arc::clone(self), Arc::clone(settings));
+        let turn = self.lanes.list_turn(Some(agent.clone())).await;
+        turn.ask(move || this.sessions.list(&agent, after.as_ref(), count, &this.store_settings(&settings))).await?
+    }
+
     fn agent(&self, key: &RequestedKey) -> AgentId {
         key.canonical(&self.store_settings(&self.settings())).agent
+    }
+
+    /// Whether this is an agent of the settings.
+    #[cfg(feature = "websocket")]
+    pub fn knows_agent(&self, agent: &str) -> bool {
+        let (settings, agent) = (self.store_settings(&self.settings()), AgentId::normalize(agent));
+        settings.default_agent() == agent || settings.agents.iter().any(|known| known.id == agent)
     }
 
     /// The canonical key by the settings alone: what it is unless an agent that is configured no more has a row.

@@ -1,7 +1,8 @@
 //! `gateway check`: the whole configuration, read as at a start, and all that is wrong with it at once.
 
 use std::{
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
+    net::TcpListener,
     path::Path,
     process::ExitCode,
 };
@@ -34,7 +35,7 @@ pub fn run(flags: Flags, environment: Environment) -> ExitCode {
 }
 
 fn look(config: &Config) -> (Vec<String>, Vec<String>) {
-    let (mut problems, mut advice) = (Vec::new(), Vec::new());
+    let (mut problems, mut advice) = (Vec::new(), config.advice.clone());
     match settings(&config.sources) {
         Ok(settings) => advice.extend(settings.advice),
         Err(found) => problems.extend(found.iter().map(ToString::to_string)),
@@ -51,6 +52,15 @@ fn look(config: &Config) -> (Vec<String>, Vec<String>) {
         if let Err(error) = can_be_written(path, flag == "--data-dir") {
             problems.push(format!("{flag}: {}: {error}", path.display()));
         }
+    }
+    match TcpListener::bind(config.listen) {
+        Ok(_) => {}
+        // It may be the very gateway that this is the configuration of.
+        Err(error) if error.kind() == ErrorKind::AddrInUse => advice.push(format!(
+            "{} is taken: a gateway can be started there once what listens there now has ended",
+            config.listen
+        )),
+        Err(error) => problems.push(format!("{}: {error}", config.listen)),
     }
     (problems, advice)
 }

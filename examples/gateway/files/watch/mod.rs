@@ -34,7 +34,7 @@ use std::io;
 use std::path::{self, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use notify::RecommendedWatcher;
 use tokio::sync::watch;
@@ -130,18 +130,19 @@ impl Watcher {
 /// One watched file.
 pub struct Watched {
     file: PathBuf,
-    changes: watch::Receiver<()>,
+    changes: watch::Receiver<Instant>,
     shared: Arc<Shared>,
 }
 
 impl Watched {
     /// Waits until the file may have changed since the last call returned, or since the handle was
-    /// made. May be dropped and called again: no change is lost.
-    pub async fn changed(&mut self) {
+    /// made. May be dropped and called again: no change is lost. Says when the last of them was noticed.
+    pub async fn changed(&mut self) -> Instant {
         // The sender lives as long as there is a handle, so the error does not happen.
         if self.changes.changed().await.is_err() {
             future::pending().await
         }
+        *self.changes.borrow()
     }
 
     /// Changes up to now wake no one: the caller is about to look.

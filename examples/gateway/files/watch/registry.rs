@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
+use std::time::Instant;
 
 use notify::event::ModifyKind;
 use notify::{Event, EventKind};
@@ -24,7 +25,10 @@ pub struct Registry {
 
 struct File {
     handles: usize,
-    changes: watch::Sender<()>,
+    /// With the time at which a change was noticed.
+    changes: watch::Sender<Instant>,
+    /// When something was heard of it that nobody was woken for yet.
+    heard: Option<Instant>,
     /// Whether all that happens from now on is reported.
     is_followed: bool,
     /// `None`: it could not be looked at.
@@ -57,10 +61,11 @@ impl Registry {
     }
 
     /// One more handle on `file`, and whether it is followed already.
-    pub fn add(&mut self, file: &Path) -> (watch::Receiver<()>, bool) {
+    pub fn add(&mut self, file: &Path) -> (watch::Receiver<Instant>, bool) {
         let file = self.files.entry(file.to_owned()).or_insert_with(|| File {
             handles: 0,
-            changes: watch::Sender::new(()),
+            changes: watch::Sender::new(Instant::now()),
+            heard: None,
             is_followed: false,
             stamp: None,
             points: BTreeSet::new(),
@@ -120,6 +125,12 @@ impl Registry {
             }
             due.extend(self.dependents(path).into_iter().map(|file| (file, look)));
         }
+        let now = Instant::now();
+        for (file, _) in &due {
+            if let Some(known) = self.files.get_mut(file) {
+                known.heard.get_or_insert(now);
+            }
+        }
         due
     }
 
@@ -141,7 +152,7 @@ impl Registry {
     pub fn signal(&mut self, file: &Path, stamp: Option<Stamp>) {
         if let Some(known) = self.files.get_mut(file) {
             known.stamp = stamp;
-            known.changes.send_replace(());
+            known.changes.send_replace(known.heard.take().unwrap_or_else(Instant::now));
         }
     }
 

@@ -16,11 +16,11 @@
 
 use std::{
     collections::HashMap,
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::{self, Write},
     net::IpAddr,
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -44,6 +44,9 @@ use super::{
     open::{caller, date},
 };
 
+/// How long the old file is waited for when a new one is to be written.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// The longest part of a path that is written.
 const LONGEST: usize = 256;
 
@@ -52,7 +55,10 @@ const LONGEST: usize = 256;
 pub struct Audit(Option<Arc<Log>>);
 
 struct Log {
+    path: PathBuf,
     lines: Lines,
+    /// The file that the next line goes to, where it is another one than the last went to.
+    next: Arc<Mutex<Option<File>>>,
     /// Who is about to end which streams.
     by: Mutex<HashMap<StreamId, Value>>,
 }
@@ -61,17 +67,23 @@ impl Audit {
     /// A log at the end of this file, which is made if it is not there, for its owner only.
     pub fn open(file: Option<&Path>) -> io::Result<Self> {
         let Some(path) = file else { return Ok(Self::default()) };
-        // A pipe without a reader is an error, and not waited for.
-        let flags = rustix::fs::OFlags::NONBLOCK.bits();
-        let file =
-            OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags.cast_signed()).open(path)?;
-        let status = rustix::fs::fcntl_getfl(&file)?;
-        rustix::fs::fcntl_setfl(&file, status - rustix::fs::OFlags::NONBLOCK)?;
-        let lines = Lines::with_notice(Told { file, is_failing: false, is_at_start: true }, |lost| {
+        let next = Arc::<Mutex<_>>::default();
+        let told = Told { file: append_to(path)?, next: Arc::clone(&next), is_failing: false, is_at_start: true };
+        let lines = Lines::with_notice(told, |lost| {
             tracing::warn!(lines = lost, "the audit log can be written again, and lacks some lines");
             format!("{}\n", line("lost", [("lines", lost.into())]))
         })?;
-        Ok(Self(Some(Arc::new(Log { lines, by: Mutex::default() }))))
+        Ok(Self(Some(Arc::new(Log { path: path.to_owned(), lines, next, by: Mutex::default() }))))
+    }
+
+    /// Goes on at the end of whatever file has the log's name now. Whether there is a log.
+    pub fn reopen(&self) -> io::Result<bool> {
+        let Some(log) = &self.0 else { return Ok(false) };
+        let file = append_to(&log.path)?;
+        *log.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        // What was said before is written there, and the old file let go, by the time of the next line at the latest.
+        log.lines.flush(AT_ONCE);
+        Ok(true)
     }
 
     /// Waits until all is written, or for this long.
@@ -129,6 +141,26 @@ impl Audit {
         });
     }
 
+    /// `request` is a method and a path that may be shown.
+    pub fn refused(
+        &self,
+        status: StatusCode,
+        reason: &str,
+        request: String,
+        client: Option<IpAddr>,
+        caller: Option<Value>,
+    ) {
+        self.say("refused", || {
+            [
+                ("status", status.as_u16().into()),
+                ("reason", reason.into()),
+                ("request", request.into()),
+                ("client", address(client)),
+                ("caller", caller.into()),
+            ]
+        });
+    }
+
     fn say<const N: usize>(&self, event: &str, more: impl FnOnce() -> [(&'static str, Value); N]) {
         if let Some(log) = &self.0 {
             log.lines.say(format!("{}\n", line(event, more())));
@@ -159,13 +191,28 @@ fn address(client: Option<IpAddr>) -> Value {
 /// Says when its file cannot be written any more, and leaves no line empty.
 struct Told<F> {
     file: F,
+    next: Arc<Mutex<Option<F>>>,
     is_failing: bool,
     /// Whether what was written last was the end of a line.
     is_at_start: bool,
 }
 
+impl<F> Told<F> {
+    /// Between two lines, so that none is torn.
+    fn turn_over(&mut self) {
+        if !self.is_at_start {
+            return;
+        }
+        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(next) = next {
+            self.file = next;
+        }
+    }
+}
+
 impl<F: Write> Write for Told<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.turn_over();
         let empty = usize::from(self.is_at_start && bytes.starts_with(b"\n"));
         let written = self.file.write(&bytes[empty..]).map(|written| written + empty);
         if let Ok(written) = written {
@@ -181,8 +228,19 @@ impl<F: Write> Write for Told<F> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.turn_over();
         self.file.flush()
     }
+}
+
+/// Opens a file to write at its end, and makes it, for its owner only, where there is none.
+fn append_to(path: &Path) -> io::Result<File> {
+    // A pipe without a reader is an error, and not waited for.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits();
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags.cast_signed()).open(path)?;
+    let status = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, status - rustix::fs::OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 /// Notes refusals, each but once: the layer that is furthest in knows most.
@@ -200,7 +258,11 @@ pub struct Audited<S> {
     layer: AuditLayer,
 }
 
-/// That a refusal is in the log, in the extensions of its response.
+/// Why a request was refused, in the extensions of its response, where no credential was the reason.
+#[derive(Clone, Copy)]
+pub struct Refused(pub &'static str);
+
+/// That a refusal is in the log, or has no place in it: in the extensions of its response.
 #[derive(Clone, Copy)]
 struct Noted;
 
@@ -240,20 +302,18 @@ where
         Either::Right(Box::pin(async move {
             let mut response = answer.await?;
             if let Some(reason) = refusal(&response) {
-                audit.say("refused", || {
-                    [
-                        ("status", response.status().as_u16().into()),
-                        ("reason", reason.into()),
-                        ("request", asked.into()),
-                        ("client", address(client)),
-                        ("caller", caller.into()),
-                    ]
-                });
+                audit.refused(response.status(), reason, asked, client, caller);
                 response.extensions_mut().insert(Noted);
             }
             Ok(response)
         }))
     }
+}
+
+/// Says of a refusal that it is not this gateway's, which notes its own.
+#[cfg(feature = "upstream")]
+pub fn is_anothers(response: &mut Response) {
+    response.extensions_mut().insert(Noted);
 }
 
 /// The address that a request came from: a proxy's, where one passed it on.
@@ -275,7 +335,10 @@ fn refusal(response: &Response) -> Option<&'static str> {
     );
     match response.extensions().get::<Denied>() {
         Some(denied) => Some(denied.as_str()),
-        None => is_refusal.then_some("forbidden"),
+        None => match response.extensions().get::<Refused>() {
+            Some(Refused(reason)) => Some(reason),
+            None => is_refusal.then_some("forbidden"),
+        },
     }
 }
 

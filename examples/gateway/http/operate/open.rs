@@ -1,4 +1,4 @@
-//! The open streams: one JSON object each, and an event whenever one begins or ends.
+//! The open streams, and those that ended lately: one JSON object each, and an event whenever one begins or ends.
 
 use std::{
     convert::Infallible,
@@ -15,32 +15,36 @@ use tower_reauth::{
     reauth::{OpenStreams, StreamInfo},
 };
 
-use super::ids;
+use super::{Ends, ids};
 
 /// How long nothing is said after an event: a hundred streams that end at once are one event.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The same in terms of what it took to write the last one, so that a long list takes a small part of the time.
 const SHARE: u32 = 10;
 
-/// All open streams, in the order in which they began.
-pub fn list(streams: &OpenStreams) -> Value {
+/// All open streams, in the order in which they began, and those that ended lately, the last one last.
+pub fn list(streams: &OpenStreams, ends: &Ends) -> Value {
     let now = SystemTime::now();
     let streams: Vec<Value> = streams.list().iter().map(|stream| described(stream, now)).collect();
-    json!({ "streams": streams })
+    json!({ "streams": streams, "ended": ends.list() })
 }
 
 /// The same as an event now, and as another whenever a stream has begun or ended.
-pub fn watch(streams: OpenStreams) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
-    stream::unfold((streams, None), async |(streams, last): (_, Option<(u64, Duration)>)| {
-        if let Some((known, took)) = last {
+pub fn watch(streams: OpenStreams, ends: Ends) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+    stream::unfold((streams, ends, None), async |(streams, ends, last): (_, Ends, Option<(u64, u64, Duration)>)| {
+        if let Some((known, told, took)) = last {
             sleep(PAUSE.max(took * SHARE)).await;
-            streams.changed_since(known).await;
+            // A stream has left the list a moment before it is told why.
+            tokio::select! {
+                _ = streams.changed_since(known) => {}
+                () = ends.changed_since(told) => {}
+            }
         }
         // Counted first: what changes while the list is made is in the next one.
-        let (known, began) = (streams.changes(), Instant::now());
+        let (known, told, began) = (streams.changes(), ends.count(), Instant::now());
         let retry = if last.is_none() { "retry: 1000\n\n" } else { "" };
-        let event = format!("{retry}event: streams\ndata: {}\n\n", list(&streams));
-        Some((Ok(event.into()), (streams, Some((known, began.elapsed())))))
+        let event = format!("{retry}event: streams\ndata: {}\n\n", list(&streams, &ends));
+        Some((Ok(event.into()), (streams, ends, Some((known, told, began.elapsed())))))
     })
 }
 

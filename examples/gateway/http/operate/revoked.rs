@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use tower_reauth::revoke::{Revocation, Revocations, Subject};
 
@@ -24,13 +24,25 @@ pub enum Order {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    #[serde(default, deserialize_with = "said")]
     credential: Option<String>,
+    #[serde(default, deserialize_with = "said")]
     session: Option<String>,
+    #[serde(default, deserialize_with = "said")]
     subject: Option<String>,
+    #[serde(default, deserialize_with = "said")]
     issuer: Option<String>,
+    #[serde(default, deserialize_with = "said")]
     issued_before: Option<String>,
+    #[serde(default, deserialize_with = "said")]
     until: Option<String>,
+    #[serde(default, deserialize_with = "said")]
     all: Option<bool>,
+}
+
+/// What is said: a `null` is no way to leave something out, as by what was left out more would be revoked.
+fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
 }
 
 impl Order {
@@ -206,6 +218,10 @@ mod tests {
             r#"{"all":true,"subject":"a"}"#,
             r#"{"credentials":"a"}"#,
             r#"{"all":true} {}"#,
+            r#"{"subject":"a","issued_before":null}"#,
+            r#"{"credential":"a","until":null}"#,
+            r#"{"all":true,"issuer":null}"#,
+            r#"["a",null,null,null,null,null,null]"#,
         ] {
             assert!(parse(json).is_err(), "{json}");
         }

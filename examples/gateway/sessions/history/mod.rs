@@ -8,8 +8,10 @@ mod page;
 mod query;
 mod window;
 
+#[cfg(feature = "websocket")]
+pub use self::page::page_from_end;
 pub use self::{
     page::{Page, page, reads_as_empty},
-    query::{BadQuery, Query},
+    query::{BadQuery, Query, limit},
     window::read,
 };

@@ -6,6 +6,8 @@ use super::{
     Query,
     window::{read, start_of_page},
 };
+#[cfg(feature = "websocket")]
+use crate::sessions::record::History as _;
 use crate::{
     files::disk::is_missing,
     json::{self, Fields as _, Object},
@@ -29,6 +31,29 @@ pub fn page(transcript: Option<&Transcript>, query: Query, now: f64) -> io::Resu
     match transcript.look(|view| read(&view, query, now)) {
         Err(error) if reads_as_empty(&error) => Ok(Page::default()),
         window => Ok(window?.page),
+    }
+}
+
+/// Reads the page that ends before so many of the last messages, and says how many there are. Blocks.
+#[cfg(feature = "websocket")]
+pub fn page_from_end(
+    transcript: Option<&Transcript>,
+    limit: usize,
+    offset: usize,
+    now: f64,
+) -> io::Result<(Page, usize)> {
+    let Some(transcript) = transcript else { return Ok(Default::default()) };
+    let page = transcript.look(|view| {
+        let total = view.len();
+        let Some(last) = total.checked_sub(offset).filter(|last| *last > 0) else {
+            return Ok((Page::default(), total));
+        };
+        let cursor = (offset > 0).then_some(last as u64 + 1);
+        Ok((read(&view, Query { limit: Some(limit), cursor }, now)?.page, total))
+    });
+    match page {
+        Err(error) if reads_as_empty(&error) => Ok(Default::default()),
+        page => page,
     }
 }
 

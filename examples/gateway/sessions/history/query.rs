@@ -26,6 +26,8 @@ pub struct Query {
 pub enum BadQuery {
     Limit,
     Cursor,
+    /// Of a list whose cursors are its own text.
+    ForeignCursor,
 }
 
 impl Query {
@@ -47,8 +49,8 @@ impl Query {
     }
 }
 
-/// A limit may be larger than any number that JavaScript can hold.
-fn limit(text: &str) -> Option<usize> {
+/// A limit: from 1 up, and no more than 1000. It may be larger than any number that JavaScript can hold.
+pub fn limit(text: &str) -> Option<usize> {
     let digits = text.strip_prefix('+').filter(|digits| number(digits).is_some()).unwrap_or(text);
     let is_positive = is_digits(digits) && digits.bytes().any(|digit| digit != b'0');
     is_positive.then(|| digits.parse().unwrap_or(MOST).min(MOST) as usize)

@@ -87,6 +87,12 @@ pub fn project(messages: Vec<Value>, before: State) -> Shown {
     Shown { messages, after: State { turn_boundary, failed_turn }, mended }
 }
 
+/// Cuts the texts of messages that are shown already after so many UTF-16 units.
+#[cfg(feature = "websocket")]
+pub fn shorten(messages: Vec<Object>, units: usize) -> Vec<Object> {
+    sanitise::all(messages, Some(units.min(MAX_CHARS)))
+}
+
 fn into_object(message: Value) -> Option<Object> {
     match message {
         Value::Object(object) => Some(object),

@@ -11,7 +11,7 @@ use std::{
     collections::HashMap,
     future, io,
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::select_all;
@@ -52,7 +52,8 @@ pub(super) struct Followers {
 }
 
 struct FollowedSession {
-    woken: watch::Sender<()>,
+    /// With the time at which a change was noticed.
+    woken: watch::Sender<Instant>,
     /// Its state when it was last looked at.
     state: State,
 }
@@ -66,7 +67,7 @@ enum State {
 /// A session that is followed until this is dropped.
 pub struct Followed {
     row: Row,
-    woken: watch::Receiver<()>,
+    woken: watch::Receiver<Instant>,
 }
 
 impl Row {
@@ -80,7 +81,7 @@ impl Row {
             let task = tokio::spawn(follow(Arc::downgrade(database), watched));
             followers.task = Some(task.abort_handle());
         }
-        let new = || FollowedSession { woken: watch::Sender::new(()), state: State::Unknown };
+        let new = || FollowedSession { woken: watch::Sender::new(Instant::now()), state: State::Unknown };
         let session = followers.sessions.entry(key.clone()).or_insert_with(new);
         // What happened before is to be found out by a look.
         session.state = State::Unknown;
@@ -90,8 +91,9 @@ impl Row {
 }
 
 impl Database {
-    /// Wakes those whose sessions are not as they were at that version. Says at which version they were looked at.
-    fn look(&self, seen: Option<Version>) -> io::Result<Version> {
+    /// Wakes those whose sessions are not as they were at that version, for what was noticed at that time. Says at
+    /// which version they were looked at.
+    fn look(&self, seen: Option<Version>, noticed: Instant) -> io::Result<Version> {
         let version = self.version()?;
         let keys: Vec<String> = {
             let followers = lock(&self.followers);
@@ -111,7 +113,7 @@ impl Database {
             let state = State::Known(moment);
             if session.state != state {
                 session.state = state;
-                session.woken.send_replace(());
+                session.woken.send_replace(noticed);
             }
         }
         Ok(version)
@@ -120,18 +122,20 @@ impl Database {
     fn wake_all(&self) {
         for session in lock(&self.followers).sessions.values_mut() {
             session.state = State::Unknown;
-            session.woken.send_replace(());
+            session.woken.send_replace(Instant::now());
         }
     }
 }
 
 impl Followed {
-    /// Waits until the session may have changed since the last call returned, or since it was followed.
-    pub async fn changed(&mut self) {
+    /// Waits until the session may have changed since the last call returned, or since it was followed. Says when
+    /// the last of that was noticed.
+    pub async fn changed(&mut self) -> Instant {
         // The sender lives as long as somebody follows, so the error does not happen.
         if self.woken.changed().await.is_err() {
             future::pending().await
         }
+        *self.woken.borrow()
     }
 }
 
@@ -154,16 +158,20 @@ async fn follow(database: Weak<Database>, mut watched: Vec<Watched>) {
     let mut seen = None;
     let mut looks = LOOKS.iter();
     let mut wait = Some(Duration::ZERO);
+    let mut noticed = Instant::now();
     loop {
         let changes = select_all(watched.iter_mut().map(|file| Box::pin(file.changed())));
         tokio::select! {
-            _ = changes => looks = LOOKS.iter(),
+            (at, ..) = changes => {
+                looks = LOOKS.iter();
+                noticed = at;
+            }
             () = sleep(wait.unwrap_or_default()), if wait.is_some() => {}
         }
         let Some(database) = database.upgrade() else { return };
         let looked = spawn_blocking({
             let database = Arc::clone(&database);
-            move || database.look(seen)
+            move || database.look(seen, noticed)
         });
         let looked = looked.await.unwrap_or_else(|panicked| Err(panicked.into()));
         wait = match looked {

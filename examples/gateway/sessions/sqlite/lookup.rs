@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Deserialize;
 
 use super::database::{Database, Version, failed, lock};
+use crate::sessions::store::{Names, Place};
 
 /// The row of a session, whether or not it is there.
 #[derive(Clone, Debug)]
@@ -39,6 +40,7 @@ pub struct Node {
     pub session: String,
     /// Milliseconds since 1970.
     pub updated_at: f64,
+    entry: String,
 }
 
 /// A session's state: every change to what is shown of it changes this too.
@@ -92,7 +94,28 @@ impl Lookup {
     }
 }
 
+impl Database {
+    /// So many rows in the order of a list, after this one. Blocks.
+    pub fn newest(&self, after: Option<&Place>, count: usize) -> io::Result<Vec<Place>> {
+        let sql = "SELECT updated_at, session_key FROM session_nodes
+            WHERE updated_at <= ?1 AND (updated_at < ?1 OR session_key > ?2)
+            ORDER BY updated_at DESC, session_key LIMIT ?3";
+        let (updated_at, key) = after.map_or((f64::MAX, ""), |after| (after.updated_at, after.key.as_str()));
+        self.read(|snapshot| {
+            let mut statement = snapshot.sqlite.prepare_cached(sql).map_err(failed)?;
+            let rows = statement.query_map(params![updated_at, key, count as i64], |row| {
+                Ok(Place { updated_at: row.get(0)?, key: row.get(1)? })
+            });
+            rows.and_then(Iterator::collect).map_err(failed)
+        })
+    }
+}
+
 impl Node {
+    pub fn names(&self) -> Names {
+        Names::of_entry(&self.entry)
+    }
+
     fn read(sqlite: &Connection, key: &str) -> io::Result<Option<Self>> {
         #[derive(Deserialize)]
         struct Entry {
@@ -104,7 +127,7 @@ impl Node {
         let row = statement.query_row(params![key], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)));
         let Some((session, updated_at, entry)) = row.optional().map_err(failed)? else { return Ok(None) };
         let has_session = serde_json::from_str::<Entry>(&entry).is_ok_and(|entry| !entry.id.trim().is_empty());
-        Ok(has_session.then_some(Self { session, updated_at }))
+        Ok(has_session.then_some(Self { session, updated_at, entry }))
     }
 }
 

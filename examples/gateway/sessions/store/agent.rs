@@ -8,7 +8,7 @@ const LENGTH: usize = 64;
 /// The name of an agent's directory: `[a-z0-9_-]`, at most 64 characters, never empty.
 ///
 /// So it is always one plain path component, whatever a request asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentId(String);
 
 impl AgentId {

@@ -11,6 +11,8 @@
 //! 4. The row names a transcript in one of up to four places; the first that exists is the one
 //!    ([`candidates`]).
 //!
+//! [`Sessions::list`] is the other way round: from an agent to the keys that find something ([`list`]).
+//!
 //! Where the agent has a database, its row takes the place of steps 3 and 4 ([`sqlite`](super::sqlite)).
 //!
 //! Nothing here writes. A store that is missing is an empty one, and so is one that is no JSON; one that cannot
@@ -21,6 +23,8 @@ mod candidates;
 mod databases;
 mod files;
 mod key;
+mod list;
+mod names;
 mod proof;
 mod rows;
 mod select;
@@ -29,6 +33,8 @@ mod settings;
 pub use self::{
     agent::AgentId,
     key::RequestedKey,
+    list::{Listed, Place, Position},
+    names::Names,
     proof::Proof,
     rows::SessionId,
     select::{Session, Sessions},

@@ -12,8 +12,10 @@ use std::{
     borrow::Cow,
     collections::{HashMap, hash_map::Entry},
     ops::Range,
+    sync::OnceLock,
 };
 
+use super::{Names, Place};
 use crate::json::{self, Value, text::trim};
 
 /// The rows of a store, to be found by key in whatever case and with space around it. A row is parsed when it is
@@ -23,6 +25,7 @@ pub(super) struct Rows {
     json: String,
     /// By folded key, in the order of the file: its key, and where the row stands in the JSON.
     places: HashMap<String, Vec<(Box<str>, Range<usize>)>>,
+    newest: OnceLock<Vec<Place>>,
 }
 
 impl Rows {
@@ -37,7 +40,18 @@ impl Rows {
             let start = row.as_ptr() as usize - json.as_ptr() as usize;
             places.entry(folded(&key)).or_default().push((key.into(), start..start + row.len()));
         })?;
-        Some(Self { json, places })
+        Some(Self { json, places, newest: OnceLock::new() })
+    }
+
+    /// All rows in the order of a list. O(bytes), once.
+    pub(super) fn newest(&self) -> &[Place] {
+        self.newest.get_or_init(|| {
+            let rows = self.places.values().flatten();
+            let rows = rows.filter_map(|(key, row)| Row::parse(key, &self.json[row.clone()]));
+            let mut newest: Vec<_> = rows.map(|row| Place { updated_at: row.updated_at, key: row.key }).collect();
+            newest.sort_unstable();
+            newest
+        })
     }
 
     /// The rows whose keys differ from this one in case and in space around them only, in the
@@ -74,16 +88,18 @@ pub(super) struct Row {
     pub(super) file: Option<String>,
     /// Milliseconds since 1970; 0 if the row does not say.
     pub(super) updated_at: f64,
+    pub(super) names: Names,
 }
 
 impl Row {
     fn parse(key: &str, json: &str) -> Option<Self> {
         let (mut id, mut file, mut updated_at) = (None, None, None);
+        let mut names = Names::default();
         json::members(json, |key, value| match &*key {
             "sessionId" => id = Some(value),
             "sessionFile" => file = json::read::<Value>(value),
             "updatedAt" => updated_at = json::read::<Value>(value),
-            _ => {}
+            key => names.take(key, value),
         })?;
         let file = file.as_ref().and_then(Value::as_str).map(trim).filter(|file| !file.is_empty()).map(str::to_owned);
         let session = match id {
@@ -94,7 +110,7 @@ impl Row {
             }
         };
         let updated_at = updated_at.and_then(|at| at.as_f64()).filter(|at| *at >= 0.0).unwrap_or(0.0);
-        Some(Self { key: key.into(), session, file, updated_at })
+        Some(Self { key: key.into(), session, file, updated_at, names })
     }
 }
 

@@ -25,7 +25,7 @@ use super::{
     rows::{Row, Rows},
 };
 use crate::{
-    files::Stamp,
+    files::{Stamp, Stamps},
     sessions::{
         sqlite::{Database, Lookup, Node, Window, is_blank},
         transcript::Place,
@@ -45,14 +45,15 @@ impl Sessions {
         let mut proof = Proof::default();
         let Some(Found { key, store, row }) = self.row(key, settings, &mut proof)? else { return Ok(None) };
         let stores = proof.stamps.paths().map(Path::to_owned).collect();
-        let candidates = match row {
+        let agent = key.agent.clone();
+        let (id, candidates) = match row {
             Stored::Node(database, Node { session, .. }) => {
-                vec![Place::Database(Window { database, agent: key.agent, session })]
+                (session.clone(), vec![Place::Database(Window { database, agent: key.agent, session })])
             }
             Stored::Row(row) => {
                 let (Some(session), Some(directory)) = (row.session, store.parent()) else { return Ok(None) };
                 let paths = candidates(directory, &session, row.file.as_deref(), settings, &mut proof.stamps)?;
-                paths.into_iter().map(Place::File).collect()
+                (session.as_str().to_owned(), paths.into_iter().map(Place::File).collect())
             }
         };
         let mut transcript = None;
@@ -66,7 +67,7 @@ impl Sessions {
                 break;
             }
         }
-        Ok(Some(Session { key: key.key, transcript, candidates, stores, proof }))
+        Ok(Some(Session { key: key.key, agent, id, transcript, candidates, stores, proof }))
     }
 
     /// The canonical key of the session that goes by this key, and whether a store has a row for it, if only an
@@ -78,7 +79,12 @@ impl Sessions {
         })
     }
 
-    fn row(&self, key: &RequestedKey, settings: &StoreSettings, proof: &mut Proof) -> io::Result<Option<Found>> {
+    pub(super) fn row(
+        &self,
+        key: &RequestedKey,
+        settings: &StoreSettings,
+        proof: &mut Proof,
+    ) -> io::Result<Option<Found>> {
         if let Some(found) = self.row_of_removed_main(key, settings, proof)? {
             return Ok(Some(found));
         }
@@ -143,20 +149,32 @@ impl Sessions {
         Ok(best)
     }
 
+    /// The rows of a `sessions.json`, whose stamp is taken.
+    pub(super) fn rows(&self, store: &Path, stamps: &mut Stamps) -> io::Result<Arc<Rows>> {
+        self.stores.rows(store, stamps)
+    }
+
+    /// The database beside this store, if there is one; else the stamps of where it may be are taken.
+    pub(super) fn database(
+        &self,
+        store: &Path,
+        agent: &AgentId,
+        stamps: &mut Stamps,
+    ) -> io::Result<Option<Arc<Database>>> {
+        for place in StoreSettings::databases_beside(store, agent) {
+            if Stamp::of(&place)? != Stamp::Missing {
+                return Ok(Some(self.databases.at(&place)));
+            }
+            // That it is missing is proof as well, and something to be watched.
+            stamps.take(&place)?;
+        }
+        Ok(None)
+    }
+
     /// What the database beside this store has under these names, the first of which is the canonical key and the
     /// second that as requested.
     fn node(&self, store: &Path, agent: &AgentId, names: &[&str], proof: &mut Proof) -> io::Result<Option<Stored>> {
-        let mut path = None;
-        for place in StoreSettings::databases_beside(store, agent) {
-            if Stamp::of(&place)? != Stamp::Missing {
-                path = Some(place);
-                break;
-            }
-            // That it is missing is proof as well, and something to be watched.
-            proof.stamps.take(&place)?;
-        }
-        let Some(path) = path else { return Ok(None) };
-        let database = self.databases.at(&path);
+        let Some(database) = self.database(store, agent, &mut proof.stamps)? else { return Ok(None) };
         for name in names.iter().take(1).chain(names.iter().skip(2)) {
             let (lookup, node) = Lookup::find(&database, name).inspect_err(|_| {
                 proof.lookups.push(Lookup::open(&database, name));
@@ -175,6 +193,11 @@ impl Sessions {
 pub struct Session {
     /// The canonical key.
     pub key: String,
+    /// Whose it is, and what it is called itself: another one may get its key.
+    #[cfg_attr(not(feature = "websocket"), allow(dead_code))]
+    pub agent: AgentId,
+    #[cfg_attr(not(feature = "websocket"), allow(dead_code))]
+    pub id: String,
     /// Where the transcript may be, the best place first.
     pub candidates: Vec<Place>,
     /// The files and folders in which its row was looked for.
@@ -185,20 +208,20 @@ pub struct Session {
     pub proof: Proof,
 }
 
-struct Found {
-    key: CanonicalKey,
+pub(super) struct Found {
+    pub(super) key: CanonicalKey,
     store: PathBuf,
-    row: Stored,
+    pub(super) row: Stored,
 }
 
 /// A row of either kind of store.
-enum Stored {
+pub(super) enum Stored {
     Row(Row),
     Node(Arc<Database>, Node),
 }
 
 impl Stored {
-    fn updated_at(&self) -> f64 {
+    pub(super) fn updated_at(&self) -> f64 {
         match self {
             Self::Row(row) => row.updated_at,
             Self::Node(_, node) => node.updated_at,

@@ -78,6 +78,12 @@ impl StoreSettings {
         self.template().is_some_and(|template| template.contains(AGENT))
     }
 
+    /// The store that all agents have together, if they have.
+    pub fn shared_store(&self) -> Option<PathBuf> {
+        let is_shared = self.template().is_some_and(|template| !template.contains(AGENT));
+        is_shared.then(|| self.store_of(&self.default_agent()))
+    }
+
     /// The stores of an agent that lie in the state directory, whose stamp is taken.
     pub fn discovered_stores(&self, agent: &AgentId, stamps: &mut Stamps) -> io::Result<Vec<PathBuf>> {
         let root = self.agents_root();
@@ -112,7 +118,7 @@ impl StoreSettings {
         }
     }
 
-    fn agents_root(&self) -> PathBuf {
+    pub(super) fn agents_root(&self) -> PathBuf {
         self.state.join("agents")
     }
 
@@ -131,7 +137,7 @@ const USUAL_STORE: &str = "sessions/sessions.json";
 const DATABASE: &str = "openclaw-agent.sqlite";
 
 /// A name that says nothing normalises to `main` but is not the directory of that agent.
-fn names_agent(directory: &str, agent: &AgentId) -> bool {
+pub(super) fn names_agent(directory: &str, agent: &AgentId) -> bool {
     AgentId::normalize(directory) == *agent && (!agent.is_main() || directory.eq_ignore_ascii_case("main"))
 }
 
