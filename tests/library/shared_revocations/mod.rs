@@ -23,6 +23,7 @@ use tower_reauth::{
 };
 
 use self::memory::{Memory, Wire};
+use crate::security_events;
 use crate::support::{
     Feed, Reader, Script, Seen, event_stream, handler, header, open_with, others, reauth, request_with, script,
 };
@@ -262,6 +263,23 @@ async fn what_is_revoked_while_the_log_is_away_holds_here_at_once_and_everywhere
         others().await;
         assert_eq!(other.status("a/alice").await, 401);
     }
+}
+
+/// What a provider was told is taken outlives the node that took it.
+#[tokio::test(start_paused = true)]
+async fn an_event_is_accepted_when_the_log_has_what_it_revokes_and_not_before() {
+    let memory = Memory::new();
+    let (node, other) = (Node::joined(&memory).await, Node::joined(&memory).await);
+    let receiver = security_events::receiver(&node.revocations);
+    let event = security_events::token(&security_events::session_revoked("e1"));
+    let kept = |node: &Node| node.revocations.list();
+    node.wire.cut();
+    assert_eq!(security_events::push(&receiver, event.clone()).await.0, 503);
+    assert_eq!((kept(&node).len(), kept(&other).len()), (1, 0));
+    node.wire.mend();
+    assert_eq!(security_events::push(&receiver, event).await.0, 202);
+    others().await;
+    assert_eq!(kept(&other).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
