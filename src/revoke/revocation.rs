@@ -54,19 +54,19 @@ pub enum Revocation {
 }
 
 impl Revocation {
-    /// As by [`Revocations::revoke`], or [`Revocations::revoke_until`] where there is an end.
+    /// As by [`Revocations::revoke`](super::Revocations::revoke), or [`Revocations::revoke_until`](super::Revocations::revoke_until) where there is an end.
     #[must_use]
     pub fn of_credential(id: impl Into<String>, until: Option<SystemTime>) -> Self {
         Self::Credential { id: id.into(), until }
     }
 
-    /// As by [`Revocations::revoke_session`], or [`Revocations::revoke_session_until`] where there is an end.
+    /// As by [`Revocations::revoke_session`](super::Revocations::revoke_session), or [`Revocations::revoke_session_until`](super::Revocations::revoke_session_until) where there is an end.
     #[must_use]
     pub fn of_session(issuer: Option<String>, id: impl Into<String>, until: Option<SystemTime>) -> Self {
         Self::Session { issuer, id: id.into(), until }
     }
 
-    /// As by [`Revocations::revoke_subject_before`].
+    /// As by [`Revocations::revoke_subject_before`](super::Revocations::revoke_subject_before).
     #[must_use]
     pub fn of_subject<'a>(subject: impl Into<Subject<'a>>, issued_before: SystemTime) -> Self {
         let Subject { issuer, subject } = subject.into();

@@ -23,7 +23,7 @@
 //! # What holds
 //!
 //! 1. **What is revoked here holds here at once**, whatever becomes of the log, and is written to it as soon as that can be.
-//!    [`Revocations::written`] completes when the log has acknowledged all that was revoked before it was called.
+//!    [`Revocations::written`](super::Revocations::written) completes when the log has acknowledged all that was revoked before it was called.
 //! 2. **A node vouches for what it knows for a limited time** ([`with_max_staleness`](SharedRevocations::with_max_staleness), 5 s): from
 //!    when it began to ask the log where it ends and then had read as far. After that, and before the first time,
 //!    doors answer 503 with `Retry-After`, and streams end as those of a verifier that cannot be reached: `unavailable`,
@@ -31,7 +31,7 @@
 //!    revocation. Time is monotonic, and looked at for each frame.
 //! 3. **What the log has lost is written again.** When it is another one, or an earlier state of the same
 //!    ([`Standing`]), a node reads what there is, writes what it knows and the log does not, and does not vouch anew until that is
-//!    done, and others had time for it, too: half of the staleness. What no node knows any more is lost: keep [`Revocations::list`] in a file, and [`restore`](Revocations::restore) it before
+//!    done, and others had time for it, too: half of the staleness. What no node knows any more is lost: keep [`Revocations::list`](super::Revocations::list) in a file, and [`restore`](super::Revocations::restore) it before
 //!    [`run`](SharedRevocations::run).
 //! 4. **Clocks of nodes may disagree**: `revoke_subject` and `revoke_all` go by the log's clock, and a revocation is over by it.
 //! 5. An entry that cannot be read, of a later release or of a stranger, is not passed over: the node stops to vouch, and
