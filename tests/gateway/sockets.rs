@@ -441,6 +441,22 @@ fn a_socket_is_one_of_the_connections_that_may_be_open() {
 }
 
 #[test]
+fn who_does_not_answer_the_close_frame_has_its_place_until_it_is_let_go() {
+    let house = house(&["--max-connections", "1"]);
+    let mut stranger = house.challenged();
+    stranger.send("no JSON");
+    assert_eq!(stranger.next(), Frame::Close(Some(1000), String::new()));
+    let waiting = TcpStream::connect(house.gateway.address).expect("it waits");
+    waiting.set_read_timeout(Some(QUIET)).expect("a time");
+    std::io::Write::write_all(&mut &waiting, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .expect("room");
+    assert!(std::io::Read::read(&mut &waiting, &mut [0; 64]).is_err(), "the first connection is open still");
+    drop(stranger);
+    waiting.set_read_timeout(Some(AT_ONCE)).expect("a time");
+    assert!(std::io::Read::read(&mut &waiting, &mut [0; 64]).expect("an answer") > 0);
+}
+
+#[test]
 fn a_request_may_come_in_parts_or_as_binary_to_any_path_and_the_first_subprotocol_is_chosen() {
     let house = house(&[]);
     let headers = [("Sec-WebSocket-Protocol", "zeta, alpha")];
