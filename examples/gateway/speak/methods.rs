@@ -1,7 +1,8 @@
 //! What a client may ask for, and what it is answered.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
+use ::http::StatusCode;
 use axum::extract::ws::Message;
 use serde_json::{Value, json};
 use tower_reauth::{Access, Denied};
@@ -15,6 +16,7 @@ use crate::{
     http::{
         State,
         handlers::{ADMIN, READ},
+        operate,
         reading::{self, Reading, Refused, Unread},
     },
     json::{Fields as _, Object, Write as _},
@@ -32,6 +34,9 @@ pub const SUBSCRIBE: &str = "sessions.messages.subscribe";
 
 /// The longest key of a session that a client is told of, in bytes: as many of them are kept as there are sessions.
 const LONGEST_KEY: usize = 1024;
+
+/// Of a method that nobody knows no more is repeated.
+const LONGEST_NAME: usize = 128;
 
 /// How many messages a page has where no number is asked for.
 const LIMIT: f64 = 200.0;
@@ -75,10 +80,17 @@ impl From<Message> for Answer {
 }
 
 /// Answers a request. What access may be lost for meanwhile is asked for again where the answer is sent.
-pub async fn answer(state: Arc<State>, access: Access, request: Request) -> Answer {
+pub async fn answer(state: Arc<State>, access: Access, client: Option<IpAddr>, request: Request) -> Answer {
     let Request { id, method, params, binds_a_profile } = request;
     let answered = match allowed(&access, &method) {
-        Err(refusal) => Err(refusal),
+        Err(refusal) => {
+            if refusal.code == "FORBIDDEN" {
+                let asked = format!("websocket {}", method.chars().take(LONGEST_NAME).collect::<String>());
+                let caller = operate::caller(&access.identity());
+                state.audit.refused(StatusCode::FORBIDDEN, "insufficient_scope", asked, client, Some(caller));
+            }
+            Err(refusal)
+        }
         Ok(()) if binds_a_profile => Err(another_profile()),
         Ok(()) => match &*method {
             "chat.history" => history(&state, &id, params).await.map(Answer::from),
@@ -86,7 +98,7 @@ pub async fn answer(state: Arc<State>, access: Access, request: Request) -> Answ
             "sessions.messages.unsubscribe" => unsubscribe(&state, &id, params),
             "connect" => Err(Refusal::invalid("connect is only valid as the first request")),
             _ => {
-                let method: String = method.chars().take(128).collect();
+                let method: String = method.chars().take(LONGEST_NAME).collect();
                 Err(Refusal::invalid(format!("unknown method: {method}")))
             }
         },
