@@ -5,7 +5,8 @@
 //! 2. Line ends are passed on as LF: of a CR LF that comes in two parts a client would make two lines.
 //! 3. An event whose data are no JSON is none of this API's, and the last of them is known: `[DONE]`, or one that names
 //!    the end of a response. A stream that ends without is one that was cut.
-//! 4. The upstream is asked for more when the caller has taken what there was, and is left as soon as all is said.
+//! 4. Nor is an error that shows the gateway's key: a server may repeat what it was asked.
+//! 5. The upstream is asked for more when the caller has taken what there was, and is left as soon as all is said.
 
 use std::{
     borrow::Cow,
@@ -25,6 +26,7 @@ use super::{
     Api,
     words::{Fault, Last},
 };
+use crate::config::Secret;
 
 /// How long an event may be, in bytes: room for a picture.
 const MOST: usize = 16 * 1024 * 1024;
@@ -34,6 +36,8 @@ pub struct Events {
     upstream: Option<Incoming>,
     api: Api,
     patience: Duration,
+    /// What the upstream was shown.
+    key: Option<Secret>,
     /// For as long as nothing comes.
     pause: Option<Pin<Box<Sleep>>>,
     /// Lines of an event that is not whole.
@@ -46,9 +50,9 @@ pub struct Events {
 }
 
 impl Events {
-    pub fn new(upstream: Incoming, api: Api, patience: Duration, last: Last) -> Self {
+    pub fn new(upstream: Incoming, api: Api, patience: Duration, key: Option<Secret>, last: Last) -> Self {
         let (upstream, lines) = (Some(upstream), Lines::default());
-        Self { upstream, api, patience, pause: None, lines, is_complete: false, fault: None, last }
+        Self { upstream, api, patience, key, pause: None, lines, is_complete: false, fault: None, last }
     }
 
     /// The events that are whole, up to the first that is none of this API's or the last that there is.
@@ -57,7 +61,7 @@ impl Events {
         let mut passed = 0;
         while passed < whole.len() {
             let end = memmem::find(&whole[passed..], b"\n\n").map_or(whole.len(), |at| passed + at + 2);
-            match Event::of(&whole[passed..end], self.api, &self.last) {
+            match Event::of(&whole[passed..end], self.api, self.key.as_ref(), &self.last) {
                 Event::Foreign => {
                     self.fault = Some(Fault::Invalid);
                     self.upstream = None;
@@ -182,12 +186,17 @@ enum Event {
 
 impl Event {
     /// `last` is told what there is to know of it later.
-    fn of(event: &[u8], api: Api, last: &Last) -> Self {
+    fn of(event: &[u8], api: Api, key: Option<&Secret>, last: &Last) -> Self {
         let Some(data) = data(event) else { return Self::Other };
         if data.trim_ascii() == b"[DONE]" {
             return Self::Last;
         }
         let Ok(mut data) = serde_json::from_slice::<Value>(&data) else { return Self::Foreign };
+        // What is said of what went wrong may be what was asked, and the key with it.
+        let is_error = !data["error"].is_null() || matches!(data["type"].as_str(), Some("error" | "response.failed"));
+        if is_error && key.is_some_and(|key| key.is_in(event)) {
+            return Self::Foreign;
+        }
         let finishes = |choice: &Value| !choice["finish_reason"].is_null();
         let event = match (api, data["type"].as_str()) {
             _ if !data["error"].is_null() && api == Api::Chat => Self::Complete,
