@@ -147,9 +147,10 @@ async fn go_on(speak: &Speak, access: Access, client: Option<IpAddr>, socket: &m
                     }
                 }
             }
-            Answer { message, then } = answered(&mut answering) => {
+            Answer { message, room, then } = answered(&mut answering) => {
                 answering = None;
                 let sent = socket.send(message).await;
+                drop(room);
                 match then {
                     Then::Nothing => {}
                     Then::Subscribed(subscription) => subscriptions.add(subscription),
