@@ -662,12 +662,19 @@ fn an_upstream_that_is_away_cuts_or_says_nothing_is_an_error_like_all_others() {
 #[test]
 fn a_stream_that_the_upstream_cuts_is_no_success() {
     let finished = word("x").replace("\"finish_reason\":null", "\"finish_reason\":\"stop\"");
+    let second = |chunk: &str| chunk.replace("\"index\":0", "\"index\":1");
     for (api, said, code) in [
         (CHAT, word("one"), Some("upstream_cut")),
         (CHAT, word("one") + "data: {\"half\":", Some("upstream_cut")),
         (CHAT, word("one") + "data: {\"broken\":\n\n", Some("upstream_invalid")),
         (CHAT, String::new(), Some("upstream_cut")),
         (CHAT, finished.clone(), None),
+        // Of two choices one is not finished.
+        (CHAT, second(&word("one")) + &finished, Some("upstream_cut")),
+        (CHAT, finished.clone() + &second(&word("one")), Some("upstream_cut")),
+        (CHAT, second(&word("one")) + &finished + &second(&finished), None),
+        // One that is finished is so, whatever is said of it after.
+        (CHAT, finished.clone() + &word(""), None),
         (CHAT, word("one") + "data: [DONE]\n\n", None),
         (CHAT, word("one") + "data: {\"error\":{\"message\":\"its own\"}}\n\n", None),
         (RESPONSES, delta(0), Some("upstream_cut")),
