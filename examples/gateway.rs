@@ -342,11 +342,9 @@ pub fn open(
             .layer(authenticate.clone())
             .layer(resolve_scopes(Compat::new(OPERATOR)))
             .layer(RequireScopeLayer::new(scope).with_response(auth::respond))
-            .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
-            .layer(watched.clone())
     };
     #[cfg(feature = "upstream")]
-    let (may_see_models, may_complete) = (may_ask(READ), may_ask(WRITE));
+    let (may_see_models, may_complete, completions) = (may_ask(READ), may_ask(WRITE), watched.clone());
     // A socket takes the handshakes out of the requests, and asks who its client is by what that says then.
     #[cfg(feature = "websocket")]
     let sockets = {
@@ -427,7 +425,7 @@ pub fn open(
     let routes = match config.upstream.clone() {
         None => routes,
         Some(upstream) => {
-            let upstream = Arc::new(Upstream::new(upstream, Arc::clone(&state))?);
+            let upstream = Arc::new(Upstream::new(upstream, Arc::clone(&state), completions)?);
             let see = |handler: MethodRouter<Arc<Upstream>>| {
                 handler.route_layer(may_see_models.clone()).head(handlers::only_get).fallback(handlers::only_get)
             };

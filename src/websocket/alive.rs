@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
@@ -42,7 +42,9 @@ pub(super) struct Alive {
     socket: Option<WebSocket>,
     /// It came to its end, failed, or its client is not there: there is nobody to say goodbye to.
     is_over: bool,
-    said_goodbye_at: Option<Instant>,
+    has_said_goodbye: bool,
+    /// Since when it is to be closed.
+    leaves_since: Arc<OnceLock<Instant>>,
     /// What the client did that no socket goes on after.
     fault: Option<Fault>,
     watch: Option<Watch>,
@@ -83,7 +85,14 @@ impl Alive {
             let timer = Box::pin(timer(now.checked_add(ping.interval)?)?);
             Some(Watch { ping, timer, last_heard: now, asked: None, tasks, both })
         });
-        Self { socket: Some(socket), is_over: false, said_goodbye_at: None, fault: None, watch }
+        Self {
+            socket: Some(socket),
+            is_over: false,
+            has_said_goodbye: false,
+            leaves_since: Arc::default(),
+            fault: None,
+            watch,
+        }
     }
 
     /// Sends a ping where one is due, and fails where one was not answered.
@@ -121,7 +130,14 @@ impl Alive {
     }
 
     fn says_goodbye(&mut self) {
-        self.said_goodbye_at.get_or_insert_with(Instant::now);
+        self.has_said_goodbye = true;
+        self.leaves_since.get_or_init(Instant::now);
+    }
+
+    /// To be set when the socket is to be closed: the time that there is for it begins then, though it may be a while
+    /// until anything can be written.
+    pub(super) fn leaves_since(&self) -> Arc<OnceLock<Instant>> {
+        Arc::clone(&self.leaves_since)
     }
 
     /// Polls the socket to write.
@@ -207,15 +223,15 @@ impl Sink<Message> for Alive {
 impl Drop for Alive {
     fn drop(&mut self) {
         let Some(socket) = self.socket.take() else { return };
-        if let Some(fault) = self.fault.filter(|_| self.said_goodbye_at.is_none()) {
+        if let Some(fault) = self.fault.filter(|_| !self.has_said_goodbye) {
             return goodbye::say(socket, Some(fault.frame()), Instant::now());
         }
         if self.is_over {
             return;
         }
         let reason = if std::thread::panicking() { EndReason::Failed } else { EndReason::Finished };
-        let frame = self.said_goodbye_at.is_none().then(|| goodbye::frame(reason));
-        goodbye::say(socket, frame, self.said_goodbye_at.unwrap_or_else(Instant::now));
+        let frame = (!self.has_said_goodbye).then(|| goodbye::frame(reason));
+        goodbye::say(socket, frame, *self.leaves_since.get_or_init(Instant::now));
     }
 }
 

@@ -10,6 +10,7 @@ use ::axum::{
     response::{IntoResponse, Response},
 };
 use http::request::Parts;
+use tokio::time::Instant;
 
 use super::{ReauthSocket, alive::Alive, goodbye, handshake::Handshake};
 use crate::{
@@ -109,7 +110,11 @@ pub(super) fn watched<R, U>(
     label: Option<&StreamLabel>,
     socket: Alive,
 ) -> GuardedSink<Alive, Message> {
-    layer.watch_sink_as(access, id, label, socket).with_farewell(goodbye::frame)
+    let leaves_since = socket.leaves_since();
+    layer.watch_sink_as(access, id, label, socket).with_farewell(move |reason| {
+        leaves_since.get_or_init(Instant::now);
+        goodbye::frame(reason)
+    })
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for ReauthUpgrade {

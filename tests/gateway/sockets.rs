@@ -441,6 +441,66 @@ fn a_socket_is_one_of_the_connections_that_may_be_open() {
 }
 
 #[test]
+fn who_does_not_answer_the_close_frame_has_its_place_until_it_is_let_go() {
+    let house = house(&["--max-connections", "1"]);
+    let mut stranger = house.challenged();
+    stranger.send("no JSON");
+    assert_eq!(stranger.next(), Frame::Close(Some(1000), String::new()));
+    let waiting = TcpStream::connect(house.gateway.address).expect("it waits");
+    waiting.set_read_timeout(Some(QUIET)).expect("a time");
+    std::io::Write::write_all(&mut &waiting, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .expect("room");
+    assert!(std::io::Read::read(&mut &waiting, &mut [0; 64]).is_err(), "the first connection is open still");
+    drop(stranger);
+    waiting.set_read_timeout(Some(AT_ONCE)).expect("a time");
+    assert!(std::io::Read::read(&mut &waiting, &mut [0; 64]).expect("an answer") > 0);
+}
+
+#[test]
+fn a_refusal_that_is_no_layers_is_in_the_audit_log_too() {
+    let state = State::of_messages(1);
+    let log = state.path().join("audit");
+    let gateway = start(&state, &["--audit-log", log.to_str().expect("a name")]).run();
+    let house = House { state, gateway };
+    let mut socket = house.challenged();
+    socket.send(&connect_with(&json!({ "token": TOKEN }), &[]));
+    assert_eq!(answer(&mut socket)["ok"], true);
+    for method in ["chat.history", "config.set"] {
+        socket.send(&request(method, &json!({ "sessionKey": SESSION })));
+        assert_eq!(answer(&mut socket)["error"]["code"], "FORBIDDEN");
+    }
+    let mut node = house.challenged();
+    let mut params: Value = serde_json::from_str(&connect(TOKEN)).expect("JSON");
+    params["params"]["role"] = "node".into();
+    node.send(&params.to_string());
+    assert_eq!(answer(&mut node)["error"]["details"]["code"], "DEVICE_IDENTITY_REQUIRED");
+    let mut unsendable = house.challenged();
+    unsendable.send(&connect("\u{65e5}"));
+    assert_eq!(answer(&mut unsendable)["ok"], false);
+    let start = Instant::now();
+    let refused = loop {
+        let text = fs::read_to_string(&log).expect("a log");
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let refused: Vec<_> = lines.filter(|line| line["event"] == "refused").collect();
+        if refused.len() >= 4 {
+            break refused;
+        }
+        assert!(start.elapsed() < AT_ONCE, "{text}");
+    };
+    let said: Vec<_> = refused.iter().map(|line| (line["reason"].clone(), line["caller"]["method"].clone())).collect();
+    let secret = json!("shared-secret");
+    assert_eq!(
+        said,
+        [
+            (json!("insufficient_scope"), secret.clone()),
+            (json!("insufficient_scope"), secret.clone()),
+            (json!("no_device"), secret),
+            (json!("rejected"), Value::Null),
+        ]
+    );
+}
+
+#[test]
 fn a_request_may_come_in_parts_or_as_binary_to_any_path_and_the_first_subprotocol_is_chosen() {
     let house = house(&[]);
     let headers = [("Sec-WebSocket-Protocol", "zeta, alpha")];

@@ -662,12 +662,19 @@ fn an_upstream_that_is_away_cuts_or_says_nothing_is_an_error_like_all_others() {
 #[test]
 fn a_stream_that_the_upstream_cuts_is_no_success() {
     let finished = word("x").replace("\"finish_reason\":null", "\"finish_reason\":\"stop\"");
+    let second = |chunk: &str| chunk.replace("\"index\":0", "\"index\":1");
     for (api, said, code) in [
         (CHAT, word("one"), Some("upstream_cut")),
         (CHAT, word("one") + "data: {\"half\":", Some("upstream_cut")),
         (CHAT, word("one") + "data: {\"broken\":\n\n", Some("upstream_invalid")),
         (CHAT, String::new(), Some("upstream_cut")),
         (CHAT, finished.clone(), None),
+        // Of two choices one is not finished.
+        (CHAT, second(&word("one")) + &finished, Some("upstream_cut")),
+        (CHAT, finished.clone() + &second(&word("one")), Some("upstream_cut")),
+        (CHAT, second(&word("one")) + &finished + &second(&finished), None),
+        // One that is finished is so, whatever is said of it after.
+        (CHAT, finished.clone() + &word(""), None),
         (CHAT, word("one") + "data: [DONE]\n\n", None),
         (CHAT, word("one") + "data: {\"error\":{\"message\":\"its own\"}}\n\n", None),
         (RESPONSES, delta(0), Some("upstream_cut")),
@@ -745,6 +752,70 @@ fn a_client_that_does_not_read_is_not_read_for() {
     let response = house.complete(CHAT, WRITER);
     fake.is_left();
     drop(response);
+}
+
+#[test]
+fn the_upstream_is_left_when_access_ends_though_the_client_does_not_read() {
+    let fake = Fake::new(|_, talk| {
+        talk.begin();
+        let much = word(&"x".repeat(60_000));
+        talk.socket.set_write_timeout(Some(Duration::from_millis(500))).expect("a timeout");
+        while talk.chunk(&much) {}
+        // It is full: what is read then is that whoever asked has gone.
+        let _ = talk.gone.send(Instant::now());
+        talk.until_gone();
+    });
+    let house = before(&fake, &[]);
+    let response = house.complete(CHAT, WRITER);
+    fake.is_left();
+    let revoked = Instant::now();
+    assert_eq!(house.revoke(&json!({ "credential": "writer" })).status, 200);
+    assert!(fake.is_left() - revoked < SOON);
+    drop(response);
+}
+
+#[test]
+fn no_body_is_passed_on_of_a_request_that_has_none_by_its_method() {
+    let fake = Fake::new(|_, talk| talk.json(&json!({ "object": "list", "data": [] })));
+    let house = before(&fake, &[]);
+    let mut socket = TcpStream::connect(house.gateway.address).expect("a connection");
+    let head = format!(
+        "GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {READER}\r\nContent-Length: 100\r\n\r\nhello"
+    );
+    socket.write_all(head.as_bytes()).expect("it is read");
+    let mut answer = [0; 12];
+    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    socket.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let asked = fake.asked();
+    assert_eq!((asked.header("content-length"), asked.body.len()), (None, 0), "{asked:?}");
+}
+
+#[test]
+fn an_upstream_that_says_the_key_is_not_believed() {
+    let said = json!({ "error": { "message": format!("Incorrect API key provided: {KEY}") } });
+    let json = Fake::new({
+        let said = said.clone();
+        move |_, talk| talk.json(&said)
+    });
+    let house = before(&json, &[]);
+    assert_eq!(house.fault(CHAT).1, "upstream_invalid");
+
+    for half in [false, true] {
+        let said = said.clone();
+        let fake = Fake::new(move |_, talk| {
+            talk.begin();
+            talk.chunk(&word("one"));
+            // As an event, and as what is not one.
+            talk.chunk(&format!("{}data: {said}\n\n", if half { format!(": {KEY}\n") } else { String::new() }));
+            talk.until_gone();
+        });
+        let house = before(&fake, &[]);
+        let response = house.complete(CHAT, WRITER);
+        let text = response.text();
+        assert!(text.starts_with(&word("one")) && !text.contains(KEY) && text.contains("upstream_invalid"), "{text}");
+        fake.is_left();
+    }
 }
 
 #[test]

@@ -67,6 +67,16 @@ async fn ticks(upgrade: ReauthUpgrade, State(ends): State<Ends>) -> Response {
     })
 }
 
+/// More than the buffers on the way take.
+const MUCH: usize = 64 * 1024 * 1024;
+
+async fn much(upgrade: ReauthUpgrade, State(ends): State<Ends>) -> Response {
+    upgrade.on_upgrade(async move |mut socket| {
+        let _ = socket.send(Message::binary(vec![0; MUCH])).await;
+        let _ = ends.send(socket.end_reason());
+    })
+}
+
 /// Reads in one task and writes in another.
 async fn split(upgrade: ReauthUpgrade, State(ends): State<Ends>) -> Response {
     upgrade.on_upgrade(async move |socket| {
@@ -125,6 +135,7 @@ fn app(oracle: &Oracle, ends: Ends) -> Router {
         .route("/echo", any(echo))
         .route("/ticks", any(ticks))
         .route("/split", any(split))
+        .route("/much", any(much))
         .route("/once", any(once))
         .route("/leave", any(leave))
         .route("/panic", any(panic))
@@ -246,6 +257,19 @@ async fn a_client_that_does_not_answer_the_close_frame_is_let_go() {
     // A close frame of 9 bytes, the code first; and then the end of the connection.
     assert_eq!(rest(&mut client).await, b"\x88\x09\x03\xf0revoked");
     assert!((4..8).contains(&revoked.elapsed().as_secs()), "{:?}", revoked.elapsed());
+    assert_eq!(end(&mut ends).await, Some(EndReason::Revoked));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_let_go_in_the_same_time() {
+    let oracle = Oracle::with_revision();
+    let (address, mut ends) = served(&oracle).await;
+    let mut client = handshake(address, "/much").await;
+    client.read_u8().await.expect("it is being sent");
+    revoke(&oracle);
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    // What is in the buffers on the way still comes, and no more.
+    assert!(rest(&mut client).await.len() < MUCH, "the message went on");
     assert_eq!(end(&mut ends).await, Some(EndReason::Revoked));
 }
 

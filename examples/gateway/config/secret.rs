@@ -63,6 +63,12 @@ impl Secret {
         Some(value)
     }
 
+    /// Whether these bytes show it.
+    #[cfg(feature = "upstream")]
+    pub fn is_in(&self, bytes: &[u8]) -> bool {
+        memchr::memmem::find(bytes, self.0.as_bytes()).is_some()
+    }
+
     /// The text without this secret.
     #[cfg(feature = "upstream")]
     pub fn left_out_of(&self, text: &str) -> String {

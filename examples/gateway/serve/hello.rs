@@ -11,7 +11,10 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::wire::{Incoming, Outgoing, Wire};
+use super::{
+    Place,
+    wire::{Incoming, Outgoing, Wire},
+};
 
 /// What an HTTP/2 client says first (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,7 +31,7 @@ pub async fn read(mut wire: Wire, write_timeout: Duration) -> io::Result<Socket>
         }
     }
     let (read, write) = wire.split(write_timeout);
-    Ok(Socket { said: said.into(), unread: 0..length, client: Client(Arc::new(Mutex::new(read))), write })
+    Ok(Socket { said: said.into(), unread: 0..length, client: Client(Arc::new(Mutex::new(read))), write, _place: None })
 }
 
 /// A socket of which something has been read, to be read again.
@@ -37,6 +40,8 @@ pub struct Socket {
     unread: Range<usize>,
     client: Client,
     write: Outgoing,
+    /// Given back with the socket, whoever has that last: what an upgrade made of it may be closed by a task of its own.
+    _place: Option<Place>,
 }
 
 /// What comes from the client of a connection, to be read by one and looked at by others.
@@ -46,6 +51,10 @@ pub struct Client(Arc<Mutex<Incoming>>);
 impl Socket {
     pub fn speaks_http_2(&self) -> bool {
         *self.said == *PREFACE
+    }
+
+    pub fn with_place(self, place: Place) -> Self {
+        Self { _place: Some(place), ..self }
     }
 
     pub fn client(&self) -> Client {

@@ -106,7 +106,7 @@ where
         let (http, open, stop) = (Arc::clone(&http), open.watcher(), stop.clone());
         let (service, tls) = (service.clone(), accepting.doors.tls());
         connections.spawn(async move {
-            let place = Place { _room: Arc::new((room, Counted::connection())) };
+            let place = Place { _room: room, _counted: Counted::connection() };
             let greeted = timeout(HANDSHAKE_TIMEOUT, greet::greet(socket, tls.as_ref(), write_timeout));
             let wire = match stop.run_until_cancelled(greeted).await {
                 Some(Ok(Ok(Some(wire)))) => wire,
@@ -116,13 +116,14 @@ where
             // The protocol's own timers begin when it is known which protocol it is.
             let said = stop.run_until_cancelled(timeout(HEAD_TIMEOUT, hello::read(wire, write_timeout))).await;
             let Some(Ok(Ok(socket))) = said else { return };
+            let socket = socket.with_place(place);
             let connection = Arc::new(Connection::new(socket.speaks_http_2(), write_timeout));
             let client = socket.client();
             let service = service_fn({
                 let connection = Arc::clone(&connection);
                 move |request: Request<Incoming>| {
                     let service = service.clone();
-                    answer(service, request, peer, Arc::clone(&connection), client.clone(), place.clone())
+                    answer(service, request, peer, Arc::clone(&connection), client.clone())
                 }
             });
             let served = http.serve_connection_with_upgrades(TokioIo::new(socket), service).into_owned();
@@ -156,7 +157,6 @@ fn answer<S>(
     peer: PeerAddr,
     connection: Arc<Connection>,
     client: Client,
-    place: Place,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
@@ -170,7 +170,6 @@ where
     if asking.is_none() {
         head.extensions.insert(client.clone());
     }
-    head.extensions.insert(place);
     let answer = service.oneshot(Request::from_parts(head, body));
     async move {
         let response = answer.await?;
@@ -181,10 +180,10 @@ where
     }
 }
 
-/// A place among the connections that may be open, for as long as anybody has it.
-#[derive(Clone)]
-pub struct Place {
-    _room: Arc<(OwnedSemaphorePermit, Counted)>,
+/// A place among the connections that may be open, for as long as one is.
+struct Place {
+    _room: OwnedSemaphorePermit,
+    _counted: Counted,
 }
 
 struct Accepting {

@@ -122,12 +122,18 @@ impl Doors {
         let declares = stranger.is_a_local_program && said.is_a_tool();
         let door = if declares { &self.declaring } else { &self.strict };
         let secret = said.secret(stranger.owes_a_password);
+        let request = self.request(head, said, secret);
+        let request = request.inspect_err(|_| self.note(head, StatusCode::UNAUTHORIZED, "rejected", None))?;
         // Boxed, as it is seldom.
-        let answer = Box::pin(door.clone().oneshot(self.request(head, said, secret)?)).await;
+        let answer = Box::pin(door.clone().oneshot(request)).await;
         let Ok(response) = answer;
         if let Some(access) = response.extensions().get::<Access>().cloned() {
             return match said.lacks_a_device() {
-                Some(refusal) => Err(refusal),
+                Some(refusal) => {
+                    let caller = operate::caller(&access.identity());
+                    self.note(head, StatusCode::FORBIDDEN, "no_device", Some(caller));
+                    Err(refusal)
+                }
                 None => {
                     let method = method(&access.identity(), stranger.owes_a_password);
                     let seat = self.seat(head, &access)?;

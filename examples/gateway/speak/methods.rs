@@ -1,9 +1,11 @@
 //! What a client may ask for, and what it is answered.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
+use ::http::StatusCode;
 use axum::extract::ws::Message;
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 use tower_reauth::{Access, Denied};
 
 use super::{
@@ -15,6 +17,7 @@ use crate::{
     http::{
         State,
         handlers::{ADMIN, READ},
+        operate,
         reading::{self, Reading, Refused, Unread},
     },
     json::{Fields as _, Object, Write as _},
@@ -32,6 +35,9 @@ pub const SUBSCRIBE: &str = "sessions.messages.subscribe";
 
 /// The longest key of a session that a client is told of, in bytes: as many of them are kept as there are sessions.
 const LONGEST_KEY: usize = 1024;
+
+/// Of a method that nobody knows no more is repeated.
+const LONGEST_NAME: usize = 128;
 
 /// How many messages a page has where no number is asked for.
 const LIMIT: f64 = 200.0;
@@ -58,6 +64,8 @@ const UNSUBSCRIBED: Shape = Shape::Members(&[("key", Required, FILLED), ("agentI
 /// The answer to a request, and what follows from it.
 pub struct Answer {
     pub message: Message,
+    /// What it takes until it is written: a socket copies what it sends.
+    pub room: Option<OwnedSemaphorePermit>,
     pub then: Then,
 }
 
@@ -70,23 +78,30 @@ pub enum Then {
 
 impl From<Message> for Answer {
     fn from(message: Message) -> Self {
-        Self { message, then: Then::Nothing }
+        Self { message, room: None, then: Then::Nothing }
     }
 }
 
 /// Answers a request. What access may be lost for meanwhile is asked for again where the answer is sent.
-pub async fn answer(state: Arc<State>, access: Access, request: Request) -> Answer {
+pub async fn answer(state: Arc<State>, access: Access, client: Option<IpAddr>, request: Request) -> Answer {
     let Request { id, method, params, binds_a_profile } = request;
     let answered = match allowed(&access, &method) {
-        Err(refusal) => Err(refusal),
+        Err(refusal) => {
+            if refusal.code == "FORBIDDEN" {
+                let asked = format!("websocket {}", method.chars().take(LONGEST_NAME).collect::<String>());
+                let caller = operate::caller(&access.identity());
+                state.audit.refused(StatusCode::FORBIDDEN, "insufficient_scope", asked, client, Some(caller));
+            }
+            Err(refusal)
+        }
         Ok(()) if binds_a_profile => Err(another_profile()),
         Ok(()) => match &*method {
-            "chat.history" => history(&state, &id, params).await.map(Answer::from),
+            "chat.history" => history(&state, &id, params).await,
             SUBSCRIBE => subscribe(state, &id, params).await,
             "sessions.messages.unsubscribe" => unsubscribe(&state, &id, params),
             "connect" => Err(Refusal::invalid("connect is only valid as the first request")),
             _ => {
-                let method: String = method.chars().take(128).collect();
+                let method: String = method.chars().take(LONGEST_NAME).collect();
                 Err(Refusal::invalid(format!("unknown method: {method}")))
             }
         },
@@ -143,7 +158,7 @@ fn key(state: &State, params: &Object, name: &str) -> Result<Option<RequestedKey
 }
 
 /// `chat.history`: a page, counted from the end.
-async fn history(state: &Arc<State>, id: &Value, params: Value) -> Result<Message, Refusal> {
+async fn history(state: &Arc<State>, id: &Value, params: Value) -> Result<Answer, Refusal> {
     let params = shaped("chat.history", params, HISTORY)?;
     let has = |name: &str| params.contains_key(name);
     if has("cursor") && (has("offset") || has("messageId")) {
@@ -159,16 +174,16 @@ async fn history(state: &Arc<State>, id: &Value, params: Value) -> Result<Messag
     let key = key(state, &params, "sessionKey")?;
     if has("cursor") {
         // No cursor is given out here, so that this one is none of now.
-        return Ok(frame::answered(id, &json!({ "kind": "reset" })));
+        return Ok(frame::answered(id, &json!({ "kind": "reset" })).into());
     }
     let number = |name: &str| params.number(name).map(|number| number as usize);
     let (limit, offset) = (number("limit").unwrap_or(LIMIT as usize), number("offset"));
     let wanted = Wanted { asked, limit, offset, max_chars: number("maxChars") };
-    let Some(key) = key else { return Ok(frame::answered(id, &wanted.nothing())) };
+    let Some(key) = key else { return Ok(frame::answered(id, &wanted.nothing()).into()) };
     let page = page(Arc::clone(state), key.clone(), id.clone(), wanted.clone());
     match reading::patiently(&key, page).await {
-        Ok(frame) => Ok(frame),
-        Err(Unread::NoSession) => Ok(frame::answered(id, &wanted.nothing())),
+        Ok((message, room)) => Ok(Answer { message, room: Some(room), then: Then::Nothing }),
+        Err(Unread::NoSession) => Ok(frame::answered(id, &wanted.nothing()).into()),
         Err(unread) => Err(refusal(unread)),
     }
 }
@@ -214,7 +229,13 @@ impl Wanted {
     }
 }
 
-async fn page(state: Arc<State>, key: RequestedKey, id: Value, wanted: Wanted) -> Result<Message, Unread> {
+/// A page, and the room that it takes.
+async fn page(
+    state: Arc<State>,
+    key: RequestedKey,
+    id: Value,
+    wanted: Wanted,
+) -> Result<(Message, OwnedSemaphorePermit), Unread> {
     let settings = state.settings();
     let reading = Reading::begin(&state, &settings, &key).await?;
     let room = state.page_bytes.clone();
@@ -228,7 +249,8 @@ async fn page(state: Arc<State>, key: RequestedKey, id: Value, wanted: Wanted) -
         };
         let payload = wanted.payload(Some(&session.id), messages, page.has_more, next, total).to_json();
         let frame = frame::answered_with(&id, &payload);
-        room.hold(frame.into()).map(frame::text).ok_or(Refused::NoRoom)
+        let taken = room.take(frame.len()).ok_or(Refused::NoRoom)?;
+        Ok((frame::text(frame), taken))
     };
     reading.read(&state, &key, read).await
 }
@@ -249,7 +271,7 @@ async fn subscribe(state: Arc<State>, id: &Value, params: Value) -> Result<Answe
     let canonical = state.sessions.canonical_unread(&key);
     let subscription = Subscription::begin(state, key, canonical.clone()).await.map_err(refusal)?;
     let payload = json!({ "subscribed": true, "key": canonical });
-    Ok(Answer { message: frame::answered(id, &payload), then: Then::Subscribed(subscription) })
+    Ok(Answer { message: frame::answered(id, &payload), room: None, then: Then::Subscribed(subscription) })
 }
 
 fn unsubscribe(state: &State, id: &Value, params: Value) -> Result<Answer, Refusal> {
@@ -257,7 +279,7 @@ fn unsubscribe(state: &State, id: &Value, params: Value) -> Result<Answer, Refus
     let Some(key) = key(state, &params, "key")? else { return Err(Refusal::invalid("key required")) };
     let canonical = state.sessions.canonical_unread(&key);
     let payload = json!({ "subscribed": false, "key": canonical });
-    Ok(Answer { message: frame::answered(id, &payload), then: Then::Unsubscribed(canonical) })
+    Ok(Answer { message: frame::answered(id, &payload), room: None, then: Then::Unsubscribed(canonical) })
 }
 
 /// What is said in the place of what was not read.
@@ -275,5 +297,54 @@ fn refusal(unread: Unread) -> Refusal {
             Refusal::unavailable("Internal Server Error")
         }
         Unread::Busy => Refusal::busy(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use tower_reauth::{AuthMethod, Identity};
+
+    use super::*;
+    use crate::{
+        config::{Config, Environment, Flags, LiveSettings},
+        files::Watcher,
+        http::operate::{Audit, Kept},
+        serve::PageBytes,
+    };
+
+    /// A state with room for 4 KiB of pages, and a page that takes 3.
+    fn state(folder: &std::path::Path) -> Arc<State> {
+        let sessions = folder.join("agents/main/sessions");
+        std::fs::create_dir_all(&sessions).unwrap();
+        std::fs::write(sessions.join("sessions.json"), r#"{"agent:main:k":{"sessionId":"s"}}"#).unwrap();
+        let message = json!({ "message": { "role": "user", "content": "x".repeat(2500) } });
+        std::fs::write(sessions.join("s.jsonl"), format!("{message}\n")).unwrap();
+        let flags = Flags::parse_from(["gateway", "--state-dir", folder.to_str().unwrap(), "--token", "secret"]);
+        let config = Config::new(flags, Environment::default()).unwrap();
+        let settings = LiveSettings::open(config.sources.clone()).unwrap().subscribe();
+        let (watcher, kept) = (Watcher::new().unwrap(), Kept::open(None).unwrap());
+        let state = State::new(&config, settings, watcher, kept, Audit::default());
+        Arc::new(State { page_bytes: PageBytes::new(4), ..state })
+    }
+
+    #[tokio::test]
+    async fn a_page_takes_room_until_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = state(folder.path());
+        let access = Access::new(Identity::new("alice", AuthMethod::Token).with_scopes([READ]));
+        let ask = async || {
+            let params = json!({ "sessionKey": "k" });
+            let request = Request { id: 1.into(), method: "chat.history".to_owned(), params, binds_a_profile: false };
+            answer(Arc::clone(&state), access.clone(), None, request).await
+        };
+        let is_ok = |message: &Message| message.to_text().unwrap().contains("\"ok\":true");
+        let Answer { message, room, .. } = ask().await;
+        assert!(is_ok(&message), "{message:?}");
+        // Where it waits it is another one's copy.
+        drop(message);
+        assert!(!is_ok(&ask().await.message));
+        drop(room);
+        assert!(is_ok(&ask().await.message));
     }
 }

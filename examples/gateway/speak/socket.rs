@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    net::IpAddr,
     pin::{Pin, pin},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -74,7 +75,7 @@ pub async fn speak(speak: Arc<Speak>, head: Box<Parts>, mut socket: OpeningSocke
     drop(said);
     let mut socket = socket.admit(&access, &speak.watched, stream, Some(&StreamLabel::new(label)));
     if socket.send(frame::answered(&id, &hello)).await.is_ok() {
-        Box::pin(go_on(&speak, access, &mut socket)).await;
+        Box::pin(go_on(&speak, access, client, &mut socket)).await;
     }
 }
 
@@ -118,7 +119,7 @@ async fn open(
 }
 
 /// Answers requests, one after the other in the order in which they came, and passes on what there is to be told.
-async fn go_on(speak: &Speak, access: Access, socket: &mut ReauthSocket) {
+async fn go_on(speak: &Speak, access: Access, client: Option<IpAddr>, socket: &mut ReauthSocket) {
     let mut waiting = Waiting::default();
     let mut answering: Option<Answering> = None;
     let mut subscriptions = Subscriptions::default();
@@ -128,7 +129,7 @@ async fn go_on(speak: &Speak, access: Access, socket: &mut ReauthSocket) {
     loop {
         while answering.is_none() {
             let Some(message) = waiting.next() else { break };
-            answering = begin(speak, &access, &message, subscriptions.are_full());
+            answering = begin(speak, &access, client, &message, subscriptions.are_full());
         }
         let sent = tokio::select! {
             message = socket.recv() => {
@@ -146,9 +147,10 @@ async fn go_on(speak: &Speak, access: Access, socket: &mut ReauthSocket) {
                     }
                 }
             }
-            Answer { message, then } = answered(&mut answering) => {
+            Answer { message, room, then } = answered(&mut answering) => {
                 answering = None;
                 let sent = socket.send(message).await;
+                drop(room);
                 match then {
                     Then::Nothing => {}
                     Then::Subscribed(subscription) => subscriptions.add(subscription),
@@ -175,11 +177,13 @@ async fn go_on(speak: &Speak, access: Access, socket: &mut ReauthSocket) {
 }
 
 /// Begins to answer a message, if there is an answer to it.
-fn begin(speak: &Speak, access: &Access, message: &[u8], is_full: bool) -> Option<Answering> {
+fn begin(speak: &Speak, access: &Access, client: Option<IpAddr>, message: &[u8], is_full: bool) -> Option<Answering> {
     let (id, refusal) = match Request::read(message) {
         // One more session to be told of.
         Ok(request) if is_full && request.method == SUBSCRIBE => (request.id, Refusal::busy()),
-        Ok(request) => return Some(Box::pin(methods::answer(Arc::clone(&speak.state), access.clone(), request))),
+        Ok(request) => {
+            return Some(Box::pin(methods::answer(Arc::clone(&speak.state), access.clone(), client, request)));
+        }
         Err(NoRequest::NoJson) => return None,
         Err(NoRequest::Malformed { id, what }) => (id, Refusal::invalid(format!("invalid request frame: {what}"))),
     };

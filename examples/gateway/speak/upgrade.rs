@@ -20,7 +20,7 @@ use super::{
     Speak,
     socket::{self, BUFFERED, LONGEST},
 };
-use crate::{auth::unattributed, serve::Place};
+use crate::auth::unattributed;
 
 /// Takes handshakes out of the requests, and makes sockets of them.
 #[derive(Clone)]
@@ -77,7 +77,6 @@ async fn shake_hands(speak: Arc<Speak>, request: Request<Body>) -> Response {
         Ok(upgrade) => upgrade,
         Err(refusal) => return refusal,
     };
-    let place = head.extensions.remove::<Place>();
     // All paths are one, and what stands in them is none of a log's business.
     head.uri = Uri::from_static("/");
     // The first that is offered, as with OpenClaw. A browser gives up where none is chosen.
@@ -88,9 +87,5 @@ async fn shake_hands(speak: Arc<Speak>, request: Request<Body>) -> Response {
         .with_max_message_size(LONGEST)
         .map_upgrade(|upgrade| upgrade.read_buffer_size(BUFFERED).write_buffer_size(BUFFERED));
     let head = Box::new(head);
-    upgrade.on_upgrade(move |opening| async move {
-        // As long as it is open.
-        let _place = place;
-        socket::speak(speak, head, opening).await;
-    })
+    upgrade.on_upgrade(move |opening| socket::speak(speak, head, opening))
 }

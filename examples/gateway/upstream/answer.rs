@@ -5,7 +5,7 @@ use std::{error::Error, net::IpAddr, time::Duration};
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
 };
 use http_body_util::BodyExt;
@@ -102,13 +102,16 @@ async fn answer(upstream: &Upstream, asking: Asking, sent: Sent) -> Result<Respo
         return Err((Fault::Invalid, Some("encoded though nobody asked for it".to_owned())));
     }
     if essence.eq_ignore_ascii_case("text/event-stream") && asking.api != Api::Models {
-        return Ok(stream(upstream, asking, &head.headers, content_type, body));
+        return Ok(stream(upstream, asking, key, &head.headers, content_type, body));
     }
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err((Fault::Invalid, Some(format!("neither JSON nor events, but {essence:?}"))));
     }
     let (body, held) = read(body, upstream.patience, MOST, Some(&upstream.room)).await?;
     serde_json::from_slice::<IgnoredAny>(&body).map_err(|error| (Fault::Invalid, Some(error.to_string())))?;
+    if key.is_some_and(|key| key.is_in(&body)) && error_in(&body) {
+        return Err((Fault::Invalid, Some("an error that shows the key".to_owned())));
+    }
     // It may have taken a while.
     if let Err(refusal) = handlers::confirm(&asking.access).await {
         return Ok(*refusal);
@@ -123,17 +126,18 @@ async fn answer(upstream: &Upstream, asking: Asking, sent: Sent) -> Result<Respo
     Ok(response)
 }
 
-/// Events, one after another, under the watch of the layer around the route.
+/// Events, one after another, under watch. The upstream is let go when access ends, whether or not the client reads.
 fn stream(
     upstream: &Upstream,
     asking: Asking,
+    key: Option<Secret>,
     headers: &HeaderMap,
     content_type: HeaderValue,
     body: Incoming,
 ) -> Response {
     let Asking { api, access, client, version, seat, .. } = asking;
     let last = Last::default();
-    let events = Body::new(Events::new(body, api, upstream.patience, last.clone()));
+    let events = Body::new(Events::new(body, api, upstream.patience, key, last.clone()));
     let events = match seat {
         Some(seat) => seat.held_by(events),
         None => events,
@@ -143,7 +147,7 @@ fn stream(
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     pass_headers(headers, response.headers_mut());
     response.extensions_mut().insert(last.ending(api));
-    response
+    upstream.watched.supervise(&access, &Method::POST, response).map(Body::new)
 }
 
 /// What the upstream refused: for the caller's fault in its words, for the gateway's own in ours.
@@ -181,6 +185,11 @@ async fn refused(
     operate::is_anothers(&mut response);
     pass_headers(headers, response.headers_mut());
     Ok(response)
+}
+
+/// Whether an answer has an error, though its status says that it is none.
+fn error_in(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|body| !body["error"].is_null())
 }
 
 /// An error as servers write it: an object `error`, or a text.

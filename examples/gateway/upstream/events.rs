@@ -5,10 +5,12 @@
 //! 2. Line ends are passed on as LF: of a CR LF that comes in two parts a client would make two lines.
 //! 3. An event whose data are no JSON is none of this API's, and the last of them is known: `[DONE]`, or one that names
 //!    the end of a response. A stream that ends without is one that was cut.
-//! 4. The upstream is asked for more when the caller has taken what there was, and is left as soon as all is said.
+//! 4. Nor is an error that shows the gateway's key: a server may repeat what it was asked.
+//! 5. The upstream is asked for more when the caller has taken what there was, and is left as soon as all is said.
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -25,6 +27,7 @@ use super::{
     Api,
     words::{Fault, Last},
 };
+use crate::config::Secret;
 
 /// How long an event may be, in bytes: room for a picture.
 const MOST: usize = 16 * 1024 * 1024;
@@ -34,21 +37,35 @@ pub struct Events {
     upstream: Option<Incoming>,
     api: Api,
     patience: Duration,
+    /// What the upstream was shown.
+    key: Option<Secret>,
     /// For as long as nothing comes.
     pause: Option<Pin<Box<Sleep>>>,
     /// Lines of an event that is not whole.
     lines: Lines,
     /// Whether a completion has said that it is complete, or an event that there is an error.
     is_complete: bool,
+    choices: Choices,
     /// What is to be said after what was passed on.
     fault: Option<Fault>,
     last: Last,
 }
 
 impl Events {
-    pub fn new(upstream: Incoming, api: Api, patience: Duration, last: Last) -> Self {
+    pub fn new(upstream: Incoming, api: Api, patience: Duration, key: Option<Secret>, last: Last) -> Self {
         let (upstream, lines) = (Some(upstream), Lines::default());
-        Self { upstream, api, patience, pause: None, lines, is_complete: false, fault: None, last }
+        Self {
+            upstream,
+            api,
+            patience,
+            key,
+            pause: None,
+            lines,
+            is_complete: false,
+            choices: Choices::default(),
+            fault: None,
+            last,
+        }
     }
 
     /// The events that are whole, up to the first that is none of this API's or the last that there is.
@@ -57,7 +74,7 @@ impl Events {
         let mut passed = 0;
         while passed < whole.len() {
             let end = memmem::find(&whole[passed..], b"\n\n").map_or(whole.len(), |at| passed + at + 2);
-            match Event::of(&whole[passed..end], self.api, &self.last) {
+            match Event::of(&whole[passed..end], self.api, self.key.as_ref(), &self.last, &mut self.choices) {
                 Event::Foreign => {
                     self.fault = Some(Fault::Invalid);
                     self.upstream = None;
@@ -69,6 +86,7 @@ impl Events {
                     break;
                 }
                 Event::Complete => self.is_complete = true,
+                Event::Incomplete => self.is_complete = false,
                 Event::Other => {}
             }
             passed = end;
@@ -174,6 +192,8 @@ enum Event {
     Other,
     /// The answer is complete, though there may be more to say.
     Complete,
+    /// A part of it is not.
+    Incomplete,
     /// There is nothing more to say.
     Last,
     /// It is no event of this API.
@@ -182,24 +202,52 @@ enum Event {
 
 impl Event {
     /// `last` is told what there is to know of it later.
-    fn of(event: &[u8], api: Api, last: &Last) -> Self {
+    fn of(event: &[u8], api: Api, key: Option<&Secret>, last: &Last, choices: &mut Choices) -> Self {
         let Some(data) = data(event) else { return Self::Other };
         if data.trim_ascii() == b"[DONE]" {
             return Self::Last;
         }
         let Ok(mut data) = serde_json::from_slice::<Value>(&data) else { return Self::Foreign };
-        let finishes = |choice: &Value| !choice["finish_reason"].is_null();
+        // What is said of what went wrong may be what was asked, and the key with it.
+        let is_error = !data["error"].is_null() || matches!(data["type"].as_str(), Some("error" | "response.failed"));
+        if is_error && key.is_some_and(|key| key.is_in(event)) {
+            return Self::Foreign;
+        }
         let event = match (api, data["type"].as_str()) {
             _ if !data["error"].is_null() && api == Api::Chat => Self::Complete,
             (Api::Responses, Some("response.completed" | "response.failed" | "response.incomplete")) => Self::Last,
             (Api::Responses, Some("error")) => Self::Complete,
-            (Api::Chat, _) if data["choices"].as_array().is_some_and(|choices| choices.iter().any(finishes)) => {
-                Self::Complete
-            }
+            (Api::Chat, _) => match data["choices"].as_array() {
+                Some(said) if !said.is_empty() => {
+                    said.iter().for_each(|choice| choices.note(choice));
+                    if choices.are_finished() { Self::Complete } else { Self::Incomplete }
+                }
+                _ => Self::Other,
+            },
             _ => Self::Other,
         };
         last.was(&mut data);
         event
+    }
+}
+
+/// The choices of a completion that have begun, and whether each is finished.
+#[derive(Default)]
+struct Choices(BTreeMap<u64, bool>);
+
+impl Choices {
+    /// More are not told apart.
+    const MOST: usize = 1024;
+
+    fn note(&mut self, choice: &Value) {
+        let index = choice["index"].as_u64().unwrap_or(0);
+        if self.0.len() < Self::MOST || self.0.contains_key(&index) {
+            *self.0.entry(index).or_default() |= !choice["finish_reason"].is_null();
+        }
+    }
+
+    fn are_finished(&self) -> bool {
+        self.0.values().all(|is_finished| *is_finished)
     }
 }
 

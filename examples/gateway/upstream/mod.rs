@@ -28,11 +28,12 @@ use std::{error::Error, future::poll_fn, sync::Arc, time::Duration};
 
 use ::http::{HeaderValue, StatusCode, header::CACHE_CONTROL, uri::PathAndQuery};
 use axum::{
+    body::Body,
     extract::{self, Request},
     response::Response,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use tower_reauth::Access;
+use tower_reauth::{Access, StreamReauthLayer};
 
 use self::{client::Client, sent::Sent, words::Fault};
 use crate::{
@@ -45,6 +46,8 @@ use crate::{
 /// The upstream, and how it is asked.
 pub struct Upstream {
     gateway: Arc<State>,
+    /// By whose rules its streams are watched.
+    watched: StreamReauthLayer,
     url: UpstreamUrl,
     client: Client,
     /// How long it may send nothing.
@@ -75,9 +78,13 @@ impl Api {
 }
 
 impl Upstream {
-    pub fn new((url, patience): (UpstreamUrl, Duration), gateway: Arc<State>) -> Result<Self, Box<dyn Error>> {
+    pub fn new(
+        (url, patience): (UpstreamUrl, Duration),
+        gateway: Arc<State>,
+        watched: StreamReauthLayer,
+    ) -> Result<Self, Box<dyn Error>> {
         let client = client::new(url.is_https()).map_err(|error| format!("--upstream: {error}"))?;
-        Ok(Self { gateway, url, client, patience, room: PageBytes::new(ROOM) })
+        Ok(Self { gateway, watched, url, client, patience, room: PageBytes::new(ROOM) })
     }
 }
 
@@ -145,6 +152,8 @@ async fn pass(upstream: Arc<Upstream>, api: Api, path: &str, request: Request) -
         Err(full) => return full.answer_by(|status, kind, message| words::error(status, kind, kind, message)),
     };
     let asking = answer::Asking::of(api, &request, access.clone(), seat);
+    // A list is asked for by nothing but its address: a body that never comes would keep the upstream waiting.
+    let request = if api == Api::Models { request.map(|_| Body::empty()) } else { request };
     let sent = Sent::of(request, url, upstream.gateway.settings().upstream_key.clone());
     let mut response = tokio::select! {
         biased;
