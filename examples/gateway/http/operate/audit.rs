@@ -19,7 +19,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
     net::IpAddr,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -67,7 +67,10 @@ impl Audit {
     pub fn open(file: Option<&Path>) -> io::Result<Self> {
         let Some(path) = file else { return Ok(Self::default()) };
         let next = Arc::<Mutex<_>>::default();
-        let told = Told { file: append_to(path)?, next: Arc::clone(&next), is_failing: false, is_at_start: true };
+        let mut file = append_to(path)?;
+        // What cannot be looked at is taken to be whole. A disk that is full is not: it has room later.
+        let is_torn = is_torn(path, &file).unwrap_or(false) && file.write_all(b"\n").is_err();
+        let told = Told { file, next: Arc::clone(&next), is_failing: false, is_at_start: !is_torn };
         let lines = Lines::with_notice(told, |lost| {
             tracing::warn!(lines = lost, "the audit log can be written again, and lacks some lines");
             format!("{}\n", line("lost", [("lines", lost.into())]))
@@ -252,6 +255,15 @@ fn append_to(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether the last line of this file has no end. The disk was full, say, and whoever wrote it ended.
+fn is_torn(path: &Path, file: &File) -> io::Result<bool> {
+    let found = file.metadata()?;
+    let Some(last) = found.len().checked_sub(1).filter(|_| found.is_file()) else { return Ok(false) };
+    let mut byte = [0];
+    File::open(path)?.read_exact_at(&mut byte, last)?;
+    Ok(byte != *b"\n")
+}
+
 /// Notes refusals, each but once: the layer that is furthest in knows most.
 #[derive(Clone)]
 pub struct AuditLayer {
@@ -358,6 +370,8 @@ fn start(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// What was written, and for how much more there is room.
@@ -413,6 +427,21 @@ mod tests {
                 (&*old.text(), &*new.text()),
                 ("one\ntor", "1 lines before this one could not be written\ntwo\n")
             );
+        }
+    }
+
+    #[test]
+    fn a_line_that_a_process_before_could_not_end_is_glued_to_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit");
+        for (before, expected) in [("", ""), ("{}\n", "{}\n"), ("{}\n{\"at\":", "{}\n{\"at\":\n")] {
+            fs::write(&path, before).unwrap();
+            let audit = Audit::open(Some(&path)).unwrap();
+            audit.refused(StatusCode::FORBIDDEN, "forbidden", "GET /".to_owned(), None, None);
+            audit.flush(Duration::from_secs(10));
+            let text = fs::read_to_string(&path).unwrap();
+            let line = text.strip_prefix(expected).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(line).unwrap()["event"], "refused", "{text}");
         }
     }
 }
