@@ -509,6 +509,8 @@ async function story() {
 
     await step('a message that makes no sense hides no other', strangeMessages)
 
+    await step('a gateway that cannot answer has nobody sign in again', outOfOrder)
+
     await step('where nobody has to sign in nobody is asked to', async () => {
         await gateway.stop()
         gateway = await Gateway.start('--port=0', '--auth=none')
@@ -613,6 +615,37 @@ async function strangeMessages() {
         await sleep(100)
         const worst = Math.max(0, ...await page.evaluate(() => window.long))
         expect(worst < 2500, `lines of tildes take ${worst.toFixed(0)} ms`)
+    } finally {
+        await page.context().close()
+        server.closeAllConnections()
+        server.close()
+    }
+}
+
+/** A proxy whose gateway is away, and then a gateway that lets nobody in for now. */
+async function outOfOrder() {
+    const html = await (await fetch(gateway.url)).text()
+    const answers = []
+    const server = http.createServer((request, response) => {
+        const { pathname } = new URL(request.url, 'http://x')
+        if (pathname === '/') return response.setHeader('Content-Type', 'text/html').end(html)
+        if (pathname === '/streams') return response.writeHead(403).end()
+        const isGood = request.headers.authorization === 'Bearer secret-of-reader'
+        const status = isGood ? answers.shift() ?? 200 : 401
+        response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify({ sessions: [], hasMore: false, unreadable: [] }))
+    })
+    await new Promise(done => server.listen(0, '127.0.0.1', done))
+    const page = await open(`http://127.0.0.1:${server.address().port}/`)
+    try {
+        await signIn(page, 'reader')
+        await says(page, '#state', 'no session yet')
+        for (const [status, words] of [[502, 'answered 502'], [429, 'Too many attempts']]) {
+            answers.push(status)
+            await page.reload()
+            await says(page, '#entry-error', words)
+            await page.reload()
+            await says(page, '#state', 'no session yet')
+        }
     } finally {
         await page.context().close()
         server.closeAllConnections()
