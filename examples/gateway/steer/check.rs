@@ -9,6 +9,7 @@ use std::{
 
 use rustix::fs::{Access, access};
 
+use super::say;
 use crate::{
     config::{Config, ConfigError, Environment, Flags, Settings, Settled, Sources},
     http::operate::Kept,
@@ -24,7 +25,7 @@ pub fn run(flags: Flags, environment: Environment) -> ExitCode {
         },
     };
     for problem in &problems {
-        eprintln!("gateway: {problem}");
+        say(problem);
     }
     let mut output = io::stdout().lock();
     let said = advice.iter().try_for_each(|advice| writeln!(output, "advice: {advice}"));
