@@ -12,6 +12,7 @@
 //! - [`files`]: noticing that a file has changed, and proving that none has
 //! - [`json`]: JSON as JavaScript has it
 //! - [`serve`]: connections and their deadlines
+//! - [`nodes`]: other gateways, that share what is revoked
 //! - [`tls`]: what connections are secured by
 //! - [`systemd`]: what a service manager hands over, and what it is told
 //! - [`reload`]: what SIGHUP does
@@ -42,6 +43,8 @@ pub(crate) mod live;
 mod log;
 #[path = "gateway/measure/mod.rs"]
 pub(crate) mod measure;
+#[path = "gateway/nodes/mod.rs"]
+pub(crate) mod nodes;
 #[path = "gateway/page/mod.rs"]
 pub(crate) mod page;
 #[path = "gateway/reload.rs"]
@@ -86,6 +89,7 @@ use tower_reauth::{
     Compat, Denied, RequireScopeLayer, Scope, ScopeResolverLayer, StreamReauth, StreamReauthLayer, Strict,
     bearer::AuthLayer,
     reauth::{EndReason, OpenStreams},
+    revoke::Revocations,
     scope::{ResolveScopes, ScopeHierarchy},
 };
 
@@ -108,6 +112,7 @@ use self::{
     },
     log::Lines,
     measure::RequestLayer,
+    nodes::Node,
     serve::Doors,
     steer::Cli,
     systemd::{Manager, Sockets},
@@ -277,7 +282,12 @@ pub fn open(
         let audit = audit.clone();
         move || audit.flush(LAST_WORDS)
     });
-    let kept = Kept::open(config.data_dir.as_deref())?;
+    let node = config.redis.as_ref().map(Node::new).transpose()?;
+    let revocations = node.as_ref().map_or_else(Revocations::new, Node::revocations);
+    let kept = Kept::open(config.data_dir.as_deref(), revocations)?;
+    if let Some(node) = node {
+        tasks.spawn("what shares revocations", async move { match node.run().await {} });
+    }
     let (settings, reload) = (live.subscribe(), live.reload());
     let auth = GatewayAuth::new(&settings.borrow())?;
     live.apply_by({
@@ -393,6 +403,8 @@ pub fn open(
     })?;
     let description = get(async move || openapi::answer(description.clone()));
 
+    let ready = get(handlers::ready).fallback(handlers::only_get_or_head).with_state(Arc::clone(&state));
+
     let routes = Router::new()
         .route("/", get(page::show).fallback(handlers::only_get_or_head))
         .route("/sessions", sessions.with_state(Arc::clone(&state)))
@@ -405,8 +417,8 @@ pub fn open(
         .route("/openapi.json", description.fallback(handlers::only_get_or_head))
         .route("/health", get(handlers::live).fallback(handlers::only_get_or_head))
         .route("/healthz", get(handlers::live).fallback(handlers::only_get_or_head))
-        .route("/ready", get(handlers::ready).fallback(handlers::only_get_or_head))
-        .route("/readyz", get(handlers::ready).fallback(handlers::only_get_or_head))
+        .route("/ready", ready.clone())
+        .route("/readyz", ready)
         .fallback(handlers::not_found);
     #[cfg(feature = "metrics")]
     let routes = routes.route("/metrics", metrics);

@@ -1,6 +1,5 @@
 //! Timers, where there are any.
 
-#[cfg(any(feature = "cached", feature = "introspection", feature = "security-events"))]
 use std::{
     future::{Future, poll_fn},
     pin::pin,
@@ -22,7 +21,6 @@ pub(crate) fn timer(deadline: Instant) -> Option<Sleep> {
 }
 
 /// What `future` comes to, unless it takes longer than until `end`: then it is dropped.
-#[cfg(any(feature = "cached", feature = "introspection", feature = "security-events"))]
 pub(crate) async fn within<T>(end: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
     let (mut future, mut timer) = (pin!(future), pin!(end.and_then(timer)));
     poll_fn(|cx| {

@@ -1,7 +1,6 @@
 //! Calls into code that a user wrote, and that may panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-#[cfg(any(feature = "jwks", feature = "security-events"))]
 use std::{
     future::Future,
     pin::Pin,
@@ -18,17 +17,14 @@ pub(crate) fn contained<T>(call: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// A future that a user wrote: `None` if it panics. Nor does a panic of its `Drop` go on.
-#[cfg(any(feature = "jwks", feature = "security-events"))]
 pub(crate) struct Contained<F>(Option<Pin<Box<F>>>);
 
-#[cfg(any(feature = "jwks", feature = "security-events"))]
 impl<F: Future> Contained<F> {
     pub(crate) fn new(future: F) -> Self {
         Self(Some(Box::pin(future)))
     }
 }
 
-#[cfg(any(feature = "jwks", feature = "security-events"))]
 impl<F: Future> Future for Contained<F> {
     type Output = Option<F::Output>;
 
@@ -45,7 +41,6 @@ impl<F: Future> Future for Contained<F> {
     }
 }
 
-#[cfg(any(feature = "jwks", feature = "security-events"))]
 impl<F> Drop for Contained<F> {
     fn drop(&mut self) {
         let given_up = self.0.take();

@@ -54,6 +54,7 @@ impl Policy {
             Some(expires_at) if self.is_expired(expires_at) => Err(VerifyError::Expired),
             _ if self.is_revoked(identity) => Err(VerifyError::Revoked),
             _ if self.is_early(identity) => Err(VerifyError::rejected(Rejection::NOT_YET_VALID)),
+            _ if self.revocations.iter().any(Revocations::is_unsure) => Err(VerifyError::unavailable()),
             _ => Ok(()),
         }
     }

@@ -179,7 +179,8 @@ impl Access {
             let (key, revision) = (source.key(), source.revision());
             let named = key.map(|key| key.credential());
             let check = key.map_or_else(|| self.check_name(credential.renewals), |key| key.check());
-            let new = || SharedCheck::new(revision.map(|revision| revision.watch(named, check)));
+            let revocations = &source.policy().revocations;
+            let new = || SharedCheck::new(revision.map(|revision| revision.watch(named, check)), revocations);
             let subscription = match (source.shared_checks(), known) {
                 (Some(registry), _) => registry.subscribe(check, new),
                 (None, Some(shared_check)) => Subscription::unlisted(shared_check),

@@ -35,7 +35,7 @@ impl Subscriber {
     pub(super) fn new(access: &Access) -> (Self, Baseline) {
         let (credential, shared_check) = access.subscribe();
         let Confirmed { at, revision, .. } = credential.confirmed();
-        let revision = revision.and_then(|since| shared_check.revision_at(since));
+        let revision = shared_check.revision_at(revision);
         let identity = access.identity();
         let expires_at = identity.expires_at();
         let holder = shared_check.hold(identity);

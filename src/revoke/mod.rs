@@ -1,7 +1,8 @@
 //! What takes an earlier answer back: [`Revision`], a verifier's counter that moves when its answers may have
 //! changed, and [`Revocations`], for verifiers that cannot revoke, such as those of signed tokens.
 
-// - `revision`, `revocations`: these two.
+// - `revision`, `revocations`: these two; `revocation`: what is revoked, as a value; `remembered`: many of them.
+// - `shared`: revocations that other nodes share.
 // - `shared_check`: the recheck that all streams of one credential share.
 // - `running`: a check on its way, and its answer; `confirmed`: as of when it holds.
 // - `flight`: one check for equal credentials that arrive together.
@@ -31,9 +32,12 @@ pub mod events;
 mod flight;
 mod holder;
 mod registry;
+mod remembered;
 mod revision;
+mod revocation;
 mod revocations;
 mod running;
+pub mod shared;
 mod shared_check;
 
 pub(crate) use self::{
@@ -46,5 +50,6 @@ pub(crate) use self::{
 };
 pub use self::{
     revision::Revision,
-    revocations::{Revocation, Revocations, Subject},
+    revocation::{Revocation, Subject},
+    revocations::Revocations,
 };

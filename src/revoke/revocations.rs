@@ -6,7 +6,6 @@
 //!    that has a stream open, and wakes the streams of those that it concerns.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{
         Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
@@ -15,11 +14,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{registry::Registry, shared_check::SharedCheck};
+use super::{
+    Revocation, Subject,
+    registry::Registry,
+    remembered::{MARGIN, Remembered, is_before},
+    shared::{Entry, Part, Topic},
+    shared_check::SharedCheck,
+};
 use crate::{Clock, Identity, counts::Revoking, unwind::contained};
-
-/// How much longer than asked for an entry is kept: for clocks that disagree, and for a layer's leeway.
-const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Revokes credentials whose verifier cannot: signed tokens (JWT), say, which are good until they
 /// expire whatever happens.
@@ -48,7 +50,7 @@ const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// [`revoke_session_until`](Self::revoke_session_until) are removed as others come, from a day after their expiry
 /// on. One date for all that was issued before.
 /// It is kept in this process: after a restart what is revoked must be said again. [`list`](Self::list) says what
-/// there is to keep, and [`restore`](Self::restore) takes it.
+/// there is to keep, and [`restore`](Self::restore) takes it. Several processes share it by [`shared`](Self::shared).
 #[derive(Clone, Default)]
 pub struct Revocations(Arc<Shared>);
 
@@ -60,121 +62,8 @@ struct Shared {
     epoch: AtomicU64,
     /// The open streams of each door, by credential.
     doors: Mutex<Vec<Weak<Registry<SharedCheck>>>>,
-}
-
-#[derive(Default)]
-struct Remembered {
-    credentials: Ids,
-    /// By issuer.
-    sessions: HashMap<Option<Box<str>>, Ids>,
-    /// What was issued to them before: by issuer, and by subject.
-    subjects: HashMap<Option<Box<str>>, HashMap<Box<str>, SystemTime>>,
-    /// What was issued to anybody before.
-    issued_before: Option<SystemTime>,
-}
-
-/// What is revoked by its id.
-#[derive(Default)]
-struct Ids {
-    /// Until when, if not for ever.
-    until: HashMap<Box<str>, Option<SystemTime>>,
-    /// How many there were when those that are over were removed last.
-    swept: usize,
-}
-
-/// A subject, and the issuer within which it is one (RFC 7519 section 4.1.2): equal subjects of two
-/// issuers are two callers.
-///
-/// A text is a subject without an issuer, a pair an issuer and its subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Subject<'a> {
-    /// The `iss` of the credential, if it has one.
-    pub issuer: Option<&'a str>,
-    /// The `sub` of the credential.
-    pub subject: &'a str,
-}
-
-/// Something that is revoked, as a value: to be shown, or kept over a restart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Revocation {
-    /// The credential with this id.
-    #[non_exhaustive]
-    Credential {
-        /// Its id.
-        id: String,
-        /// Until when, if not for ever.
-        until: Option<SystemTime>,
-    },
-    /// All credentials of a session.
-    #[non_exhaustive]
-    Session {
-        /// The issuer of its credentials, if they name one.
-        issuer: Option<String>,
-        /// Its id.
-        id: String,
-        /// Until when, if not for ever.
-        until: Option<SystemTime>,
-    },
-    /// What was issued to a subject before a date, and what does not say when it was.
-    #[non_exhaustive]
-    Subject {
-        /// The issuer of its credentials, if they name one.
-        issuer: Option<String>,
-        /// The subject.
-        subject: String,
-        /// The date.
-        issued_before: SystemTime,
-    },
-    /// What was issued before this date.
-    IssuedBefore(SystemTime),
-}
-
-impl Revocation {
-    /// As by [`Revocations::revoke`], or [`Revocations::revoke_until`] where there is an end.
-    #[must_use]
-    pub fn of_credential(id: impl Into<String>, until: Option<SystemTime>) -> Self {
-        Self::Credential { id: id.into(), until }
-    }
-
-    /// As by [`Revocations::revoke_session`], or [`Revocations::revoke_session_until`] where there is an end.
-    #[must_use]
-    pub fn of_session(issuer: Option<String>, id: impl Into<String>, until: Option<SystemTime>) -> Self {
-        Self::Session { issuer, id: id.into(), until }
-    }
-
-    /// As by [`Revocations::revoke_subject_before`].
-    #[must_use]
-    pub fn of_subject<'a>(subject: impl Into<Subject<'a>>, issued_before: SystemTime) -> Self {
-        let Subject { issuer, subject } = subject.into();
-        Self::Subject { issuer: issuer.map(Into::into), subject: subject.into(), issued_before }
-    }
-}
-
-impl<'a> From<&'a str> for Subject<'a> {
-    fn from(subject: &'a str) -> Self {
-        Self { issuer: None, subject }
-    }
-}
-
-impl<'a> From<&'a String> for Subject<'a> {
-    fn from(subject: &'a String) -> Self {
-        Self { issuer: None, subject }
-    }
-}
-
-/// An issuer and its subject.
-impl<'a> From<(&'a str, &'a str)> for Subject<'a> {
-    fn from((issuer, subject): (&'a str, &'a str)) -> Self {
-        Self { issuer: Some(issuer), subject }
-    }
-}
-
-impl<'a> From<&'a Identity> for Subject<'a> {
-    fn from(identity: &'a Identity) -> Self {
-        Self { issuer: identity.issuer(), subject: identity.subject() }
-    }
+    /// What is besides where other nodes share it.
+    part: Option<Part>,
 }
 
 impl Revocations {
@@ -190,6 +79,11 @@ impl Revocations {
         Self(Arc::new(Shared { clock, ..Shared::default() }))
     }
 
+    /// Those of a node that has a part in a log.
+    pub(super) fn of_a_node(clock: Clock, prefers_availability: bool) -> Self {
+        Self(Arc::new(Shared { clock, part: Some(Part::new(prefers_availability)), ..Shared::default() }))
+    }
+
     /// Revokes the credential with this id, until [`forget`](Self::forget).
     ///
     /// ```
@@ -201,13 +95,13 @@ impl Revocations {
     /// assert!(revocations.is_revoked(&laptop));
     /// ```
     pub fn revoke(&self, credential_id: &str) {
-        self.revoke_credential(credential_id, None);
+        self.revoke_one(Revocation::of_credential(credential_id, None), Extent::Dates);
     }
 
     /// Revokes the credential with this id until it expires by itself: at `expires_at`, and for a layer with
     /// a leeway as much later. For a credential that was revoked without an end it changes nothing.
     pub fn revoke_until(&self, credential_id: &str, expires_at: SystemTime) {
-        self.revoke_credential(credential_id, Some(expires_at));
+        self.revoke_one(Revocation::of_credential(credential_id, Some(expires_at)), Extent::Dates);
     }
 
     /// Revokes all credentials of a session of this issuer (of none, where credentials name none), until
@@ -250,54 +144,39 @@ impl Revocations {
     /// assert!(revocations.is_revoked(&alice));
     /// ```
     pub fn revoke_subject<'a>(&self, subject: impl Into<Subject<'a>>) {
-        self.revoke_subject_until(subject.into(), self.0.clock.now());
+        self.revoke_subject_until(subject.into(), self.now());
     }
 
     /// Revokes what was issued to `subject` until `now`, by the clock of its issuer.
     pub(super) fn revoke_subject_until(&self, subject: Subject<'_>, now: SystemTime) {
-        self.remember().revoke_subject(subject, now);
-        // What has a stream open was issued before now, whatever its date is rounded to.
-        self.end("subject", |identity| {
-            Subject::from(identity) == subject && identity.issued_at().is_none_or(|issued_at| issued_at <= now)
-        });
+        self.revoke_one(Revocation::of_subject(subject, now), Extent::Open);
     }
 
     /// Revokes what was issued to `subject` before `time`, and what does not say when it was issued: for
     /// what was revoked before a restart. An earlier `time` than before changes nothing.
     pub fn revoke_subject_before<'a>(&self, subject: impl Into<Subject<'a>>, time: SystemTime) {
-        let subject = subject.into();
-        self.remember().revoke_subject(subject, time);
-        self.end("subject", |identity| Subject::from(identity) == subject && self.is_revoked(identity));
+        self.revoke_one(Revocation::of_subject(subject, time), Extent::Dates);
     }
 
     /// Revokes what was issued before `time`. What does not say when it was issued is for the verifier
     /// to judge. An earlier `time` than before changes nothing.
     pub fn revoke_issued_before(&self, time: SystemTime) {
-        self.remember().push_back(time);
-        self.end("issued_before", |identity| identity.issued_at().is_some_and(|issued_at| is_before(issued_at, time)));
+        self.revoke_one(Revocation::IssuedBefore(time), Extent::Dates);
     }
 
     /// Revokes everything: ends every open stream of the layers and sources that were given this, whatever
     /// its credential says, unless it is renewed with a later one before it is polled; and refuses what was
     /// issued before now. At the door, what does not say when it was issued is for the verifier to judge.
     pub fn revoke_all(&self) {
-        let now = self.0.clock.now();
-        self.remember().push_back(now);
-        self.0.epoch.fetch_add(1, Ordering::AcqRel);
-        self.end("all", |_| true);
+        let now = self.now();
+        self.end_all(now);
+        self.share_all(now);
     }
 
     /// Revokes what was revoked before a restart, as [`list`](Self::list) had it. What is revoked already stays so.
     pub fn restore(&self, kept: impl IntoIterator<Item = Revocation>) {
         for revocation in kept {
-            match revocation {
-                Revocation::Credential { id, until } => self.revoke_credential(&id, until),
-                Revocation::Session { issuer, id, until } => self.revoke_session_while(issuer.as_deref(), &id, until),
-                Revocation::Subject { issuer, subject, issued_before } => {
-                    self.revoke_subject_before(Subject { issuer: issuer.as_deref(), subject: &subject }, issued_before);
-                }
-                Revocation::IssuedBefore(time) => self.revoke_issued_before(time),
-            }
+            self.revoke_one(revocation, Extent::Dates);
         }
     }
 
@@ -305,48 +184,29 @@ impl Revocations {
     /// [`revoke_all`](Self::revoke_all) it has the date.
     #[must_use]
     pub fn list(&self) -> Vec<Revocation> {
-        let owned = |issuer: &Option<Box<str>>| issuer.as_deref().map(str::to_owned);
-        let remembered = self.remembered();
-        let credentials = remembered.credentials.until.iter();
-        let credentials = credentials.map(|(id, until)| Revocation::of_credential(&**id, *until));
-        let sessions = remembered.sessions.iter().flat_map(|(issuer, ids)| {
-            ids.until.iter().map(move |(id, until)| Revocation::of_session(owned(issuer), &**id, *until))
-        });
-        let subjects = remembered.subjects.iter().flat_map(|(issuer, subjects)| {
-            let issuer = issuer.as_deref();
-            subjects.iter().map(move |(subject, time)| Revocation::of_subject(Subject { issuer, subject }, *time))
-        });
-        let by_date = remembered.issued_before.map(Revocation::IssuedBefore);
-        credentials.chain(sessions).chain(subjects).chain(by_date).collect()
+        self.remembered().list()
     }
 
     /// Forgets that the credential with this id was revoked. Returns whether it was.
     pub fn forget(&self, credential_id: &str) -> bool {
-        self.remember().credentials.until.remove(credential_id).is_some()
+        let was_revoked = self.remember().forget_credential(credential_id);
+        self.share(|| Entry::forgotten(Topic::Credential(credential_id.to_owned())));
+        was_revoked
     }
 
     /// Forgets that a session was revoked. Returns whether it was.
     pub fn forget_session(&self, issuer: Option<&str>, session_id: &str) -> bool {
-        let issuer = issuer.map(Into::into);
-        let mut remembered = self.remember();
-        let Some(sessions) = remembered.sessions.get_mut(&issuer) else { return false };
-        let was_revoked = sessions.until.remove(session_id).is_some();
-        if sessions.until.is_empty() {
-            remembered.sessions.remove(&issuer);
-        }
+        let was_revoked = self.remember().forget_session(issuer, session_id);
+        let (issuer, id) = (issuer.map(str::to_owned), session_id.to_owned());
+        self.share(|| Entry::forgotten(Topic::Session { issuer, id }));
         was_revoked
     }
 
     /// Forgets that what was issued to `subject` was revoked. Returns whether it was.
     pub fn forget_subject<'a>(&self, subject: impl Into<Subject<'a>>) -> bool {
         let subject = subject.into();
-        let issuer = subject.issuer.map(Into::into);
-        let mut remembered = self.remember();
-        let Some(subjects) = remembered.subjects.get_mut(&issuer) else { return false };
-        let was_revoked = subjects.remove(subject.subject).is_some();
-        if subjects.is_empty() {
-            remembered.subjects.remove(&issuer);
-        }
+        let was_revoked = self.remember().forget_subject(subject);
+        self.share(|| Entry::forgotten(Topic::of_subject(subject)));
         was_revoked
     }
 
@@ -363,10 +223,10 @@ impl Revocations {
             if remembered.denies_by_date(identity) {
                 return true;
             }
-            [remembered.credential(identity), remembered.session(identity)]
+            remembered.until(identity)
         };
         // The clock may be a user's own, so it is read while no lock is held.
-        let is_over = |until: SystemTime| until.checked_add(leeway).is_some_and(|end| end <= self.0.clock.now());
+        let is_over = |until: SystemTime| until.checked_add(leeway).is_some_and(|end| end <= self.now());
         until.into_iter().flatten().any(|until| !until.is_some_and(is_over))
     }
 
@@ -382,118 +242,125 @@ impl Revocations {
         doors.push(Arc::downgrade(door));
     }
 
-    fn revoke_credential(&self, credential_id: &str, until: Option<SystemTime>) {
-        // It only says what can be forgotten: what cannot be read keeps nothing from being revoked.
-        let now = contained(|| self.0.clock.now());
-        self.remember().credentials.revoke(credential_id, until, now);
-        // A layer with a leeway may have a stream open though the credential has expired.
-        let concerns = |identity: &Identity| {
-            identity.credential_id() == Some(credential_id) && self.is_revoked_with(identity, MARGIN)
-        };
-        self.end("credential", concerns);
+    fn revoke_session_while(&self, issuer: Option<&str>, session_id: &str, until: Option<SystemTime>) {
+        let issuer = issuer.map(str::to_owned);
+        self.revoke_one(Revocation::of_session(issuer, session_id, until), Extent::Dates);
     }
 
-    fn revoke_session_while(&self, issuer: Option<&str>, session_id: &str, until: Option<SystemTime>) {
-        let now = contained(|| self.0.clock.now());
-        self.remember().sessions.entry(issuer.map(Into::into)).or_default().revoke(session_id, until, now);
-        let concerns = |identity: &Identity| {
-            identity.issuer() == issuer
-                && identity.session_id() == Some(session_id)
-                && self.is_revoked_with(identity, MARGIN)
-        };
-        self.end("session", concerns);
+    /// Revokes here, and then everywhere else.
+    fn revoke_one(&self, revocation: Revocation, extent: Extent) {
+        self.remember_one(&revocation);
+        self.end_concerned(&revocation, extent);
+        self.share(|| revocation.into());
+    }
+
+    fn share(&self, entry: impl FnOnce() -> Entry) {
+        if let Some(part) = &self.0.part {
+            part.push(entry());
+        }
+    }
+
+    /// Whether it says more than what was known.
+    pub(super) fn remember_one(&self, revocation: &Revocation) -> bool {
+        // It only says what can be forgotten: what cannot be read keeps nothing from being revoked.
+        let now = contained(|| self.now());
+        self.remember().revoke(revocation, now)
+    }
+
+    /// Ends the open streams that a revocation concerns.
+    pub(super) fn end_concerned(&self, revocation: &Revocation, extent: Extent) {
+        // A layer with a leeway may have a stream open though the credential has expired.
+        let is_revoked = |identity: &Identity| self.is_revoked_with(identity, MARGIN);
+        match revocation {
+            Revocation::Credential { id, .. } => {
+                self.end("credential", |identity| identity.credential_id() == Some(id) && is_revoked(identity));
+            }
+            Revocation::Session { issuer, id, .. } => self.end("session", |identity| {
+                identity.issuer() == issuer.as_deref() && identity.session_id() == Some(id) && is_revoked(identity)
+            }),
+            Revocation::Subject { issuer, subject, issued_before } => {
+                let subject = Subject { issuer: issuer.as_deref(), subject };
+                self.end("subject", |identity| {
+                    let is_concerned = || match extent {
+                        // What has a stream open was issued before now, whatever its date is rounded to.
+                        Extent::Open => identity.issued_at().is_none_or(|issued_at| issued_at <= *issued_before),
+                        Extent::Dates => self.is_revoked(identity),
+                    };
+                    Subject::from(identity) == subject && is_concerned()
+                });
+            }
+            Revocation::IssuedBefore(time) => {
+                self.end("issued_before", |identity| {
+                    identity.issued_at().is_some_and(|issued_at| is_before(issued_at, *time))
+                });
+            }
+        }
+    }
+
+    /// Ends everything, as of `time`.
+    pub(super) fn end_all(&self, time: SystemTime) {
+        self.remember().revoke(&Revocation::IssuedBefore(time), None);
+        self.0.epoch.fetch_add(1, Ordering::AcqRel);
+        self.end("all", |_| true);
     }
 
     fn end(&self, kind: &'static str, concerns: impl Fn(&Identity) -> bool) {
         let revoking = Revoking::begin(kind);
+        self.for_each_credential(|shared_check| shared_check.revoke(&concerns, &revoking));
+    }
+
+    /// Has every open stream look at how things stand.
+    pub(super) fn wake(&self) {
+        self.for_each_credential(SharedCheck::wake);
+    }
+
+    fn for_each_credential(&self, act: impl Fn(&SharedCheck)) {
         let doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for door in doors.iter().filter_map(Weak::upgrade) {
-            for shared_check in door.all() {
-                shared_check.revoke(&concerns, &revoking);
-            }
+            door.all().iter().for_each(|shared_check| act(shared_check));
         }
+    }
+
+    pub(super) fn part(&self) -> Option<&Part> {
+        self.0.part.as_ref()
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// By the clock that all who share this go by.
+    fn now(&self) -> SystemTime {
+        let now = self.0.clock.now();
+        self.0.part.as_ref().map_or(now, |part| part.time(now))
+    }
+
+    /// Another number whenever this began to be sure of what is revoked, or stopped to; `None` where it always is.
+    pub(crate) fn lease(&self) -> Option<u64> {
+        self.0.part.as_ref().map(Part::lease)
     }
 
     fn remembered(&self) -> RwLockReadGuard<'_, Remembered> {
         self.0.remembered.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self) -> RwLockWriteGuard<'_, Remembered> {
+    pub(super) fn remember(&self) -> RwLockWriteGuard<'_, Remembered> {
         self.0.remembered.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ids {
-    fn revoke(&mut self, id: &str, until: Option<SystemTime>, now: Option<SystemTime>) {
-        // Twice as many as were left the last time: so each entry is looked at a few times in all.
-        if let Some(now) = now.filter(|_| self.until.len() > 2 * self.swept + 64) {
-            let is_over = |until: SystemTime| until.checked_add(MARGIN).is_some_and(|end| end <= now);
-            self.until.retain(|_, until| !until.is_some_and(is_over));
-            self.swept = self.until.len();
-        }
-        let known = self.until.entry(id.into()).or_insert(until);
-        // `None` is for ever.
-        *known = known.zip(until).map(|(known, until)| known.max(until));
-    }
-}
-
-impl Remembered {
-    /// Until when the credential of an identity is revoked, if it is.
-    fn credential(&self, identity: &Identity) -> Option<Option<SystemTime>> {
-        self.credentials.until.get(identity.credential_id()?).copied()
-    }
-
-    /// The same of its session.
-    fn session(&self, identity: &Identity) -> Option<Option<SystemTime>> {
-        if self.sessions.is_empty() {
-            return None;
-        }
-        let session_id = identity.session_id()?;
-        self.sessions.get(&identity.issuer().map(Into::into))?.until.get(session_id).copied()
-    }
-
-    fn revoke_subject(&mut self, subject: Subject<'_>, time: SystemTime) {
-        let subjects = self.subjects.entry(subject.issuer.map(Into::into)).or_default();
-        // A clock may have been set back: what was revoked stays so.
-        subjects.entry(subject.subject.into()).and_modify(|known| *known = time.max(*known)).or_insert(time);
-    }
-
-    fn push_back(&mut self, issued_before: SystemTime) {
-        self.issued_before = self.issued_before.max(Some(issued_before));
-    }
-
-    fn denies_by_date(&self, identity: &Identity) -> bool {
-        let is_before = |time: &SystemTime| identity.issued_at().is_some_and(|issued_at| is_before(issued_at, *time));
-        let subject_denied = || {
-            if self.subjects.is_empty() {
-                return None;
-            }
-            self.subjects.get(&identity.issuer().map(Into::into))?.get(identity.subject())
-        };
-        self.issued_before.as_ref().is_some_and(is_before)
-            || subject_denied().is_some_and(|time| identity.issued_at().is_none() || is_before(time))
-    }
-}
-
-/// Whether a credential that was issued at `issued_at` was issued before `time`, to the precision of its
-/// date.
-fn is_before(issued_at: SystemTime, time: SystemTime) -> bool {
-    let fraction = |time: SystemTime| {
-        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Duration::from_nanos(since.subsec_nanos().into())
-    };
-    let time = if fraction(issued_at).is_zero() { time - fraction(time) } else { time };
-    issued_at < time
+/// Which open streams of a subject a revocation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All whose credential was issued until then.
+    Open,
+    /// Those whose credential is revoked by its date.
+    Dates,
 }
 
 impl fmt::Debug for Revocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (credentials, sessions, subjects, issued_before) = {
-            let remembered = self.remembered();
-            let subjects = remembered.subjects.values().map(HashMap::len).sum::<usize>();
-            let sessions = remembered.sessions.values().map(|ids| ids.until.len()).sum::<usize>();
-            (remembered.credentials.until.len(), sessions, subjects, remembered.issued_before)
-        };
+        let (credentials, sessions, subjects, issued_before) = self.remembered().counts();
         f.debug_struct("Revocations")
             .field("credentials", &credentials)
             .field("sessions", &sessions)

@@ -20,6 +20,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
+    Revocations,
     holder::{Holder, Holders},
     revision::RevisionWatch,
     running::{Answer, Progress, Running},
@@ -45,6 +46,8 @@ pub(crate) struct SharedCheck {
     /// Wakes those that wait for an answer.
     progress: Progress,
     watch: Option<RevisionWatch>,
+    /// Those that other nodes share, and that are not always sure.
+    leased: Box<[Revocations]>,
     last: Mutex<Option<Check>>,
     /// Whose streams they are.
     holders: Holders,
@@ -107,8 +110,8 @@ pub(crate) enum PendingCheck {
 }
 
 impl SharedCheck {
-    /// For the streams of a credential, which watch the revision if the verifier has one.
-    pub(crate) fn new(watch: Option<RevisionWatch>) -> Self {
+    /// For the streams of a credential, which watch the revision if the verifier has one, and go by these revocations.
+    pub(crate) fn new(watch: Option<RevisionWatch>, revocations: &[Revocations]) -> Self {
         Self {
             begun: AtomicU64::new(0),
             denied: AtomicU64::new(0),
@@ -116,6 +119,7 @@ impl SharedCheck {
             notify: watch.as_ref().map_or_else(Arc::default, |watch| Arc::clone(watch.moved())),
             progress: Progress::default(),
             watch,
+            leased: revocations.iter().filter(|revocations| revocations.lease().is_some()).cloned().collect(),
             last: Mutex::default(),
             holders: Holders::default(),
         }
@@ -137,9 +141,18 @@ impl SharedCheck {
         self.alerts.load(Ordering::Acquire)
     }
 
-    /// The revision as it is now for this credential.
+    /// The revision as it is now for this credential: another number whenever an earlier answer may not hold, of the
+    /// verifier or of revocations that others share. `None` where neither can tell.
     pub(crate) fn revision(&self) -> Option<u64> {
-        self.watch.as_ref().map(RevisionWatch::current)
+        self.sum(self.watch.as_ref().map(RevisionWatch::current))
+    }
+
+    fn sum(&self, verifier: Option<u64>) -> Option<u64> {
+        if self.leased.is_empty() {
+            return verifier;
+        }
+        let leases = self.leased.iter().filter_map(Revocations::lease);
+        Some(leases.fold(verifier.unwrap_or_default(), u64::wrapping_add))
     }
 
     /// Whether an answer holds while the revision stands still.
@@ -148,9 +161,11 @@ impl SharedCheck {
     }
 
     /// What [`revision`](Self::revision) was when the verifier's revision was `since`: another number
-    /// than now if it has moved.
-    pub(crate) fn revision_at(&self, since: u64) -> Option<u64> {
-        self.watch.as_ref().map(|watch| watch.at(since))
+    /// than now if it has moved, or revocations are not sure by now.
+    pub(crate) fn revision_at(&self, since: Option<u64>) -> Option<u64> {
+        let verifier = self.watch.as_ref().zip(since).map(|(watch, since)| watch.at(since));
+        let unsure = self.leased.iter().filter(|revocations| revocations.is_unsure()).count();
+        Some(self.sum(verifier)?.wrapping_sub(u64::from(unsure > 0)))
     }
 
     /// Completes when the streams are woken after this call, whether or not it was polled by then.

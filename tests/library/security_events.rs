@@ -59,11 +59,11 @@ fn event(id: &str, kind: &str, event: Value) -> Value {
     })
 }
 
-fn session_revoked(id: &str) -> Value {
+pub fn session_revoked(id: &str) -> Value {
     event(id, &format!("{CAEP}session-revoked"), json!({}))
 }
 
-fn token(payload: &Value) -> String {
+pub fn token(payload: &Value) -> String {
     format!("secevent+jwt {payload}")
 }
 
@@ -86,13 +86,13 @@ where
 }
 
 /// Pushes a token: the status, and the error if there is one.
-async fn push(receiver: &EventReceiver, token: impl Into<Bytes>) -> (u16, Value) {
+pub async fn push(receiver: &EventReceiver, token: impl Into<Bytes>) -> (u16, Value) {
     let response = post(receiver.clone(), "application/secevent+jwt", token).await;
     let status = response.status().as_u16();
     (status, body_of(response).await["err"].take())
 }
 
-fn receiver(revocations: &Revocations) -> EventReceiver {
+pub fn receiver(revocations: &Revocations) -> EventReceiver {
     EventReceiver::new(ISSUER, US, keys(), revocations)
 }
 

@@ -28,3 +28,17 @@ mod unwind;
 mod verify;
 
 use tower_reauth::Identity;
+
+/// No model has revocations that others share.
+#[derive(Clone)]
+enum Revocations {}
+
+impl Revocations {
+    fn lease(&self) -> Option<u64> {
+        match *self {}
+    }
+
+    fn is_unsure(&self) -> bool {
+        match *self {}
+    }
+}

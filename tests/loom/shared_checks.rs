@@ -39,7 +39,7 @@ struct Streams {
 impl Streams {
     fn new(revision: Option<&Revision>) -> Self {
         let watch = revision.map(|revision| revision.watch(Some(CREDENTIAL), CREDENTIAL));
-        Self { shared_check: Entry::new(CREDENTIAL, SharedCheck::new(watch)), now: Instant::now() }
+        Self { shared_check: Entry::new(CREDENTIAL, SharedCheck::new(watch, &[])), now: Instant::now() }
     }
 
     fn open(&self) -> Stream {
@@ -248,7 +248,7 @@ fn a_stream_that_shares_a_check_loses_no_revocation_at_the_door() {
         });
         let since = revision.current();
         let is_refused = is_revoked.load(Relaxed);
-        let before = streams.open().shared_check.revision_at(since);
+        let before = streams.open().shared_check.revision_at(Some(since));
         revokes.join().expect("no panic");
         assert!(is_refused || streams.shared_check.revision() != before);
     });

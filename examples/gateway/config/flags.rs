@@ -15,7 +15,7 @@ use jiff::SignedDuration;
 use tower_reauth::{hosts::AllowedHost, proxy::Origin};
 
 use super::error::needs_feature;
-use super::{ConfigError, Secret, UpstreamUrl};
+use super::{ConfigError, RedisUrl, Secret, UpstreamUrl};
 
 // No docstring: clap would show it in place of that of whoever has these flags among others.
 #[derive(Clone, Debug, Default, Parser)]
@@ -131,6 +131,10 @@ pub struct Flags {
     #[arg(long, value_name = "TIME", value_parser = write_timeout, help_heading = UPSTREAM)]
     pub upstream_timeout: Option<Duration>,
 
+    /// The Redis of all gateways that share what is revoked; prefer the variable
+    #[arg(long, value_name = "URL", value_parser = redis, hide_env_values = true, help_heading = NODES)]
+    pub redis: Option<RedisUrl>,
+
     /// Run on a scratch folder with a session that grows, and print commands to try
     #[arg(long, conflicts_with_all = [
         "config", "state_dir", "data_dir", "auth", "allow_unauthenticated", "token", "password", "token_file", "tokens",
@@ -146,6 +150,7 @@ const TLS: &str = "TLS";
 const LIMITS: &str = "Limits";
 const MEASURE: &str = "Measure";
 const UPSTREAM: &str = "Upstream";
+const NODES: &str = "Nodes";
 
 impl Flags {
     /// The same, but served from this state folder, with the token in this file.
@@ -186,6 +191,7 @@ impl Flags {
             upstream,
             upstream_key_file,
             upstream_timeout,
+            redis,
             demo,
         } = self;
         Self {
@@ -217,6 +223,7 @@ impl Flags {
             upstream: upstream.or(other.upstream),
             upstream_key_file: upstream_key_file.or(other.upstream_key_file),
             upstream_timeout: upstream_timeout.or(other.upstream_timeout),
+            redis: redis.or(other.redis),
             demo: demo || other.demo,
         }
     }
@@ -227,6 +234,7 @@ impl Flags {
             ("--metrics", self.metrics.is_some(), "metrics", cfg!(feature = "metrics")),
             ("--tls-cert", self.tls_cert.is_some(), "tls", cfg!(feature = "tls")),
             ("--tls-key", self.tls_key.is_some(), "tls", cfg!(feature = "tls")),
+            ("--redis", self.redis.is_some(), "redis", cfg!(feature = "redis")),
             ("--upstream", self.upstream.is_some(), "upstream", cfg!(feature = "upstream")),
             ("--upstream-key-file", self.upstream_key_file.is_some(), "upstream", cfg!(feature = "upstream")),
             ("--upstream-timeout", self.upstream_timeout.is_some(), "upstream", cfg!(feature = "upstream")),
@@ -351,6 +359,10 @@ fn page(text: &str) -> Result<CorsOrigin, &'static str> {
         return Err(reason);
     }
     text.parse().map(CorsOrigin::Of).map_err(|_| reason)
+}
+
+fn redis(text: &str) -> Result<RedisUrl, &'static str> {
+    RedisUrl::parse(text)
 }
 
 fn upstream(text: &str) -> Result<UpstreamUrl, &'static str> {

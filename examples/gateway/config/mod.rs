@@ -16,6 +16,7 @@ mod error;
 mod file;
 mod flags;
 mod live;
+mod redis;
 mod secret;
 mod settings;
 mod settled;
@@ -34,6 +35,7 @@ pub use self::error::ConfigError;
 pub use self::error::needs_feature;
 pub use self::flags::{CorsOrigin, Flags, HistoryScopes, LogFormat, MetricsFor, Mode};
 pub use self::live::{LiveSettings, Reload};
+pub use self::redis::RedisUrl;
 pub use self::secret::Secret;
 #[cfg(test)]
 pub use self::settings::Session;
@@ -68,6 +70,8 @@ pub struct Config {
     pub metrics: MetricsFor,
     /// Where completions are asked for, and how long nothing may come from there.
     pub upstream: Option<(UpstreamUrl, Duration)>,
+    /// Where other gateways are that share what is revoked.
+    pub redis: Option<RedisUrl>,
     /// Whom requests may be for where nobody has to say who they are, if that matters.
     pub allowed_hosts: Option<AllowedHostsLayer>,
     /// Where [`LiveSettings`] come from.
@@ -148,6 +152,7 @@ impl Settled {
                 drain: flags.drain(),
             },
             metrics: flags.metrics.unwrap_or_default(),
+            redis: flags.redis.clone(),
             upstream: flags
                 .upstream
                 .clone()
@@ -220,7 +225,7 @@ mod tests {
     }
 
     /// Every flag, with a value that it can have. `demo` is for flags alone, and `config` names the file.
-    const EVERY: [(&str, &str); 27] = [
+    const EVERY: [(&str, &str); 28] = [
         ("state-dir", "/s"),
         ("data-dir", "/d"),
         ("audit-log", "/a"),
@@ -248,6 +253,7 @@ mod tests {
         ("upstream", "http://localhost:11434"),
         ("upstream-key-file", "/k"),
         ("upstream-timeout", "11s"),
+        ("redis", "redis://localhost"),
     ];
 
     fn settled(flags: &[&str], variables: &[(String, String)]) -> Result<Settled, Vec<String>> {

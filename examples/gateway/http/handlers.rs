@@ -57,7 +57,10 @@ pub async fn live() -> Response {
 }
 
 /// Whether the process can serve.
-pub async fn ready() -> Response {
+pub async fn ready(extract::State(state): extract::State<Arc<State>>) -> Response {
+    if state.kept.revocations().is_unsure() {
+        return reply::unavailable("It is not known what was revoked on other gateways.");
+    }
     reply::json(StatusCode::OK, &json!({ "ok": true, "status": "ready" }))
 }
 
@@ -456,7 +459,13 @@ mod tests {
         let flags = Flags::parse_from(["gateway", "--state-dir", folder.to_str().unwrap(), "--token", "secret"]);
         let config = Config::new(flags, Environment::default()).unwrap();
         let settings = LiveSettings::open(config.sources.clone()).unwrap().subscribe();
-        Arc::new(State::new(&config, settings, Watcher::new().unwrap(), Kept::open(None).unwrap(), Audit::default()))
+        Arc::new(State::new(
+            &config,
+            settings,
+            Watcher::new().unwrap(),
+            Kept::open(None, Revocations::new()).unwrap(),
+            Audit::default(),
+        ))
     }
 
     async fn asked(state: &Arc<State>, access: Access) -> Response {

@@ -161,6 +161,8 @@ impl Query {
 
 #[cfg(test)]
 mod tests {
+    use tower_reauth::revoke::Revocations;
+
     use clap::Parser;
     use http_body_util::BodyExt;
 
@@ -196,7 +198,7 @@ mod tests {
         let flags = Flags::parse_from(["gateway", "--state-dir", folder.path().to_str().unwrap(), "--token", "secret"]);
         let config = Config::new(flags, Environment::default()).unwrap();
         let settings = LiveSettings::open(config.sources.clone()).unwrap().subscribe();
-        let (kept, audit) = (Kept::open(None).unwrap(), Audit::default());
+        let (kept, audit) = (Kept::open(None, Revocations::new()).unwrap(), Audit::default());
         let state = Arc::new(State::new(&config, settings, Watcher::new().unwrap(), kept, audit));
         let hang = fault::Hang::after(0, &folder.path().join("agents/stuck"));
         let asked = async || {

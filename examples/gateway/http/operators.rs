@@ -94,13 +94,19 @@ pub async fn revoke(
     let shown = order.shown();
     // On a thread of its own, and to its end whether or not anybody waits for the answer.
     let span = Span::current();
+    let revocations = state.kept.revocations().clone();
     let revoking = spawn_blocking(move || {
         let _entered = span.enter();
         let kept = state.kept.revoke(&order);
         state.audit.revoked(order.shown(), kept.is_ok(), &by.identity(), client);
         kept
     });
-    answered(revoking.await, shown)
+    let answer = answered(revoking.await, shown);
+    if timeout(PATIENCE, revocations.written()).await.is_err() {
+        tracing::error!("a revocation holds here, and other gateways have not heard of it");
+        return reply::unavailable("It is revoked here, and other gateways will hear of it when Redis is there again.");
+    }
+    answer
 }
 
 /// Reads what a request orders.

@@ -146,6 +146,8 @@ impl Default for PageCache {
 
 #[cfg(test)]
 mod tests {
+    use tower_reauth::revoke::Revocations;
+
     use std::{fs, path::PathBuf, task::Poll, thread, time::Duration};
 
     use axum::{Extension, body::Body, extract};
@@ -200,7 +202,13 @@ mod tests {
         let flags = Flags::parse_from(["gateway", "--state-dir", state_dir, "--token", "secret"]);
         let config = Config::new(flags, Environment::default()).unwrap();
         let settings = LiveSettings::open(config.sources.clone()).unwrap().subscribe();
-        Arc::new(State::new(&config, settings, Watcher::new().unwrap(), Kept::open(None).unwrap(), Audit::default()))
+        Arc::new(State::new(
+            &config,
+            settings,
+            Watcher::new().unwrap(),
+            Kept::open(None, Revocations::new()).unwrap(),
+            Audit::default(),
+        ))
     }
 
     async fn page(state: &Arc<State>) -> Bytes {

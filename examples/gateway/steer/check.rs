@@ -8,6 +8,7 @@ use std::{
 };
 
 use rustix::fs::{Access, access};
+use tower_reauth::revoke::Revocations;
 
 use super::say;
 use crate::{
@@ -44,7 +45,7 @@ fn look(config: &Config) -> (Vec<String>, Vec<String>) {
     if !config.state_dir.is_dir() {
         advice.push(format!("there is no state folder {}, and so no session", config.state_dir.display()));
     }
-    if let Err(problem) = Kept::open(config.data_dir.as_deref()) {
+    if let Err(problem) = Kept::open(config.data_dir.as_deref(), Revocations::new()) {
         problems.push(problem);
     }
     let places = [("--data-dir", &config.data_dir), ("--audit-log", &config.audit_log)];

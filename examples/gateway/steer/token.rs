@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use jiff::{Span, Timestamp, tz::TimeZone};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tower_reauth::revoke::Revocations;
 
 use super::{
     edit::{Edit, Entry, edited},
@@ -77,7 +78,8 @@ impl Token {
         let settled = Settled::new(flags, environment).map_err(ConfigError::all)?;
         let file = settled.flags.tokens.as_ref().map(|file| settled.environment.expand(file));
         let file = file.ok_or("no file of tokens: set --tokens, OPENCLAW_GATEWAY_TOKENS or tokens in --config")?;
-        let revoked = settled.config().ok().and_then(|config| Kept::open(config.data_dir.as_deref()).ok());
+        let revoked =
+            settled.config().ok().and_then(|config| Kept::open(config.data_dir.as_deref(), Revocations::new()).ok());
         let warn_if_revoked = |id: &str| {
             let is_revoked = |kept: Kept| {
                 kept.list()["revocations"].as_array().is_some_and(|all| all.iter().any(|one| one["credential"] == id))

@@ -109,7 +109,7 @@ impl LogoutReceiver {
         let signed = signature(&*inner.keys, token.as_bytes()).await?;
         let logout = inner.read(&signed).map_err(|error| inner.effects.refuse(error))?;
         if !inner.seen.knows(logout.id) {
-            inner.effects.apply(&[logout.concerned], logout.at)?;
+            inner.effects.apply(&[logout.concerned], logout.at).await?;
             inner.seen.add(logout.id);
         }
         Ok(())

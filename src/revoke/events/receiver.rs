@@ -156,7 +156,7 @@ impl EventReceiver {
             return Ok(());
         }
         match event.what {
-            What::Ended(concerned) => inner.effects.apply(&concerned, event.at)?,
+            What::Ended(concerned) => inner.effects.apply(&concerned, event.at).await?,
             What::Verification { state } => {
                 if let Some(hook) = &inner.on_verification {
                     contained(|| hook(state));
@@ -213,13 +213,15 @@ impl Effects {
         fault::report(&format_args!("events of {}", self.issuer), fault);
     }
 
-    /// Takes back what was issued to them before `at`.
-    pub(super) fn apply(&self, concerned: &[SubjectId<'_>], at: SystemTime) -> Result<(), NotTaken> {
+    /// Takes back what was issued to them before `at`, here and wherever it is shared: by then it outlives this node.
+    pub(super) async fn apply(&self, concerned: &[SubjectId<'_>], at: SystemTime) -> Result<(), NotTaken> {
         // What a user gave to say what is concerned may panic, and then nothing was applied.
         contained(|| concerned.iter().for_each(|id| self.end(*id, at))).ok_or_else(|| {
             self.report(&"the code that says what an event concerns panicked");
             NotTaken::Unavailable(Duration::from_secs(1))
-        })
+        })?;
+        let written = within(Instant::now().checked_add(VERDICT), self.revocations.written()).await;
+        written.ok_or(NotTaken::Unavailable(Duration::from_secs(1)))
     }
 
     fn end(&self, id: SubjectId<'_>, at: SystemTime) {

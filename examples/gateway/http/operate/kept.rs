@@ -44,8 +44,7 @@ pub enum KeptError {
 
 impl Kept {
     /// Revokes what this folder says, if there is one.
-    pub fn open(path: Option<&Path>) -> Result<Self, String> {
-        let revocations = Revocations::new();
+    pub fn open(path: Option<&Path>, revocations: Revocations) -> Result<Self, String> {
         if let Some(path) = path {
             let file = path.join(NAME);
             let broken = |error: &dyn fmt::Display| {

@@ -1,0 +1,24 @@
+//! A gateway that is built without Redis: there are no others.
+
+use std::convert::Infallible;
+
+use tower_reauth::revoke::Revocations;
+
+use crate::config::{ConfigError, RedisUrl, needs_feature};
+
+/// There is none.
+pub enum Node {}
+
+impl Node {
+    pub fn new(_: &RedisUrl) -> Result<Self, ConfigError> {
+        Err(needs_feature("--redis", "redis"))
+    }
+
+    pub fn revocations(&self) -> Revocations {
+        match *self {}
+    }
+
+    pub async fn run(self) -> Infallible {
+        match self {}
+    }
+}

@@ -1,0 +1,14 @@
+//! Other gateways: what is revoked on one is revoked on all, by a log in Redis.
+//!
+//! - `redis`: with the feature `redis`
+//! - `absent`: without it
+
+#[cfg(not(feature = "redis"))]
+mod absent;
+#[cfg(feature = "redis")]
+mod redis;
+
+#[cfg(not(feature = "redis"))]
+pub use self::absent::Node;
+#[cfg(feature = "redis")]
+pub use self::redis::Node;

@@ -1,0 +1,172 @@
+//! What was revoked, to be looked up by an identity.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
+
+use super::{Revocation, Subject};
+use crate::Identity;
+
+/// How much longer than asked for an entry is kept: for clocks that disagree, and for a layer's leeway.
+pub(super) const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is revoked, of which credentials, sessions and subjects, and by date.
+#[derive(Default)]
+pub(super) struct Remembered {
+    credentials: Ids,
+    /// By issuer.
+    sessions: HashMap<Option<Box<str>>, Ids>,
+    /// What was issued to them before: by issuer, and by subject.
+    subjects: HashMap<Option<Box<str>>, HashMap<Box<str>, SystemTime>>,
+    /// What was issued to anybody before.
+    issued_before: Option<SystemTime>,
+}
+
+/// What is revoked by its id.
+#[derive(Default)]
+struct Ids {
+    /// Until when, if not for ever.
+    until: HashMap<Box<str>, Option<SystemTime>>,
+    /// How many there were when those that are over were removed last.
+    swept: usize,
+}
+
+impl Remembered {
+    /// Remembers a revocation. Whether it says more than what was known: of two dates the later one holds.
+    pub(super) fn revoke(&mut self, revocation: &Revocation, now: Option<SystemTime>) -> bool {
+        match revocation {
+            Revocation::Credential { id, until } => self.credentials.revoke(id, *until, now),
+            Revocation::Session { issuer, id, until } => {
+                self.sessions.entry(boxed(issuer.as_deref())).or_default().revoke(id, *until, now)
+            }
+            Revocation::Subject { issuer, subject, issued_before } => {
+                let subjects = self.subjects.entry(boxed(issuer.as_deref())).or_default();
+                // A clock may have been set back: what was revoked stays so.
+                match subjects.get_mut(&**subject) {
+                    Some(known) if *known >= *issued_before => false,
+                    Some(known) => {
+                        *known = *issued_before;
+                        true
+                    }
+                    None => subjects.insert(subject.as_str().into(), *issued_before).is_none(),
+                }
+            }
+            Revocation::IssuedBefore(time) => {
+                let is_more = self.issued_before.is_none_or(|known| known < *time);
+                self.issued_before = self.issued_before.max(Some(*time));
+                is_more
+            }
+        }
+    }
+
+    pub(super) fn forget_credential(&mut self, id: &str) -> bool {
+        self.credentials.until.remove(id).is_some()
+    }
+
+    pub(super) fn forget_session(&mut self, issuer: Option<&str>, id: &str) -> bool {
+        let issuer = boxed(issuer);
+        let Some(sessions) = self.sessions.get_mut(&issuer) else { return false };
+        let was_revoked = sessions.until.remove(id).is_some();
+        if sessions.until.is_empty() {
+            self.sessions.remove(&issuer);
+        }
+        was_revoked
+    }
+
+    pub(super) fn forget_subject(&mut self, subject: Subject<'_>) -> bool {
+        let issuer = boxed(subject.issuer);
+        let Some(subjects) = self.subjects.get_mut(&issuer) else { return false };
+        let was_revoked = subjects.remove(subject.subject).is_some();
+        if subjects.is_empty() {
+            self.subjects.remove(&issuer);
+        }
+        was_revoked
+    }
+
+    /// All that is revoked, in no order.
+    pub(super) fn list(&self) -> Vec<Revocation> {
+        let owned = |issuer: &Option<Box<str>>| issuer.as_deref().map(str::to_owned);
+        let credentials = self.credentials.until.iter();
+        let credentials = credentials.map(|(id, until)| Revocation::of_credential(&**id, *until));
+        let sessions = self.sessions.iter().flat_map(|(issuer, ids)| {
+            ids.until.iter().map(move |(id, until)| Revocation::of_session(owned(issuer), &**id, *until))
+        });
+        let subjects = self.subjects.iter().flat_map(|(issuer, subjects)| {
+            let issuer = issuer.as_deref();
+            subjects.iter().map(move |(subject, time)| Revocation::of_subject(Subject { issuer, subject }, *time))
+        });
+        let by_date = self.issued_before.map(Revocation::IssuedBefore);
+        credentials.chain(sessions).chain(subjects).chain(by_date).collect()
+    }
+
+    /// For how many credentials, sessions and subjects there are entries, and the date for all.
+    pub(super) fn counts(&self) -> (usize, usize, usize, Option<SystemTime>) {
+        let sessions = self.sessions.values().map(|ids| ids.until.len()).sum();
+        let subjects = self.subjects.values().map(HashMap::len).sum();
+        (self.credentials.until.len(), sessions, subjects, self.issued_before)
+    }
+
+    /// Until when the credential of an identity is revoked, and its session: `Some(None)` for ever.
+    pub(super) fn until(&self, identity: &Identity) -> [Option<Option<SystemTime>>; 2] {
+        [self.credential(identity), self.session(identity)]
+    }
+
+    /// Until when the credential of an identity is revoked, if it is.
+    fn credential(&self, identity: &Identity) -> Option<Option<SystemTime>> {
+        self.credentials.until.get(identity.credential_id()?).copied()
+    }
+
+    /// The same of its session.
+    fn session(&self, identity: &Identity) -> Option<Option<SystemTime>> {
+        if self.sessions.is_empty() {
+            return None;
+        }
+        let session_id = identity.session_id()?;
+        self.sessions.get(&boxed(identity.issuer()))?.until.get(session_id).copied()
+    }
+
+    /// Whether what was issued then, or to that subject then, is revoked.
+    pub(super) fn denies_by_date(&self, identity: &Identity) -> bool {
+        let is_before = |time: &SystemTime| identity.issued_at().is_some_and(|issued_at| is_before(issued_at, *time));
+        let subject_denied = || {
+            if self.subjects.is_empty() {
+                return None;
+            }
+            self.subjects.get(&boxed(identity.issuer()))?.get(identity.subject())
+        };
+        self.issued_before.as_ref().is_some_and(is_before)
+            || subject_denied().is_some_and(|time| identity.issued_at().is_none() || is_before(time))
+    }
+}
+
+impl Ids {
+    /// Whether it says more than what was known.
+    fn revoke(&mut self, id: &str, until: Option<SystemTime>, now: Option<SystemTime>) -> bool {
+        // Twice as many as were left the last time: so each entry is looked at a few times in all.
+        if let Some(now) = now.filter(|_| self.until.len() > 2 * self.swept + 64) {
+            let is_over = |until: SystemTime| until.checked_add(MARGIN).is_some_and(|end| end <= now);
+            self.until.retain(|_, until| !until.is_some_and(is_over));
+            self.swept = self.until.len();
+        }
+        let Some(known) = self.until.get_mut(id) else { return self.until.insert(id.into(), until).is_none() };
+        // `None` is for ever.
+        let longer = known.zip(until).map(|(known, until)| known.max(until));
+        std::mem::replace(known, longer) != longer
+    }
+}
+
+/// Whether a credential that was issued at `issued_at` was issued before `time`, to the precision of its
+/// date.
+pub(super) fn is_before(issued_at: SystemTime, time: SystemTime) -> bool {
+    let fraction = |time: SystemTime| {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Duration::from_nanos(since.subsec_nanos().into())
+    };
+    let time = if fraction(issued_at).is_zero() { time - fraction(time) } else { time };
+    issued_at < time
+}
+
+fn boxed(issuer: Option<&str>) -> Option<Box<str>> {
+    issuer.map(Into::into)
+}

@@ -1,0 +1,259 @@
+//! What is written to the log, and how.
+//!
+//! An entry is a line of words: `1`, which is the version, what it is about, and the rank of that. Of two that are about
+//! the same the one with the higher rank holds, so that an entry may come twice, late, and in any order.
+
+use std::{
+    fmt,
+    str::FromStr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::super::{Revocation, Subject};
+
+/// An entry of a [`RevocationLog`](super::RevocationLog): that something is revoked, or is so no longer.
+///
+/// [`Display`](fmt::Display) writes it and [`FromStr`] reads it. A time is in whole milliseconds since 1970.
+///
+/// ```
+/// use tower_reauth::revoke::{Revocation, shared::Entry};
+///
+/// let entry = Entry::from(Revocation::of_credential("laptop", None));
+/// assert_eq!(entry.to_string(), "1 credential laptop 9007199254740991");
+/// assert_eq!(entry.to_string().parse(), Ok(entry));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    topic: Topic,
+    /// `None` where the topic is forgotten.
+    rank: Option<u64>,
+}
+
+/// What an entry is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in super::super) enum Topic {
+    Credential(String),
+    Session { issuer: Option<String>, id: String },
+    Subject { issuer: Option<String>, subject: String },
+    IssuedBefore,
+    All,
+}
+
+/// What an entry says.
+pub(super) enum Said {
+    Revoked(Revocation),
+    /// Everything was revoked at this time.
+    All(SystemTime),
+    Forgotten(Topic),
+}
+
+/// A text that is no entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidEntry {
+    /// It is of a version that this release does not know.
+    Version,
+    /// It is about something that this release does not know.
+    Topic,
+    /// Its rank is no number, or its words are no text.
+    Syntax,
+}
+
+/// A rank without an end: the highest number that every language with floating point has exactly.
+const FOR_EVER: u64 = (1 << 53) - 1;
+
+const VERSION: &str = "1";
+
+/// What stands for a word that is not there.
+const NONE: &str = "~";
+
+impl Entry {
+    /// What it is about, as text: of entries with equal topics that of the highest rank holds.
+    #[must_use]
+    pub fn topic(&self) -> String {
+        self.topic.to_string()
+    }
+
+    /// How it compares with others of its topic, up to 2^53 - 1. `None` where what was revoked is to be forgotten:
+    /// whatever came before it is void.
+    #[must_use]
+    pub fn rank(&self) -> Option<u64> {
+        self.rank
+    }
+
+    /// From when on it need not be kept any more, if ever: a day after what it revokes has expired by itself, as clocks
+    /// disagree.
+    #[must_use]
+    pub fn kept_until(&self) -> Option<SystemTime> {
+        const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
+        let ends = matches!(self.topic, Topic::Credential(_) | Topic::Session { .. });
+        let rank = self.rank.filter(|rank| ends && *rank < FOR_EVER)?;
+        time(rank)?.checked_add(MARGIN)
+    }
+
+    pub(in super::super) fn all(at: SystemTime) -> Self {
+        Self { topic: Topic::All, rank: Some(milliseconds(at)) }
+    }
+
+    pub(in super::super) fn forgotten(topic: Topic) -> Self {
+        Self { topic, rank: None }
+    }
+
+    pub(super) fn about(&self) -> &Topic {
+        &self.topic
+    }
+
+    pub(super) fn is_about(&self, topic: &Topic) -> bool {
+        self.topic == *topic
+    }
+
+    /// Takes the place of this entry what comes later and is about the same.
+    pub(super) fn replace(&mut self, later: Self) {
+        self.rank = later.rank.map(|rank| rank.max(self.rank.unwrap_or_default()));
+    }
+
+    pub(super) fn said(self) -> Said {
+        let Self { topic, rank } = self;
+        let Some(rank) = rank else { return Said::Forgotten(topic) };
+        let until = if rank == FOR_EVER { None } else { time(rank) };
+        let date = time(rank).unwrap_or(UNIX_EPOCH);
+        Said::Revoked(match topic {
+            Topic::Credential(id) => Revocation::Credential { id, until },
+            Topic::Session { issuer, id } => Revocation::Session { issuer, id, until },
+            Topic::Subject { issuer, subject } => Revocation::Subject { issuer, subject, issued_before: date },
+            Topic::IssuedBefore => Revocation::IssuedBefore(date),
+            Topic::All => return Said::All(date),
+        })
+    }
+}
+
+impl From<Revocation> for Entry {
+    fn from(revocation: Revocation) -> Self {
+        let ends = |until: Option<SystemTime>| until.map_or(FOR_EVER, milliseconds);
+        let (topic, rank) = match revocation {
+            Revocation::Credential { id, until } => (Topic::Credential(id), ends(until)),
+            Revocation::Session { issuer, id, until } => (Topic::Session { issuer, id }, ends(until)),
+            Revocation::Subject { issuer, subject, issued_before } => {
+                (Topic::Subject { issuer, subject }, milliseconds(issued_before))
+            }
+            Revocation::IssuedBefore(time) => (Topic::IssuedBefore, milliseconds(time)),
+        };
+        Self { topic, rank: Some(rank) }
+    }
+}
+
+impl Topic {
+    pub(in super::super) fn of_subject(subject: Subject<'_>) -> Self {
+        Self::Subject { issuer: subject.issuer.map(str::to_owned), subject: subject.subject.to_owned() }
+    }
+}
+
+/// In whole milliseconds, the last of which counts: what is revoked is so for no shorter than was said.
+fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let whole = u64::try_from(since.as_nanos().div_ceil(1_000_000)).unwrap_or(FOR_EVER);
+    whole.min(FOR_EVER - 1)
+}
+
+fn time(milliseconds: u64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Credential(id) => write!(f, "credential {}", Word(Some(id))),
+            Self::Session { issuer, id } => write!(f, "session {} {}", Word(issuer.as_deref()), Word(Some(id))),
+            Self::Subject { issuer, subject } => {
+                write!(f, "subject {} {}", Word(issuer.as_deref()), Word(Some(subject)))
+            }
+            Self::IssuedBefore => f.write_str("issued-before"),
+            Self::All => f.write_str("all"),
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{VERSION} {} ", self.topic)?;
+        match self.rank {
+            Some(rank) => write!(f, "{rank}"),
+            None => f.write_str(NONE),
+        }
+    }
+}
+
+impl FromStr for Entry {
+    type Err = InvalidEntry;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEntry> {
+        let words: Vec<_> = text.split(' ').collect();
+        let (version, words) = words.split_first().ok_or(InvalidEntry::Syntax)?;
+        if *version != VERSION {
+            return Err(InvalidEntry::Version);
+        }
+        let (rank, words) = words.split_last().ok_or(InvalidEntry::Syntax)?;
+        let some = |text: &str| word(text)?.ok_or(InvalidEntry::Syntax);
+        let topic = match words {
+            ["credential", id] => Topic::Credential(some(id)?),
+            ["session", issuer, id] => Topic::Session { issuer: word(issuer)?, id: some(id)? },
+            ["subject", issuer, subject] => Topic::Subject { issuer: word(issuer)?, subject: some(subject)? },
+            ["issued-before"] => Topic::IssuedBefore,
+            ["all"] => Topic::All,
+            _ => return Err(InvalidEntry::Topic),
+        };
+        let rank = match *rank {
+            NONE => None,
+            rank => Some(rank.parse().ok().filter(|rank| *rank <= FOR_EVER).ok_or(InvalidEntry::Syntax)?),
+        };
+        Ok(Self { topic, rank })
+    }
+}
+
+/// A word as it is written: without what would end it, or a line.
+struct Word<'a>(Option<&'a str>);
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(text) = self.0 else { return f.write_str(NONE) };
+        if text == NONE {
+            return f.write_str("%7E");
+        }
+        for character in text.chars() {
+            match character {
+                '%' | ' ' => write!(f, "%{:02X}", u32::from(character))?,
+                _ if character.is_ascii_control() => write!(f, "%{:02X}", u32::from(character))?,
+                _ => write!(f, "{character}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The text of a word, if there is one.
+fn word(written: &str) -> Result<Option<String>, InvalidEntry> {
+    if written == NONE {
+        return Ok(None);
+    }
+    let mut parts = written.split('%');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2).ok_or(InvalidEntry::Syntax)?;
+        let code = u8::from_str_radix(code, 16).ok().filter(u8::is_ascii).ok_or(InvalidEntry::Syntax)?;
+        text.push(char::from(code));
+        text.push_str(rest);
+    }
+    Ok(Some(text))
+}
+
+impl fmt::Display for InvalidEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Version => "it is of a version that this release does not know",
+            Self::Topic => "it is about something that this release does not know",
+            Self::Syntax => "it is no entry of a revocation log",
+        })
+    }
+}
+
+impl std::error::Error for InvalidEntry {}

@@ -1,0 +1,197 @@
+//! What [`Revocations`] are, besides, that other nodes share.
+
+use std::{
+    sync::PoisonError,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::{Entry, Lease, Outbox, RevocationLog, Said, SharedRevocations, Topic};
+use crate::{
+    revoke::{Revocation, Revocations, Subject, revocations::Extent},
+    sync::Mutex,
+    unwind::contained,
+};
+
+/// The part of a node in the log.
+pub(in super::super) struct Part {
+    lease: Lease,
+    /// Rung when the lease begins.
+    begun: Notify,
+    outbox: Outbox,
+    /// Whether what is known counts when the lease is over, too.
+    prefers_availability: bool,
+    clock: Mutex<Offset>,
+    /// When everything was revoked the last time, as the log has it.
+    all: Mutex<Option<SystemTime>>,
+}
+
+/// By how much the log's clock differs from this node's.
+#[derive(Clone, Copy, Default)]
+struct Offset {
+    ahead: Duration,
+    behind: Duration,
+}
+
+impl Part {
+    pub(in super::super) fn new(prefers_availability: bool) -> Self {
+        Self {
+            lease: Lease::new(),
+            begun: Notify::new(),
+            outbox: Outbox::default(),
+            prefers_availability,
+            clock: Mutex::default(),
+            all: Mutex::default(),
+        }
+    }
+
+    /// Another number whenever this node began to vouch, or stopped to.
+    pub(in super::super) fn lease(&self) -> u64 {
+        if self.prefers_availability { 0 } else { self.lease.number() }
+    }
+
+    pub(in super::super) fn is_unsure(&self) -> bool {
+        !self.prefers_availability && self.lease.is_over()
+    }
+
+    pub(in super::super) fn push(&self, entry: Entry) {
+        self.outbox.push(entry);
+    }
+
+    /// The time by the log's clock, when it is this by the node's.
+    pub(in super::super) fn time(&self, now: SystemTime) -> SystemTime {
+        let Offset { ahead, behind } = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        now.checked_add(ahead).and_then(|now| now.checked_sub(behind)).unwrap_or(now)
+    }
+
+    fn take_all(&self, time: SystemTime) -> bool {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_more = all.is_none_or(|all| all < time);
+        *all = all.max(Some(time));
+        is_more
+    }
+}
+
+impl Revocations {
+    /// Shares what is revoked with all nodes that share `log`: see [`shared`](super).
+    pub fn shared<L: RevocationLog>(log: L) -> SharedRevocations<L> {
+        SharedRevocations::new(log)
+    }
+
+    /// Completes when all that was revoked here before this was called is in the log that other nodes read; at once
+    /// where there is none. While the log is away it does not complete.
+    pub async fn written(&self) {
+        if let Some(part) = self.part() {
+            part.outbox.written().await;
+        }
+    }
+
+    /// Whether this node has not heard for too long what others revoked, so that it vouches for nothing: see
+    /// [`shared`](super). It is always sure of what is revoked here alone.
+    #[must_use]
+    pub fn is_unsure(&self) -> bool {
+        self.part().is_some_and(Part::is_unsure)
+    }
+
+    pub(super) fn outbox(&self) -> Option<&Outbox> {
+        self.part().map(|part| &part.outbox)
+    }
+
+    pub(super) fn prefers_availability(&self) -> bool {
+        self.part().is_some_and(|part| part.prefers_availability)
+    }
+
+    /// Learns what time it is by the log's clock.
+    pub(super) fn set_clock(&self, now: SystemTime) {
+        let (Some(part), Some(ours)) = (self.part(), contained(|| self.clock().now())) else { return };
+        let offset = match now.duration_since(ours) {
+            Ok(ahead) => Offset { ahead, behind: Duration::ZERO },
+            Err(behind) => Offset { ahead: Duration::ZERO, behind: behind.duration() },
+        };
+        *part.clock.lock().unwrap_or_else(PoisonError::into_inner) = offset;
+    }
+
+    /// Takes over an entry: as news, or as what was so before this node heard of it.
+    pub(super) fn take(&self, entry: Entry, is_news: bool) {
+        match entry.said() {
+            Said::Revoked(revocation) => self.take_revocation(&revocation),
+            Said::All(time) => {
+                let is_more = self.part().is_some_and(|part| part.take_all(time));
+                // What is open on a node that has just begun was opened after that.
+                if is_more && is_news {
+                    self.end_all(time);
+                } else if is_more {
+                    self.take_revocation(&Revocation::IssuedBefore(time));
+                }
+            }
+            // What is revoked here and not written yet comes later.
+            Said::Forgotten(topic) if self.outbox().is_some_and(|outbox| outbox.is_about(&topic)) => {}
+            Said::Forgotten(topic) => self.forget_topic(&topic),
+        }
+    }
+
+    fn take_revocation(&self, revocation: &Revocation) {
+        if self.remember_one(revocation) {
+            self.end_concerned(revocation, Extent::Open);
+        }
+    }
+
+    fn forget_topic(&self, topic: &Topic) {
+        let mut remembered = self.remember();
+        match topic {
+            Topic::Credential(id) => remembered.forget_credential(id),
+            Topic::Session { issuer, id } => remembered.forget_session(issuer.as_deref(), id),
+            Topic::Subject { issuer, subject } => {
+                remembered.forget_subject(Subject { issuer: issuer.as_deref(), subject })
+            }
+            Topic::IssuedBefore | Topic::All => false,
+        };
+    }
+
+    /// All that this node knows, as entries.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
+        let all = self.part().and_then(|part| *part.all.lock().unwrap_or_else(PoisonError::into_inner));
+        self.list().into_iter().map(Entry::from).chain(all.map(Entry::all))
+    }
+
+    /// Notes that everything was revoked here, so that it is not done again when the log says so.
+    pub(in super::super) fn share_all(&self, time: SystemTime) {
+        if let Some(part) = self.part() {
+            let entry = Entry::all(time);
+            if let Said::All(time) = entry.clone().said() {
+                part.take_all(time);
+            }
+            part.push(entry);
+        }
+    }
+
+    /// This node knows all that was in the log as of a moment ago, and vouches for it until `end`.
+    pub(super) fn vouch_until(&self, end: Instant) {
+        let Some(part) = self.part() else { return };
+        if part.lease.extend(end) {
+            part.begun.notify_one();
+            self.wake();
+        }
+    }
+
+    /// This node vouches for nothing any more.
+    pub(super) fn doubt(&self) {
+        let Some(part) = self.part() else { return };
+        if !part.lease.is_over() {
+            part.lease.end();
+            self.wake();
+        }
+    }
+
+    /// Until when this node vouches, as soon as it does.
+    pub(super) async fn vouched_for(&self) -> Instant {
+        let Some(part) = self.part() else { return std::future::pending().await };
+        loop {
+            match part.lease.ends() {
+                Some(end) => return end,
+                None => part.begun.notified().await,
+            }
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The log in Redis.
+//!
+//! | key | what it holds |
+//! | --- | --- |
+//! | `{prefix}:log` | a stream: the entries, numbered `1-0`, `2-0`, ... under the field `e` |
+//! | `{prefix}:state` | a hash: by topic, the entry that holds |
+//! | `{prefix}:ends` | a sorted set: topics by the time from which on they need not be kept, in milliseconds |
+//! | `{prefix}:life` | which log it is (a random text), the `run_id` of its server, and since when that is so, in milliseconds |
+//!
+//! All of them are in one slot of a cluster, and what is written is written by scripts, each of which is done or not.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::PoisonError,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use redis::{
+    AsyncConnectionConfig, Client, IntoConnectionInfo, RedisResult, Script, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+};
+
+use super::{Entry, LogError, Origin, RevocationLog, Standing};
+use crate::sync::Mutex;
+
+/// How many entries are read at once.
+const MOST: usize = 1_000;
+
+/// Opens connections to the server that is the primary at present: a [`Client`] does, and what asks sentinels or goes by
+/// the slots of a cluster can.
+pub trait Connect: Send + Sync + 'static {
+    /// A connection, whose clones are the same one.
+    type Connection: ConnectionLike + Clone + Send + Sync + 'static;
+
+    /// Opens one. It should set no limit to how long an answer may take: a read that waits for an entry takes a second.
+    fn connect(&self) -> impl Future<Output = RedisResult<Self::Connection>> + Send;
+}
+
+impl Connect for Client {
+    type Connection = MultiplexedConnection;
+
+    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        self.get_multiplexed_async_connection_with_config(&config).await
+    }
+}
+
+/// A [`RevocationLog`] in Redis 7, or Valkey.
+///
+/// It takes two connections of a node, and a third one when something is revoked. A node asks once a second where the
+/// log stands, which is a small script, and waits for entries in between.
+///
+/// # What it promises
+///
+/// An entry is acknowledged when the server has it. Whether it survives the server is for the server's configuration to
+/// say: `appendonly yes` with `appendfsync always`, or replicas and [`with_replicas`](Self::with_replicas). Neither keeps
+/// a failover from losing what was acknowledged, so nodes notice one (another `run_id`), and write again what they know:
+/// rule 3 of the [module](super). A primary that was cut off from its replicas and goes on as if it were the only one is
+/// noticed if it takes no writes by then: set `min-replicas-to-write`.
+///
+/// # Room
+///
+/// The stream keeps about [`with_length`](Self::with_length) entries, the hash one for each topic, until a day after it has
+/// ended by itself.
+///
+/// # ACL
+///
+/// `~{prefix}:* +evalsha +eval +script|load +info +time +get +set +hget +hset +hdel +hscan +zadd +zrem
+/// +zrangebyscore +xadd +xread +xrange +xrevrange +wait`
+pub struct RedisLog<C: Connect = Client> {
+    connect: C,
+    keys: [String; 4],
+    length: usize,
+    replicas: usize,
+    standing: Script,
+    append: Script,
+    asking: Slot<C::Connection>,
+    reading: Slot<C::Connection>,
+    writing: Slot<C::Connection>,
+}
+
+/// A connection that is kept, unless a command on it failed or was given up.
+struct Slot<T>(Mutex<Option<T>>);
+
+/// What both scripts begin with: `mark` writes which life this is, and since when, which is now if it is a new one.
+const MARK: &str = r"
+local log, state, ends, life = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local time = redis.call('TIME')
+local now = string.format('%d%03d', time[1], math.floor(time[2] / 1000))
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '?'
+local function mark(is_new)
+  local id, known, since = string.match(redis.call('GET', life) or '', '^(%w+) (%S+) (%d+)$')
+  if not id then
+    id = ARGV[1]
+  end
+  if is_new or known ~= run then
+    since = now
+  end
+  redis.call('SET', life, id .. ' ' .. run .. ' ' .. since)
+  return id .. ' ' .. run, since
+end
+";
+
+/// Where the log stands. It writes, so that a server that takes nothing does not pass for one where nothing happens.
+const STANDING: &str = r"
+local name, since = mark(false)
+local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
+local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+return {name, since, first and first[1] or '', last and last[1] or '', now}
+";
+
+/// Appends what says more than what is there, and sweeps a little.
+const APPEND: &str = r"
+local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+local number = last and tonumber(string.match(last[1], '^%d+')) or 0
+mark(ARGV[2] == 'lost')
+for at = 4, #ARGV, 4 do
+  local topic, rank, kept_until, entry = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local is_news = true
+  if rank == '~' then
+    redis.call('HDEL', state, topic)
+    redis.call('ZREM', ends, topic)
+  else
+    local known = redis.call('HGET', state, topic)
+    is_news = not known or tonumber(string.match(known, '%d+$')) < tonumber(rank)
+    if is_news then
+      redis.call('HSET', state, topic, entry)
+      if kept_until == '' then
+        redis.call('ZREM', ends, topic)
+      else
+        redis.call('ZADD', ends, kept_until, topic)
+      end
+    end
+  end
+  if is_news then
+    number = number + 1
+    redis.call('XADD', log, 'MAXLEN', '~', ARGV[3], string.format('%.0f-0', number), 'e', entry)
+  end
+end
+local over = redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, 64)
+for _, topic in ipairs(over) do
+  redis.call('HDEL', state, topic)
+  redis.call('ZREM', ends, topic)
+end
+return number
+";
+
+impl RedisLog {
+    /// The log of the server with this URL: `redis://`, or `rediss://` where the crate `redis` is built with TLS. It is
+    /// connected to when it is used first.
+    ///
+    /// # Errors
+    ///
+    /// If it is no such URL.
+    pub fn open(url: impl IntoConnectionInfo) -> RedisResult<Self> {
+        Client::open(url).map(Self::new)
+    }
+}
+
+impl<C: Connect> RedisLog<C> {
+    /// The log of the server that this connects to.
+    pub fn new(connect: C) -> Self {
+        Self {
+            connect,
+            keys: keys("tower-reauth"),
+            length: 100_000,
+            replicas: 0,
+            standing: Script::new(&format!("{MARK}{STANDING}")),
+            append: Script::new(&format!("{MARK}{APPEND}")),
+            asking: Slot::default(),
+            reading: Slot::default(),
+            writing: Slot::default(),
+        }
+    }
+
+    /// What the names of its keys begin with, in braces. Default: `tower-reauth`.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: &str) -> Self {
+        self.keys = keys(prefix);
+        self
+    }
+
+    /// How many entries can be read one by one: a node that has missed more reads all that is revoked. Default: 100,000.
+    #[must_use]
+    pub fn with_length(mut self, length: usize) -> Self {
+        self.length = length.max(1);
+        self
+    }
+
+    /// Takes an entry for written only when so many replicas have it too (`WAIT`), within a second. Default: 0.
+    #[must_use]
+    pub fn with_replicas(mut self, replicas: usize) -> Self {
+        self.replicas = replicas;
+        self
+    }
+
+    /// What `ask` makes of a connection.
+    async fn with<T, F>(&self, slot: &Slot<C::Connection>, ask: impl FnOnce(C::Connection) -> F) -> Result<T, LogError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        // Out of the slot: what is given up in the middle would be in the way of the next.
+        let connection = match slot.take() {
+            Some(connection) => connection,
+            None => self.connect.connect().await.map_err(LogError::unavailable)?,
+        };
+        let answer = ask(connection.clone()).await.map_err(LogError::unavailable)?;
+        slot.put(connection);
+        Ok(answer)
+    }
+}
+
+impl<C: Connect> RevocationLog for RedisLog<C> {
+    async fn standing(&self) -> Result<Standing, LogError> {
+        let mut script = self.standing.prepare_invoke();
+        self.keys.iter().for_each(|key| _ = script.key(key));
+        script.arg(random());
+        let answer = self.with(&self.asking, async |mut connection| script.invoke_async(&mut connection).await).await?;
+        let (life, since, first, last, now): (String, u64, String, String, u64) = answer;
+        let time = |milliseconds| UNIX_EPOCH + Duration::from_millis(milliseconds);
+        let last = number(&last)?.unwrap_or_default();
+        let first = number(&first)?.unwrap_or(last + 1);
+        Ok(Standing { life, since: time(since), first, last, now: time(now) })
+    }
+
+    async fn state(&self, take: &mut (dyn FnMut(Entry) + Send)) -> Result<(), LogError> {
+        let mut cursor = String::from("0");
+        loop {
+            let mut scan = redis::cmd("HSCAN");
+            scan.arg(&self.keys[1]).arg(&cursor).arg("COUNT").arg(MOST);
+            let answer = self.with(&self.asking, async |mut connection| scan.query_async(&mut connection).await);
+            let (next, topics): (String, Vec<(String, String)>) = answer.await?;
+            for (_, entry) in topics {
+                take(parsed(entry)?);
+            }
+            if next == "0" {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+
+    async fn read(&self, after: u64, at_most: Duration) -> Result<Vec<(u64, Entry)>, LogError> {
+        let mut read = redis::cmd("XREAD");
+        read.arg("COUNT").arg(MOST);
+        let milliseconds = at_most.as_millis();
+        // `BLOCK 0` is for ever.
+        if milliseconds > 0 {
+            read.arg("BLOCK").arg(u64::try_from(milliseconds).unwrap_or(u64::MAX));
+        }
+        read.arg("STREAMS").arg(&self.keys[0]).arg(format!("{after}-0"));
+        let answer = self.with(&self.reading, async |mut connection| read.query_async(&mut connection).await);
+        let streams: Option<Vec<(String, Vec<(String, Vec<String>)>)>> = answer.await?;
+        let mut entries = Vec::new();
+        for (id, mut fields) in streams.into_iter().flatten().flat_map(|(_, entries)| entries) {
+            let entry = if fields.len() == 2 && fields[0] == "e" { fields.remove(1) } else { fields.join(" ") };
+            match (number(&id)?, parsed(entry)) {
+                (Some(number), Ok(entry)) => entries.push((number, entry)),
+                // First those that can be read.
+                (_, Err(_)) if !entries.is_empty() => break,
+                (_, Err(error)) => return Err(error),
+                (None, _) => return Err(LogError::unavailable("an entry of its stream has no number")),
+            }
+        }
+        Ok(entries)
+    }
+
+    async fn append(&self, entries: &[Entry], origin: Origin) -> Result<(), LogError> {
+        let mut script = self.append.prepare_invoke();
+        self.keys.iter().for_each(|key| _ = script.key(key));
+        let origin = if origin == Origin::Lost { "lost" } else { "new" };
+        script.arg(random()).arg(origin).arg(self.length);
+        for entry in entries {
+            let rank = entry.rank().map_or_else(|| "~".to_owned(), |rank| rank.to_string());
+            let kept_until = entry.kept_until().and_then(|until| until.duration_since(UNIX_EPOCH).ok());
+            let kept_until = kept_until.map(|until| until.as_millis().to_string()).unwrap_or_default();
+            script.arg(entry.topic()).arg(rank).arg(kept_until).arg(entry.to_string());
+        }
+        let replicas = self.replicas;
+        let written = self.with(&self.writing, async |mut connection| {
+            let _: Value = script.invoke_async(&mut connection).await?;
+            if replicas == 0 {
+                return Ok(0);
+            }
+            redis::cmd("WAIT").arg(replicas).arg(1_000).query_async::<usize>(&mut connection).await
+        });
+        let reached = written.await?;
+        if reached < replicas {
+            return Err(LogError::unavailable(format!("{reached} of {replicas} replicas have it")));
+        }
+        Ok(())
+    }
+}
+
+impl<T> Slot<T> {
+    fn take(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put(&self, connection: T) {
+        let replaced = self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(connection);
+        drop(replaced);
+    }
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<C: Connect> fmt::Debug for RedisLog<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the connections: how they are opened holds a password.
+        f.debug_struct("RedisLog")
+            .field("log", &self.keys[0])
+            .field("length", &self.length)
+            .field("replicas", &self.replicas)
+            .finish_non_exhaustive()
+    }
+}
+
+fn keys(prefix: &str) -> [String; 4] {
+    ["log", "state", "ends", "life"].map(|name| format!("{{{prefix}}}:{name}"))
+}
+
+/// The number of an entry, by its id; `None` for an empty one.
+fn number(id: &str) -> Result<Option<u64>, LogError> {
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let number = id.strip_suffix("-0").and_then(|number| number.parse().ok());
+    number.map(Some).ok_or_else(|| LogError::unavailable(format!("its stream has the id {id:?}, which no node wrote")))
+}
+
+fn parsed(entry: String) -> Result<Entry, LogError> {
+    entry.parse().map_err(|error| LogError::Unreadable { entry, error })
+}
+
+/// A text that no other log has.
+fn random() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    format!("{:016x}{:016x}", RandomState::new().hash_one(0), RandomState::new().hash_one(std::process::id()))
+}

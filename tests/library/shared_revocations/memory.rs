@@ -1,0 +1,225 @@
+//! A log in memory, and the wires to it, which can be cut.
+
+use std::{
+    collections::HashMap,
+    future::{Future, pending},
+    sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
+use tower_reauth::revoke::shared::{Entry, LogError, Origin, RevocationLog, Standing};
+
+use crate::support::Wall;
+
+/// The server.
+#[derive(Clone)]
+pub struct Memory(Arc<Inner>);
+
+struct Inner {
+    wall: Wall,
+    kept: Mutex<Kept>,
+    grown: Notify,
+}
+
+#[derive(Clone)]
+pub struct Kept {
+    life: u64,
+    since: SystemTime,
+    entries: Vec<(u64, Entry)>,
+    state: HashMap<String, Entry>,
+    last: u64,
+    appends: usize,
+}
+
+/// A node's way to the server.
+#[derive(Clone)]
+pub struct Wire {
+    memory: Memory,
+    faults: Arc<Mutex<Faults>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Faults {
+    is_cut: bool,
+    says_no: bool,
+    delay: Duration,
+    panics: bool,
+}
+
+impl Memory {
+    pub fn new() -> Self {
+        let wall = Wall::new();
+        // It has been there for a while.
+        let since = wall.now() - Duration::from_secs(3600);
+        let kept = Kept { life: 1, since, entries: Vec::new(), state: HashMap::new(), last: 0, appends: 0 };
+        Self(Arc::new(Inner { wall, kept: Mutex::new(kept), grown: Notify::new() }))
+    }
+
+    pub fn wire(&self) -> Wire {
+        Wire { memory: self.clone(), faults: Arc::default() }
+    }
+
+    /// How it stands: what a copy on another machine has.
+    pub fn copy(&self) -> Kept {
+        self.kept().clone()
+    }
+
+    /// A copy takes its place, with all that this does not have.
+    pub fn fail_over_to(&self, copy: Kept) {
+        let life = self.kept().life + 1;
+        *self.kept() = Kept { life, since: self.wall().now(), ..copy };
+    }
+
+    /// Everything is gone.
+    pub fn flush(&self) {
+        let mut kept = self.kept();
+        kept.entries.clear();
+        kept.state.clear();
+        kept.last = 0;
+        kept.life += 1;
+        kept.since = self.wall().now();
+    }
+
+    /// The entries go but for the last of them; the state stays.
+    pub fn trim(&self, left: usize) {
+        let mut kept = self.kept();
+        let gone = kept.entries.len().saturating_sub(left);
+        kept.entries.drain(..gone);
+    }
+
+    pub fn entries(&self) -> Vec<String> {
+        self.kept().entries.iter().map(|(_, entry)| entry.to_string()).collect()
+    }
+
+    pub fn appends(&self) -> usize {
+        self.kept().appends
+    }
+
+    fn append(&self, entry: Entry) {
+        self.kept().append(entry);
+        self.0.grown.notify_waiters();
+    }
+
+    /// Its clock.
+    pub fn wall(&self) -> &Wall {
+        &self.0.wall
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.kept.lock().expect("nobody panics")
+    }
+}
+
+impl Kept {
+    fn append(&mut self, entry: Entry) {
+        self.appends += 1;
+        let topic = entry.topic();
+        match (self.state.get(&topic).and_then(Entry::rank), entry.rank()) {
+            (Some(known), Some(rank)) if known >= rank => return,
+            (_, None) => _ = self.state.remove(&topic),
+            _ => _ = self.state.insert(topic, entry.clone()),
+        }
+        self.last += 1;
+        self.entries.push((self.last, entry));
+    }
+}
+
+impl Wire {
+    pub fn cut(&self) {
+        self.faults().is_cut = true;
+    }
+
+    pub fn mend(&self) {
+        *self.faults() = Faults::default();
+    }
+
+    pub fn say_no(&self) {
+        self.faults().says_no = true;
+    }
+
+    pub fn delay(&self, delay: Duration) {
+        self.faults().delay = delay;
+    }
+
+    pub fn panic(&self) {
+        self.faults().panics = true;
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().expect("nobody panics")
+    }
+
+    /// There or back.
+    async fn pass(&self) -> Result<(), LogError> {
+        let Faults { is_cut, says_no, delay, panics } = *self.faults();
+        assert!(!panics, "a bug of the log's");
+        if is_cut {
+            pending::<()>().await;
+        }
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
+        if says_no { Err(LogError::unavailable("it says no")) } else { Ok(()) }
+    }
+}
+
+impl RevocationLog for Wire {
+    async fn standing(&self) -> Result<Standing, LogError> {
+        self.pass().await?;
+        let standing = {
+            let kept = self.memory.kept();
+            let first = kept.entries.first().map_or(kept.last + 1, |(number, _)| *number);
+            Standing {
+                life: kept.life.to_string(),
+                since: kept.since,
+                first,
+                last: kept.last,
+                now: self.memory.wall().now(),
+            }
+        };
+        self.pass().await?;
+        Ok(standing)
+    }
+
+    async fn state(&self, take: &mut (dyn FnMut(Entry) + Send)) -> Result<(), LogError> {
+        self.pass().await?;
+        let state = self.memory.kept().state.clone();
+        self.pass().await?;
+        state.into_values().for_each(take);
+        Ok(())
+    }
+
+    async fn read(&self, after: u64, at_most: Duration) -> Result<Vec<(u64, Entry)>, LogError> {
+        self.pass().await?;
+        let read = async {
+            loop {
+                let grown = self.memory.0.grown.notified();
+                let entries: Vec<_> =
+                    self.memory.kept().entries.iter().filter(|(number, _)| *number > after).cloned().collect();
+                if !entries.is_empty() {
+                    return entries;
+                }
+                grown.await;
+            }
+        };
+        let entries = timeout(at_most, read).await.unwrap_or_default();
+        self.pass().await?;
+        Ok(entries)
+    }
+
+    fn append(&self, entries: &[Entry], origin: Origin) -> impl Future<Output = Result<(), LogError>> + Send {
+        let entries = entries.to_vec();
+        async move {
+            self.pass().await?;
+            if origin == Origin::Lost {
+                self.memory.kept().since = self.memory.wall().now();
+            }
+            entries.into_iter().for_each(|entry| self.memory.append(entry));
+            self.pass().await
+        }
+    }
+}
