@@ -140,7 +140,7 @@ impl<L: RevocationLog> SharedRevocations<L> {
             if !is_whole {
                 break;
             }
-            self.revocations.take(entry, true);
+            self.revocations.take(entry);
             place.last = number;
         }
         Ok(is_whole)
@@ -156,7 +156,7 @@ impl<L: RevocationLog> SharedRevocations<L> {
             if unknown.get(&entry.topic()).is_some_and(|known| known.rank() <= entry.rank()) {
                 unknown.remove(&entry.topic());
             }
-            self.revocations.take(entry, false);
+            self.revocations.take(entry);
         };
         limited(LONG_LIMIT, self.log.state(&mut take)).await?;
         let unknown: Vec<_> = unknown.into_values().collect();

@@ -347,6 +347,27 @@ async fn a_node_that_missed_what_is_gone_goes_by_what_became_of_it() {
     assert_eq!(node.status("b/bob").await, 200);
 }
 
+/// Of streams whose credentials have no date the state of the log cannot tell when they were opened; the node can.
+#[tokio::test(start_paused = true)]
+async fn that_everything_was_revoked_ends_what_is_open_on_a_node_that_did_not_read_of_it_in_order() {
+    let missed: [(&str, fn(&Memory)); 2] = [
+        ("the entry is gone", |memory| memory.trim(0)),
+        ("it is another life of the log", |memory| memory.fail_over_to(memory.copy())),
+    ];
+    for (name, miss) in missed {
+        let memory = Memory::new();
+        let (node, other) = (Node::joined(&memory).await, Node::joined(&memory).await);
+        let (_feed, mut stream) = node.open("c/carol").await;
+        node.wire.cut();
+        other.revocations.revoke_all();
+        other.revocations.written().await;
+        miss(&memory);
+        node.wire.mend();
+        sleep(4 * SECOND).await;
+        assert_eq!(end_of(&mut stream), Some(EndReason::Revoked), "{name}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn clocks_that_are_a_minute_apart_change_nothing() {
     for seconds in [[60, -60], [-60, 60], [60, 60], [-60, -60]] {
