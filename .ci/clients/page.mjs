@@ -507,6 +507,10 @@ async function story() {
 
     await step('events are read however they are cut', cutEvents)
 
+    await step('a message that makes no sense hides no other', strangeMessages)
+
+    await step('a gateway that cannot answer has nobody sign in again', outOfOrder)
+
     await step('where nobody has to sign in nobody is asked to', async () => {
         await gateway.stop()
         gateway = await Gateway.start('--port=0', '--auth=none')
@@ -541,7 +545,9 @@ async function cutEvents() {
         response.flushHeaders()
         if (isMute) return
         const start = '\ufeffretry: 200\n\nevent: history\ndata: {"messages":[],"hasMore":false}\n\n'
-        const bytes = Buffer.from((asked.length === 1 ? start : '') + (asked.length === 1 ? ['\n', '\r\n', '\r'] : ['\r\n']).map((end, at) => event(asked.length * 10 + at, end)).join(''))
+        // In the middle of an event, behind its id: it has not come.
+        const cut = asked.length === 2 ? 'id: 21\nevent: message\ndata: {"message":{"role":"user",\n' : ''
+        const bytes = Buffer.from((asked.length === 1 ? start : '') + (asked.length === 1 ? ['\n', '\r\n', '\r'] : ['\r\n']).map((end, at) => event(asked.length * 10 + at, end)).join('') + cut)
         for (const byte of bytes) {
             response.write(Buffer.of(byte))
             await new Promise(done => setImmediate(done))
@@ -573,6 +579,75 @@ async function cutEvents() {
         expect(asked[3] === '30', `it came again from ${asked[3]}`)
     } finally {
         await page.close()
+        server.closeAllConnections()
+        server.close()
+    }
+}
+
+/** A server whose messages are such as nobody writes but to do harm. */
+async function strangeMessages() {
+    const html = await (await fetch(gateway.url)).text()
+    const noText = { toString: null, valueOf: null }
+    const messages = [
+        { role: 'assistant', content: [{ type: noText, text: 'a' }] }, { role: noText, content: 'b' }, null, 7, 'c',
+        { role: 'tool', toolName: noText, content: [noText] }, { role: 'user', timestamp: noText, content: 'd' },
+        { role: 'constructor', content: [{ type: 'toolCall', name: noText }, null, 8] },
+        { role: 'user', content: 'the last of the history' },
+    ]
+    // Lines that may be a fence from each of their characters on.
+    const long = { role: 'user', content: Array(10).fill(`${'~'.repeat(19_990)}\`x`) }
+    const events = [['history', { messages, hasMore: false }], ...[...messages, long, { role: 'user', content: 'the last of all' }].map(message => ['message', { message }])]
+    const server = http.createServer((request, response) => {
+        const { pathname } = new URL(request.url, 'http://x')
+        if (pathname === '/') return response.setHeader('Content-Type', 'text/html').end(html)
+        if (pathname === '/sessions') return response.setHeader('Content-Type', 'application/json').end(JSON.stringify({ sessions: [{ key: 'k', agent: 'main', updatedAt: 1 }], hasMore: false, unreadable: [] }))
+        if (pathname === '/streams') return response.writeHead(403).end()
+        response.writeHead(200, { 'Content-Type': 'text/event-stream' })
+        response.write(events.map(([name, data]) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`).join(''))
+    })
+    await new Promise(done => server.listen(0, '127.0.0.1', done))
+    const page = await open(`http://127.0.0.1:${server.address().port}/`)
+    try {
+        await shows(page, 'the last of all')
+        await shows(page, 'cannot be shown')
+        expect(await page.locator('#rows > li').count() === 2 * messages.length + 2, 'a message has no row')
+        await page.evaluate(() => { window.long = []; new PerformanceObserver(list => window.long.push(...list.getEntries().map(entry => entry.duration))).observe({ type: 'longtask', buffered: true }) })
+        await sleep(100)
+        const worst = Math.max(0, ...await page.evaluate(() => window.long))
+        expect(worst < 2500, `lines of tildes take ${worst.toFixed(0)} ms`)
+    } finally {
+        await page.context().close()
+        server.closeAllConnections()
+        server.close()
+    }
+}
+
+/** A proxy whose gateway is away, and then a gateway that lets nobody in for now. */
+async function outOfOrder() {
+    const html = await (await fetch(gateway.url)).text()
+    const answers = []
+    const server = http.createServer((request, response) => {
+        const { pathname } = new URL(request.url, 'http://x')
+        if (pathname === '/') return response.setHeader('Content-Type', 'text/html').end(html)
+        if (pathname === '/streams') return response.writeHead(403).end()
+        const isGood = request.headers.authorization === 'Bearer secret-of-reader'
+        const status = isGood ? answers.shift() ?? 200 : 401
+        response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify({ sessions: [], hasMore: false, unreadable: [] }))
+    })
+    await new Promise(done => server.listen(0, '127.0.0.1', done))
+    const page = await open(`http://127.0.0.1:${server.address().port}/`)
+    try {
+        await signIn(page, 'reader')
+        await says(page, '#state', 'no session yet')
+        for (const [status, words] of [[502, 'answered 502'], [429, 'Too many attempts']]) {
+            answers.push(status)
+            await page.reload()
+            await says(page, '#entry-error', words)
+            await page.reload()
+            await says(page, '#state', 'no session yet')
+        }
+    } finally {
+        await page.context().close()
         server.closeAllConnections()
         server.close()
     }

@@ -3,9 +3,9 @@
 //! Files are followed without it. It is for file systems that report nothing, for logrotate, and for an operator who
 //! wants to be told how a change went.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use tokio::{signal::unix::Signal, time::timeout};
+use tokio::{signal::unix::Signal, task::spawn_blocking, time::timeout};
 
 use crate::{config::Reload, http::operate::Audit, systemd::Manager};
 
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub async fn at_signal(mut hangup: Signal, reload: Reload, audit: Audit, manager: Manager, status: String) {
     while hangup.recv().await.is_some() {
         manager.reloads();
-        let audit_log = match audit.reopen() {
+        let audit_log = match begin_anew(audit.clone()).await {
             Ok(true) => "begun anew",
             Ok(false) => "none",
             Err(error) => {
@@ -43,4 +43,9 @@ pub async fn at_signal(mut hangup: Signal, reload: Reload, audit: Audit, manager
         manager.is_ready(&outcome);
     }
     std::future::pending().await
+}
+
+/// On a thread that may block: the disk of the log may hang.
+async fn begin_anew(audit: Audit) -> io::Result<bool> {
+    timeout(PATIENCE, spawn_blocking(move || audit.reopen())).await??
 }

@@ -210,3 +210,15 @@ fn a_start_says_every_problem_too() {
     let (is_done, _, errors) = run(start);
     assert!(!is_done && errors.matches("gateway: the variable").count() == 2, "{errors}");
 }
+
+#[test]
+fn a_token_is_printed_though_nobody_reads_what_is_said_of_it() {
+    let state = State::of_messages(1);
+    let file = state.path().join("tokens.toml");
+    for words in ["add ci", "rotate ci"] {
+        let script = format!("exec \"$0\" token {words} --tokens '{}' 2>/dev/full", file.display());
+        assert_eq!(printed(run(Start::under(&script))).len(), 43);
+    }
+    let script = format!("exec \"$0\" token revoke ci --tokens '{}' 2>/dev/full", file.display());
+    assert!(run(Start::under(&script)).0);
+}

@@ -31,7 +31,7 @@ use std::time::Duration;
 pub use self::auth::{Auth, TrustedProxy};
 pub use self::environment::Environment;
 pub use self::error::ConfigError;
-#[cfg(not(feature = "tls"))]
+#[cfg(not(all(feature = "redis", feature = "tls")))]
 pub use self::error::needs_feature;
 pub use self::flags::{CorsOrigin, Flags, HistoryScopes, LogFormat, MetricsFor, Mode};
 pub use self::live::{LiveSettings, Reload};

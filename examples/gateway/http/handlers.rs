@@ -94,6 +94,8 @@ const STREAM_ID: HeaderName = HeaderName::from_static("x-stream-id");
 
 /// How long the row of a session may take to be found.
 const SOON: Duration = Duration::from_secs(2);
+/// How long a page that is remembered takes at most, unless its file system hangs.
+const AT_ONCE: Duration = Duration::from_millis(10);
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
@@ -149,6 +151,11 @@ async fn page(
     let body = match state.pages.find(&asked, &settings).await {
         Some(body) => {
             found(PageFrom::Memory);
+            if let Some(access) = access.filter(|_| began.elapsed() >= AT_ONCE)
+                && let Err(refusal) = Box::pin(async move { confirm(&access).await }).await
+            {
+                return *refusal;
+            }
             body
         }
         None => match Box::pin(read_and_confirm(state, settings, asked, access)).await {
@@ -429,6 +436,7 @@ mod tests {
     use ::http::header::CONTENT_TYPE;
     use clap::Parser;
     use http_body_util::BodyExt;
+    use tokio::time::sleep;
     use tower_reauth::{
         AuthMethod, Identity,
         access::AccessSource,
@@ -439,7 +447,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Config, Environment, Flags, LiveSettings},
-        files::Watcher,
+        files::{Watcher, disk::fault},
         http::operate::{Audit, Kept},
     };
 
@@ -492,5 +500,31 @@ mod tests {
         assert_eq!(response.extensions().get(), Some(&Denied::Revoked));
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body, r#"{"error":{"message":"Unauthorized","type":"unauthorized"}}"#);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nor_is_one_that_is_remembered_to_whom_lost_it_while_the_disk_hung() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = state(folder.path());
+        let revocations = Revocations::new();
+        let source = AccessSource::new().with_revocations(&revocations);
+        let access = async || {
+            let verify = || Verification::ready(Ok(Identity::new("alice", AuthMethod::Token)));
+            source.verify(CredentialKey::new(TokenDigest::of("token")), verify).await.unwrap()
+        };
+        let page = async || asked(&state, access().await).await.into_body().collect().await.unwrap().to_bytes();
+        while page().await.as_ptr() != page().await.as_ptr() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        let hang = fault::Hang::after(0, folder.path());
+        let (shared, access) = (Arc::clone(&state), access().await);
+        let waiting = tokio::spawn(async move { asked(&shared, access).await });
+        while hang.held() == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        sleep(2 * AT_ONCE).await;
+        revocations.revoke_subject("alice");
+        drop(hang);
+        assert_eq!(waiting.await.unwrap().status(), StatusCode::UNAUTHORIZED);
     }
 }

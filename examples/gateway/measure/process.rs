@@ -1,27 +1,29 @@
 //! What the operating system says of this process, by the names that Prometheus' own clients give it.
 //!
 //! It is written as text and not counted by the recorder, whose counters are whole numbers: seconds of a processor
-//! are not.
+//! are not. Nothing is read but what `/proc` has of this process: a unit may hide the rest (`ProcSubset=pid`).
 
 use std::{
     fmt::{Display, Write},
     fs, io,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use rustix::process::{Resource, getrlimit};
 
-/// The metrics, as text. Where there is no `/proc` there are none. Asks the file system, so it blocks.
-pub fn text() -> String {
-    read().unwrap_or_default()
+/// The metrics of a process that began then, as text. Where there is no `/proc` there are none. Asks the file system,
+/// so it blocks.
+pub fn text(began: SystemTime) -> String {
+    read(Path::new("/proc"), began).unwrap_or_default()
 }
 
-fn read() -> io::Result<String> {
-    let stat = Stat::parse(&fs::read_to_string("/proc/self/stat")?)?;
+fn read(proc: &Path, began: SystemTime) -> io::Result<String> {
+    let stat = Stat::parse(&fs::read_to_string(proc.join("self/stat"))?)?;
     let (tick, page) = (rustix::param::clock_ticks_per_second() as f64, rustix::param::page_size() as u64);
     // One is the folder that is being read.
-    let descriptors = fs::read_dir("/proc/self/fd")?.count().saturating_sub(1);
+    let descriptors = fs::read_dir(proc.join("self/fd"))?.count().saturating_sub(1);
     let limit = getrlimit(Resource::Nofile).current;
-    let boot = boot_time(&fs::read_to_string("/proc/stat")?)?;
     let mut text = String::new();
     let mut say = |name: &str, kind: &str, help: &str, value: &dyn Display| {
         // A text takes whatever is written to it.
@@ -36,18 +38,17 @@ fn read() -> io::Result<String> {
         say("process_max_fds", "gauge", "File descriptors that may be open.", &limit);
     }
     say("process_threads", "gauge", "Threads.", &stat.threads);
-    let start = boot as f64 + stat.start as f64 / tick;
+    let start = began.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     say("process_start_time_seconds", "gauge", "When the process began, since the Unix epoch.", &start);
     Ok(text)
 }
 
-/// What is read of `/proc/self/stat` (proc_pid_stat(5)). Times are in ticks, the start since the machine was booted.
+/// What is read of `/proc/self/stat` (proc_pid_stat(5)). Times are in ticks.
 #[derive(Debug, PartialEq)]
 struct Stat {
     user: u64,
     system: u64,
     threads: u64,
-    start: u64,
     virtual_bytes: u64,
     resident_pages: u64,
 }
@@ -66,32 +67,38 @@ impl Stat {
             user: field(14)?,
             system: field(15)?,
             threads: field(20)?,
-            start: field(22)?,
             virtual_bytes: field(23)?,
             resident_pages: field(24)?,
         })
     }
 }
 
-/// In seconds since the Unix epoch.
-fn boot_time(text: &str) -> io::Result<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("btime "));
-    line.and_then(|time| time.parse().ok()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/stat"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// As the unit in `systemd` has it (`ProcSubset=pid`).
+    #[test]
+    fn where_only_processes_are_shown_all_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("self/fd")).unwrap();
+        fs::write(folder.path().join("self/fd/0"), "").unwrap();
+        fs::copy("/proc/self/stat", folder.path().join("self/stat")).unwrap();
+        let text = read(folder.path(), SystemTime::UNIX_EPOCH + Duration::from_millis(1500)).unwrap();
+        for expected in ["\nprocess_open_fds 0\n", "\nprocess_threads ", "\nprocess_start_time_seconds 1.5\n"] {
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+    }
 
     #[test]
     fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
         let text = "7 (a) b (c) S 1 7 7 0 -1 4194304 1 2 3 4 50 60 0 0 20 0 9 0 700 8000 90 184 1 1";
-        let stat = Stat { user: 50, system: 60, threads: 9, start: 700, virtual_bytes: 8000, resident_pages: 90 };
+        let stat = Stat { user: 50, system: 60, threads: 9, virtual_bytes: 8000, resident_pages: 90 };
         assert_eq!(Stat::parse(text).unwrap(), stat);
         for broken in ["", "7 (a", "7 (a) S 1 7", &text.replace("50 60", "x 60")] {
             assert!(Stat::parse(broken).is_err(), "{broken}");
         }
-        assert_eq!(boot_time("cpu 1 2\nbtime 1700000000\nprocesses 1\n").unwrap(), 1_700_000_000);
-        assert!(boot_time("cpu 1 2\n").is_err());
     }
 }

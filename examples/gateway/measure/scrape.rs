@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     io,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use ::http::{HeaderValue, Request, StatusCode, header::CACHE_CONTROL};
@@ -45,6 +45,8 @@ pub struct Exporter {
     counted: PrometheusHandle,
     /// One scrape at a time: each takes a thread, and the room for its text.
     turn: Arc<Mutex<()>>,
+    /// About when the process began.
+    began: SystemTime,
 }
 
 impl Exporter {
@@ -56,7 +58,7 @@ impl Exporter {
 
     fn install() -> Result<Self, BuildError> {
         let recorder = recorder()?;
-        let exporter = Self { counted: recorder.handle(), turn: Arc::default() };
+        let exporter = Self { counted: recorder.handle(), turn: Arc::default(), began: SystemTime::now() };
         metrics::set_global_recorder(recorder)?;
         names::describe();
         observe::describe_metrics();
@@ -78,7 +80,7 @@ impl Exporter {
         let text = spawn_blocking(move || {
             let _turn = turn;
             let mut text = self.counted.render();
-            text.push_str(&process::text());
+            text.push_str(&process::text(self.began));
             text
         });
         match text.await {
@@ -141,7 +143,7 @@ mod tests {
         const EACH: usize = 20_000;
         const ROUNDS: usize = 150;
         let recorder = recorder().unwrap();
-        let exporter = Exporter { counted: recorder.handle(), turn: Arc::default() };
+        let exporter = Exporter { counted: recorder.handle(), turn: Arc::default(), began: SystemTime::now() };
         let observe = |count: usize| {
             metrics::with_local_recorder(&recorder, || {
                 let histogram = metrics::histogram!("seconds");

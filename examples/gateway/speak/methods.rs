@@ -302,6 +302,8 @@ fn refusal(unread: Unread) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use tower_reauth::revoke::Revocations;
+
     use clap::Parser;
     use tower_reauth::{AuthMethod, Identity};
 
@@ -323,7 +325,7 @@ mod tests {
         let flags = Flags::parse_from(["gateway", "--state-dir", folder.to_str().unwrap(), "--token", "secret"]);
         let config = Config::new(flags, Environment::default()).unwrap();
         let settings = LiveSettings::open(config.sources.clone()).unwrap().subscribe();
-        let (watcher, kept) = (Watcher::new().unwrap(), Kept::open(None).unwrap());
+        let (watcher, kept) = (Watcher::new().unwrap(), Kept::open(None, Revocations::new()).unwrap());
         let state = State::new(&config, settings, watcher, kept, Audit::default());
         Arc::new(State { page_bytes: PageBytes::new(4), ..state })
     }

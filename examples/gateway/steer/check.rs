@@ -8,9 +8,9 @@ use std::{
 };
 
 use rustix::fs::{Access, access};
-
 use tower_reauth::revoke::Revocations;
 
+use super::say;
 use crate::{
     config::{Config, ConfigError, Environment, Flags, Settings, Settled, Sources},
     http::operate::Kept,
@@ -26,7 +26,7 @@ pub fn run(flags: Flags, environment: Environment) -> ExitCode {
         },
     };
     for problem in &problems {
-        eprintln!("gateway: {problem}");
+        say(problem);
     }
     let mut output = io::stdout().lock();
     let said = advice.iter().try_for_each(|advice| writeln!(output, "advice: {advice}"));

@@ -10,7 +10,12 @@ mod cli;
 mod edit;
 mod token;
 
-use std::{error::Error, process::ExitCode};
+use std::{
+    error::Error,
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 pub use self::cli::Cli;
 use self::cli::Command;
@@ -25,7 +30,12 @@ pub fn run(flags: Flags, command: Command, environment: Environment) -> ExitCode
         Command::Completions { shell } => Ok(cli::complete(shell)),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("gateway: {error}");
+        say(&error);
         ExitCode::FAILURE
     })
+}
+
+/// Says something to a person, whether or not there is one: what was done is done, and its output is still to come.
+fn say(what: &dyn Display) {
+    let _ = writeln!(io::stderr(), "gateway: {what}");
 }

@@ -13,10 +13,12 @@ use clap::{Args, Subcommand};
 use jiff::{Span, Timestamp, tz::TimeZone};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-
-use super::edit::{Edit, Entry, edited};
 use tower_reauth::revoke::Revocations;
 
+use super::{
+    edit::{Edit, Entry, edited},
+    say,
+};
 use crate::{
     config::{ClientToken, ConfigError, Environment, Flags, KNOWN_SCOPES, Settled},
     files::{disk::is_missing, replace::Folder},
@@ -83,14 +85,14 @@ impl Token {
                 kept.list()["revocations"].as_array().is_some_and(|all| all.iter().any(|one| one["credential"] == id))
             };
             if revoked.is_some_and(is_revoked) {
-                eprintln!("gateway: {id:?} was revoked by POST /revocations, and stays so whatever token it has");
+                say(&format_args!("{id:?} was revoked by POST /revocations, and stays so whatever token it has"));
             }
         };
         match self.action {
             Action::List => list(&ClientToken::parse_all(&file, &fs::read_to_string(&file)?)?),
             Action::Revoke { id } => {
                 change(&file, false, &Edit::Remove { id: &id })?;
-                eprintln!("gateway: {id:?} is revoked");
+                say(&format_args!("{id:?} is revoked"));
                 Ok(())
             }
             Action::Add { id, subject, scopes, expires } => {
@@ -149,7 +151,7 @@ fn new_secret() -> Result<(String, String), Box<dyn Error>> {
 
 /// The token alone on the output, for a script; the rest is for a person.
 fn print_once(id: &str, secret: &str) -> Result<(), Box<dyn Error>> {
-    eprintln!("gateway: the token of {id:?}, which is shown this once:");
+    say(&format_args!("the token of {id:?}, which is shown this once:"));
     writeln!(io::stdout(), "{secret}")?;
     Ok(())
 }

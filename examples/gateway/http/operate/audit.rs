@@ -19,7 +19,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
     net::IpAddr,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -57,8 +57,7 @@ pub struct Audit(Option<Arc<Log>>);
 struct Log {
     path: PathBuf,
     lines: Lines,
-    /// The file that the next line goes to, where it is another one than the last went to.
-    next: Arc<Mutex<Option<File>>>,
+    next: Arc<Mutex<Option<Next<File>>>>,
     /// Who is about to end which streams.
     by: Mutex<HashMap<StreamId, Value>>,
 }
@@ -68,7 +67,10 @@ impl Audit {
     pub fn open(file: Option<&Path>) -> io::Result<Self> {
         let Some(path) = file else { return Ok(Self::default()) };
         let next = Arc::<Mutex<_>>::default();
-        let told = Told { file: append_to(path)?, next: Arc::clone(&next), is_failing: false, is_at_start: true };
+        let mut file = append_to(path)?;
+        // What cannot be looked at is taken to be whole. A disk that is full is not: it has room later.
+        let is_torn = is_torn(path, &file).unwrap_or(false) && file.write_all(b"\n").is_err();
+        let told = Told { file, next: Arc::clone(&next), is_failing: false, is_at_start: !is_torn };
         let lines = Lines::with_notice(told, |lost| {
             tracing::warn!(lines = lost, "the audit log can be written again, and lacks some lines");
             format!("{}\n", line("lost", [("lines", lost.into())]))
@@ -80,7 +82,8 @@ impl Audit {
     pub fn reopen(&self) -> io::Result<bool> {
         let Some(log) = &self.0 else { return Ok(false) };
         let file = append_to(&log.path)?;
-        *log.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        let is_empty = file.metadata()?.len() == 0;
+        *log.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Next { file, is_empty });
         // What was said before is written there, and the old file let go, by the time of the next line at the latest.
         log.lines.flush(AT_ONCE);
         Ok(true)
@@ -188,31 +191,39 @@ fn address(client: Option<IpAddr>) -> Value {
     client.map(|client| client.to_canonical().to_string()).into()
 }
 
+/// The file that the next line goes to, where it is another one than the last went to.
+struct Next<F> {
+    file: F,
+    is_empty: bool,
+}
+
 /// Says when its file cannot be written any more, and leaves no line empty.
 struct Told<F> {
     file: F,
-    next: Arc<Mutex<Option<F>>>,
+    next: Arc<Mutex<Option<Next<F>>>>,
     is_failing: bool,
     /// Whether what was written last was the end of a line.
     is_at_start: bool,
 }
 
 impl<F> Told<F> {
-    /// Between two lines, so that none is torn.
+    /// To be called between two lines, so that none is torn.
     fn turn_over(&mut self) {
-        if !self.is_at_start {
-            return;
-        }
         let next = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(next) = next {
-            self.file = next;
+        if let Some(Next { file, is_empty }) = next {
+            self.file = file;
+            self.is_failing = false;
+            self.is_at_start |= is_empty;
         }
     }
 }
 
 impl<F: Write> Write for Told<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.turn_over();
+        // A break comes first where the line before could not be written to its end.
+        if self.is_at_start || bytes.starts_with(b"\n") {
+            self.turn_over();
+        }
         let empty = usize::from(self.is_at_start && bytes.starts_with(b"\n"));
         let written = self.file.write(&bytes[empty..]).map(|written| written + empty);
         if let Ok(written) = written {
@@ -227,6 +238,7 @@ impl<F: Write> Write for Told<F> {
         written
     }
 
+    /// Comes after whole lines, and those that were given up.
     fn flush(&mut self) -> io::Result<()> {
         self.turn_over();
         self.file.flush()
@@ -241,6 +253,15 @@ fn append_to(path: &Path) -> io::Result<File> {
     let status = rustix::fs::fcntl_getfl(&file)?;
     rustix::fs::fcntl_setfl(&file, status - rustix::fs::OFlags::NONBLOCK)?;
     Ok(file)
+}
+
+/// Whether the last line of this file has no end. The disk was full, say, and whoever wrote it ended.
+fn is_torn(path: &Path, file: &File) -> io::Result<bool> {
+    let found = file.metadata()?;
+    let Some(last) = found.len().checked_sub(1).filter(|_| found.is_file()) else { return Ok(false) };
+    let mut byte = [0];
+    File::open(path)?.read_exact_at(&mut byte, last)?;
+    Ok(byte != *b"\n")
 }
 
 /// Notes refusals, each but once: the layer that is furthest in knows most.
@@ -345,4 +366,82 @@ fn refusal(response: &Response) -> Option<&'static str> {
 /// The first characters of a text that a stranger wrote.
 fn start(text: &str) -> &str {
     text.char_indices().nth(LONGEST).map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// What was written, and for how much more there is room.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl Disk {
+        fn of(room: usize) -> Self {
+            Self(Arc::new(Mutex::new((Vec::new(), room))))
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().0.clone()).unwrap()
+        }
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let (written, room) = &mut *self.0.lock().unwrap();
+            let fits = bytes.len().min(*room);
+            if fits == 0 && !bytes.is_empty() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            written.extend(&bytes[..fits]);
+            *room -= fits;
+            Ok(fits)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_new_file_is_gone_to_though_the_old_one_is_full_in_the_middle_of_a_line() {
+        for is_flushed in [false, true] {
+            let (old, new) = (Disk::of(7), Disk::of(1000));
+            let next = Arc::<Mutex<_>>::default();
+            let told = Told { file: old.clone(), next: Arc::clone(&next), is_failing: false, is_at_start: true };
+            let lines = Lines::to(told).unwrap();
+            lines.say("one\n");
+            lines.say("torn line\n");
+            lines.flush(Duration::from_secs(10));
+            assert_eq!(old.text(), "one\ntor");
+            *next.lock().unwrap() = Some(Next { file: new.clone(), is_empty: true });
+            if is_flushed {
+                lines.flush(Duration::from_secs(10));
+                assert!(next.lock().unwrap().is_none(), "the old file is let go");
+            }
+            lines.say("two\n");
+            lines.flush(Duration::from_secs(10));
+            assert_eq!(
+                (&*old.text(), &*new.text()),
+                ("one\ntor", "1 lines before this one could not be written\ntwo\n")
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_that_a_process_before_could_not_end_is_glued_to_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit");
+        for (before, expected) in [("", ""), ("{}\n", "{}\n"), ("{}\n{\"at\":", "{}\n{\"at\":\n")] {
+            fs::write(&path, before).unwrap();
+            let audit = Audit::open(Some(&path)).unwrap();
+            audit.refused(StatusCode::FORBIDDEN, "forbidden", "GET /".to_owned(), None, None);
+            audit.flush(Duration::from_secs(10));
+            let text = fs::read_to_string(&path).unwrap();
+            let line = text.strip_prefix(expected).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(line).unwrap()["event"], "refused", "{text}");
+        }
+    }
 }
