@@ -17,6 +17,7 @@ import time
 GATEWAY = sys.argv[1]
 ROOM = tempfile.mkdtemp(prefix="nodes-")
 TOKENS = 40
+KEYS = "{tower-reauth-gateway}"
 STARTED = []
 # What a gateway vouches for without hearing from Redis, and how long after a new life of it nobody goes by it.
 STALENESS, SETTLING = 5.0, 2.5
@@ -233,6 +234,23 @@ def main():
         assert c.page(n) == 401, n
     assert c.page(39) == 200
 
+    print("-- its stream is emptied by hand: what is acknowledged after that is heard all the same")
+    assert redis.says("XTRIM", f"{KEYS}:log", "MAXLEN", "0").startswith(":")
+    assert a.revoke(credential="t14") == 200
+    all_refuse(gateways, 14)
+
+    print("-- one of its keys is gone: it is another log, and a fresh gateway does not go by what is left")
+    for key in "state", "log":
+        assert redis.says("DEL", f"{KEYS}:{key}") == ":1"
+        shutil.rmtree(os.path.join(c.folder, "data"), ignore_errors=True)
+        c.process.kill()
+        c.process.wait()
+        c.start()
+        statuses = []
+        until("ready", lambda: statuses.append(c.page(3)) or c.is_ready(), 20)
+        assert 200 not in statuses, statuses
+        all_refuse(gateways, 14)
+
     print("-- all that it had is gone, with its file")
     redis.kill()
     shutil.rmtree(os.path.join(redis.folder, "appendonlydir"), ignore_errors=True)
@@ -246,7 +264,7 @@ def main():
 
     print("-- a replica that lacks something takes the place of the primary")
     replica = Redis("replica", "--replicaof", "127.0.0.1", str(redis.port))
-    until("the replica has it all", lambda: replica.says("EXISTS", "{tower-reauth-gateway}:state") == ":1", 15)
+    until("the replica has it all", lambda: replica.says("EXISTS", f"{KEYS}:state") == ":1", 15)
     time.sleep(1)
     assert replica.says("REPLICAOF", "NO", "ONE") == "+OK"
     assert a.revoke(credential="t13") == 200, "acknowledged, and not replicated"

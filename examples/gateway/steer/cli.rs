@@ -40,7 +40,7 @@ pub enum Command {
 }
 
 /// The flags whose value may be a secret, or hold one.
-const SECRET: [&str; 3] = ["--token ", "--password ", "--upstream "];
+const SECRET: [&str; 4] = ["--token ", "--password ", "--redis ", "--upstream "];
 
 impl Cli {
     /// Reads the command line of this process, or ends it.
@@ -75,10 +75,14 @@ mod tests {
 
     #[test]
     fn a_secret_is_in_no_error() {
-        for flag in ["--token", "--password"] {
-            let error = Cli::try_parse_from(["gateway", flag, "hunter2\u{1}"]).unwrap_err();
+        for (flag, value, reason) in [
+            ("--token", "hunter2\u{1}", "no Authorization header can carry"),
+            ("--password", "hunter2\u{1}", "no Authorization header can carry"),
+            ("--redis", "redis:user:hunter2@host", "must be a URL such as redis:"),
+        ] {
+            let error = Cli::try_parse_from(["gateway", flag, value]).unwrap_err();
             let shown = Cli::without_secret(error).to_string();
-            assert!(shown.contains("no Authorization header can carry") && !shown.contains("hunter2"), "{shown}");
+            assert!(shown.contains(reason) && !shown.contains("hunter2"), "{shown}");
         }
     }
 

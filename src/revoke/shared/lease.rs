@@ -27,6 +27,11 @@ impl Lease {
         self.ends.load(Ordering::Acquire) <= self.milliseconds(Instant::now())
     }
 
+    /// Whether it ever began.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire) != 0
+    }
+
     /// Another number whenever it has begun or ended: while it is the same, nothing was missed.
     pub(crate) fn number(&self) -> u64 {
         self.begun.load(Ordering::Acquire).wrapping_add(self.is_over().into())

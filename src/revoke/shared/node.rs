@@ -7,7 +7,7 @@ use std::{
     future::{pending, poll_fn},
     pin::pin,
     task::Poll,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::Instant;
@@ -29,6 +29,12 @@ const LONG_LIMIT: Duration = Duration::from_secs(60);
 /// How long after a failure it is tried again: twice as long after each.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// No clock ends before that.
+const LONGEST_STALENESS: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// A log is not asked more often than that where it stands, unless something was written to it.
+const SHORTEST_TICK: Duration = Duration::from_millis(10);
 
 /// How many entries that a log has lost are written at once.
 const BATCH: usize = 256;
@@ -55,9 +61,9 @@ impl<L: RevocationLog> SharedRevocations<L> {
 
     /// For how long this node vouches for what it has read without hearing from the log again. Default: five seconds.
     /// It asks five times as often, and at least once a second. A log that has just begun, or has lost something, is
-    /// trusted after half of it: until then others write what they know.
+    /// trusted after half of it: until then others write what they know. More than 30 days are 30 days.
     pub fn with_max_staleness(mut self, max_staleness: Duration) -> Self {
-        self.max_staleness = max_staleness;
+        self.max_staleness = max_staleness.min(LONGEST_STALENESS);
         self
     }
 
@@ -115,12 +121,17 @@ impl<L: RevocationLog> SharedRevocations<L> {
             Some(known) if !is_gap => place.insert(known),
             known => {
                 // What was vouched for before is so still: it was all there was by then.
-                self.take_over(known.is_none()).await?;
-                place.insert(Place { life: standing.life.clone(), last: standing.last })
+                self.take_over(known.is_none(), standing.now).await?;
+                *place = Some(Place { life: standing.life, last: standing.last });
+                // It may have lost something since it said where it stands: that is asked again.
+                return Ok(());
             }
         };
         while current.last < standing.last {
             if !self.read(current, Duration::ZERO).await? {
+                // Some of it is gone.
+                self.take_over(false, standing.now).await?;
+                current.last = current.last.max(standing.last);
                 return Ok(());
             }
         }
@@ -140,23 +151,25 @@ impl<L: RevocationLog> SharedRevocations<L> {
             if !is_whole {
                 break;
             }
-            self.revocations.take(entry, true);
+            self.revocations.take(entry);
             place.last = number;
         }
         Ok(is_whole)
     }
 
     /// Takes over all that is revoked, and, of a log that has perhaps lost something, writes what it does not have.
-    async fn take_over(&self, may_have_lost: bool) -> Result<(), LogError> {
+    async fn take_over(&self, may_have_lost: bool, now: SystemTime) -> Result<(), LogError> {
+        // What is over it has lost on purpose.
+        let is_kept = |entry: &Entry| entry.kept_until().is_none_or(|until| until > now);
         let mut unknown: HashMap<String, Entry> = match may_have_lost {
-            true => self.revocations.entries().map(|entry| (entry.topic(), entry)).collect(),
+            true => self.revocations.entries().filter(is_kept).map(|entry| (entry.topic(), entry)).collect(),
             false => HashMap::new(),
         };
         let mut take = |entry: Entry| {
             if unknown.get(&entry.topic()).is_some_and(|known| known.rank() <= entry.rank()) {
                 unknown.remove(&entry.topic());
             }
-            self.revocations.take(entry, false);
+            self.revocations.take(entry);
         };
         limited(LONG_LIMIT, self.log.state(&mut take)).await?;
         let unknown: Vec<_> = unknown.into_values().collect();
@@ -211,7 +224,7 @@ impl<L: RevocationLog> SharedRevocations<L> {
 
     /// How long to wait for an entry before the log is asked again where it stands.
     fn tick(&self) -> Duration {
-        (self.max_staleness / 5).min(Duration::from_secs(1))
+        (self.max_staleness / 5).clamp(SHORTEST_TICK, Duration::from_secs(1))
     }
 }
 

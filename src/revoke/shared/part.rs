@@ -55,6 +55,11 @@ impl Part {
         !self.prefers_availability && self.lease.is_over()
     }
 
+    /// Whether something may have been let in by now.
+    fn has_let_in(&self) -> bool {
+        self.prefers_availability || self.lease.has_begun()
+    }
+
     pub(in super::super) fn push(&self, entry: Entry) {
         self.outbox.push(entry);
     }
@@ -112,16 +117,16 @@ impl Revocations {
         *part.clock.lock().unwrap_or_else(PoisonError::into_inner) = offset;
     }
 
-    /// Takes over an entry: as news, or as what was so before this node heard of it.
-    pub(super) fn take(&self, entry: Entry, is_news: bool) {
+    /// Takes over an entry.
+    pub(super) fn take(&self, entry: Entry) {
         match entry.said() {
             Said::Revoked(revocation) => self.take_revocation(&revocation),
             Said::All(time) => {
-                let is_more = self.part().is_some_and(|part| part.take_all(time));
-                // What is open on a node that has just begun was opened after that.
-                if is_more && is_news {
+                let Some(part) = self.part().filter(|part| part.take_all(time)) else { return };
+                // A node that has let nobody in yet has nothing open that was opened before.
+                if part.has_let_in() {
                     self.end_all(time);
-                } else if is_more {
+                } else {
                     self.take_revocation(&Revocation::IssuedBefore(time));
                 }
             }

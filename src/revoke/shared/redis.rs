@@ -3,7 +3,7 @@
 //! | key | what it holds |
 //! | --- | --- |
 //! | `{prefix}:log` | a stream: the entries, numbered `1-0`, `2-0`, ... under the field `e` |
-//! | `{prefix}:state` | a hash: by topic, the entry that holds |
+//! | `{prefix}:state` | a hash: by topic, the entry that holds; and `~`, by which it is known to be there |
 //! | `{prefix}:ends` | a sorted set: topics by the time from which on they need not be kept, in milliseconds |
 //! | `{prefix}:life` | which log it is (a random text), the `run_id` of its server, and since when that is so, in milliseconds |
 //!
@@ -66,8 +66,8 @@ impl Connect for Client {
 ///
 /// # ACL
 ///
-/// `~{prefix}:* +evalsha +eval +script|load +info +time +get +set +hget +hset +hdel +hscan +zadd +zrem
-/// +zrangebyscore +xadd +xread +xrange +xrevrange +wait`
+/// `~{prefix}:* +evalsha +eval +script|load +info +time +get +set +exists +hget +hset +hexists +hdel +hscan +zadd +zrem
+/// +zrangebyscore +xadd +xread +xrange +xinfo|stream +wait`
 pub struct RedisLog<C: Connect = Client> {
     connect: C,
     keys: [String; 4],
@@ -83,7 +83,8 @@ pub struct RedisLog<C: Connect = Client> {
 /// A connection that is kept, unless a command on it failed or was given up.
 struct Slot<T>(Mutex<Option<T>>);
 
-/// What both scripts begin with: `mark` writes which life this is, and since when, which is now if it is a new one.
+/// What both scripts begin with: `mark` writes which life this is, and since when, which is now if it is a new one, and
+/// `last_number` is the number of the last entry, whether or not that is still there.
 const MARK: &str = r"
 local log, state, ends, life = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local time = redis.call('TIME')
@@ -91,14 +92,28 @@ local now = string.format('%d%03d', time[1], math.floor(time[2] / 1000))
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '?'
 local function mark(is_new)
   local id, known, since = string.match(redis.call('GET', life) or '', '^(%w+) (%S+) (%d+)$')
-  if not id then
-    id = ARGV[1]
+  -- Whichever of its keys is gone, it is another log.
+  if not id or redis.call('EXISTS', log) == 0 or redis.call('HEXISTS', state, '~') == 0 then
+    id, known = ARGV[1], nil
+    redis.call('HSET', state, '~', id)
+    if redis.call('EXISTS', log) == 0 then
+      -- A stream without entries.
+      redis.call('XADD', log, 'MAXLEN', 0, '0-1', 'e', '')
+    end
   end
-  if is_new or known ~= run then
+  if is_new or known ~= run or tonumber(since) > tonumber(now) then
     since = now
   end
   redis.call('SET', life, id .. ' ' .. run .. ' ' .. since)
   return id .. ' ' .. run, since
+end
+local function last_number()
+  local about = redis.call('XINFO', 'STREAM', log)
+  for at = 1, #about, 2 do
+    if about[at] == 'last-generated-id' then
+      return tonumber(string.match(about[at + 1], '^%d+'))
+    end
+  end
 end
 ";
 
@@ -106,39 +121,34 @@ end
 const STANDING: &str = r"
 local name, since = mark(false)
 local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
-local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-return {name, since, first and first[1] or '', last and last[1] or '', now}
+return {name, since, first and first[1] or '', string.format('%.0f-0', last_number()), now}
 ";
 
-/// Appends what says more than what is there, and sweeps a little.
+/// Appends what says more than what is there, and sweeps as much.
 const APPEND: &str = r"
-local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-local number = last and tonumber(string.match(last[1], '^%d+')) or 0
 mark(ARGV[2] == 'lost')
+local number = last_number()
 for at = 4, #ARGV, 4 do
   local topic, rank, kept_until, entry = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local is_news = true
-  if rank == '~' then
-    redis.call('HDEL', state, topic)
-    redis.call('ZREM', ends, topic)
-  else
-    local known = redis.call('HGET', state, topic)
-    is_news = not known or tonumber(string.match(known, '%d+$')) < tonumber(rank)
-    if is_news then
-      redis.call('HSET', state, topic, entry)
-      if kept_until == '' then
-        redis.call('ZREM', ends, topic)
-      else
-        redis.call('ZADD', ends, kept_until, topic)
-      end
-    end
-  end
-  if is_news then
+  local known = rank ~= '~' and redis.call('HGET', state, topic)
+  if not known or tonumber(string.match(known, '%d+$')) < tonumber(rank) then
+    -- First, as it may fail: what the state has and the stream has not would be passed over from then on.
     number = number + 1
     redis.call('XADD', log, 'MAXLEN', '~', ARGV[3], string.format('%.0f-0', number), 'e', entry)
+    if rank == '~' then
+      redis.call('HDEL', state, topic)
+    else
+      redis.call('HSET', state, topic, entry)
+    end
+    if kept_until == '' then
+      redis.call('ZREM', ends, topic)
+    else
+      redis.call('ZADD', ends, kept_until, topic)
+    end
   end
 end
-local over = redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, 64)
+-- More than came: so it does not grow for ever.
+local over = redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, 64 + #ARGV)
 for _, topic in ipairs(over) do
   redis.call('HDEL', state, topic)
   redis.call('ZREM', ends, topic)
@@ -220,7 +230,7 @@ impl<C: Connect> RevocationLog for RedisLog<C> {
         let (life, since, first, last, now): (String, u64, String, String, u64) = answer;
         let time = |milliseconds| UNIX_EPOCH + Duration::from_millis(milliseconds);
         let last = number(&last)?.unwrap_or_default();
-        let first = number(&first)?.unwrap_or(last + 1);
+        let first = number(&first)?.unwrap_or(last.saturating_add(1));
         Ok(Standing { life, since: time(since), first, last, now: time(now) })
     }
 
@@ -231,7 +241,7 @@ impl<C: Connect> RevocationLog for RedisLog<C> {
             scan.arg(&self.keys[1]).arg(&cursor).arg("COUNT").arg(MOST);
             let answer = self.with(&self.asking, async |mut connection| scan.query_async(&mut connection).await);
             let (next, topics): (String, Vec<(String, String)>) = answer.await?;
-            for (_, entry) in topics {
+            for (_, entry) in topics.into_iter().filter(|(topic, _)| topic != "~") {
                 take(parsed(entry)?);
             }
             if next == "0" {

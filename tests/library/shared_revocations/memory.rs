@@ -33,6 +33,7 @@ pub struct Kept {
     state: HashMap<String, Entry>,
     last: u64,
     appends: usize,
+    asked: usize,
 }
 
 /// A node's way to the server.
@@ -48,6 +49,8 @@ struct Faults {
     says_no: bool,
     delay: Duration,
     panics: bool,
+    /// Everything goes just before the state is read.
+    flushes: bool,
 }
 
 impl Memory {
@@ -55,7 +58,7 @@ impl Memory {
         let wall = Wall::new();
         // It has been there for a while.
         let since = wall.now() - Duration::from_secs(3600);
-        let kept = Kept { life: 1, since, entries: Vec::new(), state: HashMap::new(), last: 0, appends: 0 };
+        let kept = Kept { life: 1, since, entries: Vec::new(), state: HashMap::new(), last: 0, appends: 0, asked: 0 };
         Self(Arc::new(Inner { wall, kept: Mutex::new(kept), grown: Notify::new() }))
     }
 
@@ -91,6 +94,22 @@ impl Memory {
         kept.entries.drain(..gone);
     }
 
+    /// One entry goes; the state stays.
+    pub fn remove(&self, number: u64) {
+        self.kept().entries.retain(|(each, _)| *each != number);
+    }
+
+    /// It has been there for so long.
+    pub fn age(&self, age: Duration) {
+        let since = self.wall().now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        self.kept().since = since;
+    }
+
+    /// How often somebody wanted to know where it stands.
+    pub fn asked(&self) -> usize {
+        self.kept().asked
+    }
+
     pub fn entries(&self) -> Vec<String> {
         self.kept().entries.iter().map(|(_, entry)| entry.to_string()).collect()
     }
@@ -100,7 +119,12 @@ impl Memory {
     }
 
     fn append(&self, entry: Entry) {
-        self.kept().append(entry);
+        let now = self.wall().now();
+        let mut kept = self.kept();
+        kept.append(entry);
+        // It sweeps.
+        kept.state.retain(|_, entry| entry.kept_until().is_none_or(|until| until > now));
+        drop(kept);
         self.0.grown.notify_waiters();
     }
 
@@ -145,6 +169,10 @@ impl Wire {
         self.faults().delay = delay;
     }
 
+    pub fn flush_before_state(&self) {
+        self.faults().flushes = true;
+    }
+
     pub fn panic(&self) {
         self.faults().panics = true;
     }
@@ -155,7 +183,7 @@ impl Wire {
 
     /// There or back.
     async fn pass(&self) -> Result<(), LogError> {
-        let Faults { is_cut, says_no, delay, panics } = *self.faults();
+        let Faults { is_cut, says_no, delay, panics, .. } = *self.faults();
         assert!(!panics, "a bug of the log's");
         if is_cut {
             pending::<()>().await;
@@ -171,7 +199,8 @@ impl RevocationLog for Wire {
     async fn standing(&self) -> Result<Standing, LogError> {
         self.pass().await?;
         let standing = {
-            let kept = self.memory.kept();
+            let mut kept = self.memory.kept();
+            kept.asked += 1;
             let first = kept.entries.first().map_or(kept.last + 1, |(number, _)| *number);
             Standing {
                 life: kept.life.to_string(),
@@ -187,6 +216,9 @@ impl RevocationLog for Wire {
 
     async fn state(&self, take: &mut (dyn FnMut(Entry) + Send)) -> Result<(), LogError> {
         self.pass().await?;
+        if std::mem::take(&mut self.faults().flushes) {
+            self.memory.flush();
+        }
         let state = self.memory.kept().state.clone();
         self.pass().await?;
         state.into_values().for_each(take);

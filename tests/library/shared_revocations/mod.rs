@@ -65,7 +65,14 @@ impl Node {
     }
 
     fn start_with(memory: &Memory, set: impl FnOnce(SharedRevocations<Wire>) -> SharedRevocations<Wire>) -> Self {
-        let wire = memory.wire();
+        Self::start_on(memory, memory.wire(), set)
+    }
+
+    fn start_on(
+        memory: &Memory,
+        wire: Wire,
+        set: impl FnOnce(SharedRevocations<Wire>) -> SharedRevocations<Wire>,
+    ) -> Self {
         let clock = memory.wall().clock();
         let node = set(Revocations::shared(wire.clone()).with_max_staleness(STALENESS).with_clock(clock.clone()));
         let revocations = node.revocations();
@@ -345,6 +352,93 @@ async fn a_node_that_missed_what_is_gone_goes_by_what_became_of_it() {
     assert_eq!(end_of(&mut stream), Some(EndReason::Revoked));
     assert_eq!(node.status("17/somebody").await, 401);
     assert_eq!(node.status("b/bob").await, 200);
+}
+
+/// Of streams whose credentials have no date the state of the log cannot tell when they were opened; the node can.
+#[tokio::test(start_paused = true)]
+async fn that_everything_was_revoked_ends_what_is_open_on_a_node_that_did_not_read_of_it_in_order() {
+    let missed: [(&str, fn(&Memory)); 2] = [
+        ("the entry is gone", |memory| memory.trim(0)),
+        ("it is another life of the log", |memory| memory.fail_over_to(memory.copy())),
+    ];
+    for (name, miss) in missed {
+        let memory = Memory::new();
+        let (node, other) = (Node::joined(&memory).await, Node::joined(&memory).await);
+        let (_feed, mut stream) = node.open("c/carol").await;
+        node.wire.cut();
+        other.revocations.revoke_all();
+        other.revocations.written().await;
+        miss(&memory);
+        node.wire.mend();
+        sleep(4 * SECOND).await;
+        assert_eq!(end_of(&mut stream), Some(EndReason::Revoked), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_is_gone_from_the_middle_is_found_in_the_state() {
+    let memory = Memory::new();
+    let (node, other) = (Node::joined(&memory).await, Node::joined(&memory).await);
+    node.wire.cut();
+    for id in ["a", "b", "c"] {
+        other.revocations.revoke(id);
+    }
+    other.revocations.written().await;
+    memory.remove(2);
+    node.wire.mend();
+    node.wire.delay(Duration::from_millis(10));
+    sleep(2 * STALENESS).await;
+    for id in ["a", "b", "c"] {
+        assert_eq!(node.status(&format!("{id}/alice")).await, 401, "{id}");
+    }
+    assert_eq!(node.status("d/dora").await, 200);
+}
+
+/// What it read of the state may be what was left of it.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_is_flushed_while_a_node_reads_it_is_not_gone_by() {
+    let memory = Memory::new();
+    let other = Node::joined(&memory).await;
+    other.revocations.revoke("a");
+    other.revocations.written().await;
+    other.wire.cut();
+    let wire = memory.wire();
+    wire.flush_before_state();
+    let node = Node::start_on(&memory, wire, |node| node);
+    for _ in 0..20 {
+        others().await;
+        assert_ne!(node.status("a/alice").await, 200);
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_starts_again_and_again_with_what_is_over_disturbs_no_other() {
+    let memory = Memory::new();
+    let node = Node::joined(&memory).await;
+    let over = memory.wall().now() - Duration::from_secs(3 * 24 * 60 * 60);
+    for _ in 0..20 {
+        let other = Node::start_with(&memory, |other| {
+            other.revocations().restore([Revocation::of_credential("over", Some(over))]);
+            other
+        });
+        sleep(SECOND).await;
+        other.running.abort();
+        assert!(!node.revocations.is_unsure());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_works_with_any_staleness_or_vouches_for_nothing() {
+    for (staleness, vouches) in [(Duration::MAX, true), (Duration::ZERO, false)] {
+        let memory = Memory::new();
+        memory.age(Duration::from_secs(60 * 24 * 60 * 60));
+        let node = Node::start_with(&memory, |node| node.with_max_staleness(staleness));
+        sleep(SECOND).await;
+        assert!(!node.running.is_finished(), "{staleness:?}");
+        assert_eq!(node.revocations.is_unsure(), !vouches, "{staleness:?}");
+        assert!(memory.asked() < 1_000, "{staleness:?}: {}", memory.asked());
+    }
 }
 
 #[tokio::test(start_paused = true)]
