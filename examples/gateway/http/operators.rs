@@ -132,7 +132,7 @@ fn answered(revoked: Result<Result<(), KeptError>, tokio::task::JoinError>, show
         Ok(Ok(())) => reply::json(StatusCode::OK, &json!({ "ok": true, "revocation": shown })),
         Ok(Err(error)) => {
             tracing::error!(%error, "a revocation holds, and is lost at the next restart");
-            reply::unavailable("It is revoked until the gateway restarts, and could not be kept: the log says why.")
+            reply::unavailable("It is revoked, and could not be kept on the disk of this gateway: the log says why.")
         }
         Err(error) => handlers::broken(&io::Error::other(error)),
     }
