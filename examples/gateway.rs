@@ -68,7 +68,7 @@ pub(crate) mod tls;
 #[path = "gateway/upstream/mod.rs"]
 pub(crate) mod upstream;
 
-use std::{convert::Infallible, error::Error, io, pin::pin, process::ExitCode, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, path::Path, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
 use ::http::{HeaderName, Request};
 use axum::{
@@ -277,7 +277,10 @@ pub fn open(
             "there is no state folder, and so no session: name the right one with --state-dir or OPENCLAW_STATE_DIR"
         );
     }
-    let audit = Audit::open(config.audit_log.as_deref()).map_err(|error| format!("--audit-log: {error}"))?;
+    let audit = Audit::open(config.audit_log.as_deref()).map_err(|error| {
+        let file = config.audit_log.as_deref().unwrap_or_else(|| Path::new(""));
+        format!("--audit-log: {}: {error}", file.display())
+    })?;
     tasks.finally({
         let audit = audit.clone();
         move || audit.flush(LAST_WORDS)

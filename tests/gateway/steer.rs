@@ -166,6 +166,10 @@ fn check_says_every_problem_at_once() {
     let (is_good, output, errors) = run(check(None));
     assert!(is_good && errors.is_empty() && output.ends_with("good\n"), "{output} {errors}");
     assert!(output.contains("advice: nobody can get in"), "{output}");
+    let places = [("--data-dir", state.path().join("openclaw.json")), ("--audit-log", state.path().to_owned())];
+    let said = places.clone().map(|(flag, place)| format!("{flag}: {}: ", place.display()));
+    let start = places.iter().fold(check(None), |start, (flag, place)| start.args([flag.as_ref(), place.as_os_str()]));
+    says(start, &said.each_ref().map(String::as_str));
 }
 
 #[test]

@@ -74,12 +74,16 @@ fn settings(sources: &Sources) -> Result<Settings, Vec<ConfigError>> {
 }
 
 /// Whether a file or a folder can be written, or made.
-fn can_be_written(path: &Path, may_make_folders: bool) -> io::Result<()> {
+fn can_be_written(path: &Path, is_folder: bool) -> io::Result<()> {
     if path.exists() {
-        return Ok(access(path, Access::WRITE_OK)?);
+        return match (is_folder, path.is_dir()) {
+            (true, false) => Err(ErrorKind::NotADirectory.into()),
+            (false, true) => Err(ErrorKind::IsADirectory.into()),
+            _ => Ok(access(path, Access::WRITE_OK)?),
+        };
     }
     let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if may_make_folders && !above.exists() {
+    if is_folder && !above.exists() {
         return can_be_written(above, true);
     }
     Ok(access(above, Access::WRITE_OK)?)
