@@ -144,15 +144,15 @@ impl SharedCheck {
     /// The revision as it is now for this credential: another number whenever an earlier answer may not hold, of the
     /// verifier or of revocations that others share. `None` where neither can tell.
     pub(crate) fn revision(&self) -> Option<u64> {
-        self.sum(self.watch.as_ref().map(RevisionWatch::current))
+        let verifier = self.watch.as_ref().map(RevisionWatch::current);
+        if self.leased.is_empty() { verifier } else { Some(self.with_leases(verifier)) }
     }
 
-    fn sum(&self, verifier: Option<u64>) -> Option<u64> {
-        if self.leased.is_empty() {
-            return verifier;
-        }
+    /// Apart, for most have none and each frame asks.
+    #[cold]
+    fn with_leases(&self, verifier: Option<u64>) -> u64 {
         let leases = self.leased.iter().filter_map(Revocations::lease);
-        Some(leases.fold(verifier.unwrap_or_default(), u64::wrapping_add))
+        leases.fold(verifier.unwrap_or_default(), u64::wrapping_add)
     }
 
     /// Whether an answer holds while the revision stands still.
@@ -164,8 +164,11 @@ impl SharedCheck {
     /// than now if it has moved, or revocations are not sure by now.
     pub(crate) fn revision_at(&self, since: Option<u64>) -> Option<u64> {
         let verifier = self.watch.as_ref().zip(since).map(|(watch, since)| watch.at(since));
-        let unsure = self.leased.iter().filter(|revocations| revocations.is_unsure()).count();
-        Some(self.sum(verifier)?.wrapping_sub(u64::from(unsure > 0)))
+        if self.leased.is_empty() {
+            return verifier;
+        }
+        let unsure = self.leased.iter().any(Revocations::is_unsure);
+        Some(self.with_leases(verifier).wrapping_sub(u64::from(unsure)))
     }
 
     /// Completes when the streams are woken after this call, whether or not it was polled by then.
