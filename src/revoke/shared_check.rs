@@ -45,12 +45,23 @@ pub(crate) struct SharedCheck {
     notify: Arc<Notify>,
     /// Wakes those that wait for an answer.
     progress: Progress,
-    watch: Option<RevisionWatch>,
-    /// Those that other nodes share, and that are not always sure.
-    leased: Box<[Revocations]>,
+    moves: Moves,
     last: Mutex<Option<Check>>,
     /// Whose streams they are.
     holders: Holders,
+}
+
+/// What moves when an earlier answer may not hold any more. One of these, and not parts of one: each frame asks.
+enum Moves {
+    Nothing,
+    Verifier(RevisionWatch),
+    Leased(Box<Leased>),
+}
+
+/// Revocations that other nodes share, and that are not always sure, besides the verifier.
+struct Leased {
+    verifier: Option<RevisionWatch>,
+    revocations: Box<[Revocations]>,
 }
 
 /// The check that was begun last.
@@ -118,8 +129,7 @@ impl SharedCheck {
             alerts: AtomicU64::new(0),
             notify: watch.as_ref().map_or_else(Arc::default, |watch| Arc::clone(watch.moved())),
             progress: Progress::default(),
-            watch,
-            leased: revocations.iter().filter(|revocations| revocations.lease().is_some()).cloned().collect(),
+            moves: Moves::of(watch, revocations),
             last: Mutex::default(),
             holders: Holders::default(),
         }
@@ -144,31 +154,34 @@ impl SharedCheck {
     /// The revision as it is now for this credential: another number whenever an earlier answer may not hold, of the
     /// verifier or of revocations that others share. `None` where neither can tell.
     pub(crate) fn revision(&self) -> Option<u64> {
-        let verifier = self.watch.as_ref().map(RevisionWatch::current);
-        if self.leased.is_empty() { verifier } else { Some(self.with_leases(verifier)) }
-    }
-
-    /// Apart, for most have none and each frame asks.
-    #[cold]
-    fn with_leases(&self, verifier: Option<u64>) -> u64 {
-        let leases = self.leased.iter().filter_map(Revocations::lease);
-        leases.fold(verifier.unwrap_or_default(), u64::wrapping_add)
+        match &self.moves {
+            Moves::Verifier(watch) => Some(watch.current()),
+            Moves::Nothing => None,
+            Moves::Leased(leased) => Some(leased.number(RevisionWatch::current)),
+        }
     }
 
     /// Whether an answer holds while the revision stands still.
     pub(crate) fn vouches(&self) -> bool {
-        self.watch.as_ref().is_some_and(RevisionWatch::vouches)
+        match &self.moves {
+            Moves::Verifier(watch) => watch.vouches(),
+            Moves::Nothing => false,
+            Moves::Leased(leased) => leased.verifier.as_ref().is_some_and(RevisionWatch::vouches),
+        }
     }
 
     /// What [`revision`](Self::revision) was when the verifier's revision was `since`: another number
     /// than now if it has moved, or revocations are not sure by now.
     pub(crate) fn revision_at(&self, since: Option<u64>) -> Option<u64> {
-        let verifier = self.watch.as_ref().zip(since).map(|(watch, since)| watch.at(since));
-        if self.leased.is_empty() {
-            return verifier;
+        match &self.moves {
+            Moves::Verifier(watch) => Some(watch.at(since?)),
+            Moves::Nothing => None,
+            Moves::Leased(leased) => {
+                let unsure = leased.revocations.iter().any(Revocations::is_unsure);
+                let number = leased.number(|watch| since.map_or(0, |since| watch.at(since)));
+                Some(number.wrapping_sub(u64::from(unsure)))
+            }
         }
-        let unsure = self.leased.iter().any(Revocations::is_unsure);
-        Some(self.with_leases(verifier).wrapping_sub(u64::from(unsure)))
     }
 
     /// Completes when the streams are woken after this call, whether or not it was polled by then.
@@ -304,6 +317,27 @@ impl SharedCheck {
     // A panic elsewhere leaves it whole: each change to it is one assignment.
     fn last(&self) -> MutexGuard<'_, Option<Check>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Moves {
+    fn of(verifier: Option<RevisionWatch>, revocations: &[Revocations]) -> Self {
+        let revocations: Box<[_]> =
+            revocations.iter().filter(|revocations| revocations.lease().is_some()).cloned().collect();
+        match verifier {
+            verifier if !revocations.is_empty() => Self::Leased(Box::new(Leased { verifier, revocations })),
+            Some(verifier) => Self::Verifier(verifier),
+            None => Self::Nothing,
+        }
+    }
+}
+
+impl Leased {
+    /// The sum of what moves: of two equal ones none has.
+    #[cold]
+    fn number(&self, of_verifier: impl FnOnce(&RevisionWatch) -> u64) -> u64 {
+        let leases = self.revocations.iter().filter_map(Revocations::lease);
+        leases.fold(self.verifier.as_ref().map_or(0, of_verifier), u64::wrapping_add)
     }
 }
 
