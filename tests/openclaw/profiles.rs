@@ -87,8 +87,13 @@ fn replay_vector(house: &House, pack: &Pack, vector: &Object) -> Result<(), Stri
     if let Some(seconds) = vector.number("delay") {
         thread::sleep(Duration::from_secs_f64(seconds));
     }
-    let result =
-        if live::is_live(vector) { live::replay(house, vector) } else { replay::request_and_compare(house, vector) };
+    let ask =
+        || if live::is_live(vector) { live::replay(house, vector) } else { replay::request_and_compare(house, vector) };
+    let result = ask().or_else(|complaint| match complaint.contains("body.killed: expected false") {
+        // A stream of a request before this one may not have been noticed to be gone; by now it is.
+        true => ask(),
+        false => Err(complaint),
+    });
     let name = text(vector, "name");
     let exception = EXCEPTIONS.iter().find(|exception| exception.pack == pack.name && exception.vector == name);
     match (exception, result) {
