@@ -25,7 +25,7 @@ use tower_reauth::{
 };
 
 use crate::support::{
-    Feed, Oracle, Reader, Script, Seen, Wall, alice, event_stream, handler, header, open, open_with, reauth,
+    Feed, Oracle, Reader, Script, Seen, Wall, alice, event_stream, handler, header, knock, open, open_with, reauth,
     request_with, script,
 };
 
@@ -78,11 +78,7 @@ impl House {
     }
 
     async fn knock(&self, token: &str) -> Response<StreamReauth<Script>> {
-        let (_, body) = script();
-        let service =
-            ServiceBuilder::new().layer(self.auth.clone()).layer(reauth()).service(handler(event_stream(body)));
-        let Ok(response) = service.oneshot(request_with(format!("Bearer {token}"))).await;
-        response
+        knock(self.auth.clone(), reauth(), token).await
     }
 
     async fn is_refused(&self, token: &str) -> bool {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::super::{Revocation, Subject};
+use super::super::{Revocation, Subject, remembered::MARGIN};
 
 /// An entry of a [`RevocationLog`](super::RevocationLog): that something is revoked, or is so no longer.
 ///
@@ -85,7 +85,6 @@ impl Entry {
     /// disagree.
     #[must_use]
     pub fn kept_until(&self) -> Option<SystemTime> {
-        const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
         let ends = matches!(self.topic, Topic::Credential(_) | Topic::Session { .. });
         let rank = self.rank.filter(|rank| ends && *rank < FOR_EVER)?;
         time(rank)?.checked_add(MARGIN)

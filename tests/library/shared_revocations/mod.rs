@@ -11,7 +11,6 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, advance, sleep, timeout},
 };
-use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
     AuthMethod, BearerAuthLayer, Clock, Identity, StreamReauth, VerifyToken,
     reauth::EndReason,
@@ -24,9 +23,7 @@ use tower_reauth::{
 
 use self::memory::{Memory, Wire};
 use crate::security_events;
-use crate::support::{
-    Feed, Reader, Script, Seen, event_stream, handler, header, open_with, others, reauth, request_with, script,
-};
+use crate::support::{Feed, Reader, Script, Seen, header, knock, open_with, others, reauth};
 
 const STALENESS: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
@@ -95,11 +92,7 @@ impl Node {
     }
 
     async fn knock(&self, token: &str) -> Response<StreamReauth<Script>> {
-        let (_, body) = script();
-        let service =
-            ServiceBuilder::new().layer(self.auth.clone()).layer(reauth()).service(handler(event_stream(body)));
-        let Ok(response) = service.oneshot(request_with(format!("Bearer {token}"))).await;
-        response
+        knock(self.auth.clone(), reauth(), token).await
     }
 
     async fn status(&self, token: &str) -> u16 {

@@ -19,7 +19,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_reauth::{Access, AuthMethod, BearerAuthLayer, Identity, Scope, StreamReauthLayer, reauth::Ending};
+use tower_reauth::{
+    Access, AuthMethod, BearerAuthLayer, Identity, Scope, StreamReauth, StreamReauthLayer, reauth::Ending,
+};
 
 pub use self::{
     log::logging,
@@ -63,11 +65,21 @@ pub async fn open(auth: BearerAuthLayer, reauth: StreamReauthLayer) -> (Feed, Re
 
 /// Opens an event stream through two layers, with this token.
 pub async fn open_with(auth: BearerAuthLayer, reauth: StreamReauthLayer, token: &str) -> (Feed, Reader<Script>) {
+    let (feed, response) = ask(auth, reauth, token).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    (feed, Reader::of(response))
+}
+
+/// What is answered to this token, whether it is let in or not.
+pub async fn knock(auth: BearerAuthLayer, reauth: StreamReauthLayer, token: &str) -> Response<StreamReauth<Script>> {
+    ask(auth, reauth, token).await.1
+}
+
+async fn ask(auth: BearerAuthLayer, reauth: StreamReauthLayer, token: &str) -> (Feed, Response<StreamReauth<Script>>) {
     let (feed, body) = script();
     let service = auth.layer(reauth.layer(handler(event_stream(body))));
     let Ok(response) = service.oneshot(request_with(format!("Bearer {token}"))).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    (feed, Reader::of(response))
+    (feed, response)
 }
 
 /// A handler of one request, which it answers with `response`.
