@@ -2,6 +2,7 @@
 //! nothing.
 
 mod memory;
+mod tokens;
 
 use std::time::{Duration, SystemTime};
 
