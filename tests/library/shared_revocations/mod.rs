@@ -2,6 +2,7 @@
 //! nothing.
 
 pub mod memory;
+mod tokens;
 
 use std::time::{Duration, SystemTime};
 
