@@ -33,7 +33,7 @@
 //!    ([`Standing`]), a node reads what there is, writes what it knows and the log does not, and does not vouch anew until that is
 //!    done, and others had time for it, too: half of the staleness. What no node knows any more is lost: keep [`Revocations::list`](super::Revocations::list) in a file, and [`restore`](super::Revocations::restore) it before
 //!    [`run`](SharedRevocations::run).
-//! 4. **Clocks of nodes may disagree**: `revoke_subject` and `revoke_all` go by the log's clock, and a revocation is over by it.
+//! 4. **Clocks of nodes may disagree**, and be set: `revoke_subject` and `revoke_all` go by the log's clock, and a revocation is over by it.
 //! 5. An entry that cannot be read, of a later release or of a stranger, is not passed over: the node stops to vouch, and
 //!    says so.
 //!
