@@ -40,6 +40,7 @@ mod revocations;
 mod secrets;
 mod security_events;
 mod shared_check;
+mod shared_limiter;
 mod shared_revocations;
 mod small;
 mod sockets;
