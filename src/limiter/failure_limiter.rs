@@ -101,10 +101,10 @@ impl FailureLimiter {
         if let Some(reports) = reports {
             reports.push(address, if lockout.is_some() { What::LockedOut } else { What::Failed }, now);
         }
-        let hooks = hooks.clone();
+        let began = lockout.map(|lockout| (lockout, hooks.clone()));
         drop(state);
         self.0.ring();
-        if let Some(lockout) = lockout {
+        if let Some((lockout, hooks)) = began {
             self.0.began(&hooks, address, lockout, Whose::Own);
         }
     }

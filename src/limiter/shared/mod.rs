@@ -11,6 +11,8 @@
 //! # }
 //! ```
 //!
+//! The store is what implements [`FailureStore`]: with the feature `redis` `RedisFailures` does.
+//!
 //! # What holds
 //!
 //! 1. **No request waits for the store.** A failure counts here at once, as it does without others, and is told to the
@@ -25,7 +27,8 @@
 //!    those of a limiter that is not shared. What it counts and locks meanwhile it tells when the store is there again, for
 //!    as long as that matters. What a store has lost is lost: the locks that a node knows hold on that node.
 //! 5. **A store that lies** locks nobody out for longer than the node's own
-//!    [`lockout`](super::FailureLimits::with_lockout), ends no lock, and makes no node allow more than its own limits do.
+//!    [`lockout`](super::FailureLimits::with_lockout), and ends no lock. It can say that a client succeeded, as the other nodes
+//!    do: whoever can write to it can have failures forgotten, and everybody locked out, but let nobody in.
 //!
 //! Nodes should have the same limits. Those of whoever tells the store of a failure are the ones that it goes by.
 //!

@@ -34,8 +34,8 @@ const START: &str = "0-0";
 /// # Room
 ///
 /// At most [`capacity`](FailureLimits::capacity) clients that fail, with [`max_attempts`](FailureLimits::max_attempts)
-/// times each, as many that are locked out, and about 10,000 pieces of news. All of it is gone when a window and a lockout have
-/// passed.
+/// times each, as many that are locked out, and about 10,000 pieces of news: 22 MB where 65,536 clients have failed once, of
+/// whatever number that did. A failure takes the server some 30 µs. All of it is gone when a window and a lockout have passed.
 ///
 /// # ACL
 ///

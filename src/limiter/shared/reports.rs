@@ -59,7 +59,7 @@ impl Reports {
         let batch = || self.waiting.iter().take(BATCH);
         let reports = batch().map(|waiting| waiting.report(&self.name, now)).collect();
         let addresses = batch().map(|waiting| waiting.address).collect();
-        batch().last().map(|last| Batch { reports, addresses, end: last.number })
+        batch().next_back().map(|last| Batch { reports, addresses, end: last.number })
     }
 
     pub(in super::super) fn told(&mut self, batch: &Batch) {

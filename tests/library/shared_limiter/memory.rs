@@ -262,7 +262,7 @@ impl FailureStore for Wire {
                 {
                     let kept = self.memory.kept();
                     let number = place.strip_prefix(&format!("{}-", kept.life)).and_then(|number| number.parse().ok());
-                    let Some(number): Option<usize> = number else { return None };
+                    let number: usize = number?;
                     let news: Vec<_> = kept.news.iter().filter(|(each, _)| *each > number).copied().collect();
                     if kept.last > number {
                         let is_whole = news.first().is_some_and(|(first, _)| *first == number + 1);
