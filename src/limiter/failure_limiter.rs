@@ -160,7 +160,7 @@ impl FailureLimiter {
         }
     }
 
-    /// Locks out a client that is not, for no longer than a failure here would.
+    /// Locks out a client, for no longer than a failure here would. Of two locks the one holds that ends later.
     fn lock(&self, client: Client, address: IpAddr, left: Duration, whose: Whose) {
         let now = Instant::now();
         let mut state = self.state();
@@ -170,10 +170,14 @@ impl FailureLimiter {
         }
         let State { limits, table, hooks, .. } = &mut *state;
         let left = left.min(limits.lockout());
-        if left.is_zero() || table.lock_left(client, now).is_some() {
+        let known = table.lock_left(client, now);
+        if left <= known.unwrap_or_default() {
             return;
         }
         table.lock(client, now, left, limits);
+        if known.is_some() {
+            return;
+        }
         let hooks = hooks.clone();
         drop(state);
         self.0.began(&hooks, address, left, whose);

@@ -57,7 +57,7 @@ impl FailureTable {
         }
     }
 
-    /// Locks a client out that is not.
+    /// Locks a client out, until then and no other time.
     pub(super) fn lock(&mut self, client: Client, now: Instant, lockout: Duration, limits: &FailureLimits) {
         self.remove(client);
         self.make_room(limits.capacity, now);

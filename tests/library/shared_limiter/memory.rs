@@ -100,6 +100,11 @@ impl Memory {
         self.kept().last
     }
 
+    /// For how long a client is locked out of what goes by it.
+    pub fn left(&self, client: Client) -> Option<Duration> {
+        self.kept().left(client)
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.kept.lock().expect("nobody panics")
     }

@@ -390,6 +390,27 @@ enum Step {
     Passes(u32),
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    None,
+    Cut,
+    SaysNo,
+    LosesAnswers,
+    Panics,
+    Slow,
+}
+
+fn trouble() -> impl Strategy<Value = Trouble> {
+    prop_oneof![
+        4 => Just(Trouble::None),
+        1 => Just(Trouble::Cut),
+        1 => Just(Trouble::SaysNo),
+        1 => Just(Trouble::LosesAnswers),
+        1 => Just(Trouble::Panics),
+        1 => Just(Trouble::Slow),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..4usize, 0..3u8, 1..4usize).prop_map(|(node, client, times)| Step::Fails { node, client, times }),
@@ -437,6 +458,65 @@ proptest! {
                         let left = node.limiter.check(of(client)).err().unwrap_or_default();
                         assert!(left.abs_diff(expected) < MOMENT, "{step:?}: {left:?} in place of {expected:?}");
                     }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn whatever_becomes_of_the_wires_who_fails_too_often_is_locked_out_and_nobody_else(
+        steps in prop::collection::vec((step(), 0..4usize, trouble(), 0..20u32), 1..60),
+    ) {
+        let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let memory = Memory::default();
+            let limits = FailureLimits::new().with_max_attempts(5).with_window(40 * SECOND).with_lockout(60 * SECOND);
+            let nodes = [(); 4].map(|()| Node::start_with(&memory, limits));
+            let of = |client: u8| IpAddr::from([203, 0, 113, client]);
+            let (mut failures, mut flushes) = ([0; 3], 0);
+            for (step, node, trouble, flush) in steps {
+                let wire = &nodes[node].wire;
+                wire.mend();
+                match trouble {
+                    Trouble::None => {}
+                    Trouble::Cut => wire.cut(),
+                    Trouble::SaysNo => wire.say_no(),
+                    Trouble::LosesAnswers => wire.lose_answers(),
+                    Trouble::Panics => wire.panic(),
+                    Trouble::Slow => wire.delay(SECOND),
+                }
+                if flush == 0 {
+                    flushes += 1;
+                    memory.flush();
+                }
+                match step {
+                    Step::Fails { node, client, times } => for _ in 0..times {
+                        failures[usize::from(client)] += 1;
+                        nodes[node].limiter.failed(of(client));
+                        sleep(MOMENT).await;
+                    },
+                    Step::Succeeds { node, client } => nodes[node].limiter.succeeded(of(client)),
+                    Step::Passes(seconds) => sleep(seconds * SECOND).await,
+                }
+                for (client, failures) in (0..).zip(failures) {
+                    for node in nodes.iter().filter(|_| failures < 5) {
+                        assert_eq!(node.limiter.check(of(client)), Ok(()), "{failures} failures");
+                    }
+                }
+            }
+            // The node's own limits are no less than that.
+            (0..5).for_each(|_| nodes[3].limiter.failed(of(7)));
+            assert!(nodes[3].limiter.check(of(7)).is_err());
+
+            nodes.iter().for_each(|node| node.wire.mend());
+            sleep(20 * SECOND).await;
+            nodes[0].limiter.failed(of(8));
+            sleep(MOMENT).await;
+            for client in [0, 1, 2, 7, 8] {
+                let expected = memory.left(of(client).into()).unwrap_or_default();
+                for node in &nodes {
+                    let left = node.limiter.check(of(client)).err().unwrap_or_default();
+                    assert!(left + MOMENT >= expected, "{left:?} in place of {expected:?} after {flushes} flushes");
                 }
             }
         });
