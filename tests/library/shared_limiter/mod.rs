@@ -396,7 +396,6 @@ enum Trouble {
     Cut,
     SaysNo,
     LosesAnswers,
-    Panics,
     Slow,
 }
 
@@ -406,7 +405,6 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         1 => Just(Trouble::Cut),
         1 => Just(Trouble::SaysNo),
         1 => Just(Trouble::LosesAnswers),
-        1 => Just(Trouble::Panics),
         1 => Just(Trouble::Slow),
     ]
 }
@@ -482,7 +480,6 @@ proptest! {
                     Trouble::Cut => wire.cut(),
                     Trouble::SaysNo => wire.say_no(),
                     Trouble::LosesAnswers => wire.lose_answers(),
-                    Trouble::Panics => wire.panic(),
                     Trouble::Slow => wire.delay(SECOND),
                 }
                 if flush == 0 {
