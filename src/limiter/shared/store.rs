@@ -28,7 +28,7 @@ pub trait FailureStore: Send + Sync + 'static {
         limits: &FailureLimits,
     ) -> impl Future<Output = Result<Vec<Option<Duration>>, StoreError>> + Send;
 
-    /// Hands over all that holds, as [`News::Failing`] and [`News::Locked`], and returns a place in the news: what is not
+    /// Hands over all that holds, as [`News::Failing`] and [`News::LockedOut`], and returns a place in the news: what is not
     /// handed over comes after it.
     ///
     /// # Errors
