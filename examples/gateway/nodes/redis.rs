@@ -4,9 +4,15 @@ use std::{convert::Infallible, sync::Arc};
 
 use redis::Client;
 use tokio::sync::watch;
-use tower_reauth::revoke::{
-    Revocations,
-    shared::{RedisLog, SharedRevocations},
+use tower_reauth::{
+    limiter::{
+        FailureLimiter, FailureLimits,
+        shared::{RedisFailures, SharedLimiter},
+    },
+    revoke::{
+        Revocations,
+        shared::{RedisLog, SharedRevocations},
+    },
 };
 
 use super::tokens::TokenFiles;
@@ -18,6 +24,7 @@ const PREFIX: &str = "tower-reauth-gateway";
 /// This gateway.
 pub struct Node {
     revocations: SharedRevocations<RedisLog>,
+    limiter: SharedLimiter<RedisFailures>,
     client: Client,
 }
 
@@ -28,7 +35,13 @@ impl Node {
         let client = Client::open(url.text());
         let client = client.map_err(|_| ConfigError::Unusable(format!("--redis {}", RedisUrl::IS)))?;
         let log = RedisLog::new(client.clone()).with_prefix(PREFIX);
-        Ok(Self { revocations: Revocations::shared(log), client })
+        let failures = RedisFailures::new(client.clone()).with_prefix(PREFIX);
+        let limiter = FailureLimiter::shared(FailureLimits::new(), failures);
+        Ok(Self { revocations: Revocations::shared(log), limiter, client })
+    }
+
+    pub fn limiter(&self) -> FailureLimiter {
+        self.limiter.limiter()
     }
 
     pub fn revocations(&self) -> Revocations {
@@ -41,6 +54,7 @@ impl Node {
         let tokens = TokenFiles { client: self.client, prefix: PREFIX, settings, revocations };
         tokio::select! {
             never = self.revocations.run() => never,
+            never = self.limiter.run() => never,
             never = tokens.run() => never,
         }
     }
