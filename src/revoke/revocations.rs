@@ -330,8 +330,7 @@ impl Revocations {
 
     /// By the clock that all who share this go by.
     pub(super) fn now(&self) -> SystemTime {
-        let now = self.0.clock.now();
-        self.0.part.as_ref().map_or(now, |part| part.time(now))
+        self.0.part.as_ref().and_then(Part::time).unwrap_or_else(|| self.0.clock.now())
     }
 
     /// Another number whenever this began to be sure of what is revoked, or stopped to; `None` where it always is.

@@ -41,6 +41,7 @@ mod secrets;
 mod security_events;
 mod shared_check;
 mod shared_revocations;
+mod simulation;
 mod small;
 mod sockets;
 mod streams_and_sinks;

@@ -25,16 +25,10 @@ pub(in super::super) struct Part {
     outbox: Outbox,
     /// Whether what is known counts when the lease is over, too.
     prefers_availability: bool,
-    clock: Mutex<Offset>,
+    /// What the log's clock showed, and when that was heard.
+    clock: Mutex<Option<(SystemTime, Instant)>>,
     /// When everything was revoked the last time, as the log has it.
     all: Mutex<Option<SystemTime>>,
-}
-
-/// By how much the log's clock differs from this node's.
-#[derive(Clone, Copy, Default)]
-struct Offset {
-    ahead: Duration,
-    behind: Duration,
 }
 
 impl Part {
@@ -67,10 +61,10 @@ impl Part {
         self.outbox.push(entry);
     }
 
-    /// The time by the log's clock, when it is this by the node's.
-    pub(in super::super) fn time(&self, now: SystemTime) -> SystemTime {
-        let Offset { ahead, behind } = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
-        now.checked_add(ahead).and_then(|now| now.checked_sub(behind)).unwrap_or(now)
+    /// The time by the log's clock, once it is known: what the node's own shows may be set at any time.
+    pub(in super::super) fn time(&self) -> Option<SystemTime> {
+        let (shown, heard) = (*self.clock.lock().unwrap_or_else(PoisonError::into_inner))?;
+        shown.checked_add(heard.elapsed())
     }
 
     /// When everything was revoked the last time.
@@ -118,12 +112,9 @@ impl Revocations {
 
     /// Learns what time it is by the log's clock.
     pub(super) fn set_clock(&self, now: SystemTime) {
-        let (Some(part), Some(ours)) = (self.part(), contained(|| self.clock().now())) else { return };
-        let offset = match now.duration_since(ours) {
-            Ok(ahead) => Offset { ahead, behind: Duration::ZERO },
-            Err(behind) => Offset { ahead: Duration::ZERO, behind: behind.duration() },
-        };
-        *part.clock.lock().unwrap_or_else(PoisonError::into_inner) = offset;
+        if let Some(part) = self.part() {
+            *part.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Instant::now()));
+        }
     }
 
     /// Takes over an entry that comes after all those before.

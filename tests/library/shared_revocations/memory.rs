@@ -1,7 +1,7 @@
 //! A log in memory, and the wires to it, which can be cut.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     future::{Future, pending},
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime},
@@ -30,9 +30,9 @@ pub struct Kept {
     life: u64,
     since: SystemTime,
     entries: Vec<(u64, Entry)>,
-    state: HashMap<String, Entry>,
+    state: BTreeMap<String, Entry>,
     /// The entries that forget, which may come twice.
-    forgotten: HashSet<String>,
+    forgotten: BTreeSet<String>,
     /// By how much its clock is behind.
     behind: Duration,
     last: u64,
@@ -77,8 +77,8 @@ impl Memory {
             life: 1,
             since,
             entries: Vec::new(),
-            state: HashMap::new(),
-            forgotten: HashSet::new(),
+            state: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
             behind: Duration::ZERO,
             last: 0,
             appends: 0,
@@ -114,6 +114,7 @@ impl Memory {
         let mut kept = self.kept();
         kept.entries.clear();
         kept.state.clear();
+        kept.forgotten.clear();
         kept.last = 0;
         kept.life += 1;
         kept.since = self.wall().now();
@@ -150,14 +151,44 @@ impl Memory {
         self.kept().appends
     }
 
-    fn append(&self, entry: Entry) {
-        let now = self.wall().now();
+    pub fn append(&self, entries: &[Entry], origin: Origin) {
         let mut kept = self.kept();
-        kept.append(entry);
+        let now = self.wall().now() - kept.behind;
+        if origin == Origin::Lost {
+            kept.since = now;
+        }
+        entries.iter().for_each(|entry| kept.append(entry.clone()));
         // It sweeps.
         kept.state.retain(|_, entry| entry.kept_until().is_none_or(|until| until > now));
         drop(kept);
         self.0.grown.notify_waiters();
+    }
+
+    pub fn standing(&self) -> Standing {
+        let mut kept = self.kept();
+        kept.asked += 1;
+        let first = kept.entries.first().map_or(kept.last + 1, |(number, _)| *number);
+        let now = self.wall().now() - kept.behind;
+        Standing { life: kept.life.to_string(), since: kept.since, first, last: kept.last, now }
+    }
+
+    pub fn state(&self) -> BTreeMap<String, Entry> {
+        self.kept().state.clone()
+    }
+
+    pub async fn read(&self, after: u64, at_most: Duration) -> Vec<(u64, Entry)> {
+        let read = async {
+            loop {
+                let grown = self.0.grown.notified();
+                let entries: Vec<_> =
+                    self.kept().entries.iter().filter(|(number, _)| *number > after).cloned().collect();
+                if !entries.is_empty() {
+                    return entries;
+                }
+                grown.await;
+            }
+        };
+        timeout(at_most, read).await.unwrap_or_default()
     }
 
     /// Its clock.
@@ -259,21 +290,10 @@ impl RevocationLog for Wire {
     async fn standing(&self) -> Result<Standing, LogError> {
         self.pass().await?;
         let Faults { alternates, boasts, .. } = *self.faults();
-        let mut standing = {
-            let mut kept = self.memory.kept();
-            kept.asked += 1;
-            if alternates {
-                kept.life += 1;
-            }
-            let first = kept.entries.first().map_or(kept.last + 1, |(number, _)| *number);
-            Standing {
-                life: kept.life.to_string(),
-                since: kept.since,
-                first,
-                last: kept.last,
-                now: self.memory.wall().now() - kept.behind,
-            }
-        };
+        if alternates {
+            self.memory.kept().life += 1;
+        }
+        let mut standing = self.memory.standing();
         if boasts {
             (standing.first, standing.last) = (u64::MAX, u64::MAX);
         }
@@ -286,7 +306,7 @@ impl RevocationLog for Wire {
         if std::mem::take(&mut self.faults().flushes) {
             self.memory.flush();
         }
-        let state = self.memory.kept().state.clone();
+        let state = self.memory.state();
         self.pass().await?;
         state.into_values().for_each(take);
         Ok(())
@@ -295,18 +315,7 @@ impl RevocationLog for Wire {
     async fn read(&self, after: u64, at_most: Duration) -> Result<Vec<(u64, Entry)>, LogError> {
         self.pass().await?;
         let hung = self.faults().hung;
-        let read = async {
-            loop {
-                let grown = self.memory.0.grown.notified();
-                let entries: Vec<_> =
-                    self.memory.kept().entries.iter().filter(|(number, _)| *number > after).cloned().collect();
-                if !entries.is_empty() {
-                    return entries;
-                }
-                grown.await;
-            }
-        };
-        let mut entries = timeout(at_most, read).await.unwrap_or_default();
+        let mut entries = self.memory.read(after, at_most).await;
         let Faults { lag, boasts, hung: hung_by_now, .. } = *self.faults();
         if hung != hung_by_now {
             pending::<()>().await;
@@ -323,16 +332,12 @@ impl RevocationLog for Wire {
         let entries = entries.to_vec();
         async move {
             self.pass().await?;
-            if origin == Origin::Lost {
-                let mut kept = self.memory.kept();
-                kept.since = self.memory.wall().now() - kept.behind;
-            }
             let Faults { keeps_silent, bytes_a_second, .. } = *self.faults();
             if let Some(bytes_a_second) = bytes_a_second {
                 let bytes: usize = entries.iter().map(|entry| entry.to_string().len()).sum();
                 sleep(Duration::from_secs_f64(bytes as f64 / bytes_a_second as f64)).await;
             }
-            entries.into_iter().for_each(|entry| self.memory.append(entry));
+            self.memory.append(&entries, origin);
             if keeps_silent {
                 pending::<()>().await;
             }
