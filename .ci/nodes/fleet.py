@@ -10,7 +10,7 @@ from recorder import Recorder
 # How often each gateway has a message for all who follow.
 TICK = 0.1
 # What a busy machine may add to a time of the promise.
-SLACK = 0.5
+SLACK = 1.0
 
 
 class Fleet:
@@ -26,6 +26,7 @@ class Fleet:
         # Of these it is not known whether they are.
         self.perhaps = set()
         self.broken = []
+        threading.excepthook = lambda failed: self._breaks(f"the test failed: {failed.exc_value!r}")
         all_ready(self.gateways)
         threading.Thread(target=self._tick, daemon=True).start()
 
@@ -100,4 +101,5 @@ class Fleet:
             ways = {how: [at for at, one in ends if one == how] for _, how in ends}
             said = [f"{len(at)} {how} after {min(at):.1f} to {max(at):.1f} s" for how, at in sorted(ways.items())]
             gap = max((client.longest_gap(since) for client in self.clients(gateway)), default=0)
-            print(f"   {gateway.name}: {', '.join(said) or 'no stream ended'}; nothing came for {gap:.1f} s at the most")
+            said = ", ".join(said) or "no stream ended"
+            print(f"   {gateway.name}: {said}; nothing came for {gap:.1f} s at the most")

@@ -1,5 +1,5 @@
-"""A link between a gateway and its Redis that can be cut, stalled and slowed down: bytes are passed on in order, late, or
-not at all."""
+"""A link between a gateway and its Redis that can be cut, stalled and slowed down: bytes are passed on in order, late,
+or not at all."""
 
 import asyncio
 import random

@@ -162,7 +162,7 @@ class Gateway:
         return self.ask("GET", f"/sessions/{SESSION}/history?limit=1", f"secret-{n}")
 
     def revoke(self, **what):
-        """Where it holds: on `all`, `here` alone, or, as it was refused, not at all (`none`); nothing without an answer."""
+        """Where it holds: on `all`, `here` alone, or, as it was refused, nowhere (`none`); `None`: no answer."""
         status, body = self.answer("POST", "/revocations", "secret-admin", what)
         if status in (None, 200):
             return status and "all"

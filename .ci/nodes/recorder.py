@@ -23,7 +23,7 @@ class Client:
     def __init__(self, gateway, n):
         self.gateway, self.n = gateway, n
         # Times are seconds since 1970.
-        self.frames, self.last_frame, self.gaps = 0, None, []
+        self.last_frame, self.gaps = None, []
         # When each of its streams ended, and how; what it was answered in place of one.
         self.ends, self.refusals = [], set()
         self.is_gone, self.socket, self.buffer = False, None, b""
@@ -39,9 +39,10 @@ class Client:
 
 
 class Recorder:
-    def __init__(self):
+    def __init__(self, comes_back=True):
+        self._comes_back = comes_back
         self._selector, self._lock, self._due, self._new = selectors.DefaultSelector(), threading.Lock(), [], []
-        self.clients = []
+        self.clients, self.frames = [], 0
         threading.Thread(target=self._run, daemon=True).start()
 
     def follow(self, gateway, n):
@@ -121,7 +122,7 @@ class Recorder:
             if frame.startswith(b"event: reauth"):
                 self._end(client, frame.split(b'"reason":"')[1].split(b'"')[0].decode(), at)
                 return
-            client.frames += 1
+            self.frames += 1
             if client.last_frame is not None and at - client.last_frame > NOTED:
                 client.gaps.append((at, at - client.last_frame))
             client.last_frame = at
@@ -135,5 +136,5 @@ class Recorder:
         client.socket = None
         if how != "refused":
             client.ends.append((at, how))
-        if not client.is_gone:
+        if self._comes_back and not client.is_gone:
             self._due.append((time.time() + RETRY, client))
