@@ -1,34 +1,47 @@
 //! This gateway among those that share a Redis.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
+use redis::Client;
+use tokio::sync::watch;
 use tower_reauth::revoke::{
     Revocations,
     shared::{RedisLog, SharedRevocations},
 };
 
-use crate::config::{ConfigError, RedisUrl};
+use super::tokens::TokenFiles;
+use crate::config::{ConfigError, RedisUrl, Settings};
 
 /// What the keys of gateways begin with.
 const PREFIX: &str = "tower-reauth-gateway";
 
 /// This gateway.
-pub struct Node(SharedRevocations<RedisLog>);
+pub struct Node {
+    revocations: SharedRevocations<RedisLog>,
+    client: Client,
+}
 
 impl Node {
     /// Connects to nothing yet.
     pub fn new(url: &RedisUrl) -> Result<Self, ConfigError> {
         // The crate's words may quote the URL, and in it the password.
-        let log = RedisLog::open(url.text()).map_err(|_| ConfigError::Unusable(format!("--redis {}", RedisUrl::IS)))?;
-        Ok(Self(Revocations::shared(log.with_prefix(PREFIX))))
+        let client = Client::open(url.text());
+        let client = client.map_err(|_| ConfigError::Unusable(format!("--redis {}", RedisUrl::IS)))?;
+        let log = RedisLog::new(client.clone()).with_prefix(PREFIX);
+        Ok(Self { revocations: Revocations::shared(log), client })
     }
 
     pub fn revocations(&self) -> Revocations {
-        self.0.revocations()
+        self.revocations.revocations()
     }
 
-    /// Takes part, for as long as it is polled.
-    pub async fn run(self) -> Infallible {
-        self.0.run().await
+    /// Takes part, for as long as it is polled, with the tokens of these settings.
+    pub async fn run(self, settings: watch::Receiver<Arc<Settings>>) -> Infallible {
+        let revocations = self.revocations();
+        let tokens = TokenFiles { client: self.client, prefix: PREFIX, settings, revocations };
+        tokio::select! {
+            never = self.revocations.run() => never,
+            never = tokens.run() => never,
+        }
     }
 }
