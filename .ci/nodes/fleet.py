@@ -55,7 +55,13 @@ class Fleet:
         return [one for one in list(self.recorder.clients) if one.n not in known and gateway in (None, one.gateway)]
 
     def all_are_in(self, gateway=None):
-        return until("who was not revoked is let in", lambda: all(client.is_in() for client in self.clients(gateway)))
+        try:
+            until("who was not revoked is let in", lambda: all(client.is_in() for client in self.clients(gateway)))
+        except AssertionError:
+            for client in self.clients(gateway):
+                if not client.is_in():
+                    print(f"   {client} is not in: {client.told()}")
+            raise
 
     def replica(self):
         """One that has all of it by now, and nothing of what comes."""

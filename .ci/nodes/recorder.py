@@ -34,6 +34,11 @@ class Client:
     def longest_gap(self, since):
         return max((gap for at, gap in self.gaps if at >= since), default=0.0)
 
+    def told(self):
+        last = self.last_frame and f"{time.time() - self.last_frame:.1f} s ago"
+        way = "is connected" if self.socket else "is not connected"
+        return f"{way}, a frame {last}, ended by {[how for _, how in self.ends[-3:]]}, refused by {self.refusals}"
+
     def __repr__(self):
         return f"t{self.n} on {self.gateway.name}"
 
