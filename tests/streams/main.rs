@@ -18,4 +18,4 @@ mod stalled;
 #[path = "../../examples/gateway.rs"]
 mod server;
 // The rooms of the example name each other by this path.
-use server::{auth, config, files, http, json, live, measure, serve, sessions, systemd, tls};
+use server::{auth, config, files, http, json, live, measure, nodes, serve, sessions, systemd, tls};
