@@ -22,6 +22,8 @@ const MOST: usize = 1_000;
 /// How many pieces of news are kept, about: a node that has missed more asks what holds.
 const LENGTH: usize = 10_000;
 
+const PREFIX: &str = "tower-reauth";
+
 /// What comes before the first entry of a stream.
 const START: &str = "0-0";
 
@@ -156,17 +158,18 @@ impl<C: Connect> RedisFailures<C> {
     pub fn new(connect: C) -> Self {
         Self {
             connect,
-            prefix: prefix("tower-reauth"),
+            prefix: prefix(PREFIX),
             record: Script::new(RECORD),
             telling: Slot::default(),
             hearing: Slot::default(),
         }
     }
 
-    /// What the names of its keys begin with, in braces. Default: `tower-reauth`.
+    /// What the names of its keys begin with, in braces. Default, for an empty one too: `tower-reauth`. A closing brace in
+    /// it is written as `%7D`, as it would end what a cluster goes by.
     #[must_use]
     pub fn with_prefix(mut self, name: &str) -> Self {
-        self.prefix = prefix(name);
+        self.prefix = prefix(if name.is_empty() { PREFIX } else { name });
         self
     }
 
@@ -328,7 +331,7 @@ impl<C: Connect> fmt::Debug for RedisFailures<C> {
 }
 
 fn prefix(name: &str) -> String {
-    format!("{{{name}}}:limiter:")
+    format!("{{{}}}:limiter:", name.replace('}', "%7D"))
 }
 
 /// In whole milliseconds.
