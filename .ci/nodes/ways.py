@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""How a gateway reaches Redis, and what it says where it cannot: real servers, sentinels, a cluster and TLS, on loopback."""
+"""How a gateway reaches Redis, and what it says where it cannot: real servers, sentinels, a cluster and TLS, on
+loopback. `ways.py GATEWAY [WAY...]`."""
 
 import http.client
 import json
@@ -339,7 +340,7 @@ def cluster():
     servers = []
     for n in range(3):
         port = free_port()
-        servers.append(Redis(f"cluster-{n}", "--cluster-enabled", "yes", "--cluster-port", str(free_port()),
+        servers.append(Redis(f"slots-{n}", "--cluster-enabled", "yes", "--cluster-port", str(free_port()),
                              "--cluster-config-file", f"nodes-{port}.conf", "--cluster-node-timeout", "2000", port=port))
     at = [f"127.0.0.1:{server.port}" for server in servers]
     subprocess.run(["redis-cli", "--cluster", "create", *at, "--cluster-yes"], check=True, stdout=subprocess.DEVNULL,
@@ -381,7 +382,7 @@ def secured():
     subprocess.run(["openssl", "x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-days", "2", "-extfile",
                     extensions, "-out", cert], check=True, capture_output=True)
     port = free_port()
-    server = Redis("secured", "--tls-port", str(port), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file",
+    server = Redis("tls", "--tls-port", str(port), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file",
                    ca, "--tls-auth-clients", "no")
     server.says("ACL", "SETUSER", "node", "on", ">hunter2", *RIGHTS)
     url = f"rediss://node:hunter2@localhost:{port}"
@@ -394,6 +395,8 @@ def secured():
 
 try:
     for way in bad_input, moved, sentinels, cluster, secured:
+        if sys.argv[2:] and way.__name__ not in sys.argv[2:]:
+            continue
         begun = time.monotonic()
         print(f"-- {way.__name__.replace('_', ' ')}", flush=True)
         way()

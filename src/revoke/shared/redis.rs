@@ -294,11 +294,11 @@ impl<C: Connect> RevocationLog for RedisLog<C> {
         let streams: Option<Vec<(String, Vec<(String, Vec<String>)>)>> = answer.await?;
         let mut entries = Vec::new();
         for (id, mut fields) in streams.into_iter().flatten().flat_map(|(_, entries)| entries) {
-            let life = match &*fields {
-                [e, _, l, life] if e == "e" && l == "l" => Some(life.clone()),
-                _ => None,
+            let (entry, life) = match &mut *fields {
+                [e, entry] if e == "e" => (std::mem::take(entry), None),
+                [e, entry, l, life] if e == "e" && l == "l" => (std::mem::take(entry), Some(std::mem::take(life))),
+                _ => (fields.join(" "), None),
             };
-            let entry = if life.is_some() { fields.remove(1) } else { fields.join(" ") };
             if life.is_some_and(|life| !self.connections.are_of(&life)) {
                 self.connections.drop_all();
                 return Err(LogError::unavailable("it was another one when this was written"));

@@ -290,7 +290,7 @@ fn an_entry_about_tokens_is_read_as_it_was_written_and_shows_no_digest() {
     for text in [
         format!("1 token {hex} 9007199254740991"),
         format!("1 token {hex} 1767225600000"),
-        format!("1 token {hex} ~"),
+        format!("1 token {hex} ~1767225600000"),
         format!("1 answers {hex} 1767225600000"),
         "1 answers 1767225600000".to_owned(),
     ] {
