@@ -160,9 +160,10 @@ class Schedule:
         fleet = self.fleet
         all_ready(fleet.gateways)
         fleet.all_are_in()
-        for n in fleet.revoked:
+        # Orders may still be answered meanwhile.
+        for n in list(fleet.revoked):
             all_refuse(fleet.gateways, n)
-        for n in fleet.perhaps:
+        for n in list(fleet.perhaps):
             until(f"they agree on t{n}", lambda: len({gateway.page(n) for gateway in fleet.gateways}) == 1)
         broken = fleet.check()
         assert not broken, broken
