@@ -28,12 +28,15 @@
 //!    when it began to ask the log where it ends and then had read as far. After that, and before the first time,
 //!    doors answer 503 with `Retry-After`, and streams end as those of a verifier that cannot be reached: `unavailable`,
 //!    after the grace that was chosen. So no frame of a stream passes later than that after the log took its
-//!    revocation. Time is monotonic, and looked at for each frame.
+//!    revocation: a grace adds to it. Time is monotonic, and looked at for each frame.
 //! 3. **What the log has lost is written again.** When it is another one, or an earlier state of the same
 //!    ([`Standing`]), a node reads what there is, writes what it knows and the log does not, and does not vouch anew until that is
 //!    done, and others had time for it, too: half of the staleness. What no node knows any more is lost: keep [`Revocations::list`](super::Revocations::list) in a file, and [`restore`](super::Revocations::restore) it before
 //!    [`run`](SharedRevocations::run).
-//! 4. **Clocks of nodes may disagree**, and be set: `revoke_subject` and `revoke_all` go by the log's clock, and a revocation is over by it.
+//!    What was forgotten meanwhile, by others than this node, is revoked again then.
+//! 4. **What the log has last holds**, and clocks of nodes may disagree, and be set: `revoke_subject` and `revoke_all` go by the
+//!    log's clock, and a revocation is over by it. What could not be forgotten for half a day, as the log was away, stays
+//!    revoked on other nodes.
 //! 5. An entry that cannot be read, of a later release or of a stranger, is not passed over: the node stops to vouch, and
 //!    says so.
 //!
@@ -45,9 +48,12 @@
 //! [`revoke_token`](super::Revocations::revoke_token) revokes is written as the SHA-256 of the token, and so is what
 //! `Cached::forget` has forgotten. Who reads the log learns nothing of a token that is random, of 128 bits or more, and can
 //! try guesses on one that somebody chose; one that was revoked opens nothing by then, but perhaps the next one is like it.
-//! So let tokens be random. What the digest of one that is still good is worth to whoever may *write*: to have it
-//! refused.
+//! So let tokens be random. Whoever may *write* can have a token refused whose digest they know, and undo what was revoked;
+//! nobody is let in by the log whom a node's own verifier does not know.
 
+mod batch;
+#[cfg(feature = "redis")]
+mod connections;
 mod entry;
 mod lease;
 mod log;
