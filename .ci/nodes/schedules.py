@@ -14,7 +14,7 @@ from processes import all_ready, all_refuse, end_all, until
 TOKENS = 4_000
 # So many are followed on each gateway that nobody has revoked.
 FOLLOWED = 25
-# How long what was revoked is followed: longer than anything may take to end it.
+# How long what was revoked is followed: longer than its order may wait, and than anything may take to end it.
 WATCHED = 20
 
 
@@ -42,7 +42,7 @@ class Schedule:
             self.follow()
             # An answer may wait for ten seconds.
             threading.Thread(target=self.order, args=(gateway, n), daemon=True).start()
-            while self.left and self.left[0][0] < time.time() and self.left[0][1] not in self.fleet.perhaps:
+            while self.left and self.left[0][0] < time.time():
                 self.fleet.check()
                 for client in self.left.pop(0)[2]:
                     self.fleet.recorder.leave(client)
@@ -160,9 +160,10 @@ class Schedule:
         fleet = self.fleet
         all_ready(fleet.gateways)
         fleet.all_are_in()
-        for n in fleet.revoked:
+        # Orders may still be answered meanwhile.
+        for n in list(fleet.revoked):
             all_refuse(fleet.gateways, n)
-        for n in fleet.perhaps:
+        for n in list(fleet.perhaps):
             until(f"they agree on t{n}", lambda: len({gateway.page(n) for gateway in fleet.gateways}) == 1)
         broken = fleet.check()
         assert not broken, broken
