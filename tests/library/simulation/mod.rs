@@ -21,6 +21,7 @@
 //! SIMULATION=0..10000 cargo test --release --test library simulation
 //! ```
 
+mod days;
 mod network;
 mod record;
 mod world;
