@@ -28,17 +28,22 @@
 //!    when it began to ask the log where it ends and then had read as far. After that, and before the first time,
 //!    doors answer 503 with `Retry-After`, and streams end as those of a verifier that cannot be reached: `unavailable`,
 //!    after the grace that was chosen. So no frame of a stream passes later than that after the log took its
-//!    revocation. Time is monotonic, and looked at for each frame.
+//!    revocation: a grace adds to it. Time is monotonic, and looked at for each frame.
 //! 3. **What the log has lost is written again.** When it is another one, or an earlier state of the same
 //!    ([`Standing`]), a node reads what there is, writes what it knows and the log does not, and does not vouch anew until that is
 //!    done, and others had time for it, too: half of the staleness. What no node knows any more is lost: keep [`Revocations::list`](super::Revocations::list) in a file, and [`restore`](super::Revocations::restore) it before
 //!    [`run`](SharedRevocations::run).
-//! 4. **Clocks of nodes may disagree**, and be set: `revoke_subject` and `revoke_all` go by the log's clock, and a revocation is over by it.
+//!    What was forgotten meanwhile, by others than this node, is revoked again then.
+//! 4. **What the log has last holds.** To forget is written once, and not any more when that could not be done for half a day.
+//!    Clocks of nodes may disagree, and be set: `revoke_subject` and `revoke_all` go by the log's clock, and a revocation is over by it.
 //! 5. An entry that cannot be read, of a later release or of a stranger, is not passed over: the node stops to vouch, and
 //!    says so.
 //!
 //! A node that [prefers availability](SharedRevocations::preferring_availability) goes by what it knows in place of rule 2.
 
+mod batch;
+#[cfg(feature = "redis")]
+mod connections;
 mod entry;
 mod lease;
 mod log;
