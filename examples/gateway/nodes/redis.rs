@@ -1,26 +1,32 @@
 //! This gateway among those that share a Redis.
 
-use std::convert::Infallible;
-
-use tower_reauth::revoke::{
-    Revocations,
-    shared::{RedisLog, SharedRevocations},
+use std::{
+    convert::Infallible,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::{runtime, time::timeout};
+use tower_reauth::revoke::{
+    Revocations,
+    shared::{Entry, LogError, Origin, RedisLog, RevocationLog, SharedRevocations},
+};
+
+use super::reach::Reach;
 use crate::config::{ConfigError, RedisUrl};
 
 /// What the keys of gateways begin with.
 const PREFIX: &str = "tower-reauth-gateway";
 
+/// How long a check waits for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// This gateway.
-pub struct Node(SharedRevocations<RedisLog>);
+pub struct Node(SharedRevocations<RedisLog<Reach>>);
 
 impl Node {
     /// Connects to nothing yet.
     pub fn new(url: &RedisUrl) -> Result<Self, ConfigError> {
-        // The crate's words may quote the URL, and in it the password.
-        let log = RedisLog::open(url.text()).map_err(|_| ConfigError::Unusable(format!("--redis {}", RedisUrl::IS)))?;
-        Ok(Self(Revocations::shared(log.with_prefix(PREFIX))))
+        log(url).map(Revocations::shared).map(Self)
     }
 
     pub fn revocations(&self) -> Revocations {
@@ -30,5 +36,32 @@ impl Node {
     /// Takes part, for as long as it is polled.
     pub async fn run(self) -> Infallible {
         self.0.run().await
+    }
+}
+
+fn log(url: &RedisUrl) -> Result<RedisLog<Reach>, ConfigError> {
+    // The crate's words may quote the URL, and in it the password.
+    let reach = Reach::new(url).map_err(|_| ConfigError::Unusable(format!("--redis {}", RedisUrl::IS)))?;
+    Ok(RedisLog::new(reach).with_prefix(PREFIX))
+}
+
+/// What keeps a gateway from sharing what is revoked there, if anything does. It asks for all that a gateway asks for, and
+/// writes: that something is forgotten which was never revoked.
+pub fn check(url: &RedisUrl) -> Result<(), String> {
+    let log = log(url).map_err(|error| error.to_string())?;
+    let asked = async {
+        let last = log.standing().await?.last;
+        log.state(&mut |_| ()).await?;
+        log.read(last, Duration::from_millis(1)).await?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let probe: Entry =
+            format!("1 credential gateway%20check ~{}", now.as_millis()).parse().map_err(LogError::unavailable)?;
+        log.append(&[probe], Origin::New).await
+    };
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    match runtime.block_on(async { timeout(PATIENCE, asked).await }) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("--redis: {error}")),
+        Err(_) => Err(format!("--redis: it does not answer within {} s", PATIENCE.as_secs())),
     }
 }

@@ -34,8 +34,9 @@
 //!    done, and others had time for it, too: half of the staleness. What no node knows any more is lost: keep [`Revocations::list`](super::Revocations::list) in a file, and [`restore`](super::Revocations::restore) it before
 //!    [`run`](SharedRevocations::run).
 //!    What was forgotten meanwhile, by others than this node, is revoked again then.
-//! 4. **What the log has last holds.** To forget is written once, and not any more when that could not be done for half a day.
-//!    Clocks of nodes may disagree, and be set: `revoke_subject` and `revoke_all` go by the log's clock, and a revocation is over by it.
+//! 4. **What the log has last holds**, and clocks of nodes may disagree, and be set: `revoke_subject` and `revoke_all` go by the
+//!    log's clock, and a revocation is over by it. What could not be forgotten for half a day, as the log was away, stays
+//!    revoked on other nodes.
 //! 5. An entry that cannot be read, of a later release or of a stranger, is not passed over: the node stops to vouch, and
 //!    says so.
 //!

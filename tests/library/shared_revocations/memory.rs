@@ -1,7 +1,7 @@
 //! A log in memory, and the wires to it, which can be cut.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     future::{Future, pending},
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime},
@@ -32,7 +32,7 @@ pub struct Kept {
     entries: Vec<(u64, Entry)>,
     state: BTreeMap<String, Entry>,
     /// The entries that forget, which may come twice.
-    forgotten: HashSet<String>,
+    forgotten: BTreeSet<String>,
     /// By how much its clock is behind.
     behind: Duration,
     last: u64,
@@ -78,7 +78,7 @@ impl Memory {
             since,
             entries: Vec::new(),
             state: BTreeMap::new(),
-            forgotten: HashSet::new(),
+            forgotten: BTreeSet::new(),
             behind: Duration::ZERO,
             last: 0,
             appends: 0,
@@ -114,6 +114,7 @@ impl Memory {
         let mut kept = self.kept();
         kept.entries.clear();
         kept.state.clear();
+        kept.forgotten.clear();
         kept.last = 0;
         kept.life += 1;
         kept.since = self.wall().now();
@@ -151,10 +152,10 @@ impl Memory {
     }
 
     pub fn append(&self, entries: &[Entry], origin: Origin) {
-        let now = self.wall().now();
         let mut kept = self.kept();
+        let now = self.wall().now() - kept.behind;
         if origin == Origin::Lost {
-            kept.since = now - kept.behind;
+            kept.since = now;
         }
         entries.iter().for_each(|entry| kept.append(entry.clone()));
         // It sweeps.
@@ -167,7 +168,8 @@ impl Memory {
         let mut kept = self.kept();
         kept.asked += 1;
         let first = kept.entries.first().map_or(kept.last + 1, |(number, _)| *number);
-        Standing { life: kept.life.to_string(), since: kept.since, first, last: kept.last, now: self.wall().now() - kept.behind }
+        let now = self.wall().now() - kept.behind;
+        Standing { life: kept.life.to_string(), since: kept.since, first, last: kept.last, now }
     }
 
     pub fn state(&self) -> BTreeMap<String, Entry> {
