@@ -37,6 +37,7 @@ mod required_scopes;
 mod resolved_scopes;
 mod revocation;
 mod revocations;
+mod revoked_tokens;
 mod secrets;
 mod security_events;
 mod shared_check;

@@ -70,7 +70,7 @@ impl RedisUrl {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
         let some = |text: &str| if text.is_empty() { Some(None) } else { decoded(text).map(Some) };
         let (user, password) = (some(url.username())?, some(url.password().unwrap_or_default())?);
-        let mut parts = url.path_segments()?.filter(|part| !part.is_empty());
+        let mut parts = url.path().split('/').filter(|part| !part.is_empty());
         let mut query = (None, None);
         for (name, value) in url.query_pairs() {
             match &*name {

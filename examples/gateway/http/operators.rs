@@ -94,7 +94,7 @@ pub async fn revoke(
     let shown = order.shown();
     // On a thread of its own, and to its end whether or not anybody waits for the answer.
     let revoking = {
-        let (state, shown) = (Arc::clone(&state), shown.clone());
+        let (state, told) = (Arc::clone(&state), order.told());
         let revoking = async move {
             let revocations = state.kept.revocations().clone();
             let kept = {
@@ -102,7 +102,7 @@ pub async fn revoke(
                 spawn_blocking(move || span.in_scope(|| state.kept.revoke(&order))).await
             };
             let is_shared = timeout(PATIENCE, revocations.written()).await.is_ok();
-            state.audit.revoked(shown, matches!(kept, Ok(Ok(()))), is_shared, &by.identity(), client);
+            state.audit.revoked(told, matches!(kept, Ok(Ok(()))), is_shared, &by.identity(), client);
             (kept, is_shared)
         };
         tokio::spawn(revoking.in_current_span())

@@ -1,7 +1,8 @@
-//! Other gateways: what is revoked on one is revoked on all, by a log in Redis.
+//! Other gateways: what is revoked on one is revoked on all, by a log in Redis, and so is a token that one's file drops.
 //!
 //! - `redis`: with the feature `redis`
 //! - `reach`: connections to it, also through sentinels or to a cluster
+//! - `tokens`: whether all have the same tokens
 //! - `absent`: without it
 
 #[cfg(not(feature = "redis"))]
@@ -10,6 +11,8 @@ mod absent;
 mod reach;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
+mod tokens;
 
 #[cfg(not(feature = "redis"))]
 pub use self::absent::{Node, check};

@@ -2,17 +2,18 @@
 
 use std::{
     convert::Infallible,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{runtime, time::timeout};
+use tokio::{runtime, sync::watch, time::timeout};
 use tower_reauth::revoke::{
     Revocations,
     shared::{Entry, LogError, Origin, RedisLog, RevocationLog, SharedRevocations},
 };
 
-use super::reach::Reach;
-use crate::config::{ConfigError, RedisUrl};
+use super::{reach::Reach, tokens::TokenFiles};
+use crate::config::{ConfigError, RedisUrl, Settings};
 
 /// What the keys of gateways begin with.
 const PREFIX: &str = "tower-reauth-gateway";
@@ -21,28 +22,39 @@ const PREFIX: &str = "tower-reauth-gateway";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// This gateway.
-pub struct Node(SharedRevocations<RedisLog<Reach>>);
+pub struct Node {
+    revocations: SharedRevocations<RedisLog<Reach>>,
+    reach: Reach,
+}
 
 impl Node {
     /// Connects to nothing yet.
     pub fn new(url: &RedisUrl) -> Result<Self, ConfigError> {
-        log(url).map(Revocations::shared).map(Self)
+        Ok(Self { revocations: Revocations::shared(log(url)?), reach: reach(url)? })
     }
 
     pub fn revocations(&self) -> Revocations {
-        self.0.revocations()
+        self.revocations.revocations()
     }
 
-    /// Takes part, for as long as it is polled.
-    pub async fn run(self) -> Infallible {
-        self.0.run().await
+    /// Takes part, for as long as it is polled, with the tokens of these settings.
+    pub async fn run(self, settings: watch::Receiver<Arc<Settings>>) -> Infallible {
+        let revocations = self.revocations();
+        let tokens = TokenFiles { reach: self.reach, prefix: PREFIX, settings, revocations };
+        tokio::select! {
+            never = self.revocations.run() => never,
+            never = tokens.run() => never,
+        }
     }
 }
 
 fn log(url: &RedisUrl) -> Result<RedisLog<Reach>, ConfigError> {
+    Ok(RedisLog::new(reach(url)?).with_prefix(PREFIX))
+}
+
+fn reach(url: &RedisUrl) -> Result<Reach, ConfigError> {
     // The crate's words may quote the URL, and in it the password.
-    let reach = Reach::new(url).map_err(|_| ConfigError::Unusable(format!("--redis {}", RedisUrl::IS)))?;
-    Ok(RedisLog::new(reach).with_prefix(PREFIX))
+    Reach::new(url).map_err(|_| ConfigError::Unusable(format!("--redis {}", RedisUrl::IS)))
 }
 
 /// What keeps a gateway from sharing what is revoked there, if anything does. It asks for all that a gateway asks for, and

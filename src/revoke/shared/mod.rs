@@ -42,6 +42,15 @@
 //!
 //! A node that [prefers availability](SharedRevocations::preferring_availability) goes by what it knows in place of rule 2.
 //!
+//! # Tokens
+//!
+//! The log only takes away. What [`Tokens::with_revocations`](crate::Tokens::with_revocations) drops and
+//! [`revoke_token`](super::Revocations::revoke_token) revokes is written as the SHA-256 of the token, and so is what
+//! `Cached::forget` has forgotten. Who reads the log learns nothing of a token that is random, of 128 bits or more, and can
+//! try guesses on one that somebody chose; one that was revoked opens nothing by then, but perhaps the next one is like it.
+//! So let tokens be random. What the digest of one that is still good is worth to whoever may *write*: to have it
+//! refused.
+//!
 //! # A thousand nodes
 //!
 //! Nobody has run as many: this is arithmetic, with the time that Redis 7.0 gave for each command while its machine was
@@ -74,6 +83,7 @@ mod outbox;
 mod part;
 #[cfg(feature = "redis")]
 mod redis;
+mod voids;
 
 #[cfg(feature = "redis")]
 pub use self::redis::{Connect, RedisLog};

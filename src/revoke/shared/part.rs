@@ -7,11 +7,12 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Entry, Lease, Outbox, RevocationLog, Said, SharedRevocations, Topic};
+use super::{Entry, Lease, Outbox, RevocationLog, Said, SharedRevocations, Topic, voids::Voids};
 use crate::{
     revoke::{Revocation, Revocations, revocations::Extent},
     sync::Mutex,
     unwind::contained,
+    verify::TokenDigest,
 };
 
 /// By how much later everything is revoked once more, at least.
@@ -29,6 +30,7 @@ pub(in super::super) struct Part {
     clock: Mutex<Option<(SystemTime, Instant)>>,
     /// When everything was revoked the last time, as the log has it.
     all: Mutex<Option<SystemTime>>,
+    voids: Mutex<Voids>,
 }
 
 impl Part {
@@ -40,6 +42,7 @@ impl Part {
             prefers_availability,
             clock: Mutex::default(),
             all: Mutex::default(),
+            voids: Mutex::default(),
         }
     }
 
@@ -156,6 +159,7 @@ impl Revocations {
         match entry.said() {
             Said::Revoked(revocation) => self.take_revocation(&revocation),
             Said::All(time) => self.take_all(time),
+            Said::Void(token, time) => self.take_void(token, time),
             Said::Forgotten(topic) => _ = self.remember().forget(&topic),
         }
     }
@@ -194,16 +198,46 @@ impl Revocations {
         }
     }
 
+    fn take_void(&self, token: Option<TokenDigest>, time: SystemTime) {
+        let now = contained(|| self.now());
+        let take = |part: &Part| part.voids.lock().unwrap_or_else(PoisonError::into_inner).take(token, time, now);
+        if self.part().is_some_and(take) {
+            self.tell_void(token);
+        }
+    }
+
+    /// What was answered about this token, or about any, is no answer any more, here and on other nodes.
+    #[cfg(feature = "cached")]
+    pub(crate) fn void(&self, token: Option<TokenDigest>) {
+        if let Some(part) = self.part() {
+            let now = contained(|| self.now()).unwrap_or(SystemTime::UNIX_EPOCH);
+            let mut voids = part.voids.lock().unwrap_or_else(PoisonError::into_inner);
+            let entry = Entry::void(token, voids.later(token, now));
+            if let Said::Void(token, time) = entry.clone().said() {
+                voids.take(token, time, Some(now));
+            }
+            drop(voids);
+            part.push(entry);
+        }
+        self.tell_void(token);
+    }
+
+    /// What of it this node knows, as entries.
+    fn voids(&self) -> Vec<Entry> {
+        self.part().map(|part| part.voids.lock().unwrap_or_else(PoisonError::into_inner).entries()).unwrap_or_default()
+    }
+
     fn take_revocation(&self, revocation: &Revocation) {
         if self.remember_one(revocation) {
             self.end_concerned(revocation, Extent::Open);
+            self.tell_revoked(revocation);
         }
     }
 
     /// All that this node knows, as entries.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
         let all = self.part().and_then(Part::all);
-        self.list().into_iter().map(Entry::from).chain(all.map(Entry::all))
+        self.list().into_iter().map(Entry::from).chain(all.map(Entry::all)).chain(self.voids())
     }
 
     /// When everything is revoked that is revoked now: later than it was before, whatever the clock says.

@@ -3,6 +3,7 @@
 
 pub mod memory;
 mod order;
+mod tokens;
 
 use std::time::{Duration, SystemTime};
 
