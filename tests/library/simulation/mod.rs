@@ -8,7 +8,8 @@
 //!
 //! 1. No frame of a revoked credential passes, and no door opens to it, when the log took the revocation as long ago as
 //!    the staleness, or longer; on the node that revoked it none passes from that moment on.
-//! 2. That holds for what the log has lost, too, if a node knows it that can reach the log all the time.
+//! 2. That holds for what the log has lost, too, if a node knows it that can reach the log all the time, and for what was
+//!    revoked once more after it was forgotten.
 //! 3. No stream ends `revoked` whose credential nobody revoked; none ends `unavailable` unless its node does not vouch;
 //!    and a node does that has had no trouble for a while.
 //! 4. When all is well again all nodes vouch, and they and the log know the same.
