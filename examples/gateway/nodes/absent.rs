@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use tokio::sync::watch;
-use tower_reauth::revoke::Revocations;
+use tower_reauth::{limiter::FailureLimiter, revoke::Revocations};
 
 use crate::config::{ConfigError, RedisUrl, Settings, needs_feature};
 
@@ -21,6 +21,10 @@ impl Node {
     }
 
     pub fn revocations(&self) -> Revocations {
+        match *self {}
+    }
+
+    pub fn limiter(&self) -> FailureLimiter {
         match *self {}
     }
 

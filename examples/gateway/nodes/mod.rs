@@ -1,4 +1,5 @@
-//! Other gateways: what is revoked on one is revoked on all, by a log in Redis, and so is a token that one's file drops.
+//! Other gateways: what is revoked on one is revoked on all, by a log in Redis, and so is a token that one's file drops;
+//! who is locked out of one is locked out of all.
 //!
 //! - `redis`: with the feature `redis`
 //! - `reach`: connections to it, also through sentinels or to a cluster

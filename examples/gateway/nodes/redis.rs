@@ -7,9 +7,15 @@ use std::{
 };
 
 use tokio::{runtime, sync::watch, time::timeout};
-use tower_reauth::revoke::{
-    Revocations,
-    shared::{Entry, LogError, Origin, RedisLog, RevocationLog, SharedRevocations},
+use tower_reauth::{
+    limiter::{
+        FailureLimiter, FailureLimits,
+        shared::{RedisFailures, SharedLimiter},
+    },
+    revoke::{
+        Revocations,
+        shared::{Entry, LogError, Origin, RedisLog, RevocationLog, SharedRevocations},
+    },
 };
 
 use super::{reach::Reach, tokens::TokenFiles};
@@ -24,13 +30,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// This gateway.
 pub struct Node {
     revocations: SharedRevocations<RedisLog<Reach>>,
+    limiter: SharedLimiter<RedisFailures<Reach>>,
     reach: Reach,
 }
 
 impl Node {
     /// Connects to nothing yet.
     pub fn new(url: &RedisUrl) -> Result<Self, ConfigError> {
-        Ok(Self { revocations: Revocations::shared(log(url)?), reach: reach(url)? })
+        let limiter = FailureLimiter::shared(FailureLimits::new(), RedisFailures::new(reach(url)?).with_prefix(PREFIX));
+        Ok(Self { revocations: Revocations::shared(log(url)?), limiter, reach: reach(url)? })
+    }
+
+    pub fn limiter(&self) -> FailureLimiter {
+        self.limiter.limiter()
     }
 
     pub fn revocations(&self) -> Revocations {
@@ -43,6 +55,7 @@ impl Node {
         let tokens = TokenFiles { reach: self.reach, prefix: PREFIX, settings, revocations };
         tokio::select! {
             never = self.revocations.run() => never,
+            never = self.limiter.run() => never,
             never = tokens.run() => never,
         }
     }

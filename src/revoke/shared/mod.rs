@@ -48,8 +48,8 @@
 //! [`revoke_token`](super::Revocations::revoke_token) revokes is written as the SHA-256 of the token, and so is what
 //! `Cached::forget` has forgotten. Who reads the log learns nothing of a token that is random, of 128 bits or more, and can
 //! try guesses on one that somebody chose; one that was revoked opens nothing by then, but perhaps the next one is like it.
-//! So let tokens be random. What the digest of one that is still good is worth to whoever may *write*: to have it
-//! refused.
+//! So let tokens be random. Whoever may *write* can have a token refused whose digest they know, and undo what was revoked;
+//! nobody is let in by the log whom a node's own verifier does not know.
 //!
 //! # A thousand nodes
 //!
