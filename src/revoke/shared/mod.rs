@@ -50,6 +50,27 @@
 //! try guesses on one that somebody chose; one that was revoked opens nothing by then, but perhaps the next one is like it.
 //! So let tokens be random. Whoever may *write* can have a token refused whose digest they know, and undo what was revoked;
 //! nobody is let in by the log whom a node's own verifier does not know.
+//!
+//! # A thousand nodes
+//!
+//! Nobody has run as many: this is arithmetic, with the time that Redis 7.0 gave for each command while its machine was
+//! busy with other work, on a million revocations a day of tokens that live for an hour.
+//!
+//! - **At rest** a node asks twice a second: where the log stands (37 microseconds) and for the next entry (4): 4 % of the one
+//!   core of Redis. An open stream asks nothing, so that 10^7 of them, ten thousand on each node, cost the log as much as none.
+//! - **An entry** wakes each node, which asks both again: twelve entries a second are 24,000 answers a second, and half of that
+//!   core. A node has one question of a kind under way, and one that is behind reads a thousand entries at once: where Redis
+//!   has no more to give it is the delay that grows, to the 41 milliseconds in which it answers all nodes once. A revocation
+//!   looks at each distinct credential that has a stream open on a node.
+//! - **What breaks first** is that all begin anew at once. After a failover each node reads all that is revoked: a million
+//!   topics, as what is revoked is kept a day longer than its token lives, of 112 bytes each. A thousand of them take 4.3
+//!   milliseconds, so that Redis is busy for 4.5 seconds for each node, and what a node vouched for is over in five. So this
+//!   comes with a handful of nodes, long before a thousand: streams end `unavailable`, and their clients come back at the same
+//!   time. A longer staleness or a grace helps, and availability preferred. With 10,000 revocations a day a hundred
+//!   nodes read all of it in that time.
+//! - **Beyond one log**: a log for each region, and a relay that is a node of two. Entries may come twice, late, and in any
+//!   order, so that copying them both ways needs no agreement; but each level adds its staleness, and a relay that cannot hear
+//!   one side must keep the other's nodes from vouching: its [`RevocationLog`] is then unavailable. No relay is part of this library.
 
 mod batch;
 #[cfg(feature = "redis")]
