@@ -72,6 +72,8 @@ pub struct Config {
     pub upstream: Option<(UpstreamUrl, Duration)>,
     /// Where other gateways are that share what is revoked.
     pub redis: Option<RedisUrl>,
+    /// Where the sessions are, if it is not in [`state_dir`](Self::state_dir).
+    pub edge: Option<UpstreamUrl>,
     /// Whom requests may be for where nobody has to say who they are, if that matters.
     pub allowed_hosts: Option<AllowedHostsLayer>,
     /// Where [`LiveSettings`] come from.
@@ -110,7 +112,10 @@ impl Settled {
             .map(expand)
             .or_else(|| environment.home().map(|home| home.join(".openclaw")))
             .ok_or_else(|| {
-                let advice = "no state folder: set --state-dir, OPENCLAW_STATE_DIR or HOME";
+                let advice = match flags.edge {
+                    Some(_) => "no openclaw.json: set OPENCLAW_CONFIG_PATH and HOME",
+                    None => "no state folder: set --state-dir, OPENCLAW_STATE_DIR or HOME",
+                };
                 ConfigError::Unusable(advice.to_owned())
             })?;
         let state_home = environment.path("XDG_STATE_HOME").filter(|folder| folder.is_absolute());
@@ -133,6 +138,12 @@ impl Settled {
                 return Err(ConfigError::Unusable(format!("{flag} needs --upstream")));
             }
         }
+        Self::check_edge(&flags)?;
+        if flags.edge.as_ref().is_some_and(UpstreamUrl::is_read_on_the_way) {
+            advice.push(
+                "--edge is http, so others on the way there can read the token and all sessions: use https".to_owned(),
+            );
+        }
         let is_read_on_the_way = flags.upstream.as_ref().is_some_and(UpstreamUrl::is_read_on_the_way);
         if is_read_on_the_way && flags.upstream_key_file.is_some() {
             advice.push("--upstream is http, so others on the way there can read the key: use https".to_owned());
@@ -153,6 +164,7 @@ impl Settled {
             },
             metrics: flags.metrics.unwrap_or_default(),
             redis: flags.redis.clone(),
+            edge: flags.edge.clone(),
             upstream: flags
                 .upstream
                 .clone()
@@ -167,6 +179,7 @@ impl Settled {
                 token_file: flags.token_file.as_ref().map(expand),
                 tokens: flags.tokens.as_ref().map(expand),
                 upstream_key: flags.upstream_key_file.as_ref().map(expand),
+                edge_token: flags.edge_token_file.as_ref().map(expand),
                 flags: given,
                 in_file,
                 tls,
@@ -177,6 +190,23 @@ impl Settled {
             cors_origins: flags.cors_origin,
             advice,
         })
+    }
+
+    /// What an edge needs, and what makes no sense with one.
+    fn check_edge(flags: &Flags) -> Result<(), ConfigError> {
+        let problem = match (&flags.edge, &flags.edge_token_file) {
+            (None, Some(_)) => "--edge-token-file needs --edge",
+            (Some(_), None) => {
+                "--edge needs --edge-token-file: a token of an admin, by which the sessions are asked for"
+            }
+            (Some(_), _) if flags.redis.is_none() => "--edge needs --redis: that of the gateway that it names",
+            (Some(_), _) if flags.state_dir.is_some() => {
+                "--state-dir is of no use with --edge: the sessions are those of the gateway that it names. \
+                 OPENCLAW_CONFIG_PATH names an openclaw.json"
+            }
+            _ => return Ok(()),
+        };
+        Err(ConfigError::Unusable(problem.to_owned()))
     }
 }
 
@@ -225,7 +255,7 @@ mod tests {
     }
 
     /// Every flag, with a value that it can have. `demo` is for flags alone, and `config` names the file.
-    const EVERY: [(&str, &str); 28] = [
+    const EVERY: [(&str, &str); 30] = [
         ("state-dir", "/s"),
         ("data-dir", "/d"),
         ("audit-log", "/a"),
@@ -254,6 +284,8 @@ mod tests {
         ("upstream-key-file", "/k"),
         ("upstream-timeout", "11s"),
         ("redis", "redis://localhost"),
+        ("edge", "http://localhost:19001"),
+        ("edge-token-file", "/e"),
     ];
 
     fn settled(flags: &[&str], variables: &[(String, String)]) -> Result<Settled, Vec<String>> {

@@ -59,6 +59,31 @@ impl Event {
         self.head.len() + self.rest.iter().map(Bytes::len).sum::<usize>()
     }
 
+    /// An event as it is written with its id: `None` for anything else.
+    #[cfg(feature = "edge")]
+    pub fn written(bytes: Bytes) -> Option<Self> {
+        let id = bytes.strip_prefix(b"id: ")?;
+        let id_end = b"id: ".len() + memchr::memchr(b'\n', id)? + 1;
+        let lines = bytes[id_end..].strip_prefix(b"event: ")?.strip_suffix(END)?;
+        // Two lines, of which the second one is the data.
+        let (_, data) = lines.split_at_checked(memchr::memchr(b'\n', lines)? + 1)?;
+        let is_one = data.starts_with(b"data: ") && memchr::memchr2(b'\n', b'\r', data).is_none();
+        let is_text = std::str::from_utf8(&bytes[..id_end]).is_ok();
+        (is_one && is_text).then(|| Self { head: bytes, id_end, rest: Arc::default() })
+    }
+
+    #[cfg(feature = "edge")]
+    pub fn id(&self) -> &str {
+        std::str::from_utf8(&self.head[b"id: ".len().min(self.id_end)..self.id_end]).unwrap_or_default().trim_end()
+    }
+
+    #[cfg(feature = "edge")]
+    pub fn is_named(&self, name: &str) -> bool {
+        let named =
+            self.head[self.id_end..].strip_prefix(b"event: ").and_then(|rest| rest.strip_prefix(name.as_bytes()));
+        named.is_some_and(|rest| rest.starts_with(b"\n"))
+    }
+
     /// The JSON of an event in one part.
     #[cfg(feature = "websocket")]
     pub fn data(&self) -> Bytes {

@@ -12,3 +12,5 @@ mod redis;
 pub use self::absent::Node;
 #[cfg(feature = "redis")]
 pub use self::redis::Node;
+#[cfg(feature = "edge")]
+pub use self::redis::{PREFIX, client};

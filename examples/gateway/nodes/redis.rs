@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use redis::Client;
 use tower_reauth::revoke::{
     Revocations,
     shared::{RedisLog, SharedRevocations},
@@ -10,7 +11,13 @@ use tower_reauth::revoke::{
 use crate::config::{ConfigError, RedisUrl};
 
 /// What the keys of gateways begin with.
-const PREFIX: &str = "tower-reauth-gateway";
+pub const PREFIX: &str = "tower-reauth-gateway";
+
+/// What opens connections to this Redis.
+pub fn client(url: &RedisUrl) -> Result<Client, ConfigError> {
+    // The crate's words may quote the URL, and in it the password.
+    Client::open(url.text()).map_err(|_| ConfigError::Unusable(format!("--redis {}", RedisUrl::IS)))
+}
 
 /// This gateway.
 pub struct Node(SharedRevocations<RedisLog>);
@@ -18,9 +25,7 @@ pub struct Node(SharedRevocations<RedisLog>);
 impl Node {
     /// Connects to nothing yet.
     pub fn new(url: &RedisUrl) -> Result<Self, ConfigError> {
-        // The crate's words may quote the URL, and in it the password.
-        let log = RedisLog::open(url.text()).map_err(|_| ConfigError::Unusable(format!("--redis {}", RedisUrl::IS)))?;
-        Ok(Self(Revocations::shared(log.with_prefix(PREFIX))))
+        Ok(Self(Revocations::shared(RedisLog::new(client(url)?).with_prefix(PREFIX))))
     }
 
     pub fn revocations(&self) -> Revocations {
