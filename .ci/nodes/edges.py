@@ -70,7 +70,7 @@ class Redis:
 
 
 class Gateway:
-    def __init__(self, name, redis, origin=None):
+    def __init__(self, name, redis, origin=None, token="edge"):
         self.folder = os.path.join(ROOM, name)
         os.makedirs(self.folder)
         tokens = self.write("tokens.toml", "".join(
@@ -84,7 +84,7 @@ class Gateway:
         self.env["OPENCLAW_CONFIG_PATH"] = self.write(
             "openclaw.json", json.dumps({"gateway": {"auth": {"rateLimit": {"maxAttempts": 100000}}}}))
         if origin:
-            token = self.write("edge-token", "secret-edge\n")
+            token = self.write("edge-token", f"secret-{token}\n")
             self.command += ["--edge", f"http://127.0.0.1:{origin.port}", "--edge-token-file", token]
         else:
             self.sessions = os.path.join(self.folder, "state", "agents", "main", "sessions")
@@ -109,6 +109,10 @@ class Gateway:
     def kill(self):
         self.process.kill()
         self.process.wait()
+
+    def says(self):
+        with open(os.path.join(self.folder, "log")) as log:
+            return log.read()
 
     def ask(self, method, path, token="reader", body=None, headers=()):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
@@ -139,12 +143,12 @@ class Transcript:
         os.replace(rows + ".new", rows)
         self.append(1)
 
-    def append(self, count):
+    def append(self, count, sizes=(0, 10, 1000)):
         lines = ""
         for _ in range(count):
             self.count += 1
             role = "user" if self.count % 2 else "assistant"
-            content = f"message {self.count} " + "x" * random.choice([0, 10, 1000])
+            content = f"message {self.count} " + "x" * random.choice(sizes)
             lines += json.dumps({"type": "message", "id": f"m{self.count}", "message": {"role": role, "content": content}}) + "\n"
         with open(self.path, "a") as file:
             file.write(lines)
@@ -312,16 +316,45 @@ def main():
     all_have_all(clients, one)
     assert east.ask("GET", f"/sessions/{SESSION}/history?limit=2") == origin.ask("GET", f"/sessions/{SESSION}/history?limit=2")
 
-    print("-- Redis stands still for a second, and what was published is gone: nothing is lost")
-    redis.process.send_signal(signal.SIGSTOP)
-    one.append(3)
-    time.sleep(1)
-    redis.process.send_signal(signal.SIGCONT)
+    print("-- messages that are too long to be published")
+    for size in 40_000, 70_000, 10, 70_000, 10:
+        one.append(1, [size])
+        time.sleep(0.1)
     all_have_all(clients, one)
+
+    print("-- Redis stands still, and what was published is gone: nothing is lost, and nothing twice")
+    for seconds in 1, 3:
+        redis.process.send_signal(signal.SIGSTOP)
+        one.append(3)
+        time.sleep(seconds)
+        redis.process.send_signal(signal.SIGCONT)
+        all_have_all(clients, one)
+        one.append(1)
+        all_have_all(clients, one)
     for feed in redis.feeds():
         redis.says("DEL", feed)
     one.append(3)
     all_have_all(clients, one)
+
+    print("-- an edge is killed, and its clients go on at the other one")
+    west.kill()
+    one.append(3)
+    all_have_all(clients, one)
+    west.start()
+    one.append(3)
+    all_have_all(clients, one)
+
+    print("-- an edge whose token is no admin's, and an edge of an edge, serve nothing and say why")
+    wrong = Gateway("wrong", redis, origin, "reader")
+    assert wrong.ask("GET", f"/sessions/{SESSION}/history")[0] == 200, "a page is for readers"
+    assert wrong.ask("GET", f"/sessions/{SESSION}/history", headers={"Accept": "text/event-stream"})[0] == 503
+    assert "for an admin's" in wrong.says()
+    further = Gateway("further", redis, east)
+    for headers in {}, {"Accept": "text/event-stream"}:
+        assert further.ask("GET", f"/sessions/{SESSION}/history", headers=headers)[0] == 503
+    assert "no gateway that edges can ask" in further.says()
+    further.kill()
+    wrong.kill()
 
     print("-- ended by hand at one edge, and so at all")
     few = [Client([gateway], "two", "reasons") for gateway in (origin, east, west) for _ in range(3)]

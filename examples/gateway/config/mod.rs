@@ -111,9 +111,13 @@ impl Settled {
             .as_ref()
             .map(expand)
             .or_else(|| environment.home().map(|home| home.join(".openclaw")))
+            // Where an edge has its settings: it has nothing else there.
+            .or_else(|| {
+                environment.path("OPENCLAW_CONFIG_PATH").filter(|_| flags.edge.is_some())?.parent().map(PathBuf::from)
+            })
             .ok_or_else(|| {
                 let advice = match flags.edge {
-                    Some(_) => "no openclaw.json: set OPENCLAW_CONFIG_PATH and HOME",
+                    Some(_) => "no openclaw.json: set OPENCLAW_CONFIG_PATH or HOME",
                     None => "no state folder: set --state-dir, OPENCLAW_STATE_DIR or HOME",
                 };
                 ConfigError::Unusable(advice.to_owned())
@@ -232,6 +236,30 @@ mod tests {
         assert_eq!(config.home.unwrap(), Path::new("/home/me"));
         assert_eq!(config.heartbeat, Duration::from_secs(15));
         assert_eq!(config.history_scopes, HistoryScopes::Compat);
+    }
+
+    #[test]
+    fn an_edge_says_what_it_needs_and_what_it_has_no_use_for() {
+        let (edge, token) = ("--edge=http://localhost:1", "--edge-token-file=/t");
+        let (redis, home) = ("--redis=redis://localhost", ("HOME", "/home/me"));
+        let refused = |flags: &[&str], variables: &[(&str, &str)]| config(flags, variables).unwrap_err();
+        if cfg!(not(feature = "edge")) {
+            return assert!(refused(&[edge, token], &[home]).contains("feature"));
+        }
+        assert!(refused(&[token], &[home]).contains("needs --edge"));
+        assert!(refused(&[edge, redis], &[home]).contains("needs --edge-token-file"));
+        assert!(refused(&[edge, token], &[home]).contains("needs --redis"));
+        assert!(refused(&[edge, token, redis], &[]).contains("OPENCLAW_CONFIG_PATH"));
+        for (flags, variables) in [
+            (&[edge, token, redis, "--state-dir=/s"][..], &[home][..]),
+            (&[edge, token, redis], &[home, ("OPENCLAW_STATE_DIR", "/s")]),
+        ] {
+            assert!(refused(flags, variables).contains("--state-dir is of no use"));
+        }
+        let of_another = config(&["--edge=http://origin.example", token, redis], &[home]).unwrap();
+        assert!(of_another.advice.iter().any(|advice| advice.contains("use https")));
+        let here = config(&[edge, token, redis], &[("OPENCLAW_CONFIG_PATH", "/etc/edge.json")]).unwrap();
+        assert_eq!((here.sources.config.to_str(), here.advice.len()), (Some("/etc/edge.json"), 0));
     }
 
     #[test]

@@ -27,12 +27,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     entry::{Entry, Step, Told},
-    origin::{self, Away, Origin},
+    origin::{self, Away, Origin, Saying},
     tail::{EntryId, Published, Subscribed, Tail},
 };
 use crate::{
     http::{reading::PATIENCE, reply},
-    live::{BACKLOG, Event, EventBody, Held, Shared, Start, StreamOptions, WAIT},
+    live::{BACKLOG, Event, EventBody, Held, KeptEvent, Shared, Start, StreamOptions, WAIT},
     serve::PageBytes,
     sessions::{history::Query, store::RequestedKey},
 };
@@ -42,8 +42,8 @@ const FEEDS: usize = 2048;
 /// What is kept of each for clients that come back: so many entries and bytes.
 const KEPT: usize = 256;
 const KEPT_BYTES: usize = 128 * 1024;
-/// The longest history that is kept for the next stream that begins.
-const LARGEST: usize = 1024 * 1024;
+/// The longest history that is kept for the next stream that begins; a longer one is kept for as long as it is sent.
+const LARGEST: usize = 64 * 1024;
 
 /// How long the origin may say nothing of what is followed. It says something each five seconds.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -79,7 +79,7 @@ pub struct Inner {
     sent: broadcast::Sender<Arc<[Sent]>>,
     ended: CancellationToken,
     /// The last history that was asked for, and how many entries had come before that. Who wants one waits for who asks.
-    last: tokio::sync::Mutex<Option<(u64, Event)>>,
+    last: tokio::sync::Mutex<Option<(u64, KeptEvent)>>,
 }
 
 /// What streams are told.
@@ -261,11 +261,11 @@ impl Inner {
         }
     }
 
-    /// Begins again with a stream of Redis that is not what it was.
-    fn loses(&self) {
+    /// Begins again with a stream of Redis that is not what it was: what comes after that entry is news.
+    fn loses(&self, last: EntryId) {
         let mut window = self.window();
         let Window { session, stream, count, .. } = std::mem::take(&mut *window);
-        *window = Window { session, stream, count: count + 1, ..Window::default() };
+        *window = Window { session, stream, begun: last, count: count + 1, ..Window::default() };
         let _ = self.sent.send([Sent::Gap].into());
     }
 }
@@ -341,18 +341,20 @@ impl Reading {
     async fn history(&self, count: u64) -> Result<Event, Away> {
         let inner = &self.feed.inner;
         let mut last = inner.last.lock().await;
-        if let Some((_, history)) = last.as_ref().filter(|(before, _)| *before >= count) {
-            return Ok(history.clone());
+        let known = last.as_ref().filter(|(before, _)| *before >= count);
+        if let Some(history) = known.and_then(|(_, kept)| kept.event()) {
+            return Ok(history);
         }
         let before = inner.window().count;
-        let history = self.ask(None).await?.pop_back().ok_or(Away::Foreign)?;
-        *last = (history.len() <= LARGEST).then(|| (before, history.clone()));
+        let history = self.ask(None).await?.pop_back().ok_or(Away::Foreign)?.in_parts();
+        *last = Some((before, KeptEvent::of(&history, LARGEST)));
         Ok(history)
     }
 
     async fn ask(&self, after: Option<&str>) -> Result<VecDeque<Event>, Away> {
         let (key, query) = &self.feed.inner.key;
-        let answered = self.origin.ask(Method::GET, &origin::path_of_feed(key, "join", *query), after).await?;
+        let answered =
+            self.origin.ask(Method::GET, &origin::path_of_feed(key, "join", *query), after.map(Saying::After)).await?;
         if answered.status != StatusCode::OK {
             return Err(Away::Unavailable);
         }
@@ -379,7 +381,10 @@ impl Reading {
     }
 
     async fn begin_anew(&mut self) {
+        let mut status = self.feed.inner.status.subscribe();
         loop {
+            // An error says that the feed is gone, and so is this then.
+            let _ = status.wait_for(|status| matches!(status, Status::Followed(_))).await;
             match self.begin(Start::History).await {
                 Ok(begun) => return self.begun = Some(begun),
                 Err(away) => tracing::debug!(why = away.words(), "a stream waits for its history"),
@@ -447,9 +452,7 @@ impl Follower {
                 }
                 Left::Away(away) => away,
             };
-            if wait.is_none() {
-                tracing::warn!(key = self.inner.key.0.as_str(), why = away.words(), "the origin cannot be followed");
-            }
+            tracing::debug!(key = self.inner.key.0.as_str(), why = away.words(), "a session cannot be followed");
             self.inner.status.send_replace(Status::Away(away));
             let longer = wait.map_or(RETRY, |wait: Duration| (2 * wait).min(RETRY_AT_MOST));
             wait = Some(longer);
@@ -473,8 +476,8 @@ impl Follower {
                 None => Left::Away(Away::Unreachable),
             };
         }
-        // What was said last to be published, and how many reads there had been by then.
-        let mut late: Option<(EntryId, u64)> = None;
+        // At the last time: what was published, what was read of it, and how many reads there had been.
+        let mut before: Option<(EntryId, Option<EntryId>, u64)> = None;
         loop {
             let (name, data) = match said.next().await {
                 Ok(said) => said,
@@ -489,23 +492,21 @@ impl Follower {
                     if self.inner.goes_by(session, stream, last) {
                         *subscribed = Some(self.tail.subscribe(stream.to_owned(), &self.inner));
                     }
-                    if wait.take().is_some() {
-                        tracing::info!(key = key.as_str(), "the origin is followed again");
-                    }
+                    *wait = None;
                     self.inner.status.send_replace(Status::Followed(session.into()));
                 }
                 ("last", Some(last)) => {
-                    let read = self.inner.window().last;
-                    let reads = self.tail.reads();
-                    // It was there before, Redis has answered since, and still it was not read: it is another stream.
-                    let is_lost = late.is_some_and(|(then, before)| read < Some(then) && reads >= before + 3);
-                    if is_lost || read > Some(last) {
+                    let (read, reads) = (self.inner.window().last, self.tail.reads());
+                    // What was read then is published no more; or what was published then was not read since, though
+                    // Redis answers.
+                    let is_other = before.is_some_and(|(published, was_read, were_reads)| {
+                        was_read > Some(last) || read < Some(published) && reads >= were_reads + 3
+                    });
+                    before = Some((last, read, reads)).filter(|_| !is_other);
+                    if is_other {
                         tracing::warn!(key = key.as_str(), "what the origin publishes is not what it was");
-                        self.inner.loses();
+                        self.inner.loses(last);
                         subscribed.iter().for_each(Subscribed::again);
-                        late = None;
-                    } else {
-                        late = Some((last, reads));
                     }
                 }
                 ("end", _) => return Left::Ended,

@@ -34,18 +34,21 @@
 //!
 //! - `origin`: what is asked of the origin
 //! - `feed`: a session that is followed there, for all streams that show it alike
+//! - `pages`: pages that it has
 //! - `tail`: reading what is published of all of them
 //! - `serve`: the routes
 
 mod entry;
 mod feed;
 mod origin;
+mod pages;
 mod publish;
 mod redis;
 mod serve;
 mod tail;
 
 pub use self::{
+    pages::unless_known,
     publish::{Publishers, follow, join},
     serve::{Edge, history, kill, sessions},
 };

@@ -1,10 +1,17 @@
 //! What an edge asks of its origin: by its own credential, which no client gets to see, and within bounds.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use ::http::{
-    HeaderName, HeaderValue, Method, Request, StatusCode,
-    header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE},
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode,
+    header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, IF_NONE_MATCH, VIA},
     uri::PathAndQuery,
 };
 use axum::{body::Body, response::Response};
@@ -30,6 +37,8 @@ const MOST_OF_REFUSAL: usize = 64 * 1024;
 /// In units of 1 KiB: what was read of the origin and is not yet sent.
 const ROOM: u32 = 256 * 1024;
 
+/// The name that edges go by on the way.
+const EDGE: &[u8] = b"tower-reauth-edge";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The gateway that has the sessions.
@@ -38,6 +47,17 @@ pub struct Origin {
     client: Client,
     gateway: Arc<State>,
     room: PageBytes,
+    /// Whether the log says that it does not answer.
+    is_away: AtomicBool,
+}
+
+/// What is said to it of what this edge has.
+#[derive(Clone, Copy)]
+pub enum Saying<'a> {
+    /// Events up to this one.
+    After(&'a str),
+    /// A page with this tag.
+    Known(&'a HeaderValue),
 }
 
 /// What it answered.
@@ -74,10 +94,15 @@ impl Away {
             Self::Unreachable => "it cannot be reached",
             Self::Locked => "it does not take the token of --edge-token-file for an admin's",
             Self::Unavailable => "it cannot answer",
-            Self::Foreign => "it is no gateway that edges can ask: it needs --redis and the feature edge",
+            Self::Foreign => "it is no gateway that edges can ask, which has sessions, --redis and the feature edge",
             Self::Busy => "there is no room for its answer",
         }
     }
+}
+
+/// Whether a request comes from an edge (RFC 9110 section 7.6.3).
+pub fn is_from_an_edge(headers: &HeaderMap) -> bool {
+    headers.get_all(VIA).iter().any(|via| memchr::memmem::find(via.as_bytes(), EDGE).is_some())
 }
 
 /// The path of something of a session.
@@ -98,13 +123,13 @@ pub fn path_of_feed(key: &RequestedKey, of: &str, query: Query) -> String {
 impl Origin {
     pub fn new(url: UpstreamUrl, gateway: Arc<State>) -> Result<Self, Box<dyn Error>> {
         let client = client::new(url.is_https()).map_err(|error| format!("--edge: {error}"))?;
-        Ok(Self { url, client, gateway, room: PageBytes::new(ROOM) })
+        Ok(Self { url, client, gateway, room: PageBytes::new(ROOM), is_away: AtomicBool::new(false) })
     }
 
     /// Asks, and reads the whole answer. What it refuses to the edge itself is no answer.
-    pub async fn ask(&self, method: Method, target: &str, after: Option<&str>) -> Result<Answered, Away> {
+    pub async fn ask(&self, method: Method, target: &str, saying: Option<Saying<'_>>) -> Result<Answered, Away> {
         let accept = HeaderValue::from_static("application/json");
-        let response = self.begin(method, target, accept, after).await?;
+        let response = self.begin(method, target, accept, saying).await?;
         let (head, body) = response.into_parts();
         let most = if head.status.is_success() { MOST } else { MOST_OF_REFUSAL };
         let body = self.read(body, most).await?;
@@ -121,7 +146,27 @@ impl Origin {
         method: Method,
         target: &str,
         accept: HeaderValue,
-        after: Option<&str>,
+        saying: Option<Saying<'_>>,
+    ) -> Result<Response<Incoming>, Away> {
+        let begun = self.send(method, target, accept, saying).await;
+        match &begun {
+            Ok(_) if self.is_away.swap(false, Ordering::Relaxed) => tracing::info!("the origin answers again"),
+            Err(away @ (Away::Unreachable | Away::Locked | Away::Foreign))
+                if !self.is_away.swap(true, Ordering::Relaxed) =>
+            {
+                tracing::warn!(why = away.words(), "the origin does not answer");
+            }
+            _ => {}
+        }
+        begun
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        target: &str,
+        accept: HeaderValue,
+        saying: Option<Saying<'_>>,
     ) -> Result<Response<Incoming>, Away> {
         let target = PathAndQuery::try_from(target).map_err(|_| Away::Foreign)?;
         let mut request = Request::new(Body::empty());
@@ -130,8 +175,14 @@ impl Origin {
         let headers = request.headers_mut();
         headers.insert(ACCEPT, accept);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(after) = after {
-            headers.insert(LAST_EVENT_ID, HeaderValue::from_str(after).map_err(|_| Away::Foreign)?);
+        headers.insert(VIA, HeaderValue::from_static("1.1 tower-reauth-edge"));
+        let knows = matches!(saying, Some(Saying::Known(_)));
+        match saying {
+            Some(Saying::After(id)) => {
+                _ = headers.insert(LAST_EVENT_ID, HeaderValue::from_str(id).map_err(|_| Away::Foreign)?);
+            }
+            Some(Saying::Known(tag)) => _ = headers.insert(IF_NONE_MATCH, tag.clone()),
+            None => {}
         }
         let token = self.gateway.settings().edge_token.as_ref().and_then(Secret::to_bearer);
         headers.insert(AUTHORIZATION, token.ok_or(Away::Locked)?);
@@ -143,7 +194,9 @@ impl Origin {
         match response.status().as_u16() {
             _ if response.headers().contains_key(CONTENT_ENCODING) => Err(Away::Foreign),
             200 | 400 | 404 => Ok(response),
+            304 if knows => Ok(response),
             401 | 403 | 407 | 429 => Err(Away::Locked),
+            508 => Err(Away::Foreign),
             500..=599 => Err(Away::Unavailable),
             _ => Err(Away::Foreign),
         }

@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc};
 
-use ::http::{HeaderValue, Method, header::CACHE_CONTROL};
+use ::http::{HeaderValue, Method, StatusCode, header::CACHE_CONTROL};
 use axum::{
     Extension,
     body::Body,
@@ -13,7 +13,8 @@ use tower_reauth::Access;
 
 use super::{
     feed::Feeds,
-    origin::{self, Origin},
+    origin::{self, Answered, Away, Origin, Saying},
+    pages::Pages,
     tail::Tail,
 };
 use crate::{
@@ -34,6 +35,7 @@ pub struct Edge {
     gateway: Arc<State>,
     origin: Arc<Origin>,
     feeds: Feeds,
+    pages: Pages,
 }
 
 impl Edge {
@@ -46,7 +48,7 @@ impl Edge {
         let origin = Arc::new(Origin::new(url.clone(), Arc::clone(&gateway))?);
         let (client, tail) = (nodes::client(redis)?, Arc::new(Tail::default()));
         let feeds = Feeds::new(Arc::clone(&origin), Arc::clone(&tail));
-        Ok((Self { gateway, origin, feeds }, async move { match tail.run(client).await {} }))
+        Ok((Self { gateway, origin, feeds, pages: Pages::default() }, async move { match tail.run(client).await {} }))
     }
 }
 
@@ -65,8 +67,9 @@ pub fn history(
     let asker = Asker::of(&request);
     async move {
         let mut response = match opening {
+            Some(_) if asker.is_an_edge => loops(),
             Some((query, opening)) => stream(&edge, (key, query), *opening, asker.room).await,
-            None => edge.pass(Method::GET, &target, asker).await,
+            None => edge.page(&target, asker).await,
         };
         let headers = response.headers_mut();
         reply::vary_by_accept(headers);
@@ -98,6 +101,7 @@ fn with_query(path: &str, query: &str) -> String {
 
 /// Who asks.
 struct Asker {
+    is_an_edge: bool,
     access: Option<Access>,
     /// That of the connection.
     room: Option<PageBytes>,
@@ -106,34 +110,65 @@ struct Asker {
 impl Asker {
     fn of(request: &Request) -> Self {
         let extensions = request.extensions();
-        Self { access: extensions.get().cloned(), room: extensions.get().cloned() }
+        let is_an_edge = origin::is_from_an_edge(request.headers());
+        Self { is_an_edge, access: extensions.get().cloned(), room: extensions.get().cloned() }
     }
 }
 
 impl Edge {
     /// What the origin answers.
     async fn pass(&self, method: Method, target: &str, asker: Asker) -> Response {
-        let mut answered = match self.origin.ask(method, target, None).await {
-            Ok(answered) => answered,
-            Err(away) => {
-                tracing::warn!(why = away.words(), "the origin did not answer");
-                return away.response();
-            }
-        };
-        // It may have taken a while.
-        if let Some(access) = &asker.access
-            && let Err(refusal) = handlers::confirm(access).await
-        {
-            return *refusal;
+        if asker.is_an_edge {
+            return loops();
         }
-        if let Some(room) = asker.room {
-            match room.hold(answered.body) {
-                Some(body) => answered.body = body,
-                None => return reply::busy(),
-            }
-        }
-        answered.passed_on()
+        answer(self.origin.ask(method, target, None).await, asker).await
     }
+
+    /// The same of a page that may be here.
+    async fn page(&self, target: &str, asker: Asker) -> Response {
+        if asker.is_an_edge {
+            return loops();
+        }
+        let known = self.pages.get(target);
+        let saying = known.as_ref().map(|page| Saying::Known(&page.tag));
+        let answered =
+            self.origin.ask(Method::GET, target, saying).await.map(|answered| match (answered.status, known) {
+                (StatusCode::NOT_MODIFIED, Some(page)) => {
+                    Answered { status: StatusCode::OK, content_type: Some(reply::JSON), body: page.body }
+                }
+                (StatusCode::OK, _) => {
+                    self.pages.keep(target, &answered.body);
+                    answered
+                }
+                _ => answered,
+            });
+        answer(answered, asker).await
+    }
+}
+
+/// What was answered, for one who may have it still.
+async fn answer(answered: Result<Answered, Away>, asker: Asker) -> Response {
+    let mut answered = match answered {
+        Ok(answered) => answered,
+        Err(away) => return away.response(),
+    };
+    // It may have taken a while.
+    if let Some(access) = &asker.access
+        && let Err(refusal) = handlers::confirm(access).await
+    {
+        return *refusal;
+    }
+    if let Some(room) = asker.room {
+        match room.hold(answered.body) {
+            Some(body) => answered.body = body,
+            None => return reply::busy(),
+        }
+    }
+    answered.passed_on()
+}
+
+fn loops() -> Response {
+    reply::error(StatusCode::LOOP_DETECTED, "loop", "An edge has no sessions for another one.")
 }
 
 async fn stream(edge: &Edge, key: (RequestedKey, Query), opening: Opening, room: Option<PageBytes>) -> Response {

@@ -113,12 +113,18 @@ pub fn history(
     let opening = wants_events(request.headers()).then(|| Box::new(Opening::of(&request)));
     let access = request.extensions().get::<Access>().cloned();
     let room = request.extensions().get::<PageBytes>().cloned();
+    #[cfg(feature = "edge")]
+    let known = request.headers().get(::http::header::IF_NONE_MATCH).cloned().map(Box::new);
     async move {
         let mut response = match (query, opening) {
             (Err(bad), _) => Box::pin(refuse(state, key, bad)).await,
             (Ok(query), Some(opening)) => Box::pin(stream(state, key, query, *opening, room)).await,
             (Ok(query), None) => page(state, key, query, access, room).await,
         };
+        #[cfg(feature = "edge")]
+        if let Some(known) = known {
+            response = Box::pin(crate::edge::unless_known(response, *known)).await;
+        }
         let headers = response.headers_mut();
         reply::vary_by_accept(headers);
         // No `Authorization` tells a shared cache that this is for one caller, where a proxy says who that is.

@@ -14,6 +14,13 @@ pub struct Event {
     rest: Arc<[Bytes]>,
 }
 
+/// An event that is kept: a short one, and a long one for as long as somebody still sends it.
+#[derive(Debug)]
+pub enum KeptEvent {
+    Whole(Event),
+    WhileItIsSent(WeakEvent),
+}
+
 /// An event for as long as somebody still sends it.
 #[derive(Debug)]
 pub struct WeakEvent {
@@ -72,6 +79,17 @@ impl Event {
         (is_one && is_text).then(|| Self { head: bytes, id_end, rest: Arc::default() })
     }
 
+    /// The same event in parts, of which the second one is all its data.
+    #[cfg(feature = "edge")]
+    pub fn in_parts(self) -> Self {
+        const DATA: &[u8] = b"\ndata: ";
+        let Some(at) = memchr::memmem::find(&self.head, DATA).filter(|_| self.rest.is_empty()) else { return self };
+        let data = at + DATA.len();
+        // A copy: what holds the head must not hold the data.
+        let (head, rest) = (Bytes::copy_from_slice(&self.head[..data]), [self.head.slice(data..)].into());
+        Self { head, rest, ..self }
+    }
+
     #[cfg(feature = "edge")]
     pub fn id(&self) -> &str {
         std::str::from_utf8(&self.head[b"id: ".len().min(self.id_end)..self.id_end]).unwrap_or_default().trim_end()
@@ -99,6 +117,20 @@ impl Event {
 }
 
 const END: &[u8] = b"\n\n";
+
+impl KeptEvent {
+    /// One of no more than so many bytes is short; a long one is in parts.
+    pub fn of(event: &Event, short: usize) -> Self {
+        if event.len() <= short { Self::Whole(event.clone()) } else { Self::WhileItIsSent(event.downgrade()) }
+    }
+
+    pub fn event(&self) -> Option<Event> {
+        match self {
+            Self::Whole(event) => Some(event.clone()),
+            Self::WhileItIsSent(event) => event.upgrade(),
+        }
+    }
+}
 
 impl WeakEvent {
     pub fn upgrade(&self) -> Option<Event> {

@@ -47,7 +47,7 @@ mod tail;
 pub use self::following::{Following, News};
 #[cfg(feature = "edge")]
 pub use self::{
-    event::Event,
+    event::{Event, KeptEvent},
     feed::{BACKLOG, Sent},
     held::{Held, Shared},
     resume::{Start, position},
