@@ -292,11 +292,13 @@ pub fn open(
     let node = config.redis.as_ref().map(Node::new).transpose()?;
     let revocations = node.as_ref().map_or_else(Revocations::new, Node::revocations);
     let kept = Kept::open(config.data_dir.as_deref(), revocations)?;
-    if let Some(node) = node {
-        tasks.spawn("what shares revocations", async move { match node.run().await {} });
-    }
     let (settings, reload) = (live.subscribe(), live.reload());
     let auth = GatewayAuth::new(&settings.borrow())?;
+    if let Some(node) = node {
+        auth.share_dropped(kept.revocations());
+        let settings = live.subscribe();
+        tasks.spawn("what shares revocations", async move { match node.run(settings).await {} });
+    }
     live.apply_by({
         let auth = auth.clone();
         move |settings| auth.apply_published(settings)

@@ -12,7 +12,7 @@
 //! | `tower_reauth_streams_open` | gauge | none | Streams that are open and watched. |
 //! | `tower_reauth_check_duration_seconds` | histogram | `occasion`: `door`, `stream`; `outcome`: `confirmed`, `denied`, `unavailable`, `panicked`, or `abandoned` by all who waited | How long verifiers took to answer. |
 //! | `tower_reauth_checks_shared_total` | counter | `occasion`, as above | Checks that were spared by an answer that others asked for too. |
-//! | `tower_reauth_revocations_total` | counter | `kind`: `credential`, `session`, `subject`, `issued_before`, `all` | Revocations, by what was revoked. |
+//! | `tower_reauth_revocations_total` | counter | `kind`: `token`, `credential`, `session`, `subject`, `issued_before`, `all` | Revocations, by what was revoked. |
 //! | `tower_reauth_revocation_duration_seconds` | histogram | none | From a revocation to the end of the last stream that it ended. |
 //!
 //! No label has a value that a client chooses: there are no more series than words. Nothing is counted for each frame,

@@ -9,7 +9,7 @@ use super::{Access, Policy, Source};
 use crate::{
     Denied, Identity,
     revoke::{Confirmed, Registry, Revision, SharedCheck},
-    verify::{CredentialKey, Verification, VerifyError},
+    verify::{CredentialKey, TokenDigest, Verification, VerifyError},
 };
 
 /// A credential as one stream uses it, until its access is renewed with another.
@@ -53,12 +53,20 @@ impl CredentialInUse {
 
     /// Whether everything was revoked since the door, or this identity is revoked.
     pub(crate) fn is_revoked(&self, identity: &Identity) -> bool {
-        self.policy().epoch() != self.epoch() || self.policy().is_revoked(identity)
+        self.policy().epoch() != self.epoch() || self.policy().is_revoked(identity, || self.token())
     }
 
     /// Whether it is still good, as far as that can be said without its verifier.
     pub(crate) fn judge(&self, identity: &Identity) -> Result<(), VerifyError> {
-        if self.policy().epoch() == self.epoch() { self.policy().judge(identity) } else { Err(VerifyError::Revoked) }
+        if self.policy().epoch() != self.epoch() {
+            return Err(VerifyError::Revoked);
+        }
+        self.policy().judge(identity, || self.token())
+    }
+
+    /// The digest of the token that it is, if it is one.
+    pub(super) fn token(&self) -> Option<TokenDigest> {
+        self.source().key().map(|key| key.credential())
     }
 
     /// Whether `access` still goes by it.

@@ -96,8 +96,8 @@ impl AccessSource {
         let Shared { policy, revision, .. } = &*self.0;
         // Both before the check, so that a revocation during it is not lost.
         let (confirmed, epoch) = (Confirmed::by(revision.as_ref()), policy.epoch());
-        let identity =
-            observe::check(Occasion::Door, confirmed.at, &verify).await.and_then(|identity| policy.admit(identity))?;
+        let identity = observe::check(Occasion::Door, confirmed.at, &verify).await?;
+        let identity = policy.admit(identity, || Some(key.credential()))?;
         let source = Own { verify: Arc::new(verify), key: Some(key), shared: Arc::clone(&self.0) };
         Ok(Access::from_source(identity, confirmed, epoch, source))
     }

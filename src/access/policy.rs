@@ -9,7 +9,7 @@ use crate::{
     Clock, Identity,
     challenge::Challenge,
     revoke::Revocations,
-    verify::{Rejection, VerifyError},
+    verify::{Rejection, TokenDigest, VerifyError},
 };
 
 /// What a layer was configured with: the same for its requests and for the streams that they open.
@@ -43,16 +43,25 @@ impl Policy {
     }
 
     /// Rejects an identity whose credential is not good yet, has expired or is revoked: the one judge of that, at the
-    /// door, at a recheck, at a renewal, and where a handler asks.
-    pub(crate) fn admit(&self, identity: Identity) -> Result<Identity, VerifyError> {
-        self.judge(&identity).map(|()| identity)
+    /// door, at a recheck, at a renewal, and where a handler asks. `token` is asked for the credential's digest where that
+    /// matters.
+    pub(crate) fn admit(
+        &self,
+        identity: Identity,
+        token: impl Fn() -> Option<TokenDigest>,
+    ) -> Result<Identity, VerifyError> {
+        self.judge(&identity, token).map(|()| identity)
     }
 
     /// See [`admit`](Self::admit).
-    pub(crate) fn judge(&self, identity: &Identity) -> Result<(), VerifyError> {
+    pub(crate) fn judge(
+        &self,
+        identity: &Identity,
+        token: impl Fn() -> Option<TokenDigest>,
+    ) -> Result<(), VerifyError> {
         match identity.expires_at() {
             Some(expires_at) if self.is_expired(expires_at) => Err(VerifyError::Expired),
-            _ if self.is_revoked(identity) => Err(VerifyError::Revoked),
+            _ if self.is_revoked(identity, token) => Err(VerifyError::Revoked),
             _ if self.is_early(identity) => Err(VerifyError::rejected(Rejection::NOT_YET_VALID)),
             _ if self.revocations.iter().any(Revocations::is_unsure) => Err(VerifyError::unavailable()),
             _ => Ok(()),
@@ -64,8 +73,8 @@ impl Policy {
         self.revocations.iter().map(Revocations::epoch).fold(0, u64::wrapping_add)
     }
 
-    /// Whether a credential of this identity is revoked.
-    pub(crate) fn is_revoked(&self, identity: &Identity) -> bool {
-        self.revocations.iter().any(|revocations| revocations.is_revoked_with(identity, self.leeway))
+    /// Whether a credential of this identity is revoked, or the token that it is.
+    pub(crate) fn is_revoked(&self, identity: &Identity, token: impl Fn() -> Option<TokenDigest>) -> bool {
+        self.revocations.iter().any(|revocations| revocations.is_revoked_with(identity, &token, self.leeway))
     }
 }

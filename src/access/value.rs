@@ -180,7 +180,7 @@ impl Access {
             let named = key.map(|key| key.credential());
             let check = key.map_or_else(|| self.check_name(credential.renewals), |key| key.check());
             let revocations = &source.policy().revocations;
-            let new = || SharedCheck::new(revision.map(|revision| revision.watch(named, check)), revocations);
+            let new = || SharedCheck::new(named, revision.map(|revision| revision.watch(named, check)), revocations);
             let subscription = match (source.shared_checks(), known) {
                 (Some(registry), _) => registry.subscribe(check, new),
                 (None, Some(shared_check)) => Subscription::unlisted(shared_check),
@@ -212,7 +212,7 @@ impl Access {
         number: u64,
         answer: Result<Identity, VerifyError>,
     ) -> Effect {
-        let answer = answer.and_then(|identity| credential.policy().admit(identity));
+        let answer = answer.and_then(|identity| credential.policy().admit(identity, || credential.token()));
         let identity = match answer {
             _ if !credential.is_current(self) => return Effect::Outdated,
             Ok(identity) => identity,

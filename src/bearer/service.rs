@@ -191,7 +191,8 @@ impl<A: Authenticate> Door<A> {
     fn judge(self: &Arc<Self>, credential: A::Credential, as_of: AsOf, answer: Answer) -> Result<Access, Refused> {
         let Answer::Said(answer) = answer else { return Err(Denied::CheckPanicked.into()) };
         let known = answer.as_ref().ok().cloned();
-        let verdict = answer.and_then(|identity| self.policy.admit(identity));
+        let token = || self.authenticator.key(&credential).map(|key| key.credential());
+        let verdict = answer.and_then(|identity| self.policy.admit(identity, token));
         match self.authenticator.conclude(&credential, verdict) {
             Ok(identity) => {
                 let source = Kept::new(Arc::clone(self), credential);

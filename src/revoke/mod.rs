@@ -7,6 +7,7 @@
 // - `running`: a check on its way, and its answer; `confirmed`: as of when it holds.
 // - `flight`: one check for equal credentials that arrive together.
 // - `holder`: whose the streams of a credential are.
+// - `keepers`: verifiers that keep what they know of tokens.
 // - `events`: revocations that an identity provider sends.
 // - `registry`: values by credential, each kept for as long as a stream subscribes to it.
 //
@@ -31,6 +32,7 @@ mod confirmed;
 pub mod events;
 mod flight;
 mod holder;
+mod keepers;
 mod registry;
 mod remembered;
 mod revision;
@@ -44,6 +46,7 @@ pub(crate) use self::{
     confirmed::Confirmed,
     flight::{AsOf, Flights, Waiting},
     holder::Holder,
+    keepers::Keeper,
     registry::{Entry, Registry, Subscription},
     running::Answer,
     shared_check::{CheckRequest, CheckStart, PendingCheck, SharedCheck},

@@ -1,22 +1,24 @@
 //! What was revoked, to be looked up by an identity.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
+    hash::Hash,
     time::{Duration, SystemTime},
 };
 
 use super::{Revocation, Subject};
-use crate::Identity;
+use crate::{Identity, verify::TokenDigest};
 
 /// How much longer than asked for an entry is kept: for clocks that disagree, and for a layer's leeway.
 pub(super) const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What is revoked, of which credentials, sessions and subjects, and by date.
+/// What is revoked, of which tokens, credentials, sessions and subjects, and by date.
 #[derive(Default)]
 pub(super) struct Remembered {
-    credentials: Ids,
+    tokens: Ids<TokenDigest>,
+    credentials: Ids<Box<str>>,
     /// By issuer.
-    sessions: HashMap<Option<Box<str>>, Ids>,
+    sessions: HashMap<Option<Box<str>>, Ids<Box<str>>>,
     /// What was issued to them before: by issuer, and by subject.
     subjects: HashMap<Option<Box<str>>, HashMap<Box<str>, SystemTime>>,
     /// What was issued to anybody before.
@@ -24,10 +26,9 @@ pub(super) struct Remembered {
 }
 
 /// What is revoked by its id.
-#[derive(Default)]
-struct Ids {
+struct Ids<K> {
     /// Until when, if not for ever.
-    until: HashMap<Box<str>, Option<SystemTime>>,
+    until: HashMap<K, Option<SystemTime>>,
     /// How many there were when those that are over were removed last.
     swept: usize,
 }
@@ -36,9 +37,10 @@ impl Remembered {
     /// Remembers a revocation. Whether it says more than what was known: of two dates the later one holds.
     pub(super) fn revoke(&mut self, revocation: &Revocation, now: Option<SystemTime>) -> bool {
         match revocation {
-            Revocation::Credential { id, until } => self.credentials.revoke(id, *until, now),
+            Revocation::Token { digest, until } => self.tokens.revoke(*digest, *until, now),
+            Revocation::Credential { id, until } => self.credentials.revoke(id.as_str().into(), *until, now),
             Revocation::Session { issuer, id, until } => {
-                self.sessions.entry(boxed(issuer.as_deref())).or_default().revoke(id, *until, now)
+                self.sessions.entry(boxed(issuer.as_deref())).or_default().revoke(id.as_str().into(), *until, now)
             }
             Revocation::Subject { issuer, subject, issued_before } => {
                 let subjects = self.subjects.entry(boxed(issuer.as_deref())).or_default();
@@ -58,6 +60,10 @@ impl Remembered {
                 is_more
             }
         }
+    }
+
+    pub(super) fn forget_token(&mut self, token: &TokenDigest) -> bool {
+        self.tokens.until.remove(token).is_some()
     }
 
     pub(super) fn forget_credential(&mut self, id: &str) -> bool {
@@ -87,6 +93,7 @@ impl Remembered {
     /// All that is revoked, in no order.
     pub(super) fn list(&self) -> Vec<Revocation> {
         let owned = |issuer: &Option<Box<str>>| issuer.as_deref().map(str::to_owned);
+        let tokens = self.tokens.until.iter().map(|(digest, until)| Revocation::of_token(*digest, *until));
         let credentials = self.credentials.until.iter();
         let credentials = credentials.map(|(id, until)| Revocation::of_credential(&**id, *until));
         let sessions = self.sessions.iter().flat_map(|(issuer, ids)| {
@@ -97,19 +104,29 @@ impl Remembered {
             subjects.iter().map(move |(subject, time)| Revocation::of_subject(Subject { issuer, subject }, *time))
         });
         let by_date = self.issued_before.map(Revocation::IssuedBefore);
-        credentials.chain(sessions).chain(subjects).chain(by_date).collect()
+        tokens.chain(credentials).chain(sessions).chain(subjects).chain(by_date).collect()
     }
 
-    /// For how many credentials, sessions and subjects there are entries, and the date for all.
-    pub(super) fn counts(&self) -> (usize, usize, usize, Option<SystemTime>) {
+    /// For how many tokens, credentials, sessions and subjects there are entries, and the date for all.
+    pub(super) fn counts(&self) -> ([usize; 4], Option<SystemTime>) {
         let sessions = self.sessions.values().map(|ids| ids.until.len()).sum();
         let subjects = self.subjects.values().map(HashMap::len).sum();
-        (self.credentials.until.len(), sessions, subjects, self.issued_before)
+        ([self.tokens.until.len(), self.credentials.until.len(), sessions, subjects], self.issued_before)
     }
 
     /// Until when the credential of an identity is revoked, and its session: `Some(None)` for ever.
     pub(super) fn until(&self, identity: &Identity) -> [Option<Option<SystemTime>>; 2] {
         [self.credential(identity), self.session(identity)]
+    }
+
+    /// Whether any token is revoked by its digest.
+    pub(super) fn has_tokens(&self) -> bool {
+        !self.tokens.until.is_empty()
+    }
+
+    /// Until when a token is revoked, if it is.
+    pub(super) fn token(&self, token: &TokenDigest) -> Option<Option<SystemTime>> {
+        self.tokens.until.get(token).copied()
     }
 
     /// Until when the credential of an identity is revoked, if it is.
@@ -140,19 +157,31 @@ impl Remembered {
     }
 }
 
-impl Ids {
+impl<K: Eq + Hash> Ids<K> {
     /// Whether it says more than what was known.
-    fn revoke(&mut self, id: &str, until: Option<SystemTime>, now: Option<SystemTime>) -> bool {
+    fn revoke(&mut self, id: K, until: Option<SystemTime>, now: Option<SystemTime>) -> bool {
         // Twice as many as were left the last time: so each entry is looked at a few times in all.
         if let Some(now) = now.filter(|_| self.until.len() > 2 * self.swept + 64) {
             let is_over = |until: SystemTime| until.checked_add(MARGIN).is_some_and(|end| end <= now);
             self.until.retain(|_, until| !until.is_some_and(is_over));
             self.swept = self.until.len();
         }
-        let Some(known) = self.until.get_mut(id) else { return self.until.insert(id.into(), until).is_none() };
+        let mut known = match self.until.entry(id) {
+            Entry::Occupied(known) => known,
+            Entry::Vacant(unknown) => {
+                unknown.insert(until);
+                return true;
+            }
+        };
         // `None` is for ever.
-        let longer = known.zip(until).map(|(known, until)| known.max(until));
-        std::mem::replace(known, longer) != longer
+        let longer = known.get().zip(until).map(|(known, until)| known.max(until));
+        known.insert(longer) != longer
+    }
+}
+
+impl<K> Default for Ids<K> {
+    fn default() -> Self {
+        Self { until: HashMap::new(), swept: 0 }
     }
 }
 

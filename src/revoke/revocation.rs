@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::Identity;
+use crate::{Identity, verify::TokenDigest};
 
 /// A subject, and the issuer within which it is one (RFC 7519 section 4.1.2): equal subjects of two
 /// issuers are two callers.
@@ -21,6 +21,14 @@ pub struct Subject<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Revocation {
+    /// A token, by its digest.
+    #[non_exhaustive]
+    Token {
+        /// Its SHA-256.
+        digest: TokenDigest,
+        /// Until when, if not for ever.
+        until: Option<SystemTime>,
+    },
     /// The credential with this id.
     #[non_exhaustive]
     Credential {
@@ -54,6 +62,12 @@ pub enum Revocation {
 }
 
 impl Revocation {
+    /// As by [`Revocations::revoke_token`](super::Revocations::revoke_token), or [`Revocations::revoke_token_until`](super::Revocations::revoke_token_until) where there is an end.
+    #[must_use]
+    pub fn of_token(digest: TokenDigest, until: Option<SystemTime>) -> Self {
+        Self::Token { digest, until }
+    }
+
     /// As by [`Revocations::revoke`](super::Revocations::revoke), or [`Revocations::revoke_until`](super::Revocations::revoke_until) where there is an end.
     #[must_use]
     pub fn of_credential(id: impl Into<String>, until: Option<SystemTime>) -> Self {

@@ -16,12 +16,13 @@ use std::{
 
 use super::{
     Revocation, Subject,
+    keepers::{Keeper, Keepers},
     registry::Registry,
     remembered::{MARGIN, Remembered, is_before},
     shared::{Entry, Part, Topic},
     shared_check::SharedCheck,
 };
-use crate::{Clock, Identity, counts::Revoking, unwind::contained};
+use crate::{Clock, Identity, counts::Revoking, unwind::contained, verify::TokenDigest};
 
 /// Revokes credentials whose verifier cannot: signed tokens (JWT), say, which are good until they
 /// expire whatever happens.
@@ -32,7 +33,7 @@ use crate::{Clock, Identity, counts::Revoking, unwind::contained};
 ///
 /// It goes by the verifier's answer: [`credential_id`](Identity::credential_id),
 /// [`session_id`](Identity::session_id), [`issuer`](Identity::issuer), [`subject`](Identity::subject) and
-/// [`issued_at`](Identity::issued_at).
+/// [`issued_at`](Identity::issued_at); and by the token itself, whatever the answer.
 ///
 /// # Before, and in the same second
 ///
@@ -44,10 +45,9 @@ use crate::{Clock, Identity, counts::Revoking, unwind::contained};
 ///
 /// # Memory
 ///
-/// One entry for each credential id, each session and each subject that was revoked, until
-/// [`forget`](Self::forget), [`forget_session`](Self::forget_session) or
-/// [`forget_subject`](Self::forget_subject) removes it. Those of [`revoke_until`](Self::revoke_until) and
-/// [`revoke_session_until`](Self::revoke_session_until) are removed as others come, from a day after their expiry
+/// One entry for each token, each credential id, each session and each subject that was revoked, until
+/// [`forget`](Self::forget) and its like remove it. Those of [`revoke_until`](Self::revoke_until) and
+/// its like are removed as others come, from a day after their expiry
 /// on. One date for all that was issued before.
 /// It is kept in this process: after a restart what is revoked must be said again. [`list`](Self::list) says what
 /// there is to keep, and [`restore`](Self::restore) takes it. Several processes share it by [`shared`](Self::shared).
@@ -62,6 +62,7 @@ struct Shared {
     epoch: AtomicU64,
     /// The open streams of each door, by credential.
     doors: Mutex<Vec<Weak<Registry<SharedCheck>>>>,
+    keepers: Keepers,
     /// What is besides where other nodes share it.
     part: Option<Part>,
 }
@@ -102,6 +103,31 @@ impl Revocations {
     /// a leeway as much later. For a credential that was revoked without an end it changes nothing.
     pub fn revoke_until(&self, credential_id: &str, expires_at: SystemTime) {
         self.revoke_one(Revocation::of_credential(credential_id, Some(expires_at)), Extent::Dates);
+    }
+
+    /// Revokes the token with this digest (RFC 7009 revokes by the token itself), until
+    /// [`forget_token`](Self::forget_token): whatever its verifier says of it, and also where that names no id.
+    ///
+    /// It concerns credentials that have a [key](crate::bearer::Authenticate::key) of this digest, as bearer tokens have.
+    ///
+    /// Where other nodes share what is revoked, the digest is written to their log: see
+    /// [`shared`](super::shared).
+    ///
+    /// ```
+    /// use tower_reauth::{revoke::Revocations, verify::TokenDigest};
+    ///
+    /// let revocations = Revocations::new();
+    /// revocations.revoke_token(TokenDigest::of("t0ken"));
+    /// assert!(revocations.is_token_revoked(TokenDigest::of("t0ken")));
+    /// ```
+    pub fn revoke_token(&self, token: TokenDigest) {
+        self.revoke_one(Revocation::of_token(token, None), Extent::Dates);
+    }
+
+    /// Revokes the token with this digest until it expires by itself: at `expires_at`, and for a layer with a leeway as
+    /// much later. For a token that was revoked without an end it changes nothing.
+    pub fn revoke_token_until(&self, token: TokenDigest, expires_at: SystemTime) {
+        self.revoke_one(Revocation::of_token(token, Some(expires_at)), Extent::Dates);
     }
 
     /// Revokes all credentials of a session of this issuer (of none, where credentials name none), until
@@ -187,6 +213,13 @@ impl Revocations {
         self.remembered().list()
     }
 
+    /// Forgets that the token with this digest was revoked. Returns whether it was.
+    pub fn forget_token(&self, token: TokenDigest) -> bool {
+        let was_revoked = self.remember().forget_token(&token);
+        self.share(|| Entry::forgotten(Topic::Token(token)));
+        was_revoked
+    }
+
     /// Forgets that the credential with this id was revoked. Returns whether it was.
     pub fn forget(&self, credential_id: &str) -> bool {
         let was_revoked = self.remember().forget_credential(credential_id);
@@ -210,24 +243,45 @@ impl Revocations {
         was_revoked
     }
 
-    /// Whether a credential of this identity is revoked.
+    /// Whether a credential of this identity is revoked, as far as that can be said without
+    /// [the token](Self::is_token_revoked).
     #[must_use]
     pub fn is_revoked(&self, identity: &Identity) -> bool {
-        self.is_revoked_with(identity, Duration::ZERO)
+        self.is_revoked_with(identity, || None, Duration::ZERO)
     }
 
-    /// The same, by a layer that accepts credentials for `leeway` longer than they say.
-    pub(crate) fn is_revoked_with(&self, identity: &Identity, leeway: Duration) -> bool {
-        let until = {
+    /// Whether the token with this digest is revoked.
+    #[must_use]
+    pub fn is_token_revoked(&self, token: TokenDigest) -> bool {
+        let until = self.remembered().token(&token);
+        until.is_some_and(|until| self.holds(until, Duration::ZERO))
+    }
+
+    /// The same of both, by a layer that accepts credentials for `leeway` longer than they say. `token` is asked for the
+    /// digest where any token is revoked.
+    pub(crate) fn is_revoked_with(
+        &self,
+        identity: &Identity,
+        token: impl Fn() -> Option<TokenDigest>,
+        leeway: Duration,
+    ) -> bool {
+        let (until, has_tokens) = {
             let remembered = self.remembered();
             if remembered.denies_by_date(identity) {
                 return true;
             }
-            remembered.until(identity)
+            (remembered.until(identity), remembered.has_tokens())
         };
-        // The clock may be a user's own, so it is read while no lock is held.
+        // It may be a user's own code that knows it, so no lock is held; and so it is with the clock.
+        let token = if has_tokens { token() } else { None };
+        let of_token = token.and_then(|token| self.remembered().token(&token));
+        until.into_iter().chain([of_token]).flatten().any(|until| self.holds(until, leeway))
+    }
+
+    /// Whether what is revoked until then still is.
+    fn holds(&self, until: Option<SystemTime>, leeway: Duration) -> bool {
         let is_over = |until: SystemTime| until.checked_add(leeway).is_some_and(|end| end <= self.now());
-        until.into_iter().flatten().any(|until| !until.is_some_and(is_over))
+        !until.is_some_and(is_over)
     }
 
     /// Moves each time that everything is revoked.
@@ -242,6 +296,21 @@ impl Revocations {
         doors.push(Arc::downgrade(door));
     }
 
+    /// Tells `keeper` too of what becomes of tokens, from now on.
+    pub(crate) fn tell(&self, keeper: &Arc<impl Keeper + 'static>) {
+        self.0.keepers.add(keeper);
+    }
+
+    pub(super) fn tell_revoked(&self, revocation: &Revocation) {
+        if let Revocation::Token { digest, until } = revocation {
+            self.0.keepers.tell(|keeper| keeper.revoked(*digest, *until));
+        }
+    }
+
+    pub(super) fn tell_void(&self, token: Option<TokenDigest>) {
+        self.0.keepers.tell(|keeper| keeper.void(token));
+    }
+
     fn revoke_session_while(&self, issuer: Option<&str>, session_id: &str, until: Option<SystemTime>) {
         let issuer = issuer.map(str::to_owned);
         self.revoke_one(Revocation::of_session(issuer, session_id, until), Extent::Dates);
@@ -251,7 +320,8 @@ impl Revocations {
     fn revoke_one(&self, revocation: Revocation, extent: Extent) {
         self.remember_one(&revocation);
         self.end_concerned(&revocation, extent);
-        self.share(|| revocation.into());
+        self.share(|| revocation.clone().into());
+        self.tell_revoked(&revocation);
     }
 
     fn share(&self, entry: impl FnOnce() -> Entry) {
@@ -270,8 +340,20 @@ impl Revocations {
     /// Ends the open streams that a revocation concerns.
     pub(super) fn end_concerned(&self, revocation: &Revocation, extent: Extent) {
         // A layer with a leeway may have a stream open though the credential has expired.
-        let is_revoked = |identity: &Identity| self.is_revoked_with(identity, MARGIN);
+        let is_revoked = |identity: &Identity| self.is_revoked_with(identity, || None, MARGIN);
         match revocation {
+            Revocation::Token { digest, .. } => {
+                let revoking = Revoking::begin("token");
+                let is_revoked = || {
+                    let until = self.remembered().token(digest);
+                    until.is_some_and(|until| self.holds(until, MARGIN))
+                };
+                self.for_each_credential(|shared_check| {
+                    if shared_check.is_of(digest) {
+                        shared_check.revoke(|_| is_revoked(), &revoking);
+                    }
+                });
+            }
             Revocation::Credential { id, .. } => {
                 self.end("credential", |identity| identity.credential_id() == Some(id) && is_revoked(identity));
             }
@@ -330,9 +412,8 @@ impl Revocations {
     }
 
     /// By the clock that all who share this go by.
-    fn now(&self) -> SystemTime {
-        let now = self.0.clock.now();
-        self.0.part.as_ref().map_or(now, |part| part.time(now))
+    pub(super) fn now(&self) -> SystemTime {
+        self.0.part.as_ref().and_then(Part::time).unwrap_or_else(|| self.0.clock.now())
     }
 
     /// Another number whenever this began to be sure of what is revoked, or stopped to; `None` where it always is.
@@ -360,8 +441,9 @@ pub(super) enum Extent {
 
 impl fmt::Debug for Revocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (credentials, sessions, subjects, issued_before) = self.remembered().counts();
+        let ([tokens, credentials, sessions, subjects], issued_before) = self.remembered().counts();
         f.debug_struct("Revocations")
+            .field("tokens", &tokens)
             .field("credentials", &credentials)
             .field("sessions", &sessions)
             .field("subjects", &subjects)

@@ -30,11 +30,13 @@ use crate::{
     counts::Revoking,
     sync::{AtomicU64, Mutex, MutexGuard, Notify, Ordering, OwnedNotified},
     unwind::{contained, wake_all},
-    verify::{Verification, VerifyError},
+    verify::{TokenDigest, Verification, VerifyError},
 };
 
 /// What the streams of one credential share.
 pub(crate) struct SharedCheck {
+    /// The digest of the credential, if it has a key.
+    token: Option<TokenDigest>,
     /// The number of checks begun, which is the number of the last one.
     begun: AtomicU64,
     /// The number of the newest check that was answered with a denial.
@@ -122,8 +124,9 @@ pub(crate) enum PendingCheck {
 
 impl SharedCheck {
     /// For the streams of a credential, which watch the revision if the verifier has one, and go by these revocations.
-    pub(crate) fn new(watch: Option<RevisionWatch>, revocations: &[Revocations]) -> Self {
+    pub(crate) fn new(token: Option<TokenDigest>, watch: Option<RevisionWatch>, revocations: &[Revocations]) -> Self {
         Self {
+            token,
             begun: AtomicU64::new(0),
             denied: AtomicU64::new(0),
             alerts: AtomicU64::new(0),
@@ -133,6 +136,11 @@ impl SharedCheck {
             last: Mutex::default(),
             holders: Holders::default(),
         }
+    }
+
+    /// Whether the credential is this token.
+    pub(crate) fn is_of(&self, token: &TokenDigest) -> bool {
+        self.token.as_ref() == Some(token)
     }
 
     /// The number of checks begun so far: one with a higher number begins after this call.

@@ -11,13 +11,40 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{BearerToken, InvalidSecret, TokenDigest, Verification, VerifyError, VerifyToken};
-use crate::{AuthMethod, Identity, ScopeSet, revoke::Revision};
+use crate::{
+    AuthMethod, Identity, ScopeSet,
+    revoke::{Keeper, Revision, Revocation, Revocations},
+};
 
 /// Many tokens, looked up by their SHA-256 digests; the whole set is swapped at run time.
 ///
 /// Clones are handles on the same set: keep one to [`replace`](Self::replace) it. A replacement that
 /// leaves out a token ends the streams of that token and of no other; one that narrows it ends those
 /// that required what it lost.
+///
+/// # On several nodes
+///
+/// Each node is given its own set, and what one drops is to be gone on all:
+///
+/// ```
+/// use tower_reauth::{BearerAuthLayer, Tokens, revoke::{Revocations, shared::RevocationLog}, verify::Token};
+///
+/// # fn layer(log: impl RevocationLog) -> Result<BearerAuthLayer, tower_reauth::verify::DuplicateToken> {
+/// let node = Revocations::shared(log);
+/// let revocations = node.revocations();
+/// tokio::spawn(node.run());
+///
+/// let tokens = Tokens::new([Token::new("ci", "a secret of today")])?.with_revocations(&revocations);
+/// let auth = BearerAuthLayer::new(tokens.clone()).with_revocations(&revocations);
+///
+/// // Refused on every node from now on, whatever the others' sets say.
+/// tokens.replace([Token::new("ci", "a secret of tomorrow")])?;
+/// # Ok(auth)
+/// # }
+/// ```
+///
+/// A log takes away and gives nothing: a new token is brought to each node as the old one was. Whoever can write to
+/// the log can have a good token refused, and cannot have one of their own let in.
 #[derive(Clone, Default)]
 pub struct Tokens(Arc<Shared>);
 
@@ -25,6 +52,8 @@ pub struct Tokens(Arc<Shared>);
 struct Shared {
     known: ArcSwap<HashMap<TokenDigest, Identity>>,
     revision: Revision,
+    /// Where what is dropped is revoked.
+    revocations: ArcSwap<Vec<Revocations>>,
 }
 
 /// One token of a set.
@@ -54,6 +83,27 @@ impl Tokens {
         Ok(set)
     }
 
+    /// Revokes by `revocations` each token that a later [`replace`](Self::replace) drops, also one that only gets another
+    /// secret: until its expiry, or for ever if it has none. It is the same for all handles. Called again, it adds to what
+    /// it was called with before.
+    ///
+    /// The layer is what refuses by them, so it is [handed](crate::bearer::AuthLayer::with_revocations) the same. A token that is revoked stays so though a set has it: on the
+    /// other nodes, and on one that starts with an old set. A `replace` that *adds* it gives it back, on all nodes whose
+    /// sets have it.
+    ///
+    /// Only what is dropped is shared. That a token is narrower or expires sooner by now holds on this node alone.
+    #[must_use]
+    pub fn with_revocations(self, revocations: &Revocations) -> Self {
+        self.0.revocations.rcu(|known| known.iter().chain([revocations]).cloned().collect::<Vec<_>>());
+        revocations.tell(&self.0);
+        for revocation in revocations.list() {
+            if let Revocation::Token { digest, until } = revocation {
+                self.0.insist(revocations, digest, until);
+            }
+        }
+        self
+    }
+
     /// Accepts `tokens` from now on and no others.
     ///
     /// # Errors
@@ -74,9 +124,63 @@ impl Tokens {
         let new = Arc::new(known);
         // First the set, then the revision: one who sees the new revision sees the new set.
         let old = self.0.known.swap(Arc::clone(&new));
+        self.0.share(&old, &new);
         self.0.revision.bump_for(changed(&old, &new));
         Ok(())
     }
+}
+
+impl Shared {
+    /// Revokes what is dropped, and gives back what is added.
+    fn share(&self, old: &HashMap<TokenDigest, Identity>, new: &HashMap<TokenDigest, Identity>) {
+        for revocations in &**self.revocations.load() {
+            for (digest, identity) in old.iter().filter(|(digest, _)| !new.contains_key(*digest)) {
+                self.settle(revocations, *digest, identity.expires_at());
+            }
+            for (digest, identity) in new.iter().filter(|(digest, _)| !old.contains_key(*digest)) {
+                self.settle(revocations, *digest, identity.expires_at());
+            }
+        }
+    }
+
+    /// Has a token revoked or not, as the set of now has it: another replacement may be under way, and whichever of the two
+    /// is the last to look leaves it right.
+    fn settle(&self, revocations: &Revocations, digest: TokenDigest, expires_at: Option<SystemTime>) {
+        let is_known = || self.known.load().contains_key(&digest);
+        loop {
+            let was_known = is_known();
+            match expires_at {
+                _ if was_known && !revocations.is_token_revoked(digest) => {}
+                _ if was_known => _ = revocations.forget_token(digest),
+                Some(expires_at) => revocations.revoke_token_until(digest, expires_at),
+                None => revocations.revoke_token(digest),
+            }
+            if is_known() == was_known {
+                return;
+            }
+        }
+    }
+
+    /// Another node may know an earlier expiry of a token, and its revocation would end by that.
+    fn insist(&self, revocations: &Revocations, token: TokenDigest, until: Option<SystemTime>) {
+        let expires_at = self.known.load().get(&token).map(Identity::expires_at);
+        match (expires_at, until) {
+            (None, _) | (_, None) => {}
+            (Some(Some(expires_at)), Some(until)) if expires_at <= until => {}
+            (Some(Some(expires_at)), _) => revocations.revoke_token_until(token, expires_at),
+            (Some(None), _) => revocations.revoke_token(token),
+        }
+    }
+}
+
+impl Keeper for Shared {
+    fn revoked(&self, token: TokenDigest, until: Option<SystemTime>) {
+        for revocations in &**self.revocations.load() {
+            self.insist(revocations, token, until);
+        }
+    }
+
+    fn void(&self, _: Option<TokenDigest>) {}
 }
 
 /// The tokens that one set has and the other has not, or not with the same identity.
@@ -91,8 +195,12 @@ impl VerifyToken for Tokens {
     // Looking up a digest gives nothing away in its timing: one who could choose a digest's prefix could
     // invert SHA-256.
     fn verify(&self, token: &BearerToken) -> Verification {
-        match self.0.known.load().get(&token.digest()) {
+        let digest = token.digest();
+        match self.0.known.load().get(&digest) {
             Some(identity) => Ok(identity.clone()).into(),
+            None if self.0.revocations.load().iter().any(|revocations| revocations.is_token_revoked(digest)) => {
+                Err(VerifyError::Revoked).into()
+            }
             None => Err(VerifyError::Rejected).into(),
         }
     }

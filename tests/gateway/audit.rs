@@ -90,6 +90,15 @@ fn who_ended_a_stream_is_known() {
 }
 
 #[test]
+fn of_a_token_that_is_revoked_no_digest_is_in_it() {
+    let house = house();
+    let digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    assert_eq!(house.revoke(&json!({ "sha256": digest, "until": "2999-01-01T00:00:00Z" })).status, 200);
+    let events = events(&house, 1);
+    assert_eq!(events[0]["revocation"], json!({ "sha256": "of a token", "until": "2999-01-01T00:00:00Z" }));
+}
+
+#[test]
 fn each_refusal_is_one_event_without_a_secret() {
     let house = house();
     let history = format!("/sessions/{SESSION}/history");

@@ -3,11 +3,12 @@
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use serde_json::{Value, json};
+use tower_reauth::verify::TokenDigest;
 
 use crate::{
     client::{End, Request},
     house::{AT_ONCE, House, TOKEN},
-    operators::{ADMIN, READER, WRITER, house, start},
+    operators::{ADMIN, READER, TOKENS, WRITER, house, start},
     state::{State, message},
 };
 
@@ -81,6 +82,43 @@ fn what_was_revoked_stays_so_after_a_restart() {
     assert_eq!([READER, WRITER, TOKEN].map(|token| house.history_by(token, "").status), [401, 401, 200]);
     let mode = fs::metadata(house.state.path().join("data/revocations.json")).expect("a file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+/// As its file has it, and whatever id it has there.
+#[test]
+fn a_token_is_revoked_by_its_digest_and_stays_so_after_a_restart() {
+    let mut house = house(&[]);
+    let (mut reader, _) = house.stream_by(READER, "");
+    let (mut writer, _) = house.stream_by(WRITER, "");
+    let digest = |token: &str| -> String {
+        TokenDigest::of(token).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let order = json!({ "sha256": digest(READER) });
+    assert_eq!(house.revoke(&order).text(), json!({ "ok": true, "revocation": order }).to_string());
+    assert_eq!(reader.end_within(AT_ONCE), Some(End::Clean));
+    house.state.append(&message(2));
+    assert_eq!(writer.event().data["messageId"], "m2");
+    // The shared secret is a token, too.
+    assert_eq!(house.revoke(&json!({ "sha256": digest(TOKEN), "until": "2999-01-01T00:00:00Z" })).status, 200);
+    for sha256 in ["", "9f86", &digest(READER)[1..]] {
+        assert_eq!(house.revoke(&json!({ "sha256": sha256 })).status, 400, "{sha256}");
+    }
+    house = restarted(house);
+    assert_eq!(house.revoked().len(), 2);
+    assert_eq!([READER, WRITER, TOKEN].map(|token| house.history_by(token, "").status), [401, 200, 401]);
+}
+
+/// A gateway without others is the only one to say what its tokens are.
+#[test]
+fn a_token_that_is_taken_out_of_the_file_is_good_again_after_a_restart_with_it() {
+    let mut house = house(&[]);
+    let file = house.state.path().join("tokens.toml");
+    let (mut reader, _) = house.stream_by(READER, "");
+    house.state.replace(&file, &TOKENS.replace(READER, "another"));
+    assert_eq!(reader.end_within(AT_ONCE), Some(End::Clean));
+    // It starts with the old ones.
+    house = restarted(house);
+    assert_eq!((house.history_by(READER, "").status, house.revoked()), (200, vec![]));
 }
 
 /// The same after its death, whatever it was doing.

@@ -19,7 +19,7 @@ use tower_reauth::{
     reauth::{EndReason, Ended, OpenStreams},
     revoke::Revocations,
     session::SessionBindingLayer,
-    verify::{Rejection, Token, VerifyError},
+    verify::{Rejection, Token, TokenDigest, VerifyError},
 };
 
 use crate::support::{
@@ -510,10 +510,11 @@ async fn a_revocation_lasts_until_the_last_stream_that_it_ends_has_ended() {
     assert_eq!(times.len(), 1);
     let shown: Vec<_> = times[0].1.iter().map(|time| time.round()).collect();
     assert_eq!(shown, [2.0, 5.0], "{times:?}");
+    revocations.revoke_token(TokenDigest::of("t0ken"));
     revocations.revoke_subject("alice");
     revocations.revoke_issued_before(std::time::UNIX_EPOCH);
     revocations.revoke_all();
-    let kinds = [("all", 1), ("credential", 2), ("issued_before", 1), ("session", 1), ("subject", 1)];
+    let kinds = [("all", 1), ("credential", 2), ("issued_before", 1), ("session", 1), ("subject", 1), ("token", 1)];
     let kinds = kinds.map(|(kind, count)| format!("tower_reauth_revocations_total kind={kind} {count}"));
     assert_eq!(counts.of("tower_reauth_revocations"), kinds);
 }

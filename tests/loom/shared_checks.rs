@@ -39,7 +39,10 @@ struct Streams {
 impl Streams {
     fn new(revision: Option<&Revision>) -> Self {
         let watch = revision.map(|revision| revision.watch(Some(CREDENTIAL), CREDENTIAL));
-        Self { shared_check: Entry::new(CREDENTIAL, SharedCheck::new(watch, &[])), now: Instant::now() }
+        Self {
+            shared_check: Entry::new(CREDENTIAL, SharedCheck::new(Some(CREDENTIAL), watch, &[])),
+            now: Instant::now(),
+        }
     }
 
     fn open(&self) -> Stream {

@@ -11,7 +11,7 @@ use tower_reauth::{
     Denied, Identity, Tokens, VerifyToken,
     bearer::{Authenticate, Head},
     limiter::{FailureLimiter, FailureLimits},
-    revoke::Revision,
+    revoke::{Revision, Revocations},
     verify::{CredentialKey, DuplicateToken, Token, Verification, VerifyError},
 };
 
@@ -50,6 +50,13 @@ impl GatewayAuth {
         let revision = Revision::merged([&replaced, limiter.revision()].into_iter().chain(clients.revision()));
         let settings = Mutex::new(settings.clone());
         Ok(Self(Arc::new(Shared { settings, rules, clients, limiter, replaced, revision, unattributed: Once::new() })))
+    }
+
+    /// A token that the settings drop is revoked by these from now on, on all gateways that share them; and is good again
+    /// when the settings add it.
+    pub fn share_dropped(&self, revocations: &Revocations) {
+        // For all handles.
+        let _: Tokens = self.0.clients.clone().with_revocations(revocations);
     }
 
     /// Asks by these settings from now on: every open stream that they concern at once, every caller

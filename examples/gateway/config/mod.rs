@@ -42,7 +42,7 @@ pub use self::settings::Session;
 pub use self::settings::{ControlUi, RateLimit, SessionScope, Settings};
 pub use self::settled::Settled;
 pub use self::sources::{Sources, TlsFiles};
-pub use self::tokens::{ClientToken, KNOWN_SCOPES};
+pub use self::tokens::{ClientToken, KNOWN_SCOPES, from_hex};
 pub use self::upstream::UpstreamUrl;
 
 use tower_reauth::hosts::AllowedHostsLayer;

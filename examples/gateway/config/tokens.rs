@@ -167,7 +167,7 @@ pub fn advice(tokens: &[ClientToken]) -> impl Iterator<Item = String> {
 }
 
 /// The digest that 64 hex digits are. What `sha256sum` writes after them is left out.
-fn from_hex(text: &str) -> Option<TokenDigest> {
+pub fn from_hex(text: &str) -> Option<TokenDigest> {
     let digit = |digit: u8| char::from(digit).to_digit(16)?.try_into().ok();
     let text = text.split_ascii_whitespace().next()?;
     let digits: Option<Vec<u8>> = text.bytes().map(digit).collect();

@@ -98,7 +98,7 @@ pub async fn revoke(
     let revoking = spawn_blocking(move || {
         let _entered = span.enter();
         let kept = state.kept.revoke(&order);
-        state.audit.revoked(order.shown(), kept.is_ok(), &by.identity(), client);
+        state.audit.revoked(order.told(), kept.is_ok(), &by.identity(), client);
         kept
     });
     let answer = answered(revoking.await, shown);

@@ -1,10 +1,11 @@
 //! A gateway that is built without Redis: there are no others.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
+use tokio::sync::watch;
 use tower_reauth::revoke::Revocations;
 
-use crate::config::{ConfigError, RedisUrl, needs_feature};
+use crate::config::{ConfigError, RedisUrl, Settings, needs_feature};
 
 /// There is none.
 pub enum Node {}
@@ -18,7 +19,7 @@ impl Node {
         match *self {}
     }
 
-    pub async fn run(self) -> Infallible {
+    pub async fn run(self, _: watch::Receiver<Arc<Settings>>) -> Infallible {
         match self {}
     }
 }

@@ -4,14 +4,16 @@
 //! the same the one with the higher rank holds, so that an entry may come twice, late, and in any order.
 
 use std::{
-    fmt,
+    array, fmt,
     str::FromStr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::super::{Revocation, Subject, remembered::MARGIN};
+use crate::verify::TokenDigest;
 
-/// An entry of a [`RevocationLog`](super::RevocationLog): that something is revoked, or is so no longer.
+/// An entry of a [`RevocationLog`](super::RevocationLog): that something is revoked, or is so no longer, or that what was
+/// answered about a token is no answer any more.
 ///
 /// [`Display`](fmt::Display) writes it and [`FromStr`] reads it. A time is in whole milliseconds since 1970.
 ///
@@ -32,9 +34,18 @@ pub struct Entry {
 /// What an entry is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in super::super) enum Topic {
+    Token(TokenDigest),
+    /// What verifiers have answered about a token, or about all of them.
+    Answers(Option<TokenDigest>),
     Credential(String),
-    Session { issuer: Option<String>, id: String },
-    Subject { issuer: Option<String>, subject: String },
+    Session {
+        issuer: Option<String>,
+        id: String,
+    },
+    Subject {
+        issuer: Option<String>,
+        subject: String,
+    },
     IssuedBefore,
     All,
 }
@@ -44,6 +55,8 @@ pub(super) enum Said {
     Revoked(Revocation),
     /// Everything was revoked at this time.
     All(SystemTime),
+    /// What was answered about this token, or about any, before this time is void.
+    Void(Option<TokenDigest>, SystemTime),
     Forgotten(Topic),
 }
 
@@ -85,13 +98,18 @@ impl Entry {
     /// disagree.
     #[must_use]
     pub fn kept_until(&self) -> Option<SystemTime> {
-        let ends = matches!(self.topic, Topic::Credential(_) | Topic::Session { .. });
+        let ends =
+            matches!(self.topic, Topic::Token(_) | Topic::Answers(_) | Topic::Credential(_) | Topic::Session { .. });
         let rank = self.rank.filter(|rank| ends && *rank < FOR_EVER)?;
         time(rank)?.checked_add(MARGIN)
     }
 
     pub(in super::super) fn all(at: SystemTime) -> Self {
         Self { topic: Topic::All, rank: Some(milliseconds(at)) }
+    }
+
+    pub(in super::super) fn void(token: Option<TokenDigest>, at: SystemTime) -> Self {
+        Self { topic: Topic::Answers(token), rank: Some(milliseconds(at)) }
     }
 
     pub(in super::super) fn forgotten(topic: Topic) -> Self {
@@ -117,6 +135,8 @@ impl Entry {
         let until = if rank == FOR_EVER { None } else { time(rank) };
         let date = time(rank).unwrap_or(UNIX_EPOCH);
         Said::Revoked(match topic {
+            Topic::Token(digest) => Revocation::Token { digest, until },
+            Topic::Answers(token) => return Said::Void(token, date),
             Topic::Credential(id) => Revocation::Credential { id, until },
             Topic::Session { issuer, id } => Revocation::Session { issuer, id, until },
             Topic::Subject { issuer, subject } => Revocation::Subject { issuer, subject, issued_before: date },
@@ -130,6 +150,7 @@ impl From<Revocation> for Entry {
     fn from(revocation: Revocation) -> Self {
         let ends = |until: Option<SystemTime>| until.map_or(FOR_EVER, milliseconds);
         let (topic, rank) = match revocation {
+            Revocation::Token { digest, until } => (Topic::Token(digest), ends(until)),
             Revocation::Credential { id, until } => (Topic::Credential(id), ends(until)),
             Revocation::Session { issuer, id, until } => (Topic::Session { issuer, id }, ends(until)),
             Revocation::Subject { issuer, subject, issued_before } => {
@@ -161,6 +182,9 @@ fn time(milliseconds: u64) -> Option<SystemTime> {
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Token(digest) => write!(f, "token {}", Hex(digest)),
+            Self::Answers(Some(digest)) => write!(f, "answers {}", Hex(digest)),
+            Self::Answers(None) => f.write_str("answers"),
             Self::Credential(id) => write!(f, "credential {}", Word(Some(id))),
             Self::Session { issuer, id } => write!(f, "session {} {}", Word(issuer.as_deref()), Word(Some(id))),
             Self::Subject { issuer, subject } => {
@@ -194,6 +218,9 @@ impl FromStr for Entry {
         let (rank, words) = words.split_last().ok_or(InvalidEntry::Syntax)?;
         let some = |text: &str| word(text)?.ok_or(InvalidEntry::Syntax);
         let topic = match words {
+            ["token", digest] => Topic::Token(from_hex(digest)?),
+            ["answers", digest] => Topic::Answers(Some(from_hex(digest)?)),
+            ["answers"] => Topic::Answers(None),
             ["credential", id] => Topic::Credential(some(id)?),
             ["session", issuer, id] => Topic::Session { issuer: word(issuer)?, id: some(id)? },
             ["subject", issuer, subject] => Topic::Subject { issuer: word(issuer)?, subject: some(subject)? },
@@ -207,6 +234,27 @@ impl FromStr for Entry {
         };
         Ok(Self { topic, rank })
     }
+}
+
+/// A digest as it is written.
+struct Hex<'a>(&'a TokenDigest);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Equal digests are equal words: there is one way to write one.
+fn from_hex(written: &str) -> Result<TokenDigest, InvalidEntry> {
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let digits: Option<Vec<u8>> = written.bytes().map(digit).collect();
+    let digits: [u8; 64] = digits.and_then(|digits| digits.try_into().ok()).ok_or(InvalidEntry::Syntax)?;
+    Ok(TokenDigest::from_bytes(array::from_fn(|n| digits[2 * n] << 4 | digits[2 * n + 1])))
 }
 
 /// A word as it is written: without what would end it, or a line.

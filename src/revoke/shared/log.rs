@@ -105,7 +105,9 @@ impl fmt::Display for LogError {
         match self {
             Self::Unavailable(error) => write!(f, "it cannot be asked: {error}"),
             Self::Unreadable { entry, error } => {
-                let start: String = entry.chars().take(64).collect();
+                // Its version and what it is about: there may be a digest after that.
+                let start: Vec<_> = entry.splitn(3, ' ').take(2).collect();
+                let start: String = start.join(" ").chars().take(32).collect();
                 write!(f, "its entry {start:?} cannot be read: {error}")
             }
             Self::TimedOut => f.write_str("it did not answer in time"),

@@ -33,11 +33,20 @@
 //!    ([`Standing`]), a node reads what there is, writes what it knows and the log does not, and does not vouch anew until that is
 //!    done, and others had time for it, too: half of the staleness. What no node knows any more is lost: keep [`Revocations::list`](super::Revocations::list) in a file, and [`restore`](super::Revocations::restore) it before
 //!    [`run`](SharedRevocations::run).
-//! 4. **Clocks of nodes may disagree**: `revoke_subject` and `revoke_all` go by the log's clock, and a revocation is over by it.
+//! 4. **Clocks of nodes may disagree**, and be set: `revoke_subject` and `revoke_all` go by the log's clock, and a revocation is over by it.
 //! 5. An entry that cannot be read, of a later release or of a stranger, is not passed over: the node stops to vouch, and
 //!    says so.
 //!
 //! A node that [prefers availability](SharedRevocations::preferring_availability) goes by what it knows in place of rule 2.
+//!
+//! # Tokens
+//!
+//! The log only takes away. What [`Tokens::with_revocations`](crate::Tokens::with_revocations) drops and
+//! [`revoke_token`](super::Revocations::revoke_token) revokes is written as the SHA-256 of the token, and so is what
+//! `Cached::forget` has forgotten. Who reads the log learns nothing of a token that is random, of 128 bits or more, and can
+//! try guesses on one that somebody chose; one that was revoked opens nothing by then, but perhaps the next one is like it.
+//! So let tokens be random. What the digest of one that is still good is worth to whoever may *write*: to have it
+//! refused.
 
 mod entry;
 mod lease;
@@ -47,6 +56,7 @@ mod outbox;
 mod part;
 #[cfg(feature = "redis")]
 mod redis;
+mod voids;
 
 #[cfg(feature = "redis")]
 pub use self::redis::{Connect, RedisLog};

@@ -1,7 +1,7 @@
 //! One node of those that share a log: it reads what others write, and writes what is revoked here.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     convert::Infallible,
     fmt,
     future::{pending, poll_fn},
@@ -16,15 +16,13 @@ use super::{Entry, LogError, Origin, RevocationLog};
 use crate::{
     Clock, fault,
     revoke::Revocations,
+    sync::{AtomicU64, Ordering},
     timer::{timer, within},
     unwind::Contained,
 };
 
-/// How long what is written may take.
+/// How long what is written may take, and how long it may take until more of the state comes.
 const LIMIT: Duration = Duration::from_secs(2);
-
-/// How long it may take to read all that is revoked.
-const LONG_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long after a failure it is tried again: twice as long after each.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
@@ -161,17 +159,19 @@ impl<L: RevocationLog> SharedRevocations<L> {
     async fn take_over(&self, may_have_lost: bool, now: SystemTime) -> Result<(), LogError> {
         // What is over it has lost on purpose.
         let is_kept = |entry: &Entry| entry.kept_until().is_none_or(|until| until > now);
-        let mut unknown: HashMap<String, Entry> = match may_have_lost {
+        let mut unknown: BTreeMap<String, Entry> = match may_have_lost {
             true => self.revocations.entries().filter(is_kept).map(|entry| (entry.topic(), entry)).collect(),
-            false => HashMap::new(),
+            false => BTreeMap::new(),
         };
+        let taken = AtomicU64::new(0);
         let mut take = |entry: Entry| {
+            taken.fetch_add(1, Ordering::Relaxed);
             if unknown.get(&entry.topic()).is_some_and(|known| known.rank() <= entry.rank()) {
                 unknown.remove(&entry.topic());
             }
             self.revocations.take(entry);
         };
-        limited(LONG_LIMIT, self.log.state(&mut take)).await?;
+        limited_while(LIMIT, || taken.load(Ordering::Relaxed), self.log.state(&mut take)).await?;
         let unknown: Vec<_> = unknown.into_values().collect();
         if !unknown.is_empty() {
             let lost = format!("it does not have {} of what is revoked, which is written to it", unknown.len());
@@ -268,10 +268,22 @@ impl Failures {
 }
 
 async fn limited<T>(limit: Duration, asked: impl Future<Output = Result<T, LogError>> + Send) -> Result<T, LogError> {
-    match within(Some(Instant::now() + limit), Contained::new(asked)).await {
-        Some(Some(answer)) => answer,
-        Some(None) => Err(LogError::Panicked),
-        None => Err(LogError::TimedOut),
+    limited_while(limit, || 0, asked).await
+}
+
+/// The limit begins anew when `progress` is another number than before.
+async fn limited_while<T>(
+    limit: Duration,
+    progress: impl Fn() -> u64,
+    asked: impl Future<Output = Result<T, LogError>> + Send,
+) -> Result<T, LogError> {
+    let (mut asked, mut before) = (pin!(Contained::new(asked)), progress());
+    loop {
+        match within(Some(Instant::now() + limit), asked.as_mut()).await {
+            Some(answer) => return answer.unwrap_or(Err(LogError::Panicked)),
+            None if progress() == before => return Err(LogError::TimedOut),
+            None => before = progress(),
+        }
     }
 }
 

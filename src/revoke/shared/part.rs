@@ -1,17 +1,15 @@
 //! What [`Revocations`] are, besides, that other nodes share.
 
-use std::{
-    sync::PoisonError,
-    time::{Duration, SystemTime},
-};
+use std::{sync::PoisonError, time::SystemTime};
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Entry, Lease, Outbox, RevocationLog, Said, SharedRevocations, Topic};
+use super::{Entry, Lease, Outbox, RevocationLog, Said, SharedRevocations, Topic, voids::Voids};
 use crate::{
     revoke::{Revocation, Revocations, Subject, revocations::Extent},
     sync::Mutex,
     unwind::contained,
+    verify::TokenDigest,
 };
 
 /// The part of a node in the log.
@@ -22,16 +20,11 @@ pub(in super::super) struct Part {
     outbox: Outbox,
     /// Whether what is known counts when the lease is over, too.
     prefers_availability: bool,
-    clock: Mutex<Offset>,
+    /// What the log's clock showed, and when that was heard.
+    clock: Mutex<Option<(SystemTime, Instant)>>,
     /// When everything was revoked the last time, as the log has it.
     all: Mutex<Option<SystemTime>>,
-}
-
-/// By how much the log's clock differs from this node's.
-#[derive(Clone, Copy, Default)]
-struct Offset {
-    ahead: Duration,
-    behind: Duration,
+    voids: Mutex<Voids>,
 }
 
 impl Part {
@@ -43,6 +36,7 @@ impl Part {
             prefers_availability,
             clock: Mutex::default(),
             all: Mutex::default(),
+            voids: Mutex::default(),
         }
     }
 
@@ -64,10 +58,10 @@ impl Part {
         self.outbox.push(entry);
     }
 
-    /// The time by the log's clock, when it is this by the node's.
-    pub(in super::super) fn time(&self, now: SystemTime) -> SystemTime {
-        let Offset { ahead, behind } = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
-        now.checked_add(ahead).and_then(|now| now.checked_sub(behind)).unwrap_or(now)
+    /// The time by the log's clock, once it is known: what the node's own shows may be set at any time.
+    pub(in super::super) fn time(&self) -> Option<SystemTime> {
+        let (shown, heard) = (*self.clock.lock().unwrap_or_else(PoisonError::into_inner))?;
+        shown.checked_add(heard.elapsed())
     }
 
     fn take_all(&self, time: SystemTime) -> bool {
@@ -109,12 +103,9 @@ impl Revocations {
 
     /// Learns what time it is by the log's clock.
     pub(super) fn set_clock(&self, now: SystemTime) {
-        let (Some(part), Some(ours)) = (self.part(), contained(|| self.clock().now())) else { return };
-        let offset = match now.duration_since(ours) {
-            Ok(ahead) => Offset { ahead, behind: Duration::ZERO },
-            Err(behind) => Offset { ahead: Duration::ZERO, behind: behind.duration() },
-        };
-        *part.clock.lock().unwrap_or_else(PoisonError::into_inner) = offset;
+        if let Some(part) = self.part() {
+            *part.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Instant::now()));
+        }
     }
 
     /// Takes over an entry.
@@ -130,34 +121,66 @@ impl Revocations {
                     self.take_revocation(&Revocation::IssuedBefore(time));
                 }
             }
+            Said::Void(token, time) => self.take_void(token, time),
             // What is revoked here and not written yet comes later.
             Said::Forgotten(topic) if self.outbox().is_some_and(|outbox| outbox.is_about(&topic)) => {}
             Said::Forgotten(topic) => self.forget_topic(&topic),
         }
     }
 
+    fn take_void(&self, token: Option<TokenDigest>, time: SystemTime) {
+        let now = contained(|| self.now());
+        let take = |part: &Part| part.voids.lock().unwrap_or_else(PoisonError::into_inner).take(token, time, now);
+        if self.part().is_some_and(take) {
+            self.tell_void(token);
+        }
+    }
+
+    /// What was answered about this token, or about any, is no answer any more, here and on other nodes.
+    #[cfg(feature = "cached")]
+    pub(crate) fn void(&self, token: Option<TokenDigest>) {
+        if let Some(part) = self.part() {
+            let now = contained(|| self.now()).unwrap_or(SystemTime::UNIX_EPOCH);
+            let mut voids = part.voids.lock().unwrap_or_else(PoisonError::into_inner);
+            let entry = Entry::void(token, voids.later(token, now));
+            if let Said::Void(token, time) = entry.clone().said() {
+                voids.take(token, time, Some(now));
+            }
+            drop(voids);
+            part.push(entry);
+        }
+        self.tell_void(token);
+    }
+
+    /// What of it this node knows, as entries.
+    fn voids(&self) -> Vec<Entry> {
+        self.part().map(|part| part.voids.lock().unwrap_or_else(PoisonError::into_inner).entries()).unwrap_or_default()
+    }
+
     fn take_revocation(&self, revocation: &Revocation) {
         if self.remember_one(revocation) {
             self.end_concerned(revocation, Extent::Open);
+            self.tell_revoked(revocation);
         }
     }
 
     fn forget_topic(&self, topic: &Topic) {
         let mut remembered = self.remember();
         match topic {
+            Topic::Token(token) => remembered.forget_token(token),
             Topic::Credential(id) => remembered.forget_credential(id),
             Topic::Session { issuer, id } => remembered.forget_session(issuer.as_deref(), id),
             Topic::Subject { issuer, subject } => {
                 remembered.forget_subject(Subject { issuer: issuer.as_deref(), subject })
             }
-            Topic::IssuedBefore | Topic::All => false,
+            Topic::Answers(_) | Topic::IssuedBefore | Topic::All => false,
         };
     }
 
     /// All that this node knows, as entries.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
         let all = self.part().and_then(|part| *part.all.lock().unwrap_or_else(PoisonError::into_inner));
-        self.list().into_iter().map(Entry::from).chain(all.map(Entry::all))
+        self.list().into_iter().map(Entry::from).chain(all.map(Entry::all)).chain(self.voids())
     }
 
     /// Notes that everything was revoked here, so that it is not done again when the log says so.

@@ -6,7 +6,16 @@
 
 mod store;
 
-use std::{any::type_name, fmt, future::poll_fn, panic::resume_unwind, sync::Arc, time::Duration};
+use std::{
+    any::type_name,
+    fmt,
+    future::poll_fn,
+    panic::resume_unwind,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
 
 use tokio::time::Instant;
 
@@ -14,7 +23,7 @@ use self::store::{Asked, Entry, Good, Rejected, Store};
 use super::{BearerToken, CredentialKey, TokenDigest, Verification, VerifyError, VerifyToken};
 use crate::{
     Clock, Identity,
-    revoke::{Answer, AsOf, Confirmed, Flights, Revision},
+    revoke::{Answer, AsOf, Confirmed, Flights, Keeper, Revision, Revocations},
     timer::within,
 };
 
@@ -99,6 +108,8 @@ struct Shared<V> {
     flights: Flights,
     /// Moves with the inner verifier's, and when something is forgotten.
     revision: Revision,
+    /// By which other caches forget what this one does.
+    revocations: ArcSwap<Vec<Revocations>>,
 }
 
 #[derive(Clone)]
@@ -133,7 +144,8 @@ impl<V: VerifyToken> Cached<V> {
             clock: Clock::system(),
         };
         let (store, flights) = (Store::new(10_000, 1_000), Flights::within(max_age));
-        Self { shared: Arc::new(Shared { inner, max_age, store, flights, revision }), rules }
+        let revocations = ArcSwap::default();
+        Self { shared: Arc::new(Shared { inner, max_age, store, flights, revision, revocations }), rules }
     }
 }
 
@@ -187,6 +199,23 @@ impl<V> Cached<V> {
         self
     }
 
+    /// Has the caches of all nodes that share `revocations` [forget](Self::forget) what this one is told to, and this one
+    /// what they are: the token is then asked about anew. What is known of a token that is
+    /// [revoked](Revocations::revoke_token) anywhere is forgotten, too; the layer is what refuses it, so it is
+    /// [handed](crate::bearer::AuthLayer::with_revocations) the same. It is the same for all handles. Called again, it
+    /// adds to what it was called with before.
+    ///
+    /// A node that is cut off from the others answers from memory meanwhile, if the layer does, for up to `max_age`.
+    #[must_use]
+    pub fn with_revocations(self, revocations: &Revocations) -> Self
+    where
+        V: VerifyToken,
+    {
+        self.shared.revocations.rcu(|known| known.iter().chain([revocations]).cloned().collect::<Vec<_>>());
+        revocations.tell(&self.shared);
+        self
+    }
+
     /// Reads the wall clock elsewhere. It must be the clock of the layers.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
@@ -197,14 +226,12 @@ impl<V> Cached<V> {
     /// Forgets what is known of the token with this digest, and what is being asked about it. Its open streams
     /// ask again at once.
     pub fn forget(&self, token: TokenDigest) {
-        self.shared.store.forget(&token);
-        self.shared.revision.bump_for([token]);
+        self.shared.forget(Some(token));
     }
 
     /// Forgets everything. All open streams ask again at once.
     pub fn forget_all(&self) {
-        self.shared.store.forget_all();
-        self.shared.revision.bump();
+        self.shared.forget(None);
     }
 
     /// How many answers are kept: identities, and rejections.
@@ -274,6 +301,41 @@ impl<V> Cached<V> {
         }
         self.shared.store.stand_in(token, good.asked.at, now + left.min(retry_after).min(Self::LONGEST));
         Some(good.identity)
+    }
+}
+
+impl<V> Shared<V> {
+    /// What is known of a token, or of all, here and elsewhere.
+    fn forget(&self, token: Option<TokenDigest>) {
+        let revocations = self.revocations.load();
+        if revocations.is_empty() {
+            self.forget_here(token);
+        }
+        // They tell this cache, too.
+        revocations.iter().for_each(|revocations| revocations.void(token));
+    }
+
+    fn forget_here(&self, token: Option<TokenDigest>) {
+        match token {
+            Some(token) => {
+                self.store.forget(&token);
+                self.revision.bump_for([token]);
+            }
+            None => {
+                self.store.forget_all();
+                self.revision.bump();
+            }
+        }
+    }
+}
+
+impl<V: Send + Sync> Keeper for Shared<V> {
+    fn revoked(&self, token: TokenDigest, _: Option<SystemTime>) {
+        self.forget_here(Some(token));
+    }
+
+    fn void(&self, token: Option<TokenDigest>) {
+        self.forget_here(token);
     }
 }
 

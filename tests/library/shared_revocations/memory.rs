@@ -1,7 +1,7 @@
 //! A log in memory, and the wires to it, which can be cut.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     future::{Future, pending},
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime},
@@ -30,7 +30,7 @@ pub struct Kept {
     life: u64,
     since: SystemTime,
     entries: Vec<(u64, Entry)>,
-    state: HashMap<String, Entry>,
+    state: BTreeMap<String, Entry>,
     last: u64,
     appends: usize,
     asked: usize,
@@ -58,7 +58,7 @@ impl Memory {
         let wall = Wall::new();
         // It has been there for a while.
         let since = wall.now() - Duration::from_secs(3600);
-        let kept = Kept { life: 1, since, entries: Vec::new(), state: HashMap::new(), last: 0, appends: 0, asked: 0 };
+        let kept = Kept { life: 1, since, entries: Vec::new(), state: BTreeMap::new(), last: 0, appends: 0, asked: 0 };
         Self(Arc::new(Inner { wall, kept: Mutex::new(kept), grown: Notify::new() }))
     }
 
@@ -118,14 +118,43 @@ impl Memory {
         self.kept().appends
     }
 
-    fn append(&self, entry: Entry) {
+    pub fn append(&self, entries: &[Entry], origin: Origin) {
         let now = self.wall().now();
         let mut kept = self.kept();
-        kept.append(entry);
+        if origin == Origin::Lost {
+            kept.since = now;
+        }
+        entries.iter().for_each(|entry| kept.append(entry.clone()));
         // It sweeps.
         kept.state.retain(|_, entry| entry.kept_until().is_none_or(|until| until > now));
         drop(kept);
         self.0.grown.notify_waiters();
+    }
+
+    pub fn standing(&self) -> Standing {
+        let mut kept = self.kept();
+        kept.asked += 1;
+        let first = kept.entries.first().map_or(kept.last + 1, |(number, _)| *number);
+        Standing { life: kept.life.to_string(), since: kept.since, first, last: kept.last, now: self.wall().now() }
+    }
+
+    pub fn state(&self) -> BTreeMap<String, Entry> {
+        self.kept().state.clone()
+    }
+
+    pub async fn read(&self, after: u64, at_most: Duration) -> Vec<(u64, Entry)> {
+        let read = async {
+            loop {
+                let grown = self.0.grown.notified();
+                let entries: Vec<_> =
+                    self.kept().entries.iter().filter(|(number, _)| *number > after).cloned().collect();
+                if !entries.is_empty() {
+                    return entries;
+                }
+                grown.await;
+            }
+        };
+        timeout(at_most, read).await.unwrap_or_default()
     }
 
     /// Its clock.
@@ -198,18 +227,7 @@ impl Wire {
 impl RevocationLog for Wire {
     async fn standing(&self) -> Result<Standing, LogError> {
         self.pass().await?;
-        let standing = {
-            let mut kept = self.memory.kept();
-            kept.asked += 1;
-            let first = kept.entries.first().map_or(kept.last + 1, |(number, _)| *number);
-            Standing {
-                life: kept.life.to_string(),
-                since: kept.since,
-                first,
-                last: kept.last,
-                now: self.memory.wall().now(),
-            }
-        };
+        let standing = self.memory.standing();
         self.pass().await?;
         Ok(standing)
     }
@@ -219,7 +237,7 @@ impl RevocationLog for Wire {
         if std::mem::take(&mut self.faults().flushes) {
             self.memory.flush();
         }
-        let state = self.memory.kept().state.clone();
+        let state = self.memory.state();
         self.pass().await?;
         state.into_values().for_each(take);
         Ok(())
@@ -227,18 +245,7 @@ impl RevocationLog for Wire {
 
     async fn read(&self, after: u64, at_most: Duration) -> Result<Vec<(u64, Entry)>, LogError> {
         self.pass().await?;
-        let read = async {
-            loop {
-                let grown = self.memory.0.grown.notified();
-                let entries: Vec<_> =
-                    self.memory.kept().entries.iter().filter(|(number, _)| *number > after).cloned().collect();
-                if !entries.is_empty() {
-                    return entries;
-                }
-                grown.await;
-            }
-        };
-        let entries = timeout(at_most, read).await.unwrap_or_default();
+        let entries = self.memory.read(after, at_most).await;
         self.pass().await?;
         Ok(entries)
     }
@@ -247,10 +254,7 @@ impl RevocationLog for Wire {
         let entries = entries.to_vec();
         async move {
             self.pass().await?;
-            if origin == Origin::Lost {
-                self.memory.kept().since = self.memory.wall().now();
-            }
-            entries.into_iter().for_each(|entry| self.memory.append(entry));
+            self.memory.append(&entries, origin);
             self.pass().await
         }
     }

@@ -1,7 +1,8 @@
 //! Revocations that nodes share: what is revoked on one is revoked on all, and a node that cannot know vouches for
 //! nothing.
 
-mod memory;
+pub mod memory;
+mod tokens;
 
 use std::time::{Duration, SystemTime};
 
@@ -23,13 +24,13 @@ use tower_reauth::{
 
 use self::memory::{Memory, Wire};
 use crate::security_events;
-use crate::support::{Feed, Reader, Script, Seen, header, knock, open_with, others, reauth};
+use crate::support::{Feed, Reader, Script, Seen, Wall, header, knock, open_with, others, reauth};
 
 const STALENESS: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Believes a token: its id and its subject, and the seconds after 1970 in which it was issued.
-struct Signed(Revision);
+pub struct Signed(pub Revision);
 
 impl VerifyToken for Signed {
     fn verify(&self, token: &BearerToken) -> Verification {
@@ -457,6 +458,37 @@ async fn clocks_that_are_a_minute_apart_change_nothing() {
             assert_eq!(node.status(&format!("a/alice/{}", now + 2)).await, 200);
             assert_eq!(node.status("short/bob").await, 401);
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_leaves_nothing_open_that_is_revoked() {
+    let memory = Memory::new();
+    let wall = Wall::new();
+    let node = Node::start_with(&memory, |node| node.with_clock(wall.clock()));
+    sleep(SECOND / 2).await;
+    let now = memory.wall().now().duration_since(SystemTime::UNIX_EPOCH).expect("a date").as_secs();
+    let (_feed, mut stream) = node.open(&format!("a/alice/{}", now - 2)).await;
+    wall.set_by(-60);
+    node.revocations.revoke_subject("alice");
+    assert_eq!(end_of(&mut stream), Some(EndReason::Revoked));
+    assert_eq!(node.status(&format!("a/alice/{}", now - 2)).await, 401);
+    assert_eq!(node.status(&format!("a/alice/{}", now + 2)).await, 200);
+}
+
+/// An answer that never comes is no reason to wait for it: it is asked for again.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_starts_while_answers_are_lost_vouches_soon_after() {
+    for lost_after in (0..60).map(Duration::from_millis) {
+        let memory = Memory::new();
+        let node = Node::start(&memory);
+        node.wire.delay(Duration::from_millis(10));
+        sleep(lost_after).await;
+        node.wire.cut();
+        sleep(SECOND).await;
+        node.wire.mend();
+        sleep(2 * SECOND).await;
+        assert!(!node.revocations.is_unsure(), "what was asked after {lost_after:?} was lost");
     }
 }
 

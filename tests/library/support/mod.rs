@@ -75,7 +75,12 @@ pub async fn knock(auth: BearerAuthLayer, reauth: StreamReauthLayer, token: &str
     ask(auth, reauth, token).await.1
 }
 
-async fn ask(auth: BearerAuthLayer, reauth: StreamReauthLayer, token: &str) -> (Feed, Response<StreamReauth<Script>>) {
+/// The body's script, and what is answered to this token.
+pub async fn ask(
+    auth: BearerAuthLayer,
+    reauth: StreamReauthLayer,
+    token: &str,
+) -> (Feed, Response<StreamReauth<Script>>) {
     let (feed, body) = script();
     let service = auth.layer(reauth.layer(handler(event_stream(body))));
     let Ok(response) = service.oneshot(request_with(format!("Bearer {token}"))).await;

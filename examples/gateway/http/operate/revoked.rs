@@ -5,9 +5,13 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
-use tower_reauth::revoke::{Revocation, Revocations, Subject};
+use tower_reauth::{
+    revoke::{Revocation, Revocations, Subject},
+    verify::TokenDigest,
+};
 
 use super::open::date;
+use crate::config::from_hex;
 
 /// What an operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub enum Order {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    #[serde(default, deserialize_with = "said")]
+    sha256: Option<String>,
     #[serde(default, deserialize_with = "said")]
     credential: Option<String>,
     #[serde(default, deserialize_with = "said")]
@@ -53,7 +59,9 @@ impl Order {
         let order = written.order()?;
         match &order {
             Self::Revoke(
-                Revocation::Credential { until: Some(until), .. } | Revocation::Session { until: Some(until), .. },
+                Revocation::Token { until: Some(until), .. }
+                | Revocation::Credential { until: Some(until), .. }
+                | Revocation::Session { until: Some(until), .. },
             ) if *until <= now => Err("until is over.".to_owned()),
             _ => Ok(order),
         }
@@ -71,6 +79,15 @@ impl Order {
         }
     }
 
+    /// The same for a log, which no digest goes to.
+    pub fn told(&self) -> Value {
+        let mut shown = self.shown();
+        if let Some(digest) = shown.get_mut("sha256") {
+            *digest = "of a token".into();
+        }
+        shown
+    }
+
     /// What was asked for, as it was.
     pub fn shown(&self) -> Value {
         match self {
@@ -80,6 +97,9 @@ impl Order {
         }
     }
 }
+
+const ONE_OF: &str = "It takes one of: sha256 (until), credential (until), session (issuer, until), subject (issuer, \
+                      issued_before), issued_before, all: true.";
 
 impl Written {
     fn order(self) -> Result<Order, String> {
@@ -99,6 +119,20 @@ impl Written {
             }
         }
         let issuer = self.issuer;
+        if let Some(hex) = self.sha256 {
+            let is_alone = self.credential.is_none()
+                && self.session.is_none()
+                && self.subject.is_none()
+                && issuer.is_none()
+                && issued_before.is_none()
+                && self.all.is_none();
+            let digest = from_hex(&hex).ok_or("sha256 needs to be 64 hex digits.")?;
+            return if is_alone {
+                Ok(Order::Revoke(Revocation::of_token(digest, until)))
+            } else {
+                Err(ONE_OF.to_owned())
+            };
+        }
         Ok(match (self.credential, self.session, self.subject, issued_before, self.all) {
             (Some(id), None, None, None, None) if issuer.is_none() => {
                 Order::Revoke(Revocation::of_credential(id, until))
@@ -117,9 +151,7 @@ impl Written {
             }
             (None, None, None, None, Some(true)) if issuer.is_none() && until.is_none() => Order::All,
             _ => {
-                let all = "It takes one of: credential (until), session (issuer, until), subject (issuer, \
-                           issued_before), issued_before, all: true.";
-                return Err(all.to_owned());
+                return Err(ONE_OF.to_owned());
             }
         })
     }
@@ -128,6 +160,7 @@ impl Written {
 /// What is revoked, as [`Order::parse`] reads it.
 pub fn shown(revocation: &Revocation) -> Value {
     without_null(match revocation {
+        Revocation::Token { digest, until, .. } => json!({ "sha256": hex(digest), "until": until.and_then(date) }),
         Revocation::Credential { id, until, .. } => json!({ "credential": id, "until": until.and_then(date) }),
         Revocation::Session { issuer, id, until, .. } => {
             json!({ "session": id, "issuer": issuer, "until": until.and_then(date) })
@@ -162,6 +195,11 @@ pub fn read(json: &[u8]) -> Result<Vec<Revocation>, String> {
     revocations.into_iter().map(one).collect()
 }
 
+/// A digest as the file of tokens has it.
+fn hex(digest: &TokenDigest) -> String {
+    digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn without_null(mut value: Value) -> Value {
     if let Value::Object(fields) = &mut value {
         fields.retain(|_, value| !value.is_null());
@@ -185,6 +223,7 @@ mod tests {
             r#"{"credential":"ci"}"#,
             r#"{"credential":"ci","until":"2999-01-01T00:00:00Z"}"#,
             r#"{"session":"s","issuer":"i"}"#,
+            r#"{"sha256":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}"#,
             r#"{"subject":"alice"}"#,
             r#"{"subject":"alice","issuer":"https://i.example","issued_before":"2020-01-01T00:00:00Z"}"#,
             r#"{"issued_before":"2020-01-01T00:00:00.000000001Z"}"#,
@@ -213,6 +252,9 @@ mod tests {
             r#"{"credential":"a","until":"soon"}"#,
             r#"{"subject":"a","until":"2999-01-01T00:00:00Z"}"#,
             r#"{"issuer":"a"}"#,
+            r#"{"sha256":"9f86"}"#,
+            r#"{"sha256":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","all":true}"#,
+            r#"{"sha256":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","until":"2020-01-01T00:00:00Z"}"#,
             r#"{"issued_before":7}"#,
             r#"{"all":false}"#,
             r#"{"all":true,"subject":"a"}"#,
@@ -232,6 +274,8 @@ mod tests {
         let (now, revocations) = (SystemTime::now(), Revocations::new());
         revocations.revoke("a");
         revocations.revoke_until("b", now + Duration::new(90, 7));
+        revocations.revoke_token(TokenDigest::of("t0ken"));
+        revocations.revoke_token_until(TokenDigest::of("another"), now + Duration::new(90, 7));
         revocations.revoke_session(Some("i"), "s");
         revocations.revoke_subject(("i", "alice"));
         revocations.revoke_subject("bob");
@@ -240,7 +284,7 @@ mod tests {
         let again = Revocations::new();
         again.restore(read(written.to_string().as_bytes()).unwrap());
         assert_eq!(all(&again), written);
-        assert_eq!(written["revocations"].as_array().unwrap().len(), 6);
+        assert_eq!(written["revocations"].as_array().unwrap().len(), 8);
         for broken in ["", "{}", r#"{"revocations":[{"subject":"a"}]}"#, r#"{"revocations":[],"x":1}"#] {
             assert!(read(broken.as_bytes()).is_err(), "{broken}");
         }
