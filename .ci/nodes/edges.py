@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Edges: what a client gets of one is what it would get of its origin, whichever of them it asks, and whatever becomes
-of the origin: an origin, two edges and a redis-server as processes of their own, on loopback."""
+of the origin: an origin, two edges and a redis-server as processes of their own, on loopback.
+
+`edges.py GATEWAY [STREAMS [SECONDS]]`: for so long everything that can break does, at random.
+"""
 
 import collections
 import http.client
@@ -19,6 +22,7 @@ import time
 
 GATEWAY = sys.argv[1]
 STREAMS = int(sys.argv[2]) if len(sys.argv) > 2 else 200
+SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 0
 ROOM = tempfile.mkdtemp(prefix="edges-")
 SESSION = "agent:main:one"
 STARTED = []
@@ -154,6 +158,16 @@ class Transcript:
             file.write(lines)
 
 
+    def rewrite(self):
+        """Half of it is gone."""
+        with open(self.path) as file:
+            lines = file.readlines()
+        self.count = max(1, len(lines) // 2)
+        with open(self.path + ".new", "w") as file:
+            file.writelines(lines[:self.count])
+        os.replace(self.path + ".new", self.path)
+
+
 class Client:
     """Follows a session as an EventSource does, at one gateway and then at another, and goes by what it is sent."""
 
@@ -232,6 +246,42 @@ def all_have_all(clients, transcript):
     until(f"all have {transcript.count}", lambda: all(client.has_all(transcript) for client in clients))
     faults = [fault for client in clients for fault in client.faults]
     assert not faults, faults[:5]
+
+
+def at_random(redis, origin, edges, clients, one):
+    print(f"-- whatever, for {SECONDS:.0f} s")
+
+    def stands_still(gateway):
+        gateway.process.send_signal(signal.SIGSTOP)
+        time.sleep(random.random() * 2)
+        gateway.process.send_signal(signal.SIGCONT)
+
+    def starts_again(gateway):
+        gateway.kill()
+        time.sleep(random.random() * 2)
+        gateway.start()
+
+    whatever = {
+        "append": lambda: one.append(random.choice([1, 2, 5, 70]), [0, 10, 1000, 70_000]),
+        "cut": lambda: [client.cut() for client in random.sample(clients, len(clients) // 5)],
+        "rewrite": one.rewrite,
+        "the origin stands still": lambda: stands_still(origin),
+        "an edge stands still": lambda: stands_still(random.choice(edges)),
+        "redis stands still": lambda: stands_still(redis),
+        "the origin starts again": lambda: starts_again(origin),
+        "an edge starts again": lambda: starts_again(random.choice(edges)),
+        "a stream is gone": lambda: [redis.says("DEL", feed) for feed in redis.feeds()],
+        "a stream is short": lambda: [redis.says("XTRIM", feed, "MAXLEN", "1") for feed in redis.feeds()],
+    }
+    done, end = collections.Counter(), time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        for _ in range(10):
+            what = random.choices(list(whatever), [20, 10, 1, 2, 2, 2, 1, 1, 2, 2])[0]
+            done[what] += 1
+            whatever[what]()
+            time.sleep(random.random() * 0.2)
+        all_have_all(clients, one)
+    print("   " + ", ".join(f"{count} {what}" for what, count in done.most_common()))
 
 
 def main():
@@ -335,6 +385,27 @@ def main():
         redis.says("DEL", feed)
     one.append(3)
     all_have_all(clients, one)
+    assert all(0 < int(redis.says("TTL", feed)) <= 600 for feed in redis.feeds())
+
+    print("-- somebody else writes what no origin does")
+    for fields in [("event", "hello"), ("p", "0-0", "event", "id: 1.1-a\nevent: message\ndata: {}\n\n"), ("p", "", "over", ""),
+                   ("p", "", "killed", "")]:
+        for feed in redis.feeds():
+            redis.says("XADD", feed, "*", *fields)
+        one.append(2)
+        all_have_all(clients, one)
+
+    print("-- Redis is empty, and gone with its file")
+    redis.says("FLUSHALL")
+    one.append(2)
+    all_have_all(clients, one)
+    redis.process.kill()
+    redis.process.wait()
+    shutil.rmtree(os.path.join(redis.folder, "appendonlydir"))
+    one.append(2)
+    redis.start()
+    one.append(2)
+    all_have_all(clients, one)
 
     print("-- an edge is killed, and its clients go on at the other one")
     west.kill()
@@ -379,6 +450,9 @@ def main():
     for client in others:
         client.end()
     assert all(client.is_open for client in clients)
+
+    if SECONDS:
+        at_random(redis, origin, edges, clients, one)
 
     for client in clients:
         client.end()
