@@ -190,6 +190,7 @@ class Client:
             time.sleep(0.05)
 
     def follow(self, gateway):
+        self.gateway = gateway
         self.connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
         headers = {"Authorization": f"Bearer secret-{self.token}", "Accept": "text/event-stream"}
         if self.id:
@@ -243,7 +244,13 @@ class Client:
 
 
 def all_have_all(clients, transcript):
-    until(f"all have {transcript.count}", lambda: all(client.has_all(transcript) for client in clients))
+    try:
+        until(f"all have {transcript.count}", lambda: all(client.has_all(transcript) for client in clients))
+    except AssertionError:
+        late = [client for client in clients if not client.has_all(transcript)]
+        for client in late[:5]:
+            print("   late:", client.gateway.folder, client.is_open, client.seqs[:1], client.seqs[-3:], client.id, client.statuses)
+        raise AssertionError(f"{len(late)} of {len(clients)} do not have {transcript.count}") from None
     faults = [fault for client in clients for fault in client.faults]
     assert not faults, faults[:5]
 
