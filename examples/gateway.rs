@@ -12,7 +12,7 @@
 //! - [`files`]: noticing that a file has changed, and proving that none has
 //! - [`json`]: JSON as JavaScript has it
 //! - [`serve`]: connections and their deadlines
-//! - [`nodes`]: other gateways, that share what is revoked
+//! - [`nodes`]: other gateways, that share what is revoked and who is locked out
 //! - [`tls`]: what connections are secured by
 //! - [`systemd`]: what a service manager hands over, and what it is told
 //! - [`reload`]: what SIGHUP does
@@ -92,6 +92,7 @@ use tower::{Service, ServiceBuilder, util::MapRequestLayer};
 use tower_reauth::{
     Compat, Denied, RequireScopeLayer, Scope, ScopeResolverLayer, StreamReauth, StreamReauthLayer, Strict,
     bearer::AuthLayer,
+    limiter::FailureLimiter,
     reauth::{EndReason, OpenStreams},
     revoke::Revocations,
     scope::{ResolveScopes, ScopeHierarchy},
@@ -293,11 +294,12 @@ pub fn open(
     let revocations = node.as_ref().map_or_else(Revocations::new, Node::revocations);
     let kept = Kept::open(config.data_dir.as_deref(), revocations)?;
     let (settings, reload) = (live.subscribe(), live.reload());
-    let auth = GatewayAuth::new(&settings.borrow())?;
+    let limiter = node.as_ref().map_or_else(FailureLimiter::default, Node::limiter);
+    let auth = GatewayAuth::with_limiter(&settings.borrow(), limiter)?;
     if let Some(node) = node {
         auth.share_dropped(kept.revocations());
         let settings = live.subscribe();
-        tasks.spawn("what shares revocations", async move { match node.run(settings).await {} });
+        tasks.spawn("what gateways share", async move { match node.run(settings).await {} });
     }
     live.apply_by({
         let auth = auth.clone();

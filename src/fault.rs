@@ -4,9 +4,12 @@ use std::fmt::Display;
 #[cfg(not(feature = "tracing"))]
 use std::{
     io::{self, Write},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+#[cfg(not(feature = "tracing"))]
+use tokio::time::Instant;
 
 use crate::unwind::contained;
 
@@ -28,15 +31,38 @@ pub(crate) fn report(place: &dyn Display, fault: &dyn Display) {
     });
 }
 
+/// Says that what was wrong with `place` is over: as an event at INFO under the feature `tracing`, else on standard error
+/// where it was said there that something was.
+pub(crate) fn mended(place: &dyn Display, how: &dyn Display) {
+    contained(|| {
+        #[cfg(feature = "tracing")]
+        tracing::info!(place = %place, "{how}");
+        #[cfg(not(feature = "tracing"))]
+        {
+            let place = place.to_string();
+            if told().iter().any(|(known, _)| *known == place) {
+                told().retain(|(known, _)| *known != place);
+                let _ = writeln!(io::stderr(), "tower-reauth: {place}: {how}");
+            }
+        }
+    });
+}
+
+/// Of which places it was said that something is wrong, and when.
+#[cfg(not(feature = "tracing"))]
+fn told() -> MutexGuard<'static, Vec<(String, Instant)>> {
+    static TOLD: Mutex<Vec<(String, Instant)>> = Mutex::new(Vec::new());
+    TOLD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(not(feature = "tracing"))]
 fn is_due(place: &str) -> bool {
-    static TOLD: Mutex<Vec<(String, tokio::time::Instant)>> = Mutex::new(Vec::new());
-    let now = tokio::time::Instant::now();
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    told.retain(|(_, at)| now.saturating_duration_since(*at) < Duration::from_secs(60));
-    let is_due = told.iter().all(|(known, _)| known != place);
-    if is_due {
-        told.push((place.to_owned(), now));
+    let now = Instant::now();
+    let mut told = told();
+    match told.iter_mut().find(|(known, _)| known == place) {
+        Some((_, at)) if now.saturating_duration_since(*at) < Duration::from_secs(60) => return false,
+        Some((_, at)) => *at = now,
+        None => told.push((place.to_owned(), now)),
     }
-    is_due
+    true
 }

@@ -134,7 +134,7 @@
 //! | `jwt-aws-lc-rs` | the same with the cryptography of `aws-lc-rs` |
 //! | `limiter` | the module `limiter`: clients that keep failing are locked out |
 //! | `metrics` | counts of refusals, checks, revocations and streams, through the `metrics` facade: [`observe`] |
-//! | `redis` | [`RedisLog`](revoke::shared::RedisLog): revocations that nodes share by a log in Redis |
+//! | `redis` | [`RedisLog`](revoke::shared::RedisLog): revocations that nodes share by a log in Redis; and with `limiter` who is locked out: `RedisFailures` |
 //! | `resource-metadata` | the module `resource_metadata`: the document of RFC 9728, and the challenge that points to it |
 //! | `security-events` | the module [`revoke::events`]: revocations that an identity provider sends (Shared Signals, back-channel logout) |
 //! | `session-binding` | the module `session`: a session's id is good for the caller who began it, and for nobody else |

@@ -19,9 +19,9 @@ mod served;
 #[path = "../examples/gateway.rs"]
 mod server;
 // The rooms of the example name each other by this path.
-use server::{auth, config, files, http, json, live, measure, serve, sessions, systemd, tls};
+use server::{auth, config, files, http, json, live, measure, nodes, serve, sessions, systemd, tls};
 #[cfg(feature = "edge")]
-use server::{edge, nodes, upstream};
+use server::{edge, upstream};
 
 mod openclaw {
     mod any_transcript;

@@ -1,296 +1,268 @@
 #!/usr/bin/env python3
-"""What is revoked on one gateway is revoked on all that share a Redis, whatever becomes of the Redis: three gateways
-and a redis-server as processes of their own, on loopback."""
+"""What is revoked on one gateway is revoked on all that share a Redis, whatever becomes of the Redis, of a gateway or
+of the link in between, and what their clients see of it: `nodes.py GATEWAY [long]`"""
 
-import http.client
-import json
-import os
-import shutil
 import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
-GATEWAY = sys.argv[1]
-ROOM = tempfile.mkdtemp(prefix="nodes-")
-TOKENS = 40
-KEYS = "{tower-reauth-gateway}"
-STARTED = []
-# What a gateway vouches for without hearing from Redis, and how long after a new life of it nobody goes by it.
-STALENESS, SETTLING = 5.0, 2.5
+from fleet import Fleet
+from processes import KEYS, STALENESS, all_ready, all_refuse, end_all, until
+
+MANY = 10_000
+OTHERS = range(100)
+WRITE = """
+local last = 0
+local about = redis.call('XINFO', 'STREAM', KEYS[1])
+for at = 1, #about, 2 do
+  if about[at] == 'last-generated-id' then last = tonumber(string.match(about[at + 1], '^%d+')) end
+end
+for at, n in ipairs(ARGV) do
+  local entry = '1 credential t' .. n .. ' 9007199254740991'
+  redis.call('XADD', KEYS[1], string.format('%.0f-0', last + at), 'e', entry)
+  redis.call('HSET', KEYS[2], 'credential t' .. n, entry)
+end
+return redis.status_reply('OK')
+"""
+IS_LONG = "long" in sys.argv[2:]
 
 
-def free_port():
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        return chosen.getsockname()[1]
+def says(what):
+    print(f"-- {what}", flush=True)
 
 
-def until(what, holds, within):
-    """How long it took."""
-    begun = time.monotonic()
-    while not holds():
-        if time.monotonic() - begun > within:
-            raise AssertionError(f"not within {within} s: {what}")
-        time.sleep(0.01)
-    return time.monotonic() - begun
+class Faults:
+    def __init__(self, program):
+        self.fleet = Fleet(program, len(OTHERS) + MANY)
+        self.a, self.b, self.c = self.gateways = self.fleet.gateways
+        self.next = len(OTHERS) - 1
+        # Nobody revokes these.
+        for n in range(10):
+            self.fleet.follow(n)
+        self.fleet.all_are_in()
 
+    @property
+    def redis(self):
+        return self.fleet.redis
 
-class Redis:
-    def __init__(self, name, *options):
-        self.port, self.options = free_port(), options
-        self.folder = os.path.join(ROOM, name)
-        os.mkdir(self.folder)
-        self.start()
+    def one(self):
+        """A credential that is followed on each gateway."""
+        n, self.next = self.next, self.next - 1
+        clients = self.fleet.follow(n)
+        until("it is in", lambda: all(client.is_in() for client in clients))
+        return n, clients
 
-    def start(self):
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder, "--save", "",
-                   *self.options]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        STARTED.append(self.process)
-        until("redis answers", lambda: self.says("PING") == "+PONG", 10)
+    def settled(self, begun=None):
+        all_ready(self.gateways)
+        self.fleet.all_are_in()
+        for n in self.fleet.revoked:
+            all_refuse(self.gateways, n)
+        if begun:
+            self.fleet.what_they_saw(begun)
+        broken = self.fleet.check()
+        assert not broken, broken
 
-    def says(self, *command):
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-                connection.settimeout(2)
-                parts = "".join(f"${len(part)}\r\n{part}\r\n" for part in command)
-                connection.sendall(f"*{len(command)}\r\n{parts}".encode())
-                return connection.recv(65536).decode().split("\r\n")[0]
-        except OSError:
-            return None
+    def ends(self, since, gateway=None):
+        """Of streams that nobody revoked."""
+        return [how for client in self.fleet.clients(gateway) for at, how in client.ends if at >= since]
 
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
+    def begins(self, what):
+        says(what)
+        return time.time()
 
+    def revoked_on_one(self):
+        says("revoked on one, ended on all")
+        late = []
+        for gateway in self.gateways:
+            n, clients = self.one()
+            asked = time.time()
+            assert self.fleet.revoke(gateway, n) == "all"
+            until("all have ended", lambda: all(client.ends for client in clients))
+            late += [client.ends[0][0] - asked for client in clients]
+            assert all(client.ends[0][1] == "revoked" for client in clients)
+        late.sort()
+        print(f"   {len(late)} streams: median {late[len(late) // 2] * 1000:.1f} ms, the last {late[-1] * 1000:.1f} ms")
+        self.settled()
 
-class Gateway:
-    def __init__(self, name, redis):
-        self.folder = os.path.join(ROOM, name)
-        os.makedirs(os.path.join(self.folder, "state", "agents", "main", "sessions"))
-        sessions = os.path.join(self.folder, "state", "agents", "main", "sessions")
-        with open(os.path.join(sessions, "sessions.json"), "w") as rows:
-            json.dump({"agent:main:one": {"sessionId": "one", "updatedAt": 1}}, rows)
-        with open(os.path.join(sessions, "one.jsonl"), "w") as lines:
-            lines.write(json.dumps({"message": {"role": "user", "content": "hello"}}) + "\n")
-        with open(os.path.join(self.folder, "state", "openclaw.json"), "w") as settings:
-            # Who is refused here is refused often.
-            json.dump({"gateway": {"auth": {"rateLimit": {"maxAttempts": 100000}}}}, settings)
-        tokens = os.path.join(self.folder, "tokens.toml")
-        with open(tokens, "w") as file:
-            for n in range(TOKENS):
-                file.write(f'[[token]]\nid = "t{n}"\nsecret = "secret-{n}"\nsubject = "s{n}"\nscopes = ["operator.read"]\n')
-            file.write('[[token]]\nid = "admin"\nsecret = "secret-admin"\nsubject = "admin"\nscopes = ["operator.admin"]\n')
-        os.chmod(tokens, 0o600)
-        self.command = [GATEWAY, "--state-dir", os.path.join(self.folder, "state"), "--tokens", tokens, "--port", "0",
-                        "--data-dir", os.path.join(self.folder, "data"), "--heartbeat", "1s"]
-        self.env = {**os.environ, "OPENCLAW_GATEWAY_REDIS": f"redis://127.0.0.1:{redis.port}"}
-        self.start()
-
-    def start(self):
-        self.log = open(os.path.join(self.folder, "log"), "a")
-        self.process = subprocess.Popen(self.command, env=self.env, stdout=subprocess.PIPE, stderr=self.log, text=True)
-        STARTED.append(self.process)
-        self.port = int(self.process.stdout.readline().rsplit(":", 1)[1])
-
-    def ask(self, method, path, token, body=None, timeout=15):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        headers = {"Authorization": f"Bearer {token}"}
-        connection.request(method, path, body and json.dumps(body), headers)
-        response = connection.getresponse()
-        status, _ = response.status, response.read()
-        connection.close()
-        return status
-
-    def page(self, n):
-        return self.ask("GET", "/sessions/agent:main:one/history", f"secret-{n}")
-
-    def revoke(self, **what):
-        return self.ask("POST", "/revocations", "secret-admin", what)
-
-    def is_ready(self):
-        return self.ask("GET", "/ready", "") == 200
-
-    def stream(self, n):
-        return Stream(self, n)
-
-
-class Stream:
-    """Follows a session, and notes when it ended."""
-
-    def __init__(self, gateway, n):
-        self.connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=120)
-        headers = {"Authorization": f"Bearer secret-{n}", "Accept": "text/event-stream"}
-        self.connection.request("GET", "/sessions/agent:main:one/history?reasons", headers=headers)
-        self.response = self.connection.getresponse()
-        assert self.response.status == 200, self.response.status
-        self.ended, self.text = None, b""
-        threading.Thread(target=self.read, daemon=True).start()
-
-    def read(self):
-        try:
-            while part := self.response.read1():
-                self.text += part
-        except (OSError, http.client.HTTPException):
-            pass
-        self.ended = time.monotonic()
-
-
-def all_refuse(gateways, n, within=5):
-    for gateway in gateways:
-        until(f"t{n} is refused", lambda: gateway.page(n) == 401, within)
-
-
-def main():
-    redis = Redis("redis", "--appendonly", "yes", "--appendfsync", "always")
-    gateways = [Gateway(name, redis) for name in "abc"]
-    a, b, c = gateways
-    for gateway in gateways:
-        until("ready", gateway.is_ready, 15)
-
-    print("-- revoked on one, ended on all")
-    late = []
-    for n in range(10):
-        streams = [gateway.stream(n) for gateway in gateways for _ in range(5)]
-        other = b.stream(39)
-        time.sleep(0.1)
-        begun = time.monotonic()
-        assert a.revoke(credential=f"t{n}") == 200
-        until("all have ended", lambda: all(stream.ended for stream in streams), 5)
-        late += [stream.ended - begun for stream in streams]
-        assert all(b'"revoked"' in stream.text for stream in streams)
-        assert other.ended is None
-        all_refuse(gateways, n)
-    late.sort()
-    print(f"   {len(late)} streams: median {late[len(late) // 2] * 1000:.1f} ms, the last {late[-1] * 1000:.1f} ms")
-
-    print("-- a gateway that starts knows what was revoked before")
-    assert c.page(39) == 200
-    c.process.kill()
-    c.process.wait()
-    assert a.revoke(credential="t10") == 200
-    shutil.rmtree(os.path.join(c.folder, "data"), ignore_errors=True)
-    c.start()
-    statuses = []
-    until("ready", lambda: statuses.append(c.page(10)) or c.is_ready(), 15)
-    assert 200 not in statuses, statuses
-    assert c.page(10) == 401 and c.page(39) == 200
-
-    print("-- a Redis that stands still for a second is not noticed")
-    stream = b.stream(39)
-    redis.process.send_signal(signal.SIGSTOP)
-    time.sleep(1)
-    assert b.page(39) == 200 and stream.ended is None
-    redis.process.send_signal(signal.SIGCONT)
-    time.sleep(1)
-    assert b.page(39) == 200 and stream.ended is None
-
-    print("-- one that stands still for longer: nobody is let in, and streams end")
-    begun = time.monotonic()
-    redis.process.send_signal(signal.SIGSTOP)
-    # It holds here, and the answer, which waits, says that others do not know.
-    answers = []
-    waiting = threading.Thread(target=lambda: answers.append(b.revoke(credential="t11")))
-    waiting.start()
-    until("t11 is refused here", lambda: b.page(11) == 401, 2)
-    assert c.page(11) == 200 and b.page(39) == 200
-    took = until("nobody is let in", lambda: b.page(39) == 503, STALENESS + 3)
-    until("the stream has ended", lambda: stream.ended, 3)
-    assert stream.ended - begun < STALENESS + 1, stream.ended - begun
-    assert b'"unavailable"' in stream.text, stream.text[-200:]
-    assert not b.is_ready() and b.page(11) == 401 and c.page(11) == 503
-    waiting.join()
-    assert answers == [503], answers
-    redis.process.send_signal(signal.SIGCONT)
-    for gateway in gateways:
-        until("ready again", gateway.is_ready, 15)
-    all_refuse(gateways, 11)
-    assert b.page(39) == 200
-    print(f"   nobody was let in after {took:.1f} s")
-
-    print("-- killed and restarted, with what it had written")
-    redis.kill()
-    assert b.revoke(credential="t12") == 503
-    redis.start()
-    for gateway in gateways:
-        until("ready again", gateway.is_ready, 20)
-    all_refuse(gateways, 12)
-    all_refuse(gateways, 0)
-
-    print("-- flushed: nothing is good again, on a fresh gateway neither")
-    assert redis.says("FLUSHALL") == "+OK"
-    shutil.rmtree(os.path.join(c.folder, "data"), ignore_errors=True)
-    c.process.kill()
-    c.process.wait()
-    c.start()
-    statuses = []
-    until("ready", lambda: statuses.append(c.page(3)) or c.is_ready(), 20)
-    assert 200 not in statuses, statuses
-    for n in range(13):
-        assert c.page(n) == 401, n
-    assert c.page(39) == 200
-
-    print("-- its stream is emptied by hand: what is acknowledged after that is heard all the same")
-    assert redis.says("XTRIM", f"{KEYS}:log", "MAXLEN", "0").startswith(":")
-    assert a.revoke(credential="t14") == 200
-    all_refuse(gateways, 14)
-
-    print("-- one of its keys is gone: it is another log, and a fresh gateway does not go by what is left")
-    for key in "state", "log":
-        assert redis.says("DEL", f"{KEYS}:{key}") == ":1"
-        shutil.rmtree(os.path.join(c.folder, "data"), ignore_errors=True)
-        c.process.kill()
-        c.process.wait()
-        c.start()
+    def fresh(self, gateway, refused, beside=lambda: None):
+        """A gateway without its folder lets nobody in by what is revoked, while it starts neither."""
+        gateway.kill()
+        beside()
+        gateway.start_anew(with_data=False)
         statuses = []
-        until("ready", lambda: statuses.append(c.page(3)) or c.is_ready(), 20)
+        until("it is ready", lambda: statuses.append(gateway.page(refused)) or gateway.is_ready())
         assert 200 not in statuses, statuses
-        all_refuse(gateways, 14)
+        assert gateway.page(refused) == 401
 
-    print("-- all that it had is gone, with its file")
-    redis.kill()
-    shutil.rmtree(os.path.join(redis.folder, "appendonlydir"), ignore_errors=True)
-    redis.start()
-    for gateway in gateways:
-        until("ready again", gateway.is_ready, 20)
-    for gateway in gateways:
-        for n in range(13):
-            assert gateway.page(n) == 401, n
-        assert gateway.page(39) == 200
+    def starts(self):
+        begun = self.begins("a gateway that starts knows what was revoked before")
+        n, _ = self.one()
+        self.fresh(self.c, n, lambda: self.fleet.revoke(self.a, n))
+        self.settled(begun)
 
-    print("-- a replica that lacks something takes the place of the primary")
-    replica = Redis("replica", "--replicaof", "127.0.0.1", str(redis.port))
-    until("the replica has it all", lambda: replica.says("EXISTS", f"{KEYS}:state") == ":1", 15)
-    time.sleep(1)
-    assert replica.says("REPLICAOF", "NO", "ONE") == "+OK"
-    assert a.revoke(credential="t13") == 200, "acknowledged, and not replicated"
-    # The same address leads to the replica from now on.
-    redis.kill()
-    replica.kill()
-    replica.port = redis.port
-    shutil.copytree(replica.folder, redis.folder, dirs_exist_ok=True)
-    taken = Redis.__new__(Redis)
-    taken.port, taken.folder, taken.options = redis.port, replica.folder, ("--appendonly", "no")
-    taken.start()
-    for gateway in gateways:
-        until("ready again", gateway.is_ready, 20)
-    all_refuse(gateways, 13)
-    taken.kill()
+    def stands_still(self, seconds):
+        begun = self.begins(f"a Redis that stands still for {seconds} s")
+        (n, _), (on_time, _) = self.one(), self.one()
+        assert self.fleet.revoke(self.c, on_time) == "all"
+        asked = time.time()
+        self.redis.process.send_signal(signal.SIGSTOP)
+        answers = []
+        if seconds > STALENESS:
+            # It holds here, and the answer, which waits, says that others do not know.
+            waiting = threading.Thread(target=lambda: answers.append(self.fleet.revoke(self.b, n)))
+            waiting.start()
+            until("it is refused here", lambda: self.b.page(n) == 401)
+            until("nobody is let in", lambda: {gateway.page(0) for gateway in self.gateways} == {503})
+            took = time.time() - asked
+            assert took < STALENESS + 3, took
+            assert not self.b.is_ready()
+        time.sleep(max(0, seconds - (time.time() - asked)))
+        self.redis.process.send_signal(signal.SIGCONT)
+        if seconds > STALENESS:
+            waiting.join()
+            # It waits for ten seconds.
+            assert answers == ["here"] if seconds > 15 else answers in (["all"], ["here"]), answers
+        self.settled(begun)
+        assert set(self.ends(begun)) == ({"unavailable"} if seconds > STALENESS else set())
 
-    for gateway in gateways:
+    def restarted(self):
+        begun = self.begins("killed, and restarted with what it had written")
+        n, _ = self.one()
+        assert self.fleet.revoke(self.a, n) == "all"
+        self.redis.kill()
+        self.redis.start()
+        self.settled(begun)
+
+    def restarted_without_file(self):
+        begun = self.begins("killed, and restarted without its file")
+        n, _ = self.one()
+        assert self.fleet.revoke(self.a, n) == "all"
+        self.redis.kill()
+        self.redis.forget_file()
+        self.redis.start()
+        self.settled(begun)
+
+    def flushed(self):
+        begun = self.begins("flushed: nothing is good again, on a fresh gateway neither")
+        n = next(iter(self.fleet.revoked))
+        self.fresh(self.c, n, lambda: self.redis.says("FLUSHALL"))
+        self.settled(begun)
+        assert "which is written to it" in self.a.said(), "it is said why"
+
+    def emptied(self):
+        begun = self.begins("its stream is emptied by hand: what is acknowledged after that is heard all the same")
+        n, _ = self.one()
+        assert self.redis.says("XTRIM", f"{KEYS}:log", "MAXLEN", "0").startswith(":")
+        assert self.fleet.revoke(self.a, n) == "all"
+        self.settled(begun)
+
+    def key_is_gone(self):
+        for key in "state", "log", "life":
+            begun = self.begins(f"its key `{key}` is gone: a fresh gateway does not go by what is left")
+            n = next(iter(self.fleet.revoked))
+            assert self.redis.says("DEL", f"{KEYS}:{key}") == ":1"
+            self.fresh(self.c, n)
+            self.settled(begun)
+
+    def failed_over(self):
+        begun = self.begins("a replica that lacks something takes the place of the primary")
+        n, _ = self.one()
+        replica = self.fleet.replica()
+        assert self.fleet.revoke(self.a, n) == "all", "acknowledged, and not replicated"
+        self.fleet.fails_over_to(replica)
+        self.settled(begun)
+
+    def cut_off(self, fault):
+        begun = self.begins(f"one gateway alone is cut off from Redis, its link {fault.__name__}")
+        (n, _), (here, _) = self.one(), self.one()
+        link = self.fleet.links[2]
+        fault(link)
+        assert self.fleet.revoke(self.a, n) == "all"
+        acknowledged = time.time()
+        assert self.c.page(n) == 200, "it still vouches, and has not heard"
+        waiting = threading.Thread(target=self.fleet.revoke, args=(self.c, here))
+        waiting.start()
+        until("it is refused here", lambda: self.c.page(here) == 401)
+        until("it lets nobody in", lambda: self.c.page(0) == 503)
+        assert time.time() - acknowledged < STALENESS + 3
+        assert self.a.page(0) == self.b.page(0) == 200 and not self.c.is_ready()
+        time.sleep(1)
+        link.heal()
+        waiting.join()
+        self.settled(begun)
+        assert not self.ends(begun, self.a) + self.ends(begun, self.b), "the clients of others notice nothing"
+
+    def slow(self):
+        begun = self.begins("a slow link of one gateway: 200 ms each way, and one of a hundred pieces a second later")
+        self.fleet.links[1].slow(0.2, 0.01)
+        late = []
+        for gateway in self.gateways:
+            n, clients = self.one()
+            asked = time.time()
+            assert self.fleet.revoke(gateway, n) == "all"
+            until("all have ended", lambda: all(client.ends for client in clients))
+            late.append(max(client.ends[0][0] - asked for client in clients))
+        print(f"   ended everywhere after {', '.join(f'{one:.2f}' for one in late)} s, revoked on a, b and c")
+        time.sleep(5 * STALENESS if IS_LONG else STALENESS)
+        self.fleet.links[1].heal()
+        self.settled(begun)
+        assert not self.ends(begun), "nobody notices it"
+
+    def killed_while_it_applies(self):
+        begun = self.begins(f"a gateway is killed while it applies {MANY:,} revocations, and started again")
+        followed = [client for n in (0, MANY // 2, MANY - 1) for client in self.fleet.follow(len(OTHERS) + n)]
+        until("they are in", lambda: all(client.is_in() for client in followed))
+        writing = threading.Thread(target=self.write_many)
+        writing.start()
+        first, last = len(OTHERS), len(OTHERS) + MANY - 1
+        until("it applies them", lambda: self.c.page(first) == 401)
+        self.c.kill()
+        was_in_the_middle = writing.is_alive()
+        self.c.start_anew(with_data=False)
+        statuses = []
+        until("it is ready", lambda: statuses.append(self.c.page(first)) or self.c.is_ready())
+        assert 200 not in statuses, statuses
+        writing.join()
+        all_refuse(self.gateways, last)
+        for gateway in self.gateways:
+            assert all(gateway.page(first + n) == 401 for n in range(0, MANY, 97))
+        print(f"   it was {'in the middle of them' if was_in_the_middle else 'at the end'}")
+        self.settled(begun)
+
+    def write_many(self):
+        """As another node would: in their order, some at once."""
+        for begin in range(len(OTHERS), len(OTHERS) + MANY, 50):
+            some = range(begin, begin + 50)
+            self.fleet.perhaps |= set(some)
+            assert self.redis.says("EVAL", WRITE, 2, f"{KEYS}:log", f"{KEYS}:state", *some) == "+OK"
+            time.sleep(0.005)
+
+
+def main(program):
+    faults = Faults(program)
+    faults.revoked_on_one()
+    faults.starts()
+    for seconds in (1, 10, 60) if IS_LONG else (1, 8):
+        faults.stands_still(seconds)
+    faults.restarted()
+    faults.restarted_without_file()
+    faults.flushed()
+    faults.emptied()
+    faults.key_is_gone()
+    faults.failed_over()
+    faults.cut_off(type(faults.fleet.links[0]).cut)
+    faults.cut_off(type(faults.fleet.links[0]).stall)
+    faults.slow()
+    faults.killed_while_it_applies()
+    for gateway in faults.gateways:
         gateway.process.terminate()
-        assert gateway.process.wait(20) == 0
-    print("passed")
+        assert gateway.process.wait(30) == 0
+    print(f"passed: {faults.fleet.recorder.frames:,} frames to {len(faults.fleet.recorder.clients)} clients")
 
 
-try:
-    main()
-finally:
-    for process in STARTED:
-        if process.poll() is None:
-            process.kill()
-shutil.rmtree(ROOM)
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1])
+    finally:
+        end_all()

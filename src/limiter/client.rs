@@ -1,10 +1,30 @@
 //! Which addresses are one client.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
-/// What is counted and locked.
+/// Who is counted and locked: one address, or a network of them that one subscriber has.
+///
+/// [`Display`](fmt::Display) writes it and [`FromStr`] reads it, as an address, or as the /64 of one.
+///
+/// ```
+/// use std::net::IpAddr;
+///
+/// use tower_reauth::limiter::Client;
+///
+/// let client = |address: &str| Client::from(address.parse::<IpAddr>().unwrap());
+/// assert_eq!(client("::ffff:203.0.113.9").to_string(), "203.0.113.9");
+/// assert_eq!(client("2001:db8::9").to_string(), "2001:db8::/64");
+/// assert_eq!("2001:db8::/64".parse(), Ok(client("2001:db8::1")));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Client {
+pub struct Client(Hosts);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Hosts {
     V4(Ipv4Addr),
     /// The first 64 bits of an address.
     Network(u64),
@@ -12,16 +32,67 @@ pub(super) enum Client {
     V6(Ipv6Addr),
 }
 
+/// A text that names no [`Client`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidClient;
+
 impl From<IpAddr> for Client {
     fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => Self::of_v6(address),
-        }
+        Self(match address.to_canonical() {
+            IpAddr::V4(address) => Hosts::V4(address),
+            IpAddr::V6(address) => Hosts::of_v6(address),
+        })
     }
 }
 
 impl Client {
+    /// Its address, the first one of a network.
+    #[must_use]
+    pub fn address(self) -> IpAddr {
+        match self.0 {
+            Hosts::V4(address) => address.into(),
+            Hosts::Network(bits) => first_of(bits).into(),
+            Hosts::V6(address) => address.into(),
+        }
+    }
+}
+
+fn first_of(network: u64) -> Ipv6Addr {
+    Ipv6Addr::from_bits(u128::from(network) << 64)
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Hosts::V4(address) => address.fmt(f),
+            Hosts::Network(bits) => write!(f, "{}/64", first_of(bits)),
+            Hosts::V6(address) => address.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Client {
+    type Err = InvalidClient;
+
+    fn from_str(text: &str) -> Result<Self, InvalidClient> {
+        let client = match text.strip_suffix("/64") {
+            Some(first) => first.parse().map(|first: Ipv6Addr| Self(Hosts::Network((first.to_bits() >> 64) as u64))),
+            None => text.parse::<IpAddr>().map(Self::from),
+        };
+        // One text for each client.
+        client.ok().filter(|client| client.to_string() == text).ok_or(InvalidClient)
+    }
+}
+
+impl fmt::Display for InvalidClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it is no address of a client, nor a network of one")
+    }
+}
+
+impl std::error::Error for InvalidClient {}
+
+impl Hosts {
     fn of_v6(address: Ipv6Addr) -> Self {
         let bits = address.to_bits();
         let ipv4 = |shift: u32| Self::V4(Ipv4Addr::from_bits((bits >> shift) as u32));
@@ -96,5 +167,18 @@ mod tests {
         assert_ne!(client("febf::1"), client("febf::2"));
         assert_eq!(client("fec0::1"), client("fec0::2"));
         assert_eq!(client("fd00::1"), client("fd00::2"));
+    }
+
+    #[test]
+    fn a_client_is_written_in_one_way_and_read_again() {
+        for address in
+            ["203.0.113.1", "2001:db8:0:1::1", "::1", "64:ff9b:0:0:1::1", "fe80::1", "64:ff9b:1::203.0.113.1"]
+        {
+            let client = client(address);
+            assert_eq!(client.to_string().parse(), Ok(client), "{address}");
+        }
+        for text in ["", "/64", "203.0.113.1/64", "2001:db8::1/64", "2001:db8::1", "::ffff:203.0.113.1", " ::1", "x"] {
+            assert_eq!(text.parse::<Client>(), Err(InvalidClient), "{text}");
+        }
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// A lock that is meant to hold for ever holds this long: clocks cannot count further.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 /// When a client is locked out, for how long, and how many clients are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailureLimits {
@@ -64,6 +67,30 @@ impl FailureLimits {
     pub const fn with_capacity(mut self, clients: usize) -> Self {
         self.capacity = if clients == 0 { 1 } else { clients };
         self
+    }
+
+    /// How many failures within the [window](Self::window) lock a client out.
+    #[must_use]
+    pub const fn max_attempts(&self) -> usize {
+        self.max_attempts
+    }
+
+    /// For how long a failure counts.
+    #[must_use]
+    pub const fn window(&self) -> Duration {
+        self.window
+    }
+
+    /// How long a lock holds: at most 30 years.
+    #[must_use]
+    pub fn lockout(&self) -> Duration {
+        self.lockout.min(FOREVER)
+    }
+
+    /// How many clients are remembered.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        self.capacity
     }
 }
 

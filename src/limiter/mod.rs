@@ -40,6 +40,11 @@
 //! [`on_lock`](FailureLimiter::on_lock) calls a function once for each lock; with the feature `tracing`
 //! each is a warning too, with the address and the time.
 //!
+//! # Several nodes
+//!
+//! Behind a balancer each node would allow as many attempts as one. [`FailureLimiter::shared`] has them count together,
+//! by what several machines reach: see [`shared`].
+//!
 //! # Memory
 //!
 //! Fixed: at most [`capacity`](FailureLimits::with_capacity) clients, each with at most
@@ -97,6 +102,7 @@
 // - `limits`: how many failures are too many; `client`: who is one client.
 // - `table`: the failures, the locks and their order; `failure_limiter`: a handle on it, with hooks.
 // - `limited`: any authenticator with a limiter in front.
+// - `shared`: a limiter that several nodes have in common.
 //
 // An attempt passes `Limited::present`, which refuses a locked client, and comes back to `Limited::conclude`
 // with the door's verdict, which is what counts. A recheck passes `Limited::verify_again` alone.
@@ -105,9 +111,11 @@ mod client;
 mod failure_limiter;
 mod limited;
 mod limits;
+pub mod shared;
 mod table;
 
 pub use self::{
+    client::{Client, InvalidClient},
     failure_limiter::FailureLimiter,
     limited::{Attempt, Limited},
     limits::FailureLimits,

@@ -9,9 +9,6 @@ use tokio::time::Instant;
 
 use super::{FailureLimits, client::Client};
 
-/// A lock that is meant to hold for ever holds this long: clocks cannot count further.
-const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-
 #[derive(Debug, Default)]
 pub(super) struct FailureTable {
     records: HashMap<Client, Record>,
@@ -23,8 +20,11 @@ pub(super) struct FailureTable {
 
 #[derive(Debug)]
 enum Record {
-    /// Never empty, the oldest failure first.
-    Failing(Vec<Instant>),
+    Failing {
+        /// The oldest first. None where only other nodes counted some.
+        failures: Vec<Instant>,
+        last: Instant,
+    },
     Locked {
         until: Instant,
     },
@@ -35,39 +35,72 @@ impl FailureTable {
     pub(super) fn lock_left(&self, client: Client, now: Instant) -> Option<Duration> {
         match self.records.get(&client)? {
             Record::Locked { until } => Some(until.duration_since(now)).filter(|left| !left.is_zero()),
-            Record::Failing(_) => None,
+            Record::Failing { .. } => None,
         }
     }
 
     /// Records a failure of a client that is not locked out. How long it is locked out now, if it is.
     pub(super) fn fail(&mut self, client: Client, now: Instant, limits: &FailureLimits) -> Option<Duration> {
         let mut failures = match self.remove(client) {
-            Some(Record::Failing(failures)) => failures,
+            Some(Record::Failing { failures, .. }) => failures,
             Some(Record::Locked { .. }) | None => Vec::new(),
         };
         let stale = failures.partition_point(|&failure| now.duration_since(failure) >= limits.window);
         failures.drain(..stale);
         failures.push(now);
-
-        self.make_room(limits.capacity, now);
         if failures.len() < limits.max_attempts {
-            self.failing.insert((now, client));
-            self.records.insert(client, Record::Failing(failures));
+            self.insert_failing(client, failures, now, now, limits);
             None
         } else {
-            let lockout = limits.lockout.min(FOREVER);
-            let until = now + lockout;
-            self.locked.insert((until, client));
-            self.records.insert(client, Record::Locked { until });
-            Some(lockout)
+            self.lock(client, now, limits.lockout(), limits);
+            Some(limits.lockout())
         }
     }
 
-    /// Forgets the failures of a client that is not locked out.
-    pub(super) fn clear(&mut self, client: Client) {
-        if let Some(Record::Failing(_)) = self.records.get(&client) {
+    /// Locks a client out, until then and no other time.
+    pub(super) fn lock(&mut self, client: Client, now: Instant, lockout: Duration, limits: &FailureLimits) {
+        self.remove(client);
+        self.make_room(limits.capacity, now);
+        let until = now + lockout.min(limits.lockout());
+        self.locked.insert((until, client));
+        self.records.insert(client, Record::Locked { until });
+    }
+
+    /// Remembers that a client has failed elsewhere, so that there is something to clear. What was counted here stays
+    /// for longer.
+    pub(super) fn note(&mut self, client: Client, now: Instant, limits: &FailureLimits) {
+        let is_known = match self.records.get(&client) {
+            Some(Record::Locked { until }) => *until > now,
+            Some(Record::Failing { .. }) => true,
+            None => false,
+        };
+        if !is_known {
+            self.remove(client);
+            let last = now.checked_sub(limits.window).unwrap_or(now);
+            self.insert_failing(client, Vec::new(), last, now, limits);
+        }
+    }
+
+    /// Forgets the failures of a client that is not locked out. Whether there were some, here or elsewhere.
+    pub(super) fn clear(&mut self, client: Client) -> bool {
+        let has_failed = matches!(self.records.get(&client), Some(Record::Failing { .. }));
+        if has_failed {
             self.remove(client);
         }
+        has_failed
+    }
+
+    fn insert_failing(
+        &mut self,
+        client: Client,
+        failures: Vec<Instant>,
+        last: Instant,
+        now: Instant,
+        limits: &FailureLimits,
+    ) {
+        self.make_room(limits.capacity, now);
+        self.failing.insert((last, client));
+        self.records.insert(client, Record::Failing { failures, last });
     }
 
     pub(super) fn len(&self) -> usize {
@@ -78,7 +111,7 @@ impl FailureTable {
         let record = self.records.remove(&client)?;
         match &record {
             Record::Locked { until } => self.locked.remove(&(*until, client)),
-            Record::Failing(failures) => failures.last().is_some_and(|&last| self.failing.remove(&(last, client))),
+            Record::Failing { last, .. } => self.failing.remove(&(*last, client)),
         };
         Some(record)
     }
@@ -96,14 +129,14 @@ impl FailureTable {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
 
     const LIMITS: FailureLimits = FailureLimits::new().with_max_attempts(2).with_capacity(3);
 
     fn client(n: u32) -> Client {
-        Client::V4(Ipv4Addr::from_bits(n))
+        IpAddr::from(Ipv4Addr::from_bits(n)).into()
     }
 
     fn lock(table: &mut FailureTable, n: u32, now: Instant) {
@@ -117,9 +150,7 @@ mod tests {
         for (client, record) in &table.records {
             match record {
                 Record::Locked { until } => assert!(table.locked.contains(&(*until, *client))),
-                Record::Failing(failures) => {
-                    assert!(table.failing.contains(&(*failures.last().unwrap(), *client)));
-                }
+                Record::Failing { last, .. } => assert!(table.failing.contains(&(*last, *client))),
             }
         }
     }
@@ -203,7 +234,25 @@ mod tests {
         let mut table = FailureTable::default();
         let now = Instant::now();
         let limits = FailureLimits::new().with_max_attempts(1).with_lockout(Duration::MAX);
-        assert_eq!(table.fail(client(1), now, &limits), Some(FOREVER));
-        assert_eq!(table.lock_left(client(1), now), Some(FOREVER));
+        assert!(limits.lockout() > Duration::from_secs(29 * 365 * 24 * 60 * 60));
+        assert_eq!(table.fail(client(1), now, &limits), Some(limits.lockout()));
+        assert_eq!(table.lock_left(client(1), now), Some(limits.lockout()));
+    }
+
+    #[test]
+    fn what_others_heard_and_locked_is_bounded_alike() {
+        let mut table = FailureTable::default();
+        let start = Instant::now();
+        for n in 0..10_000 {
+            let now = start + Duration::from_millis(n.into());
+            table.note(client(n % 7), now, &LIMITS);
+            if table.lock_left(client(n % 5), now).is_none() {
+                table.lock(client(n % 5), now, Duration::MAX, &LIMITS);
+            }
+            table.fail(client(n % 11), now, &LIMITS);
+            table.clear(client(n % 13));
+            assert!(table.len() <= 3);
+        }
+        assert_whole(&table);
     }
 }

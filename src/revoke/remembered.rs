@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Revocation, Subject};
+use super::{Revocation, Subject, shared::Topic};
 use crate::{Identity, verify::TokenDigest};
 
 /// How much longer than asked for an entry is kept: for clocks that disagree, and for a layer's leeway.
@@ -62,32 +62,31 @@ impl Remembered {
         }
     }
 
-    pub(super) fn forget_token(&mut self, token: &TokenDigest) -> bool {
-        self.tokens.until.remove(token).is_some()
-    }
-
-    pub(super) fn forget_credential(&mut self, id: &str) -> bool {
-        self.credentials.until.remove(id).is_some()
-    }
-
-    pub(super) fn forget_session(&mut self, issuer: Option<&str>, id: &str) -> bool {
-        let issuer = boxed(issuer);
-        let Some(sessions) = self.sessions.get_mut(&issuer) else { return false };
-        let was_revoked = sessions.until.remove(id).is_some();
-        if sessions.until.is_empty() {
-            self.sessions.remove(&issuer);
+    /// Forgets what was revoked, if that can be. Whether it was.
+    pub(super) fn forget(&mut self, topic: &Topic) -> bool {
+        match topic {
+            Topic::Token(token) => self.tokens.until.remove(token).is_some(),
+            Topic::Credential(id) => self.credentials.until.remove(&**id).is_some(),
+            Topic::Session { issuer, id } => {
+                let issuer = boxed(issuer.as_deref());
+                let Some(sessions) = self.sessions.get_mut(&issuer) else { return false };
+                let was_revoked = sessions.until.remove(&**id).is_some();
+                if sessions.until.is_empty() {
+                    self.sessions.remove(&issuer);
+                }
+                was_revoked
+            }
+            Topic::Subject { issuer, subject } => {
+                let issuer = boxed(issuer.as_deref());
+                let Some(subjects) = self.subjects.get_mut(&issuer) else { return false };
+                let was_revoked = subjects.remove(&**subject).is_some();
+                if subjects.is_empty() {
+                    self.subjects.remove(&issuer);
+                }
+                was_revoked
+            }
+            Topic::Answers(_) | Topic::IssuedBefore | Topic::All => false,
         }
-        was_revoked
-    }
-
-    pub(super) fn forget_subject(&mut self, subject: Subject<'_>) -> bool {
-        let issuer = boxed(subject.issuer);
-        let Some(subjects) = self.subjects.get_mut(&issuer) else { return false };
-        let was_revoked = subjects.remove(subject.subject).is_some();
-        if subjects.is_empty() {
-            self.subjects.remove(&issuer);
-        }
-        was_revoked
     }
 
     /// All that is revoked, in no order.

@@ -194,9 +194,9 @@ impl Revocations {
     /// its credential says, unless it is renewed with a later one before it is polled; and refuses what was
     /// issued before now. At the door, what does not say when it was issued is for the verifier to judge.
     pub fn revoke_all(&self) {
-        let now = self.now();
-        self.end_all(now);
-        self.share_all(now);
+        let time = self.time_for_all(self.now());
+        self.share_all(time);
+        self.end_all(time);
     }
 
     /// Revokes what was revoked before a restart, as [`list`](Self::list) had it. What is revoked already stays so.
@@ -215,32 +215,22 @@ impl Revocations {
 
     /// Forgets that the token with this digest was revoked. Returns whether it was.
     pub fn forget_token(&self, token: TokenDigest) -> bool {
-        let was_revoked = self.remember().forget_token(&token);
-        self.share(|| Entry::forgotten(Topic::Token(token)));
-        was_revoked
+        self.forget_one(Topic::Token(token))
     }
 
     /// Forgets that the credential with this id was revoked. Returns whether it was.
     pub fn forget(&self, credential_id: &str) -> bool {
-        let was_revoked = self.remember().forget_credential(credential_id);
-        self.share(|| Entry::forgotten(Topic::Credential(credential_id.to_owned())));
-        was_revoked
+        self.forget_one(Topic::Credential(credential_id.to_owned()))
     }
 
     /// Forgets that a session was revoked. Returns whether it was.
     pub fn forget_session(&self, issuer: Option<&str>, session_id: &str) -> bool {
-        let was_revoked = self.remember().forget_session(issuer, session_id);
-        let (issuer, id) = (issuer.map(str::to_owned), session_id.to_owned());
-        self.share(|| Entry::forgotten(Topic::Session { issuer, id }));
-        was_revoked
+        self.forget_one(Topic::Session { issuer: issuer.map(str::to_owned), id: session_id.to_owned() })
     }
 
     /// Forgets that what was issued to `subject` was revoked. Returns whether it was.
     pub fn forget_subject<'a>(&self, subject: impl Into<Subject<'a>>) -> bool {
-        let subject = subject.into();
-        let was_revoked = self.remember().forget_subject(subject);
-        self.share(|| Entry::forgotten(Topic::of_subject(subject)));
-        was_revoked
+        self.forget_one(Topic::of_subject(subject.into()))
     }
 
     /// Whether a credential of this identity is revoked, as far as that can be said without
@@ -316,18 +306,25 @@ impl Revocations {
         self.revoke_one(Revocation::of_session(issuer, session_id, until), Extent::Dates);
     }
 
-    /// Revokes here, and then everywhere else.
+    /// Revokes here, and everywhere else.
     fn revoke_one(&self, revocation: Revocation, extent: Extent) {
+        // First: what is read of it meanwhile is not later.
+        if let Some(part) = self.part() {
+            part.push(revocation.clone().into());
+        }
         self.remember_one(&revocation);
         self.end_concerned(&revocation, extent);
-        self.share(|| revocation.clone().into());
         self.tell_revoked(&revocation);
     }
 
-    fn share(&self, entry: impl FnOnce() -> Entry) {
-        if let Some(part) = &self.0.part {
-            part.push(entry());
+    /// Forgets here, and then everywhere else.
+    fn forget_one(&self, topic: Topic) -> bool {
+        let shared = self.part().map(|part| (part, self.now()));
+        let was_revoked = self.remember().forget(&topic);
+        if let Some((part, now)) = shared {
+            part.push(Entry::forgotten(topic, now));
         }
+        was_revoked
     }
 
     /// Whether it says more than what was known.

@@ -14,6 +14,7 @@ use super::{BearerToken, InvalidSecret, TokenDigest, Verification, VerifyError, 
 use crate::{
     AuthMethod, Identity, ScopeSet,
     revoke::{Keeper, Revision, Revocation, Revocations},
+    unwind::contained,
 };
 
 /// Many tokens, looked up by their SHA-256 digests; the whole set is swapped at run time.
@@ -44,7 +45,7 @@ use crate::{
 /// ```
 ///
 /// A log takes away and gives nothing: a new token is brought to each node as the old one was. Whoever can write to
-/// the log can have a good token refused, and cannot have one of their own let in.
+/// the log can have a good token refused, and undo that, and cannot have one let in that is in no set.
 #[derive(Clone, Default)]
 pub struct Tokens(Arc<Shared>);
 
@@ -87,9 +88,9 @@ impl Tokens {
     /// secret: until its expiry, or for ever if it has none. It is the same for all handles. Called again, it adds to what
     /// it was called with before.
     ///
-    /// The layer is what refuses by them, so it is [handed](crate::bearer::AuthLayer::with_revocations) the same. A token that is revoked stays so though a set has it: on the
-    /// other nodes, and on one that starts with an old set. A `replace` that *adds* it gives it back, on all nodes whose
-    /// sets have it.
+    /// The layer is what refuses by them, so it is [handed](crate::bearer::AuthLayer::with_revocations) the same. A token
+    /// that is revoked stays so though a set has it: on the other nodes, and on one that starts with an old set. A
+    /// `replace` that *adds* it gives it back, on all nodes whose sets have it.
     ///
     /// Only what is dropped is shared. That a token is narrower or expires sooner by now holds on this node alone.
     #[must_use]
@@ -147,10 +148,12 @@ impl Shared {
     /// is the last to look leaves it right.
     fn settle(&self, revocations: &Revocations, digest: TokenDigest, expires_at: Option<SystemTime>) {
         let is_known = || self.known.load().contains_key(&digest);
+        // It reads the clock, which may be a user's own.
+        let is_revoked = || contained(|| revocations.is_token_revoked(digest)).unwrap_or(true);
         loop {
             let was_known = is_known();
             match expires_at {
-                _ if was_known && !revocations.is_token_revoked(digest) => {}
+                _ if was_known && !is_revoked() => {}
                 _ if was_known => _ = revocations.forget_token(digest),
                 Some(expires_at) => revocations.revoke_token_until(digest, expires_at),
                 None => revocations.revoke_token(digest),

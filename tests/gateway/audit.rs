@@ -87,6 +87,7 @@ fn who_ended_a_stream_is_known() {
         (&json!({ "credential": "writer" }), &json!("admin"))
     );
     assert_eq!((&order["is_kept"], &order["client"]), (&json!(true), &json!("127.0.0.1")));
+    assert_eq!(order["is_shared"], json!(true), "there is nobody to tell");
 }
 
 #[test]

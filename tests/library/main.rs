@@ -41,6 +41,7 @@ mod revoked_tokens;
 mod secrets;
 mod security_events;
 mod shared_check;
+mod shared_limiter;
 mod shared_revocations;
 mod simulation;
 mod small;

@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -11,7 +12,7 @@ use tokio::time::advance;
 use tokio_test::{assert_pending, task};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_reauth::{
-    Access, BearerAuthLayer, Denied, Tokens,
+    Access, BearerAuthLayer, Clock, Denied, Tokens,
     access::{AccessSource, RenewError},
     reauth::EndReason,
     revoke::{Revocation, Revocations},
@@ -227,4 +228,24 @@ fn of_replacements_at_the_same_time_what_is_revoked_is_what_the_last_one_left_ou
             assert_ne!(revocations.is_token_revoked(digest(id)), is_known, "{id}: {known}");
         }
     }
+}
+
+/// The same, where the second replacement comes exactly between that a token is dropped and that it is revoked: a clock is
+/// read there.
+#[test]
+fn a_token_that_is_added_while_its_drop_is_shared_is_good() {
+    let returns: Arc<Mutex<Option<Tokens>>> = Arc::default();
+    let hook = Arc::clone(&returns);
+    let revocations = Revocations::with_clock(Clock::from_fn(move || {
+        let returns = hook.lock().expect("no panic").take();
+        if let Some(tokens) = returns {
+            tokens.replace([Token::new("a", "a")]).expect("no duplicates");
+        }
+        SystemTime::now()
+    }));
+    let tokens = Tokens::new([Token::new("a", "a")]).expect("no duplicates").with_revocations(&revocations);
+    *returns.lock().expect("no panic") = Some(tokens.clone());
+    tokens.replace([]).expect("no duplicates");
+    assert!(returns.lock().expect("no panic").is_none(), "it was added meanwhile");
+    assert!(!revocations.is_token_revoked(digest("a")));
 }

@@ -42,8 +42,14 @@ struct Shared {
 }
 
 impl GatewayAuth {
+    #[cfg(test)]
     pub fn new(settings: &Settings) -> Result<Self, DuplicateToken> {
-        let limiter = FailureLimiter::new(limits(&settings.rate_limit));
+        Self::with_limiter(settings, FailureLimiter::default())
+    }
+
+    /// Failures are counted by this limiter, whose limits are those of the settings from now on.
+    pub fn with_limiter(settings: &Settings, limiter: FailureLimiter) -> Result<Self, DuplicateToken> {
+        limiter.set_limits(limits(&settings.rate_limit));
         let clients = Tokens::new(tokens(settings))?;
         let rules = ArcSwap::from_pointee(Rules::new(settings, &clients, &limiter));
         let replaced = Revision::new();

@@ -36,6 +36,8 @@ pub use self::error::needs_feature;
 pub use self::flags::{CorsOrigin, Flags, HistoryScopes, LogFormat, MetricsFor, Mode};
 pub use self::live::{LiveSettings, Reload};
 pub use self::redis::RedisUrl;
+#[cfg(feature = "redis")]
+pub use self::redis::Scheme;
 pub use self::secret::Secret;
 #[cfg(test)]
 pub use self::settings::Session;

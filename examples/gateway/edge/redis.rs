@@ -9,18 +9,21 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    io,
     sync::PoisonError,
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, RedisResult, Script, aio::MultiplexedConnection};
+use redis::{RedisResult, Script};
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+use tower_reauth::revoke::shared::Connect;
 
 use super::entry::Entry;
 use crate::{
     config::{ConfigError, RedisUrl},
     live::FeedKey,
-    nodes,
+    nodes::{self, Link, Reach},
 };
 
 /// How much a stream keeps.
@@ -50,8 +53,8 @@ return last
 
 /// The streams of one run of an origin.
 pub struct Streams {
-    client: Client,
-    connection: std::sync::Mutex<Option<MultiplexedConnection>>,
+    reach: Reach,
+    connection: std::sync::Mutex<Option<Link>>,
     append: Script,
     run: String,
 }
@@ -75,7 +78,7 @@ impl Streams {
     pub fn new(url: &RedisUrl) -> Result<Self, ConfigError> {
         let random = || RandomState::new().hash_one(0);
         Ok(Self {
-            client: nodes::client(url)?,
+            reach: nodes::reach(url)?,
             connection: std::sync::Mutex::default(),
             append: Script::new(APPEND),
             run: format!("{:016x}{:016x}", random(), random()),
@@ -121,26 +124,28 @@ impl Streams {
         self.with(async |connection| expire.query_async(connection).await).await
     }
 
-    async fn with<T>(&self, ask: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>) -> RedisResult<T> {
+    async fn with<T>(&self, ask: impl AsyncFnOnce(&mut Link) -> RedisResult<T>) -> RedisResult<T> {
         let kept = self.kept().clone();
         let mut connection = match kept {
             Some(connection) => connection,
             None => {
-                let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(PATIENCE))
-                    .set_response_timeout(Some(PATIENCE));
-                let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+                let connection = within(PATIENCE, self.reach.connect()).await?;
                 self.kept().insert(connection).clone()
             }
         };
-        let answer = ask(&mut connection).await;
+        let answer = within(PATIENCE, ask(&mut connection)).await;
         if answer.is_err() {
             *self.kept() = None;
         }
         answer
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Option<MultiplexedConnection>> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<Link>> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The answer, if it comes in time.
+pub async fn within<T>(time: Duration, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    timeout(time, answer).await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
 }

@@ -46,9 +46,9 @@ impl Edge {
         gateway: Arc<State>,
     ) -> Result<(Self, impl Future<Output = ()> + Send + 'static + use<>), Box<dyn Error>> {
         let origin = Arc::new(Origin::new(url.clone(), Arc::clone(&gateway))?);
-        let (client, tail) = (nodes::client(redis)?, Arc::new(Tail::default()));
+        let (reach, tail) = (nodes::reach(redis)?, Arc::new(Tail::default()));
         let feeds = Feeds::new(Arc::clone(&origin), Arc::clone(&tail));
-        Ok((Self { gateway, origin, feeds, pages: Pages::default() }, async move { match tail.run(client).await {} }))
+        Ok((Self { gateway, origin, feeds, pages: Pages::default() }, async move { match tail.run(reach).await {} }))
     }
 }
 

@@ -6,23 +6,24 @@
 use std::{
     collections::{BTreeMap, HashMap},
     convert::Infallible,
+    io,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, aio::MultiplexedConnection};
-use tokio::{
-    sync::Notify,
-    time::{sleep, timeout},
-};
+use redis::RedisResult;
+use tokio::{sync::Notify, time::sleep};
+use tower_reauth::revoke::shared::Connect;
 
-use super::{entry::Entry, feed::Inner};
+use super::{entry::Entry, feed::Inner, redis::within};
+use crate::nodes::{Link, Reach};
 
 /// How many entries of a stream are read at once.
 const MOST: usize = 16;
 /// How long a read waits, and how much longer it may take.
 const BLOCK: Duration = Duration::from_secs(1);
+const BLOCK_IN_CLUSTER: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long until it is tried again to end a read that had not begun to wait.
 const SOON: Duration = Duration::from_millis(5);
@@ -75,6 +76,8 @@ struct State {
     next: u64,
     /// How many reads came to an end.
     reads: u64,
+    /// This may be no more the server where the origin writes.
+    is_elsewhere: bool,
 }
 
 struct Followed {
@@ -111,10 +114,10 @@ impl Tail {
     }
 
     /// Reads for as long as it is polled.
-    pub async fn run(self: Arc<Self>, client: Client) -> Infallible {
+    pub async fn run(self: Arc<Self>, reach: Reach) -> Infallible {
         let mut wait = None;
         loop {
-            let error = match self.read(&client, &mut wait).await {
+            let error = match self.read(&reach, &mut wait).await {
                 Ok(never) => match never {},
                 Err(error) => error,
             };
@@ -128,15 +131,17 @@ impl Tail {
         }
     }
 
-    async fn read(&self, client: &Client, wait: &mut Option<Duration>) -> RedisResult<Infallible> {
-        let open = async |limit: Option<Duration>| {
-            let config =
-                AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(limit);
-            client.get_multiplexed_async_connection_with_config(&config).await
+    async fn read(&self, reach: &Reach, wait: &mut Option<Duration>) -> RedisResult<Infallible> {
+        let open = async || within(PATIENCE, reach.connect()).await;
+        let (mut reading, mut unblocking) = (open().await?, open().await?);
+        // In a cluster it cannot be said whom that concerns: there a read is short.
+        let (who, block) = match &reading {
+            Link::Server(_) => {
+                let asked = redis::cmd("CLIENT").arg("ID").to_owned();
+                (Some(within(PATIENCE, asked.query_async::<u64>(&mut reading)).await?), BLOCK)
+            }
+            Link::Cluster(_) => (None, BLOCK_IN_CLUSTER),
         };
-        let (mut reading, mut unblocking) = (open(None).await?, open(Some(PATIENCE)).await?);
-        let asked = redis::cmd("CLIENT").arg("ID").to_owned();
-        let who: u64 = within(PATIENCE, asked.query_async(&mut reading)).await?;
         loop {
             let changed = self.changed.notified();
             let streams = self.wanted();
@@ -145,15 +150,17 @@ impl Tail {
                 continue;
             }
             let mut read = redis::cmd("XREAD");
-            read.arg("COUNT").arg(MOST).arg("BLOCK").arg(BLOCK.as_millis() as u64).arg("STREAMS");
+            read.arg("COUNT").arg(MOST).arg("BLOCK").arg(block.as_millis() as u64).arg("STREAMS");
             streams.keys().for_each(|stream| _ = read.arg(stream));
             streams.values().for_each(|after| _ = read.arg(after.text()));
             let answer = {
-                let mut answer = pin!(within(BLOCK + PATIENCE, read.query_async(&mut reading)));
+                let mut answer = pin!(within(block + PATIENCE, read.query_async(&mut reading)));
                 tokio::select! {
                     answer = &mut answer => answer?,
                     () = changed => loop {
-                        unblock(&mut unblocking, who).await?;
+                        if let Some(who) = who {
+                            within(PATIENCE, unblock(&mut unblocking, who)).await?;
+                        }
                         tokio::select! {
                             answer = &mut answer => break answer?,
                             () = sleep(SOON) => {}
@@ -161,6 +168,9 @@ impl Tail {
                     },
                 }
             };
+            if std::mem::take(&mut self.state().is_elsewhere) {
+                return Err(io::Error::other("another server has what is published").into());
+            }
             if wait.take().is_some() {
                 tracing::info!("what the origin publishes is read again");
             }
@@ -204,11 +214,14 @@ impl Tail {
 }
 
 impl Subscribed {
-    /// Reads the stream again from its beginning.
+    /// Reads the stream again from its beginning, over a new connection.
     pub fn again(&self) {
-        if let Some(followed) = self.tail.state().followed.get_mut(&self.number) {
+        let mut state = self.tail.state();
+        if let Some(followed) = state.followed.get_mut(&self.number) {
             followed.after = EntryId::default();
         }
+        state.is_elsewhere = true;
+        drop(state);
         self.tail.changed.notify_one();
     }
 }
@@ -225,12 +238,6 @@ fn published(id: EntryId, fields: Vec<Vec<u8>>) -> Published {
 }
 
 /// Ends a read that waits, if it does.
-async fn unblock(connection: &mut MultiplexedConnection, who: u64) -> RedisResult<()> {
+async fn unblock(connection: &mut Link, who: u64) -> RedisResult<()> {
     redis::cmd("CLIENT").arg("UNBLOCK").arg(who).query_async::<i64>(connection).await.map(drop)
-}
-
-async fn within<T>(time: Duration, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    timeout(time, answer)
-        .await
-        .unwrap_or_else(|_| Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))))
 }

@@ -22,7 +22,7 @@ use tower_reauth::{
     Access,
     reauth::{EndReason, StreamId},
 };
-use tracing::Span;
+use tracing::{Instrument, Span};
 
 use super::{State, accept::wants_events, handlers, reply};
 use crate::auth::ClientAt;
@@ -93,20 +93,24 @@ pub async fn revoke(
     };
     let shown = order.shown();
     // On a thread of its own, and to its end whether or not anybody waits for the answer.
-    let span = Span::current();
-    let revocations = state.kept.revocations().clone();
-    let revoking = spawn_blocking(move || {
-        let _entered = span.enter();
-        let kept = state.kept.revoke(&order);
-        state.audit.revoked(order.told(), kept.is_ok(), &by.identity(), client);
-        kept
-    });
-    let answer = answered(revoking.await, shown);
-    if timeout(PATIENCE, revocations.written()).await.is_err() {
-        tracing::error!("a revocation holds here, and other gateways have not heard of it");
-        return reply::unavailable("It is revoked here, and other gateways will hear of it when Redis is there again.");
+    let revoking = {
+        let (state, told) = (Arc::clone(&state), order.told());
+        let revoking = async move {
+            let revocations = state.kept.revocations().clone();
+            let kept = {
+                let (state, span) = (Arc::clone(&state), Span::current());
+                spawn_blocking(move || span.in_scope(|| state.kept.revoke(&order))).await
+            };
+            let is_shared = timeout(PATIENCE, revocations.written()).await.is_ok();
+            state.audit.revoked(told, matches!(kept, Ok(Ok(()))), is_shared, &by.identity(), client);
+            (kept, is_shared)
+        };
+        tokio::spawn(revoking.in_current_span())
+    };
+    match revoking.await {
+        Ok((kept, is_shared)) => answered(kept, is_shared, shown),
+        Err(error) => handlers::broken(&io::Error::other(error)),
     }
-    answer
 }
 
 /// Reads what a request orders.
@@ -127,12 +131,24 @@ async fn order(request: Request) -> Result<Order, Box<Response>> {
     order.or_else(|reason| error(StatusCode::BAD_REQUEST, "invalid_request_error", &reason))
 }
 
-fn answered(revoked: Result<Result<(), KeptError>, tokio::task::JoinError>, shown: Value) -> Response {
-    match revoked {
-        Ok(Ok(())) => reply::json(StatusCode::OK, &json!({ "ok": true, "revocation": shown })),
+fn answered(kept: Result<Result<(), KeptError>, tokio::task::JoinError>, is_shared: bool, shown: Value) -> Response {
+    if !is_shared {
+        tracing::error!("a revocation holds here, and other gateways have not heard of it");
+    }
+    match kept {
+        Ok(Ok(())) if is_shared => reply::json(StatusCode::OK, &json!({ "ok": true, "revocation": shown })),
+        Ok(Ok(())) => reply::unavailable(
+            "It is revoked and kept here, and other gateways will hear of it when Redis is there again.",
+        ),
         Ok(Err(error)) => {
             tracing::error!(%error, "a revocation holds, and is lost at the next restart");
-            reply::unavailable("It is revoked, and could not be kept on the disk of this gateway: the log says why.")
+            reply::unavailable(match is_shared {
+                true => "It is revoked, and could not be kept on the disk of this gateway: the log says why.",
+                false => {
+                    "It is revoked here, and could be kept neither on the disk of this gateway nor in Redis, of which other \
+                     gateways would hear of it: the log says why."
+                }
+            })
         }
         Err(error) => handlers::broken(&io::Error::other(error)),
     }

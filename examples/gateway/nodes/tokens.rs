@@ -14,13 +14,17 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use redis::{AsyncConnectionConfig, Client, RedisResult, Script, aio::MultiplexedConnection};
+use redis::Script;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
 };
-use tower_reauth::{revoke::Revocations, verify::TokenDigest};
+use tower_reauth::{
+    revoke::{Revocations, shared::Connect},
+    verify::TokenDigest,
+};
 
+use super::reach::Reach;
 use crate::config::{ClientToken, Settings};
 
 /// How often this gateway says what it has, and looks at what others have.
@@ -59,7 +63,7 @@ return found
 
 /// Compares the tokens of this gateway with those of the others.
 pub struct TokenFiles {
-    pub client: Client,
+    pub reach: Reach,
     /// What the names of keys begin with.
     pub prefix: &'static str,
     pub settings: watch::Receiver<Arc<Settings>>,
@@ -115,7 +119,7 @@ impl TokenFiles {
             let asked = async {
                 let connection = match &mut connection {
                     Some(connection) => connection,
-                    none => none.insert(connect(&self.client).await?),
+                    none => none.insert(self.reach.connect().await?),
                 };
                 look.invoke_async::<String>(connection).await
             };
@@ -161,11 +165,6 @@ impl TokenFiles {
             }
         }
     }
-}
-
-async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new().set_response_timeout(None);
-    client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 /// By which an operator finds this gateway.

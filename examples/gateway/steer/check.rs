@@ -14,6 +14,7 @@ use super::say;
 use crate::{
     config::{Config, ConfigError, Environment, Flags, Settings, Settled, Sources},
     http::operate::Kept,
+    nodes,
 };
 
 /// Says each problem on a line of the error output and each advice on one of the output.
@@ -55,6 +56,7 @@ fn look(config: &Config) -> (Vec<String>, Vec<String>) {
             problems.push(format!("{flag}: {}: {error}", path.display()));
         }
     }
+    problems.extend(config.redis.as_ref().and_then(|url| nodes::check(url).err()));
     match TcpListener::bind(config.listen) {
         Ok(_) => {}
         // It may be the very gateway that this is the configuration of.

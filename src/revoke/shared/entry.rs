@@ -1,7 +1,8 @@
 //! What is written to the log, and how.
 //!
 //! An entry is a line of words: `1`, which is the version, what it is about, and the rank of that. Of two that are about
-//! the same the one with the higher rank holds, so that an entry may come twice, late, and in any order.
+//! the same the one with the higher rank holds, so that an entry may come twice, late, and in any order. One that forgets
+//! has the time at which that was said in place of a rank, by which it is known when it comes twice.
 
 use std::{
     array, fmt,
@@ -27,8 +28,16 @@ use crate::verify::TokenDigest;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     topic: Topic,
-    /// `None` where the topic is forgotten.
-    rank: Option<u64>,
+    says: Says,
+}
+
+/// What an entry says of its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    /// It is revoked, with this rank.
+    Revoked(u64),
+    /// It is not any more, as of this many milliseconds after 1970.
+    Forgotten(u64),
 }
 
 /// What an entry is about.
@@ -91,7 +100,10 @@ impl Entry {
     /// whatever came before it is void.
     #[must_use]
     pub fn rank(&self) -> Option<u64> {
-        self.rank
+        match self.says {
+            Says::Revoked(rank) => Some(rank),
+            Says::Forgotten(_) => None,
+        }
     }
 
     /// From when on it need not be kept any more, if ever: a day after what it revokes has expired by itself, as clocks
@@ -100,38 +112,55 @@ impl Entry {
     pub fn kept_until(&self) -> Option<SystemTime> {
         let ends =
             matches!(self.topic, Topic::Token(_) | Topic::Answers(_) | Topic::Credential(_) | Topic::Session { .. });
-        let rank = self.rank.filter(|rank| ends && *rank < FOR_EVER)?;
+        let rank = self.rank().filter(|rank| ends && *rank < FOR_EVER)?;
         time(rank)?.checked_add(MARGIN)
     }
 
     pub(in super::super) fn all(at: SystemTime) -> Self {
-        Self { topic: Topic::All, rank: Some(milliseconds(at)) }
+        Self { topic: Topic::All, says: Says::Revoked(milliseconds(at)) }
+    }
+
+    /// At this time by the log's clock.
+    pub(in super::super) fn forgotten(topic: Topic, at: SystemTime) -> Self {
+        Self { topic, says: Says::Forgotten(milliseconds(at)) }
+    }
+
+    /// Since when it was to be forgotten, if it was.
+    pub(super) fn forgotten_at(&self) -> Option<SystemTime> {
+        match self.says {
+            Says::Revoked(_) => None,
+            Says::Forgotten(at) => time(at),
+        }
     }
 
     pub(in super::super) fn void(token: Option<TokenDigest>, at: SystemTime) -> Self {
-        Self { topic: Topic::Answers(token), rank: Some(milliseconds(at)) }
-    }
-
-    pub(in super::super) fn forgotten(topic: Topic) -> Self {
-        Self { topic, rank: None }
+        Self { topic: Topic::Answers(token), says: Says::Revoked(milliseconds(at)) }
     }
 
     pub(super) fn about(&self) -> &Topic {
         &self.topic
     }
 
-    pub(super) fn is_about(&self, topic: &Topic) -> bool {
-        self.topic == *topic
+    /// About how many bytes it takes to write it.
+    pub(super) fn size(&self) -> usize {
+        let words = match &self.topic {
+            Topic::Credential(id) => id.len(),
+            Topic::Session { issuer, id } => issuer.as_ref().map_or(0, String::len) + id.len(),
+            Topic::Subject { issuer, subject } => issuer.as_ref().map_or(0, String::len) + subject.len(),
+            Topic::Token(_) | Topic::Answers(_) => 64,
+            Topic::IssuedBefore | Topic::All => 0,
+        };
+        2 * words + 64
     }
 
-    /// Takes the place of this entry what comes later and is about the same.
-    pub(super) fn replace(&mut self, later: Self) {
-        self.rank = later.rank.map(|rank| rank.max(self.rank.unwrap_or_default()));
+    /// Of two that revoke the same, the one that holds.
+    pub(super) fn or(self, other: Self) -> Self {
+        if self.rank() < other.rank() { other } else { self }
     }
 
     pub(super) fn said(self) -> Said {
-        let Self { topic, rank } = self;
-        let Some(rank) = rank else { return Said::Forgotten(topic) };
+        let Self { topic, says } = self;
+        let Says::Revoked(rank) = says else { return Said::Forgotten(topic) };
         let until = if rank == FOR_EVER { None } else { time(rank) };
         let date = time(rank).unwrap_or(UNIX_EPOCH);
         Said::Revoked(match topic {
@@ -158,7 +187,7 @@ impl From<Revocation> for Entry {
             }
             Revocation::IssuedBefore(time) => (Topic::IssuedBefore, milliseconds(time)),
         };
-        Self { topic, rank: Some(rank) }
+        Self { topic, says: Says::Revoked(rank) }
     }
 }
 
@@ -199,9 +228,9 @@ impl fmt::Display for Topic {
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{VERSION} {} ", self.topic)?;
-        match self.rank {
-            Some(rank) => write!(f, "{rank}"),
-            None => f.write_str(NONE),
+        match self.says {
+            Says::Revoked(rank) => write!(f, "{rank}"),
+            Says::Forgotten(at) => write!(f, "{NONE}{at}"),
         }
     }
 }
@@ -228,11 +257,12 @@ impl FromStr for Entry {
             ["all"] => Topic::All,
             _ => return Err(InvalidEntry::Topic),
         };
-        let rank = match *rank {
-            NONE => None,
-            rank => Some(rank.parse().ok().filter(|rank| *rank <= FOR_EVER).ok_or(InvalidEntry::Syntax)?),
+        let number = |text: &str| text.parse().ok().filter(|number| *number <= FOR_EVER).ok_or(InvalidEntry::Syntax);
+        let says = match rank.strip_prefix(NONE) {
+            Some(at) => Says::Forgotten(number(at)?),
+            None => Says::Revoked(number(rank)?),
         };
-        Ok(Self { topic, rank })
+        Ok(Self { topic, says })
     }
 }
 

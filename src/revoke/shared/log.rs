@@ -12,7 +12,9 @@ use super::Entry;
 ///
 /// It numbers its entries from 1 on without a gap, and keeps of each topic the entry of the highest rank (its *state*);
 /// the entries themselves it need not keep for long: a node that finds those gone that it has not read goes by the state.
-/// An entry that has no higher rank than the state of its topic may be passed over.
+/// An entry that has no higher rank than the state of its topic may be passed over. One that forgets must be, where the same
+/// entry came in the last day: it comes again when its writer does not know that it is there, and others may have revoked
+/// that topic since.
 ///
 /// A call may be given up at any time, and nothing is made of how long it takes: whoever calls has a limit.
 pub trait RevocationLog: Send + Sync + 'static {

@@ -7,18 +7,18 @@ use std::{
     future::{pending, poll_fn},
     pin::pin,
     task::Poll,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::{Entry, LogError, Origin, RevocationLog};
+use super::{Entry, LogError, Origin, RevocationLog, Standing, batch::Batch};
 use crate::{
     Clock, fault,
     revoke::Revocations,
     sync::{AtomicU64, Ordering},
     timer::{timer, within},
-    unwind::Contained,
+    unwind::{Contained, contained},
 };
 
 /// How long what is written may take, and how long it may take until more of the state comes.
@@ -28,14 +28,17 @@ const LIMIT: Duration = Duration::from_secs(2);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many bytes a second are written at least, and may take longer than that.
+const SLOWEST: usize = 32 * 1024;
+
 /// No clock ends before that.
 const LONGEST_STALENESS: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// A log is not asked more often than that where it stands, unless something was written to it.
 const SHORTEST_TICK: Duration = Duration::from_millis(10);
 
-/// How many entries that a log has lost are written at once.
-const BATCH: usize = 256;
+/// One that waited for longer to be written forgets nothing any more. A log knows for a day which it has.
+const FORGET_WITHIN: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// Builds [`Revocations`] that other nodes share, and keeps them in step: see the [module](super).
 #[must_use = "it shares nothing unless it is run"]
@@ -49,6 +52,14 @@ pub struct SharedRevocations<L> {
 struct Place {
     life: String,
     last: u64,
+}
+
+/// How a log was read.
+enum Followed {
+    /// On from where it was read before.
+    On,
+    /// It is another one, of which all was read.
+    Anew,
 }
 
 impl<L: RevocationLog> SharedRevocations<L> {
@@ -99,44 +110,61 @@ impl<L: RevocationLog> SharedRevocations<L> {
 
     /// Reads on, and begins again after each failure.
     async fn follow(&self) -> Infallible {
-        let (mut place, mut failures) = (None, Failures::default());
+        let (mut place, mut is_anew, mut failures) = (None, false, Failures::default());
         loop {
-            match self.follow_once(&mut place).await {
-                Ok(()) => failures.clear(),
-                Err(error) => failures.pause(&error).await,
+            let result = match self.follow_once(&mut place).await {
+                Ok(Followed::Anew) if is_anew => {
+                    Err(LogError::unavailable("it is another one each time that it is asked"))
+                }
+                Ok(followed) => {
+                    is_anew = matches!(followed, Followed::Anew);
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
+            match result {
+                Ok(()) if is_anew => {}
+                Ok(()) => failures.clear("it is heard again"),
+                Err(error) => failures.pause(&error, self.longest_pause()).await,
             }
         }
     }
 
     /// Reads what there is, and waits for more if there is none.
-    async fn follow_once(&self, place: &mut Option<Place>) -> Result<(), LogError> {
-        let asked = Instant::now();
+    async fn follow_once(&self, place: &mut Option<Place>) -> Result<Followed, LogError> {
+        let (asked, number) = (Instant::now(), self.revocations.asks());
         let standing = limited(self.limit(), self.log.standing()).await?;
         self.revocations.set_clock(standing.now);
         let known = place.take().filter(|place| place.life == standing.life && place.last <= standing.last);
-        let is_gap = known.as_ref().is_some_and(|place| place.last + 1 < standing.first);
-        let current = match known {
-            Some(known) if !is_gap => place.insert(known),
-            known => {
-                // What was vouched for before is so still: it was all there was by then.
-                self.take_over(known.is_none(), standing.now).await?;
-                *place = Some(Place { life: standing.life, last: standing.last });
-                // It may have lost something since it said where it stands: that is asked again.
-                return Ok(());
-            }
+        let Some(known) = known else {
+            // What was vouched for before is so still: it was all there was by then.
+            self.revocations.begin_anew(number);
+            self.write_lost(&standing).await?;
+            *place = Some(Place { life: standing.life, last: standing.last });
+            // It may have lost something since it said where it stands: that is asked again.
+            return Ok(Followed::Anew);
         };
+        let current = place.insert(known);
         while current.last < standing.last {
-            if !self.read(current, Duration::ZERO).await? {
+            if current.last.saturating_add(1) < standing.first || !self.read(current, Duration::ZERO).await? {
                 // Some of it is gone.
-                self.take_over(false, standing.now).await?;
-                current.last = current.last.max(standing.last);
-                return Ok(());
+                self.revocations.begin_anew(number);
+                if self.take_over_gap(&standing).await? {
+                    current.last = current.last.max(standing.last);
+                } else {
+                    *place = None;
+                }
+                return Ok(Followed::On);
             }
         }
-        if standing.now.duration_since(standing.since).is_ok_and(|age| age >= self.max_staleness / 2) {
-            self.revocations.vouch_until(asked + self.max_staleness);
+        self.revocations.read_as_of(number);
+        if standing.now.duration_since(standing.since).is_ok_and(|age| age >= self.max_staleness / 2)
+            && self.revocations.vouch_until(asked + self.max_staleness)
+        {
+            fault::mended(&PLACE, &"this node vouches for what it knows again");
         }
-        self.read(current, self.tick()).await.map(|_| ())
+        self.read(current, self.tick()).await?;
+        Ok(Followed::On)
     }
 
     /// Reads on. Whether nothing is missing in between.
@@ -145,42 +173,75 @@ impl<L: RevocationLog> SharedRevocations<L> {
         // Where there were some there must be some to read.
         let mut is_whole = !entries.is_empty() || !at_most.is_zero();
         for (number, entry) in entries {
-            is_whole &= number == place.last + 1;
+            is_whole &= number.checked_sub(1) == Some(place.last);
             if !is_whole {
                 break;
             }
-            self.revocations.take(entry);
+            self.revocations.take_next(entry);
             place.last = number;
         }
         Ok(is_whole)
     }
 
-    /// Takes over all that is revoked, and, of a log that has perhaps lost something, writes what it does not have.
-    async fn take_over(&self, may_have_lost: bool, now: SystemTime) -> Result<(), LogError> {
+    /// Takes over all that is revoked by a log that has perhaps lost something, and writes what it does not have.
+    async fn write_lost(&self, standing: &Standing) -> Result<(), LogError> {
+        let [lost, _] = self.take_over(standing).await?;
+        if !lost.is_empty() {
+            let lost = format!("it does not have {} of what is revoked, which is written to it", lost.len());
+            fault::report(&PLACE, &lost);
+        }
+        let mut batch = Batch::default();
+        for entry in lost.into_values() {
+            batch.add(entry);
+            if batch.is_full() {
+                self.append(&batch.take(), Origin::Lost).await?;
+            }
+        }
+        self.append(&batch.take(), Origin::Lost).await
+    }
+
+    /// Takes over all that is revoked, and no more, by a log of which some was not read. `false` if it is another one by
+    /// now: what it does not have it has perhaps lost.
+    async fn take_over_gap(&self, standing: &Standing) -> Result<bool, LogError> {
+        let [known, mut there] = self.take_over(standing).await?;
+        if !known.is_empty() && limited(self.limit(), self.log.standing()).await?.life != standing.life {
+            return Ok(false);
+        }
+        for (topic, entry) in known {
+            self.revocations.take_less(entry, there.remove(&topic));
+        }
+        Ok(true)
+    }
+
+    /// Takes over all that is revoked. What this node knows beyond that, by topic, and what there is of the same topics.
+    async fn take_over(&self, standing: &Standing) -> Result<[BTreeMap<String, Entry>; 2], LogError> {
         // What is over it has lost on purpose.
-        let is_kept = |entry: &Entry| entry.kept_until().is_none_or(|until| until > now);
-        let mut unknown: BTreeMap<String, Entry> = match may_have_lost {
-            true => self.revocations.entries().filter(is_kept).map(|entry| (entry.topic(), entry)).collect(),
-            false => BTreeMap::new(),
-        };
+        let is_kept = |entry: &Entry| entry.kept_until().is_none_or(|until| until > standing.now);
+        let known = self.revocations.entries().filter(is_kept).map(|entry| (entry.topic(), entry));
+        let (mut known, mut less): (BTreeMap<_, _>, BTreeMap<_, _>) = (known.collect(), BTreeMap::new());
         let taken = AtomicU64::new(0);
         let mut take = |entry: Entry| {
             taken.fetch_add(1, Ordering::Relaxed);
-            if unknown.get(&entry.topic()).is_some_and(|known| known.rank() <= entry.rank()) {
-                unknown.remove(&entry.topic());
+            let topic = entry.topic();
+            match known.get(&topic) {
+                Some(known) if known.rank() > entry.rank() => _ = less.insert(topic, entry),
+                _ => {
+                    known.remove(&topic);
+                    self.revocations.take(entry);
+                }
             }
-            self.revocations.take(entry);
         };
         limited_while(LIMIT, || taken.load(Ordering::Relaxed), self.log.state(&mut take)).await?;
-        let unknown: Vec<_> = unknown.into_values().collect();
-        if !unknown.is_empty() {
-            let lost = format!("it does not have {} of what is revoked, which is written to it", unknown.len());
-            fault::report(&PLACE, &lost);
+        Ok([known, less])
+    }
+
+    async fn append(&self, entries: &[Entry], origin: Origin) -> Result<(), LogError> {
+        if entries.is_empty() {
+            return Ok(());
         }
-        for batch in unknown.chunks(BATCH) {
-            limited(LIMIT, self.log.append(batch, Origin::Lost)).await?;
-        }
-        Ok(())
+        let seconds = entries.iter().map(Entry::size).sum::<usize>() / SLOWEST;
+        let limit = LIMIT.saturating_add(Duration::from_secs(seconds as u64));
+        limited(limit, self.log.append(entries, origin)).await
     }
 
     /// Writes what is revoked here.
@@ -188,15 +249,19 @@ impl<L: RevocationLog> SharedRevocations<L> {
         let Some(outbox) = self.revocations.outbox() else { return pending().await };
         let mut failures = Failures::default();
         loop {
-            let batch = outbox.next().await;
-            match limited(LIMIT, self.log.append(&batch, Origin::New)).await {
+            let mut batch = outbox.next().await;
+            if let Some(now) = contained(|| self.revocations.now()) {
+                let is_late = |at| now.duration_since(at).is_ok_and(|waited| waited > FORGET_WITHIN);
+                batch.retain(|entry| !entry.forgotten_at().is_some_and(is_late));
+            }
+            match self.append(&batch, Origin::New).await {
                 Ok(()) => {
                     outbox.done();
-                    failures.clear();
+                    failures.clear("it takes what is revoked here again");
                 }
                 Err(error) => {
                     outbox.failed();
-                    failures.pause(&error).await;
+                    failures.pause(&error, self.longest_pause()).await;
                 }
             }
         }
@@ -219,7 +284,13 @@ impl<L: RevocationLog> SharedRevocations<L> {
 
     /// How long what is asked may take, so that it can be asked once more in time.
     fn limit(&self) -> Duration {
-        (self.max_staleness / 4).clamp(Duration::from_millis(50), LIMIT)
+        (self.max_staleness / 5).clamp(Duration::from_millis(50), LIMIT)
+    }
+
+    /// How long to wait before a log that failed is asked again: another one that took its place is noticed before others
+    /// go by it.
+    fn longest_pause(&self) -> Duration {
+        (self.max_staleness / 10).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
     }
 
     /// How long to wait for an entry before the log is asked again where it stands.
@@ -247,18 +318,21 @@ struct Failures {
 }
 
 impl Failures {
-    fn clear(&mut self) {
-        *self = Self::default();
+    /// Says that it is over, if it was said that there are any.
+    fn clear(&mut self, mended: &str) {
+        if !std::mem::take(self).told.is_empty() {
+            fault::mended(&PLACE, &mended);
+        }
     }
 
     /// Says what is wrong, once, and waits.
-    async fn pause(&mut self, error: &LogError) {
+    async fn pause(&mut self, error: &LogError, longest: Duration) {
         let text = error.to_string();
         if text != self.told {
             fault::report(&PLACE, &text);
             self.told = text;
         }
-        let pause = SHORTEST_PAUSE.saturating_mul(1 << self.count.min(8)).min(LONGEST_PAUSE);
+        let pause = SHORTEST_PAUSE.saturating_mul(1 << self.count.min(8)).min(longest);
         self.count += 1;
         match timer(Instant::now() + pause) {
             Some(timer) => timer.await,

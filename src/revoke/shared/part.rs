@@ -1,16 +1,22 @@
 //! What [`Revocations`] are, besides, that other nodes share.
 
-use std::{sync::PoisonError, time::SystemTime};
+use std::{
+    sync::PoisonError,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{sync::Notify, time::Instant};
 
 use super::{Entry, Lease, Outbox, RevocationLog, Said, SharedRevocations, Topic, voids::Voids};
 use crate::{
-    revoke::{Revocation, Revocations, Subject, revocations::Extent},
+    revoke::{Revocation, Revocations, revocations::Extent},
     sync::Mutex,
     unwind::contained,
     verify::TokenDigest,
 };
+
+/// By how much later everything is revoked once more, at least.
+const TICK: Duration = Duration::from_millis(1);
 
 /// The part of a node in the log.
 pub(in super::super) struct Part {
@@ -64,6 +70,12 @@ impl Part {
         shown.checked_add(heard.elapsed())
     }
 
+    /// When everything was revoked the last time.
+    fn all(&self) -> Option<SystemTime> {
+        *self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether that is later than it was before.
     fn take_all(&self, time: SystemTime) -> bool {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let is_more = all.is_none_or(|all| all < time);
@@ -108,23 +120,81 @@ impl Revocations {
         }
     }
 
-    /// Takes over an entry.
+    /// Takes over an entry that comes after all those before.
+    pub(super) fn take_next(&self, entry: Entry) {
+        let Some(outbox) = self.outbox() else { return };
+        if entry.rank().is_some() {
+            outbox.reads(entry.about(), false);
+            self.take(entry);
+            return;
+        }
+        // What is revoked meanwhile is in the outbox first, and then remembered.
+        let mut remembered = self.remember();
+        if !outbox.reads(entry.about(), true) {
+            remembered.forget(entry.about());
+        }
+    }
+
+    /// It is asked where the log ends, the time with this number.
+    pub(super) fn asks(&self) -> u64 {
+        self.outbox().map_or(0, Outbox::asks)
+    }
+
+    /// This node has read as far as the log went when it was asked the time with this number.
+    pub(super) fn read_as_of(&self, asked: u64) {
+        let Some(outbox) = self.outbox() else { return };
+        let mut remembered = self.remember();
+        outbox.read_as_of(asked).iter().for_each(|topic| _ = remembered.forget(topic));
+    }
+
+    /// This node goes by all that is in the log as of the time with this number, in place of what came after what.
+    pub(super) fn begin_anew(&self, asked: u64) {
+        let Some(outbox) = self.outbox() else { return };
+        outbox.begin_anew();
+        self.read_as_of(asked);
+    }
+
+    /// Takes over an entry, whenever it came.
     pub(super) fn take(&self, entry: Entry) {
         match entry.said() {
             Said::Revoked(revocation) => self.take_revocation(&revocation),
-            Said::All(time) => {
-                let Some(part) = self.part().filter(|part| part.take_all(time)) else { return };
-                // A node that has let nobody in yet has nothing open that was opened before.
-                if part.has_let_in() {
-                    self.end_all(time);
-                } else {
-                    self.take_revocation(&Revocation::IssuedBefore(time));
-                }
-            }
+            Said::All(time) => self.take_all(time),
             Said::Void(token, time) => self.take_void(token, time),
-            // What is revoked here and not written yet comes later.
-            Said::Forgotten(topic) if self.outbox().is_some_and(|outbox| outbox.is_about(&topic)) => {}
-            Said::Forgotten(topic) => self.forget_topic(&topic),
+            Said::Forgotten(topic) => _ = self.remember().forget(&topic),
+        }
+    }
+
+    fn take_all(&self, time: SystemTime) {
+        let Some(part) = self.part() else { return };
+        if !part.take_all(time) {
+            if part.all() == Some(time) {
+                part.outbox.has(&Topic::All);
+            }
+            return;
+        }
+        // A node that has let nobody in yet has nothing open that was opened before.
+        if part.has_let_in() {
+            self.end_all(time);
+        } else {
+            self.take_revocation(&Revocation::IssuedBefore(time));
+        }
+        // The log passes over what this node has said meanwhile, by a clock that is behind.
+        if part.outbox.is_about(&Topic::All) {
+            self.share_all(self.time_for_all(time));
+        }
+    }
+
+    /// Goes by what the log has of a topic, which is less than what this node knows of it: it was forgotten, and revoked
+    /// again perhaps.
+    pub(super) fn take_less(&self, known: Entry, there: Option<Entry>) {
+        let now = contained(|| self.now());
+        let mut remembered = self.remember();
+        if self.outbox().is_some_and(|outbox| outbox.is_about(known.about())) {
+            return;
+        }
+        remembered.forget(known.about());
+        if let Some(Said::Revoked(revocation)) = there.map(Entry::said) {
+            remembered.revoke(&revocation, now);
         }
     }
 
@@ -164,23 +234,15 @@ impl Revocations {
         }
     }
 
-    fn forget_topic(&self, topic: &Topic) {
-        let mut remembered = self.remember();
-        match topic {
-            Topic::Token(token) => remembered.forget_token(token),
-            Topic::Credential(id) => remembered.forget_credential(id),
-            Topic::Session { issuer, id } => remembered.forget_session(issuer.as_deref(), id),
-            Topic::Subject { issuer, subject } => {
-                remembered.forget_subject(Subject { issuer: issuer.as_deref(), subject })
-            }
-            Topic::Answers(_) | Topic::IssuedBefore | Topic::All => false,
-        };
-    }
-
     /// All that this node knows, as entries.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
-        let all = self.part().and_then(|part| *part.all.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = self.part().and_then(Part::all);
         self.list().into_iter().map(Entry::from).chain(all.map(Entry::all)).chain(self.voids())
+    }
+
+    /// When everything is revoked that is revoked now: later than it was before, whatever the clock says.
+    pub(in super::super) fn time_for_all(&self, now: SystemTime) -> SystemTime {
+        self.part().and_then(|part| part.all()).map_or(now, |known| now.max(known + TICK))
     }
 
     /// Notes that everything was revoked here, so that it is not done again when the log says so.
@@ -194,13 +256,17 @@ impl Revocations {
         }
     }
 
-    /// This node knows all that was in the log as of a moment ago, and vouches for it until `end`.
-    pub(super) fn vouch_until(&self, end: Instant) {
-        let Some(part) = self.part() else { return };
-        if part.lease.extend(end) {
+    /// This node knows all that was in the log as of a moment ago, and vouches for it until `end`. Whether it does so
+    /// again, after a time in which it did not.
+    pub(super) fn vouch_until(&self, end: Instant) -> bool {
+        let Some(part) = self.part() else { return false };
+        let has_begun = part.lease.has_begun();
+        let begins = part.lease.extend(end);
+        if begins {
             part.begun.notify_one();
             self.wake();
         }
+        begins && has_begun
     }
 
     /// This node vouches for nothing any more.

@@ -2,9 +2,9 @@
 //!
 //! | key | what it holds |
 //! | --- | --- |
-//! | `{prefix}:log` | a stream: the entries, numbered `1-0`, `2-0`, ... under the field `e` |
-//! | `{prefix}:state` | a hash: by topic, the entry that holds; and `~`, by which it is known to be there |
-//! | `{prefix}:ends` | a sorted set: topics by the time from which on they need not be kept, in milliseconds |
+//! | `{prefix}:log` | a stream: the entries, numbered `1-0`, `2-0`, ... under the field `e`, and in which life under `l` |
+//! | `{prefix}:state` | a hash: by topic, the entry that holds; by `~` and an entry that forgets, that it is there; and `~`, by which the hash is known to be there |
+//! | `{prefix}:ends` | a sorted set: fields of the hash by the time from which on they need not be kept, in milliseconds |
 //! | `{prefix}:life` | which log it is (a random text), the `run_id` of its server, and since when that is so, in milliseconds |
 //!
 //! All of them are in one slot of a cluster, and what is written is written by scripts, each of which is done or not.
@@ -12,17 +12,23 @@
 use std::{
     fmt,
     future::Future,
-    sync::PoisonError,
     time::{Duration, UNIX_EPOCH},
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, IntoConnectionInfo, RedisResult, Script, Value,
+    AsyncConnectionConfig, Client, IntoConnectionInfo, RedisResult, Script,
     aio::{ConnectionLike, MultiplexedConnection},
 };
 
-use super::{Entry, LogError, Origin, RevocationLog, Standing};
-use crate::sync::Mutex;
+use super::{
+    Entry, LogError, Origin, RevocationLog, Standing,
+    connections::{Connections, Lost, Task},
+};
+
+const PREFIX: &str = "tower-reauth";
+
+/// The oldest Redis that it is for.
+const OLDEST: u32 = 7;
 
 /// How many entries are read at once.
 const MOST: usize = 1_000;
@@ -75,13 +81,8 @@ pub struct RedisLog<C: Connect = Client> {
     replicas: usize,
     standing: Script,
     append: Script,
-    asking: Slot<C::Connection>,
-    reading: Slot<C::Connection>,
-    writing: Slot<C::Connection>,
+    connections: Connections<C::Connection>,
 }
-
-/// A connection that is kept, unless a command on it failed or was given up.
-struct Slot<T>(Mutex<Option<T>>);
 
 /// What both scripts begin with: `mark` writes which life this is, and since when, which is now if it is a new one, and
 /// `last_number` is the number of the last entry, whether or not that is still there.
@@ -89,9 +90,14 @@ const MARK: &str = r"
 local log, state, ends, life = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local time = redis.call('TIME')
 local now = string.format('%d%03d', time[1], math.floor(time[2] / 1000))
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or '?'
+local server = redis.call('INFO', 'server')
+local run = string.match(server, 'run_id:(%w+)') or '?'
 local function mark(is_new)
-  local id, known, since = string.match(redis.call('GET', life) or '', '^(%w+) (%S+) (%d+)$')
+  local text = redis.call('GET', life)
+  local id, known, since = string.match(text or '', '^(%w+) (%S+) (%d+)$')
+  if text and not id then
+    error({err = 'STRANGER ' .. life .. ' is of something else'})
+  end
   -- Whichever of its keys is gone, it is another log.
   if not id or redis.call('EXISTS', log) == 0 or redis.call('HEXISTS', state, '~') == 0 then
     id, known = ARGV[1], nil
@@ -121,22 +127,37 @@ end
 const STANDING: &str = r"
 local name, since = mark(false)
 local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
-return {name, since, first and first[1] or '', string.format('%.0f-0', last_number()), now}
+local version = string.match(server, 'redis_version:(%S+)') or ''
+return {version, name, since, first and first[1] or '', string.format('%.0f-0', last_number()), now}
 ";
 
-/// Appends what says more than what is there, and sweeps as much.
+/// Appends what says more than what is there, and sweeps as much. What is meant for another life is not for this server.
 const APPEND: &str = r"
-mark(ARGV[2] == 'lost')
-local number = last_number()
-for at = 4, #ARGV, 4 do
+local name = mark(false)
+if ARGV[4] ~= '' and ARGV[4] ~= name then
+  return 0
+end
+if ARGV[2] == 'lost' then
+  mark(true)
+end
+local number, tag = last_number(), string.sub(name, 1, 8) .. string.sub(name, -8)
+for at = 5, #ARGV, 4 do
   local topic, rank, kept_until, entry = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local known = rank ~= '~' and redis.call('HGET', state, topic)
-  if not known or tonumber(string.match(known, '%d+$')) < tonumber(rank) then
+  local is_known
+  if rank == '~' then
+    is_known = redis.call('HEXISTS', state, '~' .. entry) == 1
+  else
+    local known = redis.call('HGET', state, topic)
+    is_known = known and tonumber(string.match(known, '%d+$')) >= tonumber(rank)
+  end
+  if not is_known then
     -- First, as it may fail: what the state has and the stream has not would be passed over from then on.
     number = number + 1
-    redis.call('XADD', log, 'MAXLEN', '~', ARGV[3], string.format('%.0f-0', number), 'e', entry)
+    redis.call('XADD', log, 'MAXLEN', '~', ARGV[3], string.format('%.0f-0', number), 'e', entry, 'l', tag)
     if rank == '~' then
       redis.call('HDEL', state, topic)
+      redis.call('HSET', state, '~' .. entry, '')
+      redis.call('ZADD', ends, now + 86400000, '~' .. entry)
     else
       redis.call('HSET', state, topic, entry)
     end
@@ -149,11 +170,11 @@ for at = 4, #ARGV, 4 do
 end
 -- More than came: so it does not grow for ever.
 local over = redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, 64 + #ARGV)
-for _, topic in ipairs(over) do
-  redis.call('HDEL', state, topic)
-  redis.call('ZREM', ends, topic)
+for _, field in ipairs(over) do
+  redis.call('HDEL', state, field)
+  redis.call('ZREM', ends, field)
 end
-return number
+return 1
 ";
 
 impl RedisLog {
@@ -173,21 +194,20 @@ impl<C: Connect> RedisLog<C> {
     pub fn new(connect: C) -> Self {
         Self {
             connect,
-            keys: keys("tower-reauth"),
+            keys: keys(PREFIX),
             length: 100_000,
             replicas: 0,
             standing: Script::new(&format!("{MARK}{STANDING}")),
             append: Script::new(&format!("{MARK}{APPEND}")),
-            asking: Slot::default(),
-            reading: Slot::default(),
-            writing: Slot::default(),
+            connections: Connections::default(),
         }
     }
 
-    /// What the names of its keys begin with, in braces. Default: `tower-reauth`.
+    /// What the names of its keys begin with, in braces. Default, for an empty one too: `tower-reauth`. A closing brace in
+    /// it is written as `%7D`, as it would end what a cluster goes by.
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
-        self.keys = keys(prefix);
+        self.keys = keys(if prefix.is_empty() { PREFIX } else { prefix });
         self
     }
 
@@ -206,17 +226,20 @@ impl<C: Connect> RedisLog<C> {
     }
 
     /// What `ask` makes of a connection.
-    async fn with<T, F>(&self, slot: &Slot<C::Connection>, ask: impl FnOnce(C::Connection) -> F) -> Result<T, LogError>
+    async fn with<T, F>(&self, task: Task, ask: impl FnOnce(C::Connection) -> F) -> Result<T, LogError>
     where
         F: Future<Output = RedisResult<T>>,
     {
-        // Out of the slot: what is given up in the middle would be in the way of the next.
-        let connection = match slot.take() {
+        // Out of its place: what is given up in the middle would be in the way of the next.
+        let (number, connection) = self.connections.take(task);
+        let lost = Lost(&self.connections);
+        let connection = match connection {
             Some(connection) => connection,
             None => self.connect.connect().await.map_err(LogError::unavailable)?,
         };
         let answer = ask(connection.clone()).await.map_err(LogError::unavailable)?;
-        slot.put(connection);
+        std::mem::forget(lost);
+        self.connections.put(task, number, connection);
         Ok(answer)
     }
 }
@@ -226,8 +249,15 @@ impl<C: Connect> RevocationLog for RedisLog<C> {
         let mut script = self.standing.prepare_invoke();
         self.keys.iter().for_each(|key| _ = script.key(key));
         script.arg(random());
-        let answer = self.with(&self.asking, async |mut connection| script.invoke_async(&mut connection).await).await?;
-        let (life, since, first, last, now): (String, u64, String, String, u64) = answer;
+        let answer = self.with(Task::Ask, async |mut connection| script.invoke_async(&mut connection).await).await?;
+        let (version, life, since, first, last, now): (String, String, u64, String, String, u64) = answer;
+        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        if major.is_none_or(|major| major < OLDEST) {
+            return Err(LogError::unavailable(format!(
+                "its version is {version:?}, and {OLDEST} is the oldest that will do"
+            )));
+        }
+        self.connections.belong_to(&life);
         let time = |milliseconds| UNIX_EPOCH + Duration::from_millis(milliseconds);
         let last = number(&last)?.unwrap_or_default();
         let first = number(&first)?.unwrap_or(last.saturating_add(1));
@@ -239,9 +269,9 @@ impl<C: Connect> RevocationLog for RedisLog<C> {
         loop {
             let mut scan = redis::cmd("HSCAN");
             scan.arg(&self.keys[1]).arg(&cursor).arg("COUNT").arg(MOST);
-            let answer = self.with(&self.asking, async |mut connection| scan.query_async(&mut connection).await);
+            let answer = self.with(Task::Ask, async |mut connection| scan.query_async(&mut connection).await);
             let (next, topics): (String, Vec<(String, String)>) = answer.await?;
-            for (_, entry) in topics.into_iter().filter(|(topic, _)| topic != "~") {
+            for (_, entry) in topics.into_iter().filter(|(topic, _)| !topic.starts_with('~')) {
                 take(parsed(entry)?);
             }
             if next == "0" {
@@ -260,11 +290,19 @@ impl<C: Connect> RevocationLog for RedisLog<C> {
             read.arg("BLOCK").arg(u64::try_from(milliseconds).unwrap_or(u64::MAX));
         }
         read.arg("STREAMS").arg(&self.keys[0]).arg(format!("{after}-0"));
-        let answer = self.with(&self.reading, async |mut connection| read.query_async(&mut connection).await);
+        let answer = self.with(Task::Read, async |mut connection| read.query_async(&mut connection).await);
         let streams: Option<Vec<(String, Vec<(String, Vec<String>)>)>> = answer.await?;
         let mut entries = Vec::new();
         for (id, mut fields) in streams.into_iter().flatten().flat_map(|(_, entries)| entries) {
-            let entry = if fields.len() == 2 && fields[0] == "e" { fields.remove(1) } else { fields.join(" ") };
+            let (entry, life) = match &mut *fields {
+                [e, entry] if e == "e" => (std::mem::take(entry), None),
+                [e, entry, l, life] if e == "e" && l == "l" => (std::mem::take(entry), Some(std::mem::take(life))),
+                _ => (fields.join(" "), None),
+            };
+            if life.is_some_and(|life| !self.connections.are_of(&life)) {
+                self.connections.drop_all();
+                return Err(LogError::unavailable("it was another one when this was written"));
+            }
             match (number(&id)?, parsed(entry)) {
                 (Some(number), Ok(entry)) => entries.push((number, entry)),
                 // First those that can be read.
@@ -280,7 +318,7 @@ impl<C: Connect> RevocationLog for RedisLog<C> {
         let mut script = self.append.prepare_invoke();
         self.keys.iter().for_each(|key| _ = script.key(key));
         let origin = if origin == Origin::Lost { "lost" } else { "new" };
-        script.arg(random()).arg(origin).arg(self.length);
+        script.arg(random()).arg(origin).arg(self.length).arg(self.connections.life());
         for entry in entries {
             let rank = entry.rank().map_or_else(|| "~".to_owned(), |rank| rank.to_string());
             let kept_until = entry.kept_until().and_then(|until| until.duration_since(UNIX_EPOCH).ok());
@@ -288,35 +326,23 @@ impl<C: Connect> RevocationLog for RedisLog<C> {
             script.arg(entry.topic()).arg(rank).arg(kept_until).arg(entry.to_string());
         }
         let replicas = self.replicas;
-        let written = self.with(&self.writing, async |mut connection| {
-            let _: Value = script.invoke_async(&mut connection).await?;
-            if replicas == 0 {
-                return Ok(0);
+        let written = self.with(Task::Write, async |mut connection| {
+            let is_here: bool = script.invoke_async(&mut connection).await?;
+            if !is_here || replicas == 0 {
+                return Ok((is_here, replicas));
             }
-            redis::cmd("WAIT").arg(replicas).arg(1_000).query_async::<usize>(&mut connection).await
+            let reached: usize = redis::cmd("WAIT").arg(replicas).arg(1_000).query_async(&mut connection).await?;
+            Ok((is_here, reached))
         });
-        let reached = written.await?;
+        let (is_here, reached) = written.await?;
+        if !is_here {
+            self.connections.drop_all();
+            return Err(LogError::unavailable("it is another one than when it was read"));
+        }
         if reached < replicas {
             return Err(LogError::unavailable(format!("{reached} of {replicas} replicas have it")));
         }
         Ok(())
-    }
-}
-
-impl<T> Slot<T> {
-    fn take(&self) -> Option<T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn put(&self, connection: T) {
-        let replaced = self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(connection);
-        drop(replaced);
-    }
-}
-
-impl<T> Default for Slot<T> {
-    fn default() -> Self {
-        Self(Mutex::new(None))
     }
 }
 
@@ -332,6 +358,7 @@ impl<C: Connect> fmt::Debug for RedisLog<C> {
 }
 
 fn keys(prefix: &str) -> [String; 4] {
+    let prefix = prefix.replace('}', "%7D");
     ["log", "state", "ends", "life"].map(|name| format!("{{{prefix}}}:{name}"))
 }
 

@@ -205,7 +205,8 @@ impl<V> Cached<V> {
     /// [handed](crate::bearer::AuthLayer::with_revocations) the same. It is the same for all handles. Called again, it
     /// adds to what it was called with before.
     ///
-    /// A node that is cut off from the others answers from memory meanwhile, if the layer does, for up to `max_age`.
+    /// What others forget while this node is cut off from them is heard of when it is not any more; until then the layer goes
+    /// by [rule 2](crate::revoke::shared).
     #[must_use]
     pub fn with_revocations(self, revocations: &Revocations) -> Self
     where

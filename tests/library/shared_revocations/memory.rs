@@ -1,7 +1,7 @@
 //! A log in memory, and the wires to it, which can be cut.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::{Future, pending},
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime},
@@ -31,6 +31,10 @@ pub struct Kept {
     since: SystemTime,
     entries: Vec<(u64, Entry)>,
     state: BTreeMap<String, Entry>,
+    /// The entries that forget, which may come twice.
+    forgotten: BTreeSet<String>,
+    /// By how much its clock is behind.
+    behind: Duration,
     last: u64,
     appends: usize,
     asked: usize,
@@ -48,6 +52,17 @@ struct Faults {
     is_cut: bool,
     says_no: bool,
     delay: Duration,
+    /// So much later than it is there what was read comes.
+    lag: Duration,
+    /// What was written is there, and nobody is told.
+    keeps_silent: bool,
+    bytes_a_second: Option<usize>,
+    /// It is another life whenever it is asked.
+    alternates: bool,
+    /// How often what was asked by then was left without an answer.
+    hung: usize,
+    /// Its numbers are as high as numbers are.
+    boasts: bool,
     panics: bool,
     /// Everything goes just before the state is read.
     flushes: bool,
@@ -58,7 +73,17 @@ impl Memory {
         let wall = Wall::new();
         // It has been there for a while.
         let since = wall.now() - Duration::from_secs(3600);
-        let kept = Kept { life: 1, since, entries: Vec::new(), state: BTreeMap::new(), last: 0, appends: 0, asked: 0 };
+        let kept = Kept {
+            life: 1,
+            since,
+            entries: Vec::new(),
+            state: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
+            behind: Duration::ZERO,
+            last: 0,
+            appends: 0,
+            asked: 0,
+        };
         Self(Arc::new(Inner { wall, kept: Mutex::new(kept), grown: Notify::new() }))
     }
 
@@ -77,11 +102,19 @@ impl Memory {
         *self.kept() = Kept { life, since: self.wall().now(), ..copy };
     }
 
+    /// Its clock is so much behind from now on.
+    pub fn set_back(&self, behind: Duration) {
+        let mut kept = self.kept();
+        kept.behind = behind;
+        kept.since -= behind;
+    }
+
     /// Everything is gone.
     pub fn flush(&self) {
         let mut kept = self.kept();
         kept.entries.clear();
         kept.state.clear();
+        kept.forgotten.clear();
         kept.last = 0;
         kept.life += 1;
         kept.since = self.wall().now();
@@ -119,8 +152,8 @@ impl Memory {
     }
 
     pub fn append(&self, entries: &[Entry], origin: Origin) {
-        let now = self.wall().now();
         let mut kept = self.kept();
+        let now = self.wall().now() - kept.behind;
         if origin == Origin::Lost {
             kept.since = now;
         }
@@ -135,7 +168,8 @@ impl Memory {
         let mut kept = self.kept();
         kept.asked += 1;
         let first = kept.entries.first().map_or(kept.last + 1, |(number, _)| *number);
-        Standing { life: kept.life.to_string(), since: kept.since, first, last: kept.last, now: self.wall().now() }
+        let now = self.wall().now() - kept.behind;
+        Standing { life: kept.life.to_string(), since: kept.since, first, last: kept.last, now }
     }
 
     pub fn state(&self) -> BTreeMap<String, Entry> {
@@ -171,6 +205,9 @@ impl Kept {
     fn append(&mut self, entry: Entry) {
         self.appends += 1;
         let topic = entry.topic();
+        if entry.rank().is_none() && !self.forgotten.insert(entry.to_string()) {
+            return;
+        }
         match (self.state.get(&topic).and_then(Entry::rank), entry.rank()) {
             (Some(known), Some(rank)) if known >= rank => return,
             (_, None) => _ = self.state.remove(&topic),
@@ -196,6 +233,31 @@ impl Wire {
 
     pub fn delay(&self, delay: Duration) {
         self.faults().delay = delay;
+    }
+
+    pub fn lag(&self, lag: Duration) {
+        self.faults().lag = lag;
+    }
+
+    pub fn keep_silent(&self) {
+        self.faults().keeps_silent = true;
+    }
+
+    pub fn limit(&self, bytes_a_second: usize) {
+        self.faults().bytes_a_second = Some(bytes_a_second);
+    }
+
+    /// What was asked by now gets no answer.
+    pub fn hang(&self) {
+        self.faults().hung += 1;
+    }
+
+    pub fn alternate(&self) {
+        self.faults().alternates = true;
+    }
+
+    pub fn boast(&self) {
+        self.faults().boasts = true;
     }
 
     pub fn flush_before_state(&self) {
@@ -227,7 +289,14 @@ impl Wire {
 impl RevocationLog for Wire {
     async fn standing(&self) -> Result<Standing, LogError> {
         self.pass().await?;
-        let standing = self.memory.standing();
+        let Faults { alternates, boasts, .. } = *self.faults();
+        if alternates {
+            self.memory.kept().life += 1;
+        }
+        let mut standing = self.memory.standing();
+        if boasts {
+            (standing.first, standing.last) = (u64::MAX, u64::MAX);
+        }
         self.pass().await?;
         Ok(standing)
     }
@@ -245,7 +314,16 @@ impl RevocationLog for Wire {
 
     async fn read(&self, after: u64, at_most: Duration) -> Result<Vec<(u64, Entry)>, LogError> {
         self.pass().await?;
-        let entries = self.memory.read(after, at_most).await;
+        let hung = self.faults().hung;
+        let mut entries = self.memory.read(after, at_most).await;
+        let Faults { lag, boasts, hung: hung_by_now, .. } = *self.faults();
+        if hung != hung_by_now {
+            pending::<()>().await;
+        }
+        sleep(lag).await;
+        if boasts {
+            entries.push((u64::MAX, "1 credential a 1".parse().expect("an entry")));
+        }
         self.pass().await?;
         Ok(entries)
     }
@@ -254,7 +332,15 @@ impl RevocationLog for Wire {
         let entries = entries.to_vec();
         async move {
             self.pass().await?;
+            let Faults { keeps_silent, bytes_a_second, .. } = *self.faults();
+            if let Some(bytes_a_second) = bytes_a_second {
+                let bytes: usize = entries.iter().map(|entry| entry.to_string().len()).sum();
+                sleep(Duration::from_secs_f64(bytes as f64 / bytes_a_second as f64)).await;
+            }
             self.memory.append(&entries, origin);
+            if keeps_silent {
+                pending::<()>().await;
+            }
             self.pass().await
         }
     }

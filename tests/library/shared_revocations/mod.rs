@@ -2,6 +2,7 @@
 //! nothing.
 
 pub mod memory;
+mod order;
 mod tokens;
 
 use std::time::{Duration, SystemTime};
@@ -521,6 +522,8 @@ async fn an_entry_that_cannot_be_read_is_never_passed_over() {
         ("1 credential a", InvalidEntry::Topic),
         ("1 credential a b 1", InvalidEntry::Topic),
         ("1 credential a x", InvalidEntry::Syntax),
+        ("1 credential a ~", InvalidEntry::Syntax),
+        ("1 credential a ~x", InvalidEntry::Syntax),
         ("1 credential a -1", InvalidEntry::Syntax),
         ("1 credential a 9007199254740992", InvalidEntry::Syntax),
         ("1 credential ~ 1", InvalidEntry::Syntax),

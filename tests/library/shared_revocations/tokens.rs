@@ -228,6 +228,27 @@ async fn what_a_cache_forgets_on_one_node_is_asked_anew_on_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_cache_forgets_is_not_lost_with_the_log() {
+    let memory = Memory::new();
+    let (one, two) = (Node::joined(&memory).await, Node::joined(&memory).await);
+    let oracle = Oracle::without_revision();
+    let of_one = Cached::new(Oracle::without_revision(), SECOND).with_revocations(&one.revocations);
+    let of_two = Cached::new(oracle.clone(), 600 * SECOND).with_revocations(&two.revocations);
+    let auth = door(of_two, &two.revocations, memory.wall());
+    assert_eq!(knock(auth.clone(), reauth(), "t0ken").await.status(), 200);
+    two.wire.cut();
+    let copy = memory.copy();
+    of_one.forget(TokenDigest::of("t0ken"));
+    shared(&[&one]).await;
+    memory.fail_over_to(copy);
+    sleep(2 * STALENESS).await;
+    two.wire.mend();
+    sleep(2 * STALENESS).await;
+    assert_eq!(knock(auth, reauth(), "t0ken").await.status(), 200);
+    assert_eq!(oracle.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cache_forgets_a_token_that_is_revoked_anywhere_and_the_door_refuses_it() {
     let memory = Memory::new();
     let (one, two) = (Node::joined(&memory).await, Node::joined(&memory).await);
@@ -269,7 +290,7 @@ fn an_entry_about_tokens_is_read_as_it_was_written_and_shows_no_digest() {
     for text in [
         format!("1 token {hex} 9007199254740991"),
         format!("1 token {hex} 1767225600000"),
-        format!("1 token {hex} ~"),
+        format!("1 token {hex} ~1767225600000"),
         format!("1 answers {hex} 1767225600000"),
         "1 answers 1767225600000".to_owned(),
     ] {

@@ -8,7 +8,8 @@
 //!
 //! 1. No frame of a revoked credential passes, and no door opens to it, when the log took the revocation as long ago as
 //!    the staleness, or longer; on the node that revoked it none passes from that moment on.
-//! 2. That holds for what the log has lost, too, if a node knows it that can reach the log all the time.
+//! 2. That holds for what the log has lost, too, if a node knows it that can reach the log all the time, and for what was
+//!    revoked once more after it was forgotten.
 //! 3. No stream ends `revoked` whose credential nobody revoked; none ends `unavailable` unless its node does not vouch;
 //!    and a node does that has had no trouble for a while.
 //! 4. When all is well again all nodes vouch, and they and the log know the same.
@@ -21,6 +22,7 @@
 //! SIMULATION=0..10000 cargo test --release --test library simulation
 //! ```
 
+mod days;
 mod network;
 mod record;
 mod world;
@@ -30,7 +32,7 @@ use std::{env, ops::Range, time::Instant};
 use self::world::{Outcome, run};
 
 /// The seeds that are tried unless others are asked for.
-const SEEDS: Range<u64> = 0..200;
+const SEEDS: Range<u64> = 0..60;
 
 fn outcome(seed: u64) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -63,7 +65,7 @@ fn whatever_befalls_nodes_and_log_no_frame_passes_after_the_bound_and_all_know_t
 
 #[test]
 fn a_seed_is_the_same_world_each_time() {
-    for seed in 0..5 {
+    for seed in 0..2 {
         assert!(outcome(seed) == outcome(seed), "seed {seed}");
     }
 }

@@ -23,6 +23,10 @@ pub struct Record {
 #[derive(Default)]
 struct Inner {
     matters: BTreeMap<String, Matter>,
+    /// What is being forgotten: nothing is said of it until that is written.
+    forgetting: BTreeSet<String>,
+    /// What was forgotten, if a node has not heard of that it may hold on to it.
+    forgotten: BTreeMap<String, What>,
     /// When the log lost something, stood still, or was written what it had lost, the last time.
     disturbed: Option<Instant>,
     seen: Seen,
@@ -183,6 +187,23 @@ impl Record {
         matter.on.insert(node);
     }
 
+    /// It is to be good again.
+    pub fn forgets(&self, what: What) {
+        let (mut inner, topic) = (self.inner(), what.topic());
+        inner.matters.remove(&topic);
+        inner.forgotten.insert(topic.clone(), what);
+        inner.forgetting.insert(topic);
+    }
+
+    /// The log has it that it is good again.
+    pub fn forgot(&self, topic: &str) {
+        self.inner().forgetting.remove(topic);
+    }
+
+    pub fn is_being_forgotten(&self, topic: &str) -> bool {
+        self.inner().forgetting.contains(topic)
+    }
+
     pub fn is_called(&self, topic: &str) -> bool {
         self.inner().matters.contains_key(topic)
     }
@@ -194,7 +215,7 @@ impl Record {
         if origin == Origin::Lost {
             inner.disturbed = Some(now);
         }
-        for entry in entries {
+        for entry in entries.iter().filter(|entry| entry.rank().is_some()) {
             let Some(matter) = inner.matters.get_mut(&entry.topic()) else { continue };
             matter.took.get_or_insert(now);
             matter.was_taken = true;
@@ -203,7 +224,7 @@ impl Record {
 
     /// What was revoked is said to be written.
     pub fn written(&self, topic: &str) {
-        if !self.inner().matters[topic].was_taken {
+        if self.inner().matters.get(topic).is_some_and(|matter| !matter.was_taken) {
             self.fail(format!("{topic} is said to be written, and the log never had it"));
         }
     }
@@ -214,9 +235,8 @@ impl Record {
         let now = Instant::now();
         inner.disturbed = Some(now);
         let Inner { matters, seen, .. } = &mut *inner;
-        for (topic, matter) in matters.iter_mut().filter(|(topic, matter)| matter.took.is_some() && !has(topic)) {
+        for (_, matter) in matters.iter_mut().filter(|(topic, matter)| matter.took.is_some() && !has(topic)) {
             let knowers = knowers(&matter.what);
-            let _ = topic;
             if knowers.is_empty() {
                 matter.took = None;
                 matter.loss = None;
@@ -279,7 +299,9 @@ impl Record {
         let mut inner = self.inner();
         inner.seen.revoked += 1;
         inner.note((self.started.elapsed(), caller.client, "revoked"));
-        let is_right = inner.matters.values().any(|matter| matter.concerns(caller) != Concern::Not);
+        let is_forgotten = |what: &What| matches!(what, What::Credential(id) if *id == caller.id);
+        let is_right = inner.matters.values().any(|matter| matter.concerns(caller) != Concern::Not)
+            || inner.forgotten.values().any(is_forgotten);
         drop(inner);
         if !is_right {
             self.fail(format!("{caller:?} is refused as revoked, and nobody revoked it"));

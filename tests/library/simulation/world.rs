@@ -140,11 +140,14 @@ impl World {
     /// Things happen, until then.
     async fn befall(&self, rng: &mut Rng, end: Instant) {
         let unit = self.record.staleness();
+        // Where nodes have less trouble, more is still known of what the log loses.
+        let trouble = [10, 40, 100][rng.usize(..3)];
         while Instant::now() < end {
             sleep(unit.mul_f64(rng.f64() * 0.25)).await;
             self.restart(Instant::now());
             match rng.u8(..100) {
                 0..30 => self.revoke(rng),
+                30..65 | 85..87 if rng.u8(..100) >= trouble => {}
                 30..50 => self.weather(rng),
                 50..58 => self.crash(rng),
                 58..65 => self.stall(rng),
@@ -153,6 +156,7 @@ impl World {
                 78..80 => self.lose(rng, true),
                 80..85 => self.server.memory.trim(rng.usize(..4)),
                 85..87 => self.hold(rng),
+                87..92 => self.forget(rng),
                 _ => {}
             }
             // A replica lags behind.
@@ -182,7 +186,7 @@ impl World {
         let Some(node) = self.node(rng.usize(..NODES)) else { return };
         let credential = rng.usize(..CREDENTIALS);
         let subject = credential % SUBJECTS;
-        if subject == UNTOUCHED {
+        if subject == UNTOUCHED || self.record.is_being_forgotten(&What::Credential(format!("c{credential}")).topic()) {
             return;
         }
         let revocations = &node.revocations;
@@ -215,6 +219,24 @@ impl World {
         tokio::spawn(async move {
             revocations.written().await;
             record.written(&topic);
+        });
+    }
+
+    /// Something is good again. It is not revoked anew before the log has that.
+    fn forget(&self, rng: &mut Rng) {
+        let (node, credential) = (self.node(rng.usize(..NODES)), rng.usize(..CREDENTIALS));
+        let Some(node) = node else { return };
+        let what = What::Credential(format!("c{credential}"));
+        let topic = what.topic();
+        if !self.record.is_called(&topic) || self.record.is_being_forgotten(&topic) {
+            return;
+        }
+        self.record.forgets(what);
+        node.revocations.forget(&format!("c{credential}"));
+        let (record, revocations) = (Arc::clone(&self.record), node.revocations.clone());
+        tokio::spawn(async move {
+            revocations.written().await;
+            record.forgot(&topic);
         });
     }
 

@@ -7,7 +7,7 @@
 //! | `opened` | a stream | `stream`, `label`, `caller`, `client` |
 //! | `refused` | a request | `status`, `reason`, `request`, `client`, and `caller` if it is known |
 //! | `ended` | a stream | `stream`, `label`, `caller`, `reason`, and `by` where an operator did it |
-//! | `revoked` | whatever was asked for | `revocation`, `is_kept`, `by`, `client` |
+//! | `revoked` | whatever was asked for | `revocation`; `is_kept`, on the disk; `is_shared`, by Redis, if there is one; `by`, `client` |
 //! | `lost` | the log itself | `lines`: how many before this could not be written |
 //!
 //! 1. A line is handed to a thread that only writes ([`Lines`]): nobody waits for a disk, and nothing fails with it.
@@ -138,9 +138,15 @@ impl Audit {
         is_ended
     }
 
-    pub fn revoked(&self, revocation: Value, is_kept: bool, by: &Identity, client: Option<IpAddr>) {
+    pub fn revoked(&self, revocation: Value, is_kept: bool, is_shared: bool, by: &Identity, client: Option<IpAddr>) {
         self.say("revoked", || {
-            [("revocation", revocation), ("is_kept", is_kept.into()), ("by", caller(by)), ("client", address(client))]
+            [
+                ("revocation", revocation),
+                ("is_kept", is_kept.into()),
+                ("is_shared", is_shared.into()),
+                ("by", caller(by)),
+                ("client", address(client)),
+            ]
         });
     }
 
