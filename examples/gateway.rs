@@ -20,6 +20,7 @@
 //! - [`steer`]: commands besides serving
 //! - [`page`]: the page that shows it all in a browser
 //! - `upstream`: completions, passed on to another server; behind the feature of that name
+//! - `edge`: the sessions of another gateway, served from here; behind the feature of that name
 //! - `speak`: OpenClaw's protocol over a WebSocket, with the feature `websocket`
 //! - [`demo`]: a state folder to try it all on
 //! - [`log`]: lines that never wait for the file they go to
@@ -31,6 +32,9 @@ pub(crate) mod auth;
 pub(crate) mod config;
 #[path = "gateway/demo/mod.rs"]
 pub(crate) mod demo;
+#[cfg(feature = "edge")]
+#[path = "gateway/edge/mod.rs"]
+pub(crate) mod edge;
 #[path = "gateway/files/mod.rs"]
 pub(crate) mod files;
 #[path = "gateway/http/mod.rs"]
@@ -75,7 +79,7 @@ use axum::{
     Router,
     body::Body,
     response::Response,
-    routing::{delete, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 use tokio::{
     net::TcpListener,
@@ -94,6 +98,8 @@ use tower_reauth::{
     scope::{ResolveScopes, ScopeHierarchy},
 };
 
+#[cfg(feature = "edge")]
+use self::edge::{Edge, Publishers};
 #[cfg(feature = "upstream")]
 use self::upstream::Upstream;
 use self::{
@@ -124,8 +130,6 @@ use self::{
     config::MetricsFor,
     measure::{Exporter, NearbyLayer},
 };
-#[cfg(feature = "upstream")]
-use axum::routing::MethodRouter;
 
 /// What a shared secret is granted by the compat rule, and a trusted caller that declares nothing.
 const OPERATOR: [Scope; 6] = [
@@ -272,7 +276,7 @@ pub fn open(
         watching = ?config.sources.files().collect::<Vec<_>>(),
         "starting"
     );
-    if !config.state_dir.is_dir() {
+    if config.edge.is_none() && !config.state_dir.is_dir() {
         tracing::warn!(
             state_dir = %config.state_dir.display(),
             "there is no state folder, and so no session: name the right one with --state-dir or OPENCLAW_STATE_DIR"
@@ -365,7 +369,9 @@ pub fn open(
             door(audit.clone()).layer(resolve_scopes(speak::Declaring(Strict::new(OPERATOR)))),
             door(audit.clone()).layer(resolve_scopes(Strict::new(OPERATOR))),
         );
-        speak::SpeakLayer(Arc::new(speak::Speak { state: Arc::clone(&state), doors, watched: watched.clone(), stop }))
+        let speak = speak::Speak { state: Arc::clone(&state), doors, watched: watched.clone(), stop };
+        // An edge has no sessions to speak of.
+        tower::util::option_layer(config.edge.is_none().then(|| speak::SpeakLayer(Arc::new(speak))))
     };
     #[cfg(not(feature = "websocket"))]
     let sockets = tower::layer::util::Identity::new();
@@ -379,9 +385,10 @@ pub fn open(
     // To renew takes what the stream took: only the caller is asked for here.
     let may_renew = authenticate;
 
-    let sessions = get(listing::sessions).route_layer(may_read.clone());
+    let OfSessions { list, history, kill } = of_sessions(config, &state, tasks)?;
+    let sessions = list.route_layer(may_read.clone());
     let sessions = sessions.head(handlers::only_get).fallback(handlers::only_get);
-    let history = get(handlers::history).route_layer(may_read).head(handlers::only_get).fallback(handlers::only_get);
+    let history = history.route_layer(may_read).head(handlers::only_get).fallback(handlers::only_get);
     #[cfg(feature = "metrics")]
     let metrics = {
         let exporter = Exporter::of_this_process()?;
@@ -389,21 +396,28 @@ pub fn open(
         let nearby = (config.metrics == MetricsFor::Local).then(|| asks.clone());
         measure::route(exporter, NearbyLayer { auth: nearby, others: may_operate.clone() })
     };
-    let kill = post(handlers::kill).route_layer(may_operate.clone()).fallback(handlers::only_post);
-    let streams = get(operators::streams).route_layer(
-        ServiceBuilder::new()
-            .layer(may_operate.clone())
-            .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
-            .layer(watched),
-    );
+    let kill = kill.route_layer(may_operate.clone()).fallback(handlers::only_post);
+    let may_watch = ServiceBuilder::new()
+        .layer(may_operate.clone())
+        .map_response(|response: ::http::Response<StreamReauth<Body>>| response.map(Body::new))
+        .layer(watched);
+    let streams = get(operators::streams).route_layer(may_watch.clone());
     let streams = streams.head(handlers::only_get).fallback(handlers::only_get);
     let end = delete(operators::end).route_layer(may_operate.clone()).fallback(handlers::only_delete);
+    #[cfg(feature = "edge")]
+    let edges = match (&config.edge, &config.redis) {
+        (None, Some(redis)) => Some((Arc::new(Publishers::new(redis, Arc::clone(&state))?), may_operate.clone())),
+        _ => None,
+    };
     let revocations = get(operators::revocations).post(operators::revoke).route_layer(may_operate);
     let revocations = revocations.head(handlers::only_get_or_post).fallback(handlers::only_get_or_post);
     let renew = post(handlers::renew).route_layer(may_renew).fallback(handlers::only_post);
 
     let description = openapi::description(|path| match path {
         "/metrics" => cfg!(feature = "metrics"),
+        "/sessions/{key}/follow" | "/sessions/{key}/join" => {
+            cfg!(feature = "edge") && config.redis.is_some() && config.edge.is_none()
+        }
         path => config.upstream.is_some() || !path.starts_with("/v1/"),
     })?;
     let description = get(async move || openapi::answer(description.clone()));
@@ -412,9 +426,9 @@ pub fn open(
 
     let routes = Router::new()
         .route("/", get(page::show).fallback(handlers::only_get_or_head))
-        .route("/sessions", sessions.with_state(Arc::clone(&state)))
-        .route("/sessions/{key}/history", parsed(target::session_key, history.with_state(Arc::clone(&state))))
-        .route("/sessions/{key}/kill", parsed(target::session_key, kill.with_state(Arc::clone(&state))))
+        .route("/sessions", sessions)
+        .route("/sessions/{key}/history", parsed(target::session_key, history))
+        .route("/sessions/{key}/kill", parsed(target::session_key, kill))
         .route("/streams", streams.with_state(Arc::clone(&state)))
         .route("/streams/{id}", parsed(target::stream_id, end.with_state(Arc::clone(&state))))
         .route("/revocations", revocations.with_state(Arc::clone(&state)))
@@ -427,6 +441,17 @@ pub fn open(
         .fallback(handlers::not_found);
     #[cfg(feature = "metrics")]
     let routes = routes.route("/metrics", metrics);
+    #[cfg(feature = "edge")]
+    let routes = match edges {
+        None => routes,
+        Some((publishers, may_operate)) => {
+            let follow = get(edge::follow).route_layer(may_watch).head(handlers::only_get).fallback(handlers::only_get);
+            let follow = parsed(target::session_key, follow.with_state(Arc::clone(&publishers)));
+            let join = get(edge::join).route_layer(may_operate).head(handlers::only_get).fallback(handlers::only_get);
+            let join = parsed(target::session_key, join.with_state(publishers));
+            routes.route("/sessions/{key}/follow", follow).route("/sessions/{key}/join", join)
+        }
+    };
 
     #[cfg(feature = "upstream")]
     let routes = match config.upstream.clone() {
@@ -464,6 +489,35 @@ pub fn open(
         .layer(AuditLayer { audit: audit.clone(), shows_path: true })
         .service(routes);
     Ok(Gateway { service, settings, reload, audit })
+}
+
+/// What the routes about sessions do, whoever may do it.
+struct OfSessions {
+    list: MethodRouter,
+    history: MethodRouter,
+    kill: MethodRouter,
+}
+
+/// With the sessions of the state folder, or with those of another gateway.
+fn of_sessions(config: &Config, state: &Arc<State>, tasks: &mut Tasks) -> Result<OfSessions, Box<dyn Error>> {
+    #[cfg(feature = "edge")]
+    if let (Some(origin), Some(redis)) = (&config.edge, &config.redis) {
+        let (edge, tail) = Edge::new(origin, redis, Arc::clone(state))?;
+        let edge = Arc::new(edge);
+        tasks.spawn("what reads the events of sessions", tail);
+        return Ok(OfSessions {
+            list: get(edge::sessions).with_state(Arc::clone(&edge)),
+            history: get(edge::history).with_state(Arc::clone(&edge)),
+            kill: post(edge::kill).with_state(edge),
+        });
+    }
+    #[cfg(not(feature = "edge"))]
+    let _ = (config, tasks);
+    Ok(OfSessions {
+        list: get(listing::sessions).with_state(Arc::clone(state)),
+        history: get(handlers::history).with_state(Arc::clone(state)),
+        kill: post(handlers::kill).with_state(Arc::clone(state)),
+    })
 }
 
 /// Tells each stream, when the gateway stops, that it does: those that are open, and those that still begin.

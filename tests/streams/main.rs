@@ -19,3 +19,5 @@ mod stalled;
 mod server;
 // The rooms of the example name each other by this path.
 use server::{auth, config, files, http, json, live, measure, nodes, serve, sessions, systemd, tls};
+#[cfg(feature = "edge")]
+use server::{edge, upstream};

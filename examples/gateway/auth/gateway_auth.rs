@@ -210,6 +210,7 @@ mod tests {
             auth,
             client_tokens: None,
             upstream_key: None,
+            edge_token: None,
             rate_limit: RateLimit {
                 max_attempts: 10,
                 window: Duration::from_secs(60),

@@ -135,10 +135,18 @@ pub struct Flags {
     #[arg(long, value_name = "URL", value_parser = redis, hide_env_values = true, help_heading = NODES)]
     pub redis: Option<RedisUrl>,
 
+    /// Serve the sessions of the gateway at this URL, which shares the Redis, and keep none
+    #[arg(long, value_name = "URL", value_parser = upstream, help_heading = NODES)]
+    pub edge: Option<UpstreamUrl>,
+
+    /// File with an admin's token there, watched; shown to nobody else
+    #[arg(long, value_name = "FILE", help_heading = NODES)]
+    pub edge_token_file: Option<PathBuf>,
+
     /// Run on a scratch folder with a session that grows, and print commands to try
     #[arg(long, conflicts_with_all = [
         "config", "state_dir", "data_dir", "auth", "allow_unauthenticated", "token", "password", "token_file", "tokens",
-        "tls_cert", "tls_key",
+        "tls_cert", "tls_key", "edge", "edge_token_file",
     ])]
     pub demo: bool,
 }
@@ -192,6 +200,8 @@ impl Flags {
             upstream_key_file,
             upstream_timeout,
             redis,
+            edge,
+            edge_token_file,
             demo,
         } = self;
         Self {
@@ -224,6 +234,8 @@ impl Flags {
             upstream_key_file: upstream_key_file.or(other.upstream_key_file),
             upstream_timeout: upstream_timeout.or(other.upstream_timeout),
             redis: redis.or(other.redis),
+            edge: edge.or(other.edge),
+            edge_token_file: edge_token_file.or(other.edge_token_file),
             demo: demo || other.demo,
         }
     }
@@ -235,6 +247,8 @@ impl Flags {
             ("--tls-cert", self.tls_cert.is_some(), "tls", cfg!(feature = "tls")),
             ("--tls-key", self.tls_key.is_some(), "tls", cfg!(feature = "tls")),
             ("--redis", self.redis.is_some(), "redis", cfg!(feature = "redis")),
+            ("--edge", self.edge.is_some(), "edge", cfg!(feature = "edge")),
+            ("--edge-token-file", self.edge_token_file.is_some(), "edge", cfg!(feature = "edge")),
             ("--upstream", self.upstream.is_some(), "upstream", cfg!(feature = "upstream")),
             ("--upstream-key-file", self.upstream_key_file.is_some(), "upstream", cfg!(feature = "upstream")),
             ("--upstream-timeout", self.upstream_timeout.is_some(), "upstream", cfg!(feature = "upstream")),

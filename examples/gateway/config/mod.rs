@@ -74,6 +74,8 @@ pub struct Config {
     pub upstream: Option<(UpstreamUrl, Duration)>,
     /// Where other gateways are that share what is revoked.
     pub redis: Option<RedisUrl>,
+    /// Where the sessions are, if it is not in [`state_dir`](Self::state_dir).
+    pub edge: Option<UpstreamUrl>,
     /// Whom requests may be for where nobody has to say who they are, if that matters.
     pub allowed_hosts: Option<AllowedHostsLayer>,
     /// Where [`LiveSettings`] come from.
@@ -111,8 +113,15 @@ impl Settled {
             .as_ref()
             .map(expand)
             .or_else(|| environment.home().map(|home| home.join(".openclaw")))
+            // Where an edge has its settings: it has nothing else there.
+            .or_else(|| {
+                environment.path("OPENCLAW_CONFIG_PATH").filter(|_| flags.edge.is_some())?.parent().map(PathBuf::from)
+            })
             .ok_or_else(|| {
-                let advice = "no state folder: set --state-dir, OPENCLAW_STATE_DIR or HOME";
+                let advice = match flags.edge {
+                    Some(_) => "no openclaw.json: set OPENCLAW_CONFIG_PATH or HOME",
+                    None => "no state folder: set --state-dir, OPENCLAW_STATE_DIR or HOME",
+                };
                 ConfigError::Unusable(advice.to_owned())
             })?;
         let state_home = environment.path("XDG_STATE_HOME").filter(|folder| folder.is_absolute());
@@ -135,6 +144,12 @@ impl Settled {
                 return Err(ConfigError::Unusable(format!("{flag} needs --upstream")));
             }
         }
+        Self::check_edge(&flags)?;
+        if flags.edge.as_ref().is_some_and(UpstreamUrl::is_read_on_the_way) {
+            advice.push(
+                "--edge is http, so others on the way there can read the token and all sessions: use https".to_owned(),
+            );
+        }
         let is_read_on_the_way = flags.upstream.as_ref().is_some_and(UpstreamUrl::is_read_on_the_way);
         if is_read_on_the_way && flags.upstream_key_file.is_some() {
             advice.push("--upstream is http, so others on the way there can read the key: use https".to_owned());
@@ -155,6 +170,7 @@ impl Settled {
             },
             metrics: flags.metrics.unwrap_or_default(),
             redis: flags.redis.clone(),
+            edge: flags.edge.clone(),
             upstream: flags
                 .upstream
                 .clone()
@@ -169,6 +185,7 @@ impl Settled {
                 token_file: flags.token_file.as_ref().map(expand),
                 tokens: flags.tokens.as_ref().map(expand),
                 upstream_key: flags.upstream_key_file.as_ref().map(expand),
+                edge_token: flags.edge_token_file.as_ref().map(expand),
                 flags: given,
                 in_file,
                 tls,
@@ -179,6 +196,23 @@ impl Settled {
             cors_origins: flags.cors_origin,
             advice,
         })
+    }
+
+    /// What an edge needs, and what makes no sense with one.
+    fn check_edge(flags: &Flags) -> Result<(), ConfigError> {
+        let problem = match (&flags.edge, &flags.edge_token_file) {
+            (None, Some(_)) => "--edge-token-file needs --edge",
+            (Some(_), None) => {
+                "--edge needs --edge-token-file: a token of an admin, by which the sessions are asked for"
+            }
+            (Some(_), _) if flags.redis.is_none() => "--edge needs --redis: that of the gateway that it names",
+            (Some(_), _) if flags.state_dir.is_some() => {
+                "--state-dir is of no use with --edge: the sessions are those of the gateway that it names. \
+                 OPENCLAW_CONFIG_PATH names an openclaw.json"
+            }
+            _ => return Ok(()),
+        };
+        Err(ConfigError::Unusable(problem.to_owned()))
     }
 }
 
@@ -207,6 +241,30 @@ mod tests {
     }
 
     #[test]
+    fn an_edge_says_what_it_needs_and_what_it_has_no_use_for() {
+        let (edge, token) = ("--edge=http://localhost:1", "--edge-token-file=/t");
+        let (redis, home) = ("--redis=redis://localhost", ("HOME", "/home/me"));
+        let refused = |flags: &[&str], variables: &[(&str, &str)]| config(flags, variables).unwrap_err();
+        if cfg!(not(feature = "edge")) {
+            return assert!(refused(&[edge, token], &[home]).contains("feature"));
+        }
+        assert!(refused(&[token], &[home]).contains("needs --edge"));
+        assert!(refused(&[edge, redis], &[home]).contains("needs --edge-token-file"));
+        assert!(refused(&[edge, token], &[home]).contains("needs --redis"));
+        assert!(refused(&[edge, token, redis], &[]).contains("OPENCLAW_CONFIG_PATH"));
+        for (flags, variables) in [
+            (&[edge, token, redis, "--state-dir=/s"][..], &[home][..]),
+            (&[edge, token, redis], &[home, ("OPENCLAW_STATE_DIR", "/s")]),
+        ] {
+            assert!(refused(flags, variables).contains("--state-dir is of no use"));
+        }
+        let of_another = config(&["--edge=http://origin.example", token, redis], &[home]).unwrap();
+        assert!(of_another.advice.iter().any(|advice| advice.contains("use https")));
+        let here = config(&[edge, token, redis], &[("OPENCLAW_CONFIG_PATH", "/etc/edge.json")]).unwrap();
+        assert_eq!((here.sources.config.to_str(), here.advice.len()), (Some("/etc/edge.json"), 0));
+    }
+
+    #[test]
     fn a_variable_is_used_and_a_flag_wins_over_it() {
         let variables = [
             ("HOME", "/home/me"),
@@ -227,7 +285,7 @@ mod tests {
     }
 
     /// Every flag, with a value that it can have. `demo` is for flags alone, and `config` names the file.
-    const EVERY: [(&str, &str); 28] = [
+    const EVERY: [(&str, &str); 30] = [
         ("state-dir", "/s"),
         ("data-dir", "/d"),
         ("audit-log", "/a"),
@@ -256,6 +314,8 @@ mod tests {
         ("upstream-key-file", "/k"),
         ("upstream-timeout", "11s"),
         ("redis", "redis://localhost"),
+        ("edge", "http://localhost:19001"),
+        ("edge-token-file", "/e"),
     ];
 
     fn settled(flags: &[&str], variables: &[(String, String)]) -> Result<Settled, Vec<String>> {

@@ -21,6 +21,8 @@ pub struct Settings {
     pub client_tokens: Option<Arc<[ClientToken]>>,
     /// What is shown to the server of `--upstream`.
     pub upstream_key: Option<Secret>,
+    /// What is shown to the origin of `--edge`.
+    pub edge_token: Option<Secret>,
     pub rate_limit: RateLimit,
     /// Addresses and CIDR blocks, as written.
     pub trusted_proxies: Vec<String>,
@@ -125,6 +127,7 @@ impl Settings {
                 auth,
                 client_tokens: contents.client_tokens.clone(),
                 upstream_key: contents.upstream_key.clone(),
+                edge_token: contents.edge_token.clone(),
                 rate_limit: rate_limit?,
                 trusted_proxies: trusted_proxies?,
                 allow_real_ip_fallback: real_ip?.unwrap_or(false),
@@ -146,6 +149,7 @@ impl Settings {
             auth,
             client_tokens,
             upstream_key,
+            edge_token,
             rate_limit,
             trusted_proxies,
             allow_real_ip_fallback,
@@ -160,6 +164,7 @@ impl Settings {
             ("gateway.auth", *auth != before.auth),
             ("--tokens", *client_tokens != before.client_tokens),
             ("--upstream-key-file", *upstream_key != before.upstream_key),
+            ("--edge-token-file", *edge_token != before.edge_token),
             ("gateway.auth.rateLimit", *rate_limit != before.rate_limit),
             ("gateway.trustedProxies", *trusted_proxies != before.trusted_proxies),
             ("gateway.allowRealIpFallback", *allow_real_ip_fallback != before.allow_real_ip_fallback),
@@ -340,6 +345,7 @@ mod tests {
                 client_tokens: self.client_tokens.then(|| Arc::from([])),
                 tls: None,
                 upstream_key: None,
+                edge_token: None,
                 facts: FileFacts::default(),
             };
             let sources = Sources {
@@ -349,6 +355,7 @@ mod tests {
                 tls: None,
                 cors_origins: Vec::new(),
                 upstream_key: None,
+                edge_token: None,
                 flags: self.flags,
                 in_file: Given::default(),
                 environment: self.variables.iter().copied().collect::<Environment>(),

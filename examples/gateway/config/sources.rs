@@ -32,6 +32,8 @@ pub struct Sources {
     pub tls: Option<TlsFiles>,
     /// `--upstream-key-file`
     pub upstream_key: Option<PathBuf>,
+    /// `--edge-token-file`
+    pub edge_token: Option<PathBuf>,
     pub flags: Given,
     /// What the file of `--config` says.
     pub in_file: Given,
@@ -75,6 +77,7 @@ impl Sources {
             (Source::Token, self.token_file.iter().map(PathBuf::as_path).collect()),
             (Source::ClientTokens, self.tokens.iter().map(PathBuf::as_path).collect()),
             (Source::UpstreamKey, self.upstream_key.iter().map(PathBuf::as_path).collect()),
+            (Source::EdgeToken, self.edge_token.iter().map(PathBuf::as_path).collect()),
             (Source::Config, vec![self.config.as_path()]),
             (Source::Tls, pair),
         ]
@@ -91,6 +94,7 @@ pub enum Source {
     ClientTokens,
     Tls,
     UpstreamKey,
+    EdgeToken,
 }
 
 /// What the files hold.
@@ -101,6 +105,7 @@ pub struct Contents {
     pub client_tokens: Option<Arc<[ClientToken]>>,
     pub tls: Option<Tls>,
     pub upstream_key: Option<Secret>,
+    pub edge_token: Option<Secret>,
     pub facts: FileFacts,
 }
 
@@ -113,6 +118,7 @@ pub struct FileFacts {
     /// Of the certificate and of its key.
     pub tls: Option<(Facts, Facts)>,
     pub upstream_key: Option<Facts>,
+    pub edge_token: Option<Facts>,
 }
 
 impl Contents {
@@ -128,6 +134,7 @@ impl Contents {
             client_tokens: None,
             tls: None,
             upstream_key: None,
+            edge_token: None,
             facts: FileFacts::default(),
         }
     }
@@ -144,6 +151,13 @@ impl Contents {
                     let (text, facts) = read(file, self.facts.upstream_key.as_ref())?;
                     self.upstream_key = Some(Secret::of_file(file, &text)?);
                     self.facts.upstream_key = Some(facts);
+                }
+            }
+            (Source::EdgeToken, ..) => {
+                if let Some(file) = &sources.edge_token {
+                    let (text, facts) = read(file, self.facts.edge_token.as_ref())?;
+                    self.edge_token = Some(Secret::of_file(file, &text)?);
+                    self.facts.edge_token = Some(facts);
                 }
             }
             (Source::Tls, ..) => {
@@ -227,6 +241,11 @@ impl Contents {
                 facts: FileFacts { upstream_key: other.facts.upstream_key, ..self.facts },
                 ..self
             },
+            Source::EdgeToken => Self {
+                edge_token: other.edge_token,
+                facts: FileFacts { edge_token: other.facts.edge_token, ..self.facts },
+                ..self
+            },
         }
     }
 
@@ -251,6 +270,7 @@ impl Contents {
             (sources.token_file.as_ref(), self.facts.token.as_ref(), true),
             (sources.tokens.as_ref(), self.facts.client_tokens.as_ref(), true),
             (sources.upstream_key.as_ref(), self.facts.upstream_key.as_ref(), true),
+            (sources.edge_token.as_ref(), self.facts.edge_token.as_ref(), true),
             (tls.map(|files| &files.cert), cert, false),
             (tls.map(|files| &files.key), key, true),
         ] {

@@ -113,12 +113,18 @@ pub fn history(
     let opening = wants_events(request.headers()).then(|| Box::new(Opening::of(&request)));
     let access = request.extensions().get::<Access>().cloned();
     let room = request.extensions().get::<PageBytes>().cloned();
+    #[cfg(feature = "edge")]
+    let known = request.headers().get(::http::header::IF_NONE_MATCH).cloned().map(Box::new);
     async move {
         let mut response = match (query, opening) {
             (Err(bad), _) => Box::pin(refuse(state, key, bad)).await,
             (Ok(query), Some(opening)) => Box::pin(stream(state, key, query, *opening, room)).await,
             (Ok(query), None) => page(state, key, query, access, room).await,
         };
+        #[cfg(feature = "edge")]
+        if let Some(known) = known {
+            response = Box::pin(crate::edge::unless_known(response, *known)).await;
+        }
         let headers = response.headers_mut();
         reply::vary_by_accept(headers);
         // No `Authorization` tells a shared cache that this is for one caller, where a proxy says who that is.
@@ -247,18 +253,18 @@ async fn make(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, 
 }
 
 /// What a request for a stream says besides what it is of.
-struct Opening {
-    options: StreamOptions,
-    access: Option<Access>,
-    scope_updates: Option<ScopeUpdates>,
-    asks_for_reasons: bool,
-    client: Option<IpAddr>,
-    address: Option<IpAddr>,
-    version: Version,
+pub struct Opening {
+    pub options: StreamOptions,
+    pub access: Option<Access>,
+    pub scope_updates: Option<ScopeUpdates>,
+    pub asks_for_reasons: bool,
+    pub client: Option<IpAddr>,
+    pub address: Option<IpAddr>,
+    pub version: Version,
 }
 
 impl Opening {
-    fn of(request: &Request) -> Self {
+    pub fn of(request: &Request) -> Self {
         let asked = request.uri().query().unwrap_or_default();
         let access = request.extensions().get::<Access>().cloned();
         let scope_updates = access.as_ref().and_then(|access| ScopeUpdates::asked(asked, access));
@@ -320,7 +326,7 @@ async fn open_stream(
 }
 
 /// The session, or the answer in its place.
-async fn find(state: &Arc<State>, settings: &Arc<Settings>, key: &RequestedKey) -> Result<Session, Response> {
+pub async fn find(state: &Arc<State>, settings: &Arc<Settings>, key: &RequestedKey) -> Result<Session, Response> {
     reading::find(state, settings, key).await.map_err(|unread| unanswered(key, unread))
 }
 

@@ -14,6 +14,13 @@ pub struct Event {
     rest: Arc<[Bytes]>,
 }
 
+/// An event that is kept: a short one, and a long one for as long as somebody still sends it.
+#[derive(Debug)]
+pub enum KeptEvent {
+    Whole(Event),
+    WhileItIsSent(WeakEvent),
+}
+
 /// An event for as long as somebody still sends it.
 #[derive(Debug)]
 pub struct WeakEvent {
@@ -59,6 +66,42 @@ impl Event {
         self.head.len() + self.rest.iter().map(Bytes::len).sum::<usize>()
     }
 
+    /// An event as it is written with its id: `None` for anything else.
+    #[cfg(feature = "edge")]
+    pub fn written(bytes: Bytes) -> Option<Self> {
+        let id = bytes.strip_prefix(b"id: ")?;
+        let id_end = b"id: ".len() + memchr::memchr(b'\n', id)? + 1;
+        let lines = bytes[id_end..].strip_prefix(b"event: ")?.strip_suffix(END)?;
+        // Two lines, of which the second one is the data.
+        let (_, data) = lines.split_at_checked(memchr::memchr(b'\n', lines)? + 1)?;
+        let is_one = data.starts_with(b"data: ") && memchr::memchr2(b'\n', b'\r', data).is_none();
+        let is_text = std::str::from_utf8(&bytes[..id_end]).is_ok();
+        (is_one && is_text).then(|| Self { head: bytes, id_end, rest: Arc::default() })
+    }
+
+    /// The same event in parts, of which the second one is all its data.
+    #[cfg(feature = "edge")]
+    pub fn in_parts(self) -> Self {
+        const DATA: &[u8] = b"\ndata: ";
+        let Some(at) = memchr::memmem::find(&self.head, DATA).filter(|_| self.rest.is_empty()) else { return self };
+        let data = at + DATA.len();
+        // A copy: what holds the head must not hold the data.
+        let (head, rest) = (Bytes::copy_from_slice(&self.head[..data]), [self.head.slice(data..)].into());
+        Self { head, rest, ..self }
+    }
+
+    #[cfg(feature = "edge")]
+    pub fn id(&self) -> &str {
+        std::str::from_utf8(&self.head[b"id: ".len().min(self.id_end)..self.id_end]).unwrap_or_default().trim_end()
+    }
+
+    #[cfg(feature = "edge")]
+    pub fn is_named(&self, name: &str) -> bool {
+        let named =
+            self.head[self.id_end..].strip_prefix(b"event: ").and_then(|rest| rest.strip_prefix(name.as_bytes()));
+        named.is_some_and(|rest| rest.starts_with(b"\n"))
+    }
+
     /// The JSON of an event in one part.
     #[cfg(feature = "websocket")]
     pub fn data(&self) -> Bytes {
@@ -74,6 +117,20 @@ impl Event {
 }
 
 const END: &[u8] = b"\n\n";
+
+impl KeptEvent {
+    /// One of no more than so many bytes is short; a long one is in parts.
+    pub fn of(event: &Event, short: usize) -> Self {
+        if event.len() <= short { Self::Whole(event.clone()) } else { Self::WhileItIsSent(event.downgrade()) }
+    }
+
+    pub fn event(&self) -> Option<Event> {
+        match self {
+            Self::Whole(event) => Some(event.clone()),
+            Self::WhileItIsSent(event) => event.upgrade(),
+        }
+    }
+}
 
 impl WeakEvent {
     pub fn upgrade(&self) -> Option<Event> {

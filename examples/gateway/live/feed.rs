@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// How many looks a stream may be behind before it gets the whole history in place of what they found.
-pub(super) const BACKLOG: usize = 64;
+pub const BACKLOG: usize = 64;
 
 /// How many messages, and how many bytes of events, one look may find before the streams get the whole history in
 /// their place.

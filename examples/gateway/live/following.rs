@@ -12,8 +12,9 @@ use super::{
     Feed, FeedKey,
     event::Event,
     feed::Sent,
+    held::Held,
     resume::Start,
-    streams::{Held, OpenSession, WAIT},
+    streams::{OpenSession, WAIT},
 };
 
 /// Follows a session until it is dropped.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{
     FeedKey, Ids,
-    event::{Event, WeakEvent},
+    event::{Event, KeptEvent},
 };
 use crate::{
     json,
@@ -34,13 +34,8 @@ const KEPT: usize = 256 * 1024;
 /// The last `history` event, as of when, and how long it took to write.
 #[derive(Default)]
 pub struct LastHistory {
-    event: Option<(Option<Position>, Kept)>,
+    event: Option<(Option<Position>, KeptEvent)>,
     took: Duration,
-}
-
-enum Kept {
-    Whole(Event),
-    WhileItIsSent(WeakEvent),
 }
 
 impl LastHistory {
@@ -53,18 +48,12 @@ impl LastHistory {
         let position = view.map(View::position);
         let began = Instant::now();
         let known = self.event.as_ref().filter(|(at, _)| *at == position);
-        let known = known.and_then(|(_, kept)| match kept {
-            Kept::Whole(event) => Some(event.clone()),
-            Kept::WhileItIsSent(event) => event.upgrade(),
-        });
-        if let Some(known) = known {
+        if let Some(known) = known.and_then(|(_, kept)| kept.event()) {
             return Ok(known);
         }
         let written = view.map_or_else(|| Ok(Written::of(&Page::default(), key)), |view| Written::read(view, key))?;
         let history = written.hold(room).ok_or_else(no_room)?.event(&ids.write(key, position));
-        let is_short = history.len() <= KEPT;
-        let kept = if is_short { Kept::Whole(history.clone()) } else { Kept::WhileItIsSent(history.downgrade()) };
-        self.event = Some((position, kept));
+        self.event = Some((position, KeptEvent::of(&history, KEPT)));
         self.took = began.elapsed();
         Ok(history)
     }

@@ -5,6 +5,8 @@
 //! ([`View::since`](crate::sessions::transcript::View::since)), [`Tail::append`](tail::Tail::append) projects it,
 //! the feed broadcasts the [`Event`](event::Event), and each [`EventBody`] writes its bytes.
 //!
+//! - `held`: what is there for as long as somebody holds it
+//! - `shown`: a session for streams that are elsewhere
 //! - `streams`: the open streams, by session and by feed, and the body of each
 //! - `following`: a session that is followed without its history
 //! - `feed`: one transcript, followed for the streams that share it
@@ -32,14 +34,26 @@ mod feed;
 mod feed_state;
 #[cfg(feature = "websocket")]
 mod following;
+mod held;
 mod history;
 mod resume;
 mod scopes;
+#[cfg(feature = "edge")]
+mod shown;
 mod streams;
 mod tail;
 
 #[cfg(feature = "websocket")]
 pub use self::following::{Following, News};
+#[cfg(feature = "edge")]
+pub use self::{
+    event::{Event, KeptEvent},
+    feed::{BACKLOG, Sent},
+    held::{Held, Shared},
+    resume::{Start, position},
+    shown::Shown,
+    streams::{EventBody, WAIT},
+};
 pub use self::{
     feed::{Feed, FeedKey, Readers},
     resume::{Ids, StreamOptions},

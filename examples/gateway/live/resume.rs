@@ -70,10 +70,15 @@ impl Ids {
 
     /// How far the id leads, if it is one for this feed.
     pub fn read(&self, key: &FeedKey, id: &str) -> Option<Option<Position>> {
-        let (position, _) = id.rsplit_once('-')?;
-        let position = if position == NOWHERE { None } else { Some(position.parse().ok()?) };
+        let position = position(id)?;
         (self.write(key, position) == id).then_some(position)
     }
+}
+
+/// How far an id leads, whoever wrote it for whatever: `None` for what is no id.
+pub fn position(id: &str) -> Option<Option<Position>> {
+    let (position, _) = id.rsplit_once('-')?;
+    if position == NOWHERE { Some(None) } else { Some(Some(position.parse().ok()?)) }
 }
 
 #[cfg(test)]

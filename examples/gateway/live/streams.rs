@@ -1,13 +1,10 @@
 //! The open streams: made, by session, and ended.
 
 use std::{
-    collections::HashMap,
     convert::Infallible,
-    hash::Hash,
     io,
-    ops::Deref,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
     vec,
@@ -27,10 +24,13 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 #[cfg(feature = "websocket")]
 use super::following::Following;
+#[cfg(feature = "edge")]
+use super::shown::Shown;
 use super::{
     Feed, FeedKey, Readers, ScopeUpdates, StreamOptions,
     event::{Event, Parts},
     feed::{Sent, Subscription},
+    held::{Held, Shared},
     history::no_room,
     resume::Start,
 };
@@ -41,7 +41,7 @@ use crate::{serve::PageBytes, sessions::store::Session};
 const PIECE: usize = 64 * 1024;
 
 /// How long a stream waits that could not be brought up to date.
-pub(super) const WAIT: Duration = Duration::from_secs(1);
+pub const WAIT: Duration = Duration::from_secs(1);
 
 /// Every open stream of the gateway, and the feeds that they share.
 pub struct Streams {
@@ -72,14 +72,19 @@ impl Streams {
         room: Option<PageBytes>,
     ) -> io::Result<EventBody> {
         let session = self.session(&key);
-        let ended = Box::pin(session.killed.clone().cancelled_owned());
+        let killed = session.killed.clone();
         let feed = self.feed(key, found).await?;
         let begun = Begun::of(feed.join(options.start).await?, room.as_ref())?;
         let reading = Reading { feed, _session: session, begun, room };
         let events = stream::unfold(reading, async |mut reading| Some((reading.next().await?, reading)));
-        let events = stream::iter([Event::retry()]).chain(events).boxed();
-        let with_ids = options.ids;
-        Ok(EventBody { events, with_ids, rest: None, piece: Bytes::new(), ended, scope_updates: None })
+        Ok(EventBody::new(events, options.ids, killed))
+    }
+
+    /// This session as its streams show it, for one who sends it on.
+    #[cfg(feature = "edge")]
+    pub async fn shown(&self, key: FeedKey, found: Session) -> io::Result<Shown> {
+        let session = self.session(&key);
+        Ok(Shown { feed: self.feed(key, found).await?, session })
     }
 
     /// Follows this session from now on, for a client that knows its history otherwise.
@@ -122,74 +127,6 @@ impl Streams {
     pub fn kill(&self, session: &str) -> bool {
         let session = self.sessions.remove(session);
         session.inspect(|session| session.killed.cancel()).is_some()
-    }
-}
-
-/// Values by key, each for as long as somebody holds it.
-pub(super) struct Shared<K: Eq + Hash, V>(Mutex<HashMap<K, Weak<Held<K, V>>>>);
-
-/// A value that is held. The last holder takes it out.
-pub(super) struct Held<K: Eq + Hash, V> {
-    value: V,
-    key: K,
-    shared: Arc<Shared<K, V>>,
-}
-
-impl<K: Clone + Eq + Hash, V> Shared<K, V> {
-    fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<Arc<Held<K, V>>>
-    where
-        K: std::borrow::Borrow<Q>,
-    {
-        self.entries().get(key).and_then(Weak::upgrade)
-    }
-
-    /// The value that somebody holds, or else a new one. `new` does next to nothing.
-    fn get_or_insert(self: &Arc<Self>, key: K, new: impl FnOnce() -> V) -> Arc<Held<K, V>> {
-        let mut entries = self.entries();
-        if let Some(held) = entries.get(&key).and_then(Weak::upgrade) {
-            return held;
-        }
-        let held = Arc::new(Held { value: new(), key: key.clone(), shared: Arc::clone(self) });
-        entries.insert(key, Arc::downgrade(&held));
-        held
-    }
-
-    /// Takes the value out, so that the next to ask for it gets another one.
-    fn remove<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<Arc<Held<K, V>>>
-    where
-        K: std::borrow::Borrow<Q>,
-    {
-        self.entries().remove(key).and_then(|held| held.upgrade())
-    }
-}
-
-impl<K: Eq + Hash, V> Shared<K, V> {
-    fn entries(&self) -> MutexGuard<'_, HashMap<K, Weak<Held<K, V>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<K: Eq + Hash, V> Default for Shared<K, V> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<K: Eq + Hash, V> Deref for Held<K, V> {
-    type Target = V;
-
-    fn deref(&self) -> &V {
-        &self.value
-    }
-}
-
-impl<K: Eq + Hash, V> Drop for Held<K, V> {
-    fn drop(&mut self) {
-        let mut entries = self.shared.entries();
-        // It may have another one in its place by now.
-        if entries.get(&self.key).is_some_and(|held| held.strong_count() == 0) {
-            entries.remove(&self.key);
-        }
     }
 }
 
@@ -265,6 +202,13 @@ pub struct EventBody {
 }
 
 impl EventBody {
+    /// These events, with their ids or without, until `ended` is cancelled.
+    pub fn new(events: impl Stream<Item = Event> + Send + 'static, with_ids: bool, ended: CancellationToken) -> Self {
+        let events = stream::iter([Event::retry()]).chain(events).boxed();
+        let ended = Box::pin(ended.cancelled_owned());
+        Self { events, with_ids, rest: None, piece: Bytes::new(), ended, scope_updates: None }
+    }
+
     /// Tells the client of its scopes.
     pub fn with_scope_updates(self, scope_updates: Option<ScopeUpdates>) -> Self {
         Self { scope_updates, ..self }

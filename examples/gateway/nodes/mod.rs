@@ -19,3 +19,8 @@ mod tokens;
 pub use self::absent::{Node, check};
 #[cfg(feature = "redis")]
 pub use self::redis::{Node, check};
+#[cfg(feature = "edge")]
+pub use self::{
+    reach::{Link, Reach},
+    redis::{PREFIX, reach},
+};

@@ -22,7 +22,7 @@ use super::{reach::Reach, tokens::TokenFiles};
 use crate::config::{ConfigError, RedisUrl, Settings};
 
 /// What the keys of gateways begin with.
-const PREFIX: &str = "tower-reauth-gateway";
+pub const PREFIX: &str = "tower-reauth-gateway";
 
 /// How long a check waits for it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,7 +65,8 @@ fn log(url: &RedisUrl) -> Result<RedisLog<Reach>, ConfigError> {
     Ok(RedisLog::new(reach(url)?).with_prefix(PREFIX))
 }
 
-fn reach(url: &RedisUrl) -> Result<Reach, ConfigError> {
+/// What opens connections to this Redis.
+pub fn reach(url: &RedisUrl) -> Result<Reach, ConfigError> {
     // The crate's words may quote the URL, and in it the password.
     Reach::new(url).map_err(|_| ConfigError::Unusable(format!("--redis {}", RedisUrl::IS)))
 }

@@ -43,7 +43,7 @@ fn look(config: &Config) -> (Vec<String>, Vec<String>) {
         Ok(settings) => advice.extend(settings.advice),
         Err(found) => problems.extend(found.iter().map(ToString::to_string)),
     }
-    if !config.state_dir.is_dir() {
+    if config.edge.is_none() && !config.state_dir.is_dir() {
         advice.push(format!("there is no state folder {}, and so no session", config.state_dir.display()));
     }
     if let Err(problem) = Kept::open(config.data_dir.as_deref(), Revocations::new()) {

@@ -19,7 +19,7 @@
 //! - `words`: what is said of a fault, and of an end
 
 mod answer;
-mod client;
+pub mod client;
 mod events;
 mod sent;
 mod words;

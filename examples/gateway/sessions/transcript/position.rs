@@ -2,21 +2,26 @@
 
 use std::{
     fmt::{self, Display},
+    hash::{BuildHasher, RandomState},
     num::ParseIntError,
     ops::Range,
     str::FromStr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// One life of a history: messages were only ever added at its end.
 ///
-/// No two are equal in one run of the program, whichever transcripts they are of.
+/// No two are equal, whichever transcripts they are of: in one run of the program, and but for a chance of one in
+/// billions in two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Generation(u64);
 
 impl Generation {
     pub(crate) fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(RandomState::new().hash_one(0) >> 1));
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
