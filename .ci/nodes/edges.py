@@ -16,34 +16,14 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
+
+from processes import PATIENCE, ROOM, SESSION, STARTED, end_all, free_port, until
 
 GATEWAY = sys.argv[1]
 STREAMS = int(sys.argv[2]) if len(sys.argv) > 2 else 200
 SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 0
-ROOM = tempfile.mkdtemp(prefix="edges-")
-SESSION = "agent:main:one"
-STARTED = []
-# How long anything may take on a slow machine.
-PATIENCE = 60
-
-
-def free_port():
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        return chosen.getsockname()[1]
-
-
-def until(what, holds, within=PATIENCE):
-    """How long it took."""
-    begun = time.monotonic()
-    while not holds():
-        if time.monotonic() - begun > within:
-            raise AssertionError(f"not within {within} s: {what}")
-        time.sleep(0.02)
-    return time.monotonic() - begun
 
 
 class Redis:
@@ -480,7 +460,4 @@ except BaseException:
             print(f"== {name}\n" + "".join(open(log).readlines()[-15:]), file=sys.stderr)
     raise
 finally:
-    for process in STARTED:
-        if process.poll() is None:
-            process.kill()
-    shutil.rmtree(ROOM, ignore_errors=True)
+    end_all()

@@ -5,37 +5,16 @@ three gateways and a redis-server as processes of their own, on loopback."""
 import http.client
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 
+from processes import KEYS, PATIENCE, ROOM, STARTED, end_all, free_port, until
+
 GATEWAY = sys.argv[1]
-ROOM = tempfile.mkdtemp(prefix="limiter-")
-KEYS = "{tower-reauth-gateway}:limiter:"
+LIMITER = KEYS + ":limiter:"
 ATTEMPTS, WINDOW, LOCKOUT = 10, 600, 15
-STARTED = []
-# A machine that builds beside this is slow.
-PATIENCE = 60
-
-
-def free_port():
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        return chosen.getsockname()[1]
-
-
-def until(what, holds, within=PATIENCE):
-    """How long it took."""
-    begun = time.monotonic()
-    while not holds():
-        if time.monotonic() - begun > within:
-            raise AssertionError(f"not within {within} s: {what}")
-        time.sleep(0.01)
-    return time.monotonic() - begun
 
 
 class Redis:
@@ -55,7 +34,7 @@ class Redis:
         return subprocess.run(ask, capture_output=True, text=True, check=False, timeout=PATIENCE).stdout.strip()
 
     def keys(self):
-        return sorted(self.says("--scan", "--pattern", f"{KEYS}*").split())
+        return sorted(self.says("--scan", "--pattern", f"{LIMITER}*").split())
 
 
 class Gateway:
@@ -141,11 +120,11 @@ def main():
 
     print("-- a success on one clears what others have counted")
     a.fails("203.0.113.3", 9)
-    until("all is told", lambda: redis.says("ZCARD", f"{KEYS}failed:203.0.113.3") == "9")
+    until("all is told", lambda: redis.says("ZCARD", f"{LIMITER}failed:203.0.113.3") == "9")
 
     def is_cleared():
         assert b.tries("203.0.113.3", "right") == 200
-        return redis.says("EXISTS", f"{KEYS}failed:203.0.113.3") == "0"
+        return redis.says("EXISTS", f"{LIMITER}failed:203.0.113.3") == "0"
     until("it is cleared", is_cleared)
     # Until the others have heard of it.
     time.sleep(3)
@@ -170,11 +149,11 @@ def main():
         if what == "flushed":
             assert redis.says("FLUSHALL") == "OK"
         if what == "foreign":
-            redis.says("DEL", f"{KEYS}news")
-            assert redis.says("SET", f"{KEYS}news", "x") == "OK"
+            redis.says("DEL", f"{LIMITER}news")
+            assert redis.says("SET", f"{LIMITER}news", "x") == "OK"
             a.tries("203.0.113.7", "wrong")
             time.sleep(1)
-            assert redis.says("DEL", f"{KEYS}news") == "1"
+            assert redis.says("DEL", f"{LIMITER}news") == "1"
         for gateway in gateways:
             until("ready", lambda: gateway.ask("/ready") == 200)
         client = f"203.0.113.{100 + n}"
@@ -183,7 +162,7 @@ def main():
         all_shut(gateways, client)
 
     print("-- a lock without end, written by somebody else, ends after the lockout at the latest")
-    assert redis.says("ZADD", f"{KEYS}locked", "1e18", "203.0.113.8").isdigit()
+    assert redis.says("ZADD", f"{LIMITER}locked", "1e18", "203.0.113.8").isdigit()
     a.tries("203.0.113.8", "wrong")
     all_shut([a], "203.0.113.8")
     took = until("it is over", lambda: a.tries("203.0.113.8", "right") == 200)
@@ -203,7 +182,4 @@ def main():
 try:
     main()
 finally:
-    for process in STARTED:
-        if process.poll() is None:
-            process.kill()
-shutil.rmtree(ROOM)
+    end_all()

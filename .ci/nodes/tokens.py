@@ -6,34 +6,14 @@ a minute."""
 import hashlib
 import http.client
 import os
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
+from processes import KEYS, PATIENCE, ROOM, STARTED, end_all, free_port, until
+
 GATEWAY, LONG = sys.argv[1], "--long" in sys.argv
-ROOM = tempfile.mkdtemp(prefix="tokens-")
-KEYS = "{tower-reauth-gateway}"
-STARTED = []
-# A machine that builds beside this is slow.
-PATIENCE = 60
-
-
-def free_port():
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        return chosen.getsockname()[1]
-
-
-def until(what, holds, within=PATIENCE):
-    begun = time.monotonic()
-    while not holds():
-        if time.monotonic() - begun > within:
-            raise AssertionError(f"not within {within} s: {what}")
-        time.sleep(0.02)
 
 
 def sha256(secret):
@@ -217,7 +197,4 @@ except BaseException:
                 print(f"== {name}\n{lines.read()[-3000:]}", file=sys.stderr)
     raise
 finally:
-    for process in STARTED:
-        if process.poll() is None:
-            process.kill()
-    shutil.rmtree(ROOM, ignore_errors=True)
+    end_all()

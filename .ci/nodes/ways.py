@@ -5,7 +5,6 @@ loopback. `ways.py GATEWAY [WAY...]`."""
 import http.client
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,39 +12,12 @@ import tempfile
 import threading
 import time
 
+from processes import KEYS, PATIENCE, ROOM, STARTED, end_all, free_port, until
+
 GATEWAY = sys.argv[1]
-ROOM = tempfile.mkdtemp(prefix="ways-")
-STARTED = []
-PATIENCE = 60
-KEYS = "{tower-reauth-gateway}"
 # What the docs of `RedisLog` ask for.
 RIGHTS = (f"~{KEYS}:* +evalsha +eval +script|load +info +time +get +set +exists +hget +hset +hexists +hdel +hscan +zadd "
           "+zrem +zrangebyscore +xadd +xread +xrange +xinfo|stream +wait").split()
-
-
-def free_port():
-    while True:
-        with socket.socket() as chosen:
-            chosen.bind(("127.0.0.1", 0))
-            port = chosen.getsockname()[1]
-        # A cluster has a second port, 10,000 above.
-        if port < 50000:
-            return port
-        port = 20000 + port % 20000
-        with socket.socket() as chosen:
-            try:
-                chosen.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                pass
-
-
-def until(what, holds, within=PATIENCE):
-    begun = time.monotonic()
-    while not holds():
-        if time.monotonic() - begun > within:
-            raise AssertionError(f"not within {within} s: {what}")
-        time.sleep(0.05)
 
 
 class Redis:
@@ -403,7 +375,4 @@ try:
         print(f"   {time.monotonic() - begun:.0f} s", flush=True)
     print("passed")
 finally:
-    for process in STARTED:
-        if process.poll() is None:
-            process.kill()
-shutil.rmtree(ROOM)
+    end_all()
