@@ -39,7 +39,7 @@ fn it_serves_on_the_socket_that_it_is_handed() {
     let start = handed(socket.try_clone().expect("a socket"), ONE).arg_state(&state).args(["--token", TOKEN]);
     let gateway = start.args(["--port", &address.port().to_string()]).run();
     assert_eq!(gateway.address, address);
-    assert!(gateway.log().contains("gateway.socket"), "{}", gateway.log());
+    gateway.has_logged("gateway.socket");
     let mut house = House { state, gateway };
     // It was handed a socket that blocks: it is waited for all the same, and so are others beside it.
     let (mut stream, _) = house.stream("");
