@@ -26,6 +26,8 @@ class Fleet:
         # Of these it is not known whether they are.
         self.perhaps = set()
         self.broken = []
+        # How many seconds after a revocation was answered the last frame of its credential came: by where.
+        self.latest = {"here": float("-inf"), "elsewhere": float("-inf")}
         threading.excepthook = lambda failed: self._breaks(f"the test failed: {failed.exc_value!r}")
         all_ready(self.gateways)
         threading.Thread(target=self._tick, daemon=True).start()
@@ -83,17 +85,25 @@ class Fleet:
         for client in list(self.recorder.clients):
             ways = {how for _, how in client.ends}
             if client.n in self.revoked:
-                by, answered, holds = self.revoked[client.n]
-                bound = 0 if client.gateway is by else STALENESS if holds == "all" else None
-                late = bound is not None and (client.last_frame or 0) - answered - bound
-                if late and late > SLACK:
-                    after = f"{late + bound:.2f} s after it was revoked on {by.name}, for {holds}"
-                    self._breaks(f"{client}: a frame {after}")
+                self._comes_in_time(client, *self.revoked[client.n])
             elif client.n not in self.perhaps and ("revoked" in ways or 401 in client.refusals):
                 self._breaks(f"{client}: nobody revoked it, and it saw {ways} and {client.refusals}")
             if strange := ways - {"revoked", "unavailable", "shutting_down", "cut"}:
                 self._breaks(f"{client}: a stream ended by {strange}")
         return self.broken
+
+    def _comes_in_time(self, client, by, answered, holds):
+        where, bound = ("here", 0) if client.gateway is by else ("elsewhere", STALENESS)
+        if client.last_frame is None or where == "elsewhere" and holds != "all":
+            return
+        late = client.last_frame - answered
+        self.latest[where] = max(self.latest[where], late)
+        if late > bound + SLACK:
+            self._breaks(f"{client}: a frame {late:.2f} s after it was revoked on {by.name}, for {holds}")
+
+    def told_of_frames(self):
+        latest = ", ".join(f"{late:.2f} s {where}" for where, late in self.latest.items())
+        return f"{self.recorder.frames:,} frames; the latest after a revocation was answered: {latest}"
 
     def _breaks(self, what):
         if what not in self.broken:

@@ -1,6 +1,7 @@
 """A Redis and gateways that share it, as processes of their own on loopback."""
 
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -11,6 +12,8 @@ import time
 
 ROOM = tempfile.mkdtemp(prefix="nodes-")
 STARTED = []
+# Of this program alone, and none that a client's end of a connection is given: those are from 32,768 on.
+PORTS = itertools.count(16_384 + os.getpid() % 256 * 64)
 KEYS = "{tower-reauth-gateway}"
 TOKEN = '[[token]]\nid = "%s"\nsecret = "%s"\nsubject = "%s"\nscopes = ["%s"]\n'
 SESSION = "agent:main:one"
@@ -21,9 +24,15 @@ PATIENCE = 60
 
 
 def free_port():
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        return chosen.getsockname()[1]
+    """One that nobody else takes meanwhile."""
+    while True:
+        port = next(PORTS)
+        with socket.socket() as chosen:
+            try:
+                chosen.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def until(what, holds, within=PATIENCE):
@@ -167,7 +176,7 @@ class Gateway:
         if status in (None, 200):
             return status and "all"
         assert status == 503, status
-        return "here" if b"revoked here" in body else "none"
+        return "here" if b"It is revoked" in body else "none"
 
     def is_ready(self):
         return self.ask("GET", "/ready", "", timeout=5) == 200

@@ -9,7 +9,7 @@ import threading
 import time
 
 from fleet import Fleet
-from processes import all_ready, all_refuse, end_all, until
+from processes import STALENESS, all_ready, all_refuse, end_all, until
 
 TOKENS = 4_000
 # So many are followed on each gateway that nobody has revoked.
@@ -128,9 +128,15 @@ class Schedule:
         of_redis = [self.redis_stands_still, self.redis_is_away]
         of_one = [self.link_is_cut, self.link_stalls, self.link_is_slow, self.gateway_stands_still,
                   self.gateway_is_killed, self.gateway_is_another_machine]
+        cut_off = [self.link_is_cut, self.link_stalls]
+        self.random.shuffle(cut_off)
         while time.monotonic() < ends:
-            kind = self.random.random()
-            if kind < 0.25:
+            how_long, kind = None, self.random.random()
+            if cut_off:
+                # What others revoke meanwhile would be seen to pass for longer than it may.
+                all_ready(self.fleet.gateways)
+                faults, how_long = [cut_off.pop()], [2 * STALENESS]
+            elif kind < 0.25:
                 # Those who know what is lost must be there to say so.
                 all_ready(self.fleet.gateways)
                 time.sleep(1)
@@ -140,7 +146,8 @@ class Schedule:
             else:
                 # Two at once, in whatever order.
                 faults = [self.random.choice(of_redis), self.random.choice(of_one)]
-            how_long = [self.random.choice([self.random.uniform(0.05, 2), self.random.uniform(2, 12)]) for _ in faults]
+            how_long = how_long or [self.random.choice([self.random.uniform(0.05, 2), self.random.uniform(2, 12)])
+                                    for _ in faults]
             said = [f"{fault.__name__} {seconds:.1f}" for fault, seconds in zip(faults, how_long)]
             print(f"   {', '.join(said)}", flush=True)
             running = [threading.Thread(target=fault, args=(seconds,)) for fault, seconds in zip(faults, how_long)]
@@ -168,8 +175,8 @@ class Schedule:
         broken = fleet.check()
         assert not broken, broken
         for_all = sum(holds == "all" for _, _, holds in fleet.revoked.values())
-        print(f"passed: {sum(self.counts.values())} faults, {fleet.recorder.frames:,} frames; {len(fleet.revoked)} "
-              f"revocations, {for_all} for all; {self.refused} refused, {len(fleet.perhaps)} not answered")
+        print(f"passed: {sum(self.counts.values())} faults; {len(fleet.revoked)} revocations, {for_all} for all; "
+              f"{self.refused} refused, {len(fleet.perhaps)} not answered\n   {fleet.told_of_frames()}")
         print(f"   {self.counts}")
 
 

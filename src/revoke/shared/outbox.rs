@@ -30,7 +30,7 @@ struct State {
     /// Those that are being written.
     on_their_way: BTreeMap<u64, Unwritten>,
     next: u64,
-    /// What was written, and where in the log was not read yet: of what is read meanwhile it cannot be told whether it
+    /// What was not read yet from the log, be it written or not: of what is read meanwhile it cannot be told whether it
     /// came before it.
     unread: HashMap<Topic, Unread>,
     /// How often it was asked where the log ends.
@@ -43,11 +43,12 @@ struct Unwritten {
     revokes: Option<Entry>,
 }
 
+#[derive(Default)]
 struct Unread {
     /// How often it had been asked where the log ends when this was there for certain.
     written: Option<u64>,
-    /// Whether what was read about it last forgets it.
-    is_forgotten: bool,
+    /// If it was read that it is forgotten: what was read after that, and revokes it.
+    since_forgotten: Option<Option<Entry>>,
 }
 
 impl Outbox {
@@ -84,9 +85,10 @@ impl Outbox {
 
     pub(super) fn done(&self) {
         let mut state = self.state();
-        let State { on_their_way, unread, asked, .. } = &mut *state;
+        let State { on_their_way, numbers, unread, asked, .. } = &mut *state;
         for written in std::mem::take(on_their_way).into_values() {
-            if let Some(unread) = written.topic().and_then(|topic| unread.get_mut(topic)) {
+            let topic = written.topic().filter(|topic| !numbers.contains_key(topic));
+            if let Some(unread) = topic.and_then(|topic| unread.get_mut(topic)) {
                 unread.written = Some(*asked);
             }
         }
@@ -109,16 +111,14 @@ impl Outbox {
         state.asked
     }
 
-    /// The log is read as far as it went when it was asked the time with this number. The topics of what was written
-    /// before, where the last word is that they are forgotten.
-    pub(super) fn read_as_of(&self, asked: u64) -> Vec<Topic> {
-        let mut state = self.state();
-        let State { unread, numbers, .. } = &mut *state;
+    /// The log is read as far as it went when it was asked the time with this number. Of what was written before and is
+    /// forgotten: its topic, and what has revoked it since.
+    pub(super) fn read_as_of(&self, asked: u64) -> Vec<(Topic, Option<Entry>)> {
         let mut forgotten = Vec::new();
-        unread.retain(|topic, unread| {
+        self.state().unread.retain(|topic, unread| {
             let is_unread = unread.written.is_none_or(|written| written >= asked);
-            if !is_unread && unread.is_forgotten && !numbers.contains_key(topic) {
-                forgotten.push(topic.clone());
+            if !is_unread {
+                forgotten.extend(unread.since_forgotten.take().map(|since| (topic.clone(), since)));
             }
             is_unread
         });
@@ -127,15 +127,27 @@ impl Outbox {
 
     /// Not all of the log was read, or it has lost something: perhaps what this node wrote after what was read last.
     pub(super) fn begin_anew(&self) {
-        self.state().unread.values_mut().for_each(|unread| unread.is_forgotten = false);
+        self.state().unread.values_mut().for_each(|unread| unread.since_forgotten = None);
     }
 
-    /// The log says that a topic is forgotten, or that it is revoked. Whether the first is to be passed over for now: what
-    /// this node wrote about it, or will, may come later.
-    pub(super) fn reads(&self, topic: &Topic, is_forgotten: bool) -> bool {
+    /// The log says that something is revoked, or forgotten. Whether the latter is to be passed over for now: what this
+    /// node wrote about it, or will, may come later.
+    pub(super) fn reads(&self, entry: &Entry) -> bool {
         let mut state = self.state();
-        let Some(unread) = state.unread.get_mut(topic) else { return state.numbers.contains_key(topic) };
-        unread.is_forgotten = is_forgotten;
+        let Some(unread) = state.unread.get_mut(entry.about()) else { return false };
+        if entry.rank().is_none() {
+            unread.since_forgotten = Some(None);
+        } else if let Some(since) = &mut unread.since_forgotten {
+            *since = either(since.take(), Some(entry.clone()));
+        }
+        true
+    }
+
+    /// The log has this of a topic, and no more. Whether that is to be passed over for now.
+    pub(super) fn reads_less(&self, topic: &Topic, there: Option<&Entry>) -> bool {
+        let mut state = self.state();
+        let Some(unread) = state.unread.get_mut(topic) else { return false };
+        unread.since_forgotten = Some(there.cloned());
         true
     }
 
@@ -146,8 +158,7 @@ impl Outbox {
 
     /// Whether it is not known yet what the log has of this topic.
     pub(super) fn is_about(&self, topic: &Topic) -> bool {
-        let state = self.state();
-        state.numbers.contains_key(topic) || state.unread.contains_key(topic)
+        self.state().unread.contains_key(topic)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -159,6 +170,7 @@ impl State {
     fn push(&mut self, entry: Entry) {
         let topic = entry.about().clone();
         let unwritten = Unwritten::from(entry);
+        self.unread.entry(topic.clone()).or_default().written = None;
         if let Some(waiting) = self.numbers.get(&topic).and_then(|number| self.waiting.get_mut(number)) {
             waiting.add(unwritten);
             return;
@@ -172,7 +184,6 @@ impl State {
     /// One that was not written waits again, in its place.
     fn put_back(&mut self, number: u64, mut unwritten: Unwritten) {
         let Some(topic) = unwritten.topic().cloned() else { return };
-        self.unread.remove(&topic);
         if let Some(later) = self.numbers.remove(&topic).and_then(|later| self.waiting.remove(&later)) {
             unwritten.add(later);
         }
@@ -186,7 +197,6 @@ impl State {
             let Some((number, unwritten)) = self.waiting.pop_first() else { break };
             for entry in unwritten.entries() {
                 self.numbers.remove(entry.about());
-                self.unread.insert(entry.about().clone(), Unread { written: None, is_forgotten: false });
                 batch.add(entry.clone());
             }
             self.on_their_way.insert(number, unwritten);
@@ -216,11 +226,16 @@ impl Unwritten {
         if later.forgets.is_some() {
             *self = later;
         } else {
-            self.revokes = match (self.revokes.take(), later.revokes) {
-                (Some(known), Some(later)) => Some(known.or(later)),
-                (known, later) => known.or(later),
-            };
+            self.revokes = either(self.revokes.take(), later.revokes);
         }
+    }
+}
+
+/// Of two that revoke the same, the one that holds.
+fn either(one: Option<Entry>, other: Option<Entry>) -> Option<Entry> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.or(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -124,13 +124,13 @@ impl Revocations {
     pub(super) fn take_next(&self, entry: Entry) {
         let Some(outbox) = self.outbox() else { return };
         if entry.rank().is_some() {
-            outbox.reads(entry.about(), false);
+            outbox.reads(&entry);
             self.take(entry);
             return;
         }
         // What is revoked meanwhile is in the outbox first, and then remembered.
         let mut remembered = self.remember();
-        if !outbox.reads(entry.about(), true) {
+        if !outbox.reads(&entry) {
             remembered.forget(entry.about());
         }
     }
@@ -143,8 +143,14 @@ impl Revocations {
     /// This node has read as far as the log went when it was asked the time with this number.
     pub(super) fn read_as_of(&self, asked: u64) {
         let Some(outbox) = self.outbox() else { return };
+        let now = contained(|| self.now());
         let mut remembered = self.remember();
-        outbox.read_as_of(asked).iter().for_each(|topic| _ = remembered.forget(topic));
+        for (topic, since) in outbox.read_as_of(asked) {
+            remembered.forget(&topic);
+            if let Some(Said::Revoked(revocation)) = since.map(Entry::said) {
+                remembered.revoke(&revocation, now);
+            }
+        }
     }
 
     /// This node goes by all that is in the log as of the time with this number, in place of what came after what.
@@ -189,7 +195,7 @@ impl Revocations {
     pub(super) fn take_less(&self, known: Entry, there: Option<Entry>) {
         let now = contained(|| self.now());
         let mut remembered = self.remember();
-        if self.outbox().is_some_and(|outbox| outbox.is_about(known.about())) {
+        if self.outbox().is_some_and(|outbox| outbox.reads_less(known.about(), there.as_ref())) {
             return;
         }
         remembered.forget(known.about());

@@ -94,6 +94,51 @@ async fn what_others_forget_right_after_it_was_revoked_here_is_forgotten_here_to
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_others_forget_and_revoke_for_a_while_right_after_it_was_revoked_here_is_so_for_that_while() {
+    let memory = Memory::new();
+    let (one, two) = (Node::joined(&memory).await, Node::joined(&memory).await);
+    one.wire.lag(Duration::from_millis(300));
+    sleep(2 * SECOND).await;
+    one.revocations.revoke("a");
+    one.revocations.written().await;
+    others().await;
+    let until = SystemTime::UNIX_EPOCH + 3_000_000_000 * SECOND;
+    two.revocations.forget("a");
+    two.revocations.revoke_until("a", until);
+    two.revocations.written().await;
+    refuses_throughout(&one, "a/alice", 3 * SECOND).await;
+    for node in [&one, &two] {
+        assert_eq!(node.revocations.list(), [Revocation::of_credential("a", Some(until))]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_forget_while_it_waits_to_be_revoked_here_for_a_while_is_revoked_for_that_while() {
+    let memory = Memory::new();
+    let (one, two) = (Node::joined(&memory).await, Node::joined(&memory).await);
+    let until = SystemTime::UNIX_EPOCH + 3_000_000_000 * SECOND;
+    for is_gone in [false, true] {
+        two.revocations.revoke("a");
+        two.revocations.written().await;
+        others().await;
+        one.wire.cut();
+        one.revocations.revoke_until("a", until);
+        sleep(SECOND / 2).await;
+        two.revocations.forget("a");
+        two.revocations.written().await;
+        if is_gone {
+            memory.trim(0);
+        }
+        one.wire.mend();
+        timeout(10 * SECOND, one.revocations.written()).await.expect("it is written");
+        refuses_throughout(&one, "a/alice", 3 * SECOND).await;
+        for node in [&one, &two] {
+            assert_eq!(node.revocations.list(), [Revocation::of_credential("a", Some(until))]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_forgotten_and_revoked_for_a_while_is_revoked_for_that_while() {
     let memory = Memory::new();
     let (one, two) = (Node::joined(&memory).await, Node::joined(&memory).await);
