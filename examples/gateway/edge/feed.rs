@@ -233,9 +233,13 @@ impl Inner {
         let mut window = self.window();
         let mut news = Vec::new();
         for Published { id, before, entry } in published {
-            let follows = window.last.is_none_or(|last| before == Some(last));
-            let entry = entry.filter(|_| follows);
             let is_new = id > window.begun;
+            // What was read first is as good as any beginning, unless streams would miss what came before it.
+            let follows = match window.last {
+                Some(last) => before == Some(last),
+                None => !is_new || before == Some(window.begun),
+            };
+            let entry = entry.filter(|_| follows);
             window.last = Some(id);
             window.count += 1;
             match entry {
@@ -563,4 +567,40 @@ fn event_of(text: &[u8]) -> Option<(String, Value)> {
     let text = std::str::from_utf8(text).ok()?;
     let line = |name| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
     Some((line("event")?.to_owned(), serde_json::from_str(line("data")?).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn published(number: u64) -> Published {
+        let id = |number| EntryId::parse(&format!("{number}-0")).unwrap();
+        let event = Event::new(&format!("7.{number}-a"), "message", |data| data.extend_from_slice(b"{}"));
+        Published { id: id(number), before: Some(id(number - 1)), entry: Entry::of(&event) }
+    }
+
+    /// What streams are told by a feed that goes by a stream whose last entry is the third, and that reads these first.
+    fn told(read: &[u64]) -> String {
+        let inner = Inner::new((RequestedKey::parse("one").unwrap(), Query::parse("").unwrap()));
+        assert!(inner.goes_by("agent:main:one", "stream", published(3).id));
+        let (mut sent, _) = inner.subscribe();
+        inner.take(read.iter().map(|number| published(*number)).collect());
+        let mut told = Vec::new();
+        while let Ok(sent) = sent.try_recv() {
+            told.extend(sent.iter().map(|sent| match sent {
+                Sent::Entry(entry) => entry.id().unwrap_or_default().to_owned(),
+                Sent::Gap => "gap".to_owned(),
+            }));
+        }
+        told.join(" ")
+    }
+
+    #[test]
+    fn what_was_trimmed_before_it_was_read_is_missed() {
+        assert_eq!(told(&[2, 3, 4, 5]), "7.4-a 7.5-a");
+        assert_eq!(told(&[3, 4]), "7.4-a");
+        assert_eq!(told(&[4, 5]), "7.4-a 7.5-a");
+        assert_eq!(told(&[5, 6]), "gap 7.6-a");
+        assert_eq!(told(&[3, 5]), "gap");
+    }
 }
