@@ -270,7 +270,7 @@ impl Revocations {
 
     /// Whether what is revoked until then still is.
     fn holds(&self, until: Option<SystemTime>, leeway: Duration) -> bool {
-        let is_over = |until: SystemTime| until.checked_add(leeway).is_some_and(|end| end <= self.now());
+        let is_over = |until: SystemTime| until.checked_add(leeway).is_some_and(|end| end <= self.earliest_now());
         !until.is_some_and(is_over)
     }
 
@@ -411,6 +411,13 @@ impl Revocations {
     /// By the clock that all who share this go by.
     pub(super) fn now(&self) -> SystemTime {
         self.0.part.as_ref().and_then(Part::time).unwrap_or_else(|| self.0.clock.now())
+    }
+
+    /// By that and by this node's own clock, whichever is behind: the own one is what a layer judges by when a credential
+    /// expires, and it must not become good again before that.
+    fn earliest_now(&self) -> SystemTime {
+        let own = self.0.clock.now();
+        self.0.part.as_ref().and_then(Part::time).map_or(own, |shared| shared.min(own))
     }
 
     /// Another number whenever this began to be sure of what is revoked, or stopped to; `None` where it always is.

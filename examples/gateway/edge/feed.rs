@@ -497,10 +497,11 @@ impl Follower {
                 }
                 ("last", Some(last)) => {
                     let (read, reads) = (self.inner.window().last, self.tail.reads());
-                    // What was read then is published no more; or what was published then was not read since, though
-                    // Redis answers.
+                    // What was read then is published no more; or nothing was read since, though there was something and
+                    // Redis answers. Who is only behind gets on.
                     let is_other = before.is_some_and(|(published, was_read, were_reads)| {
-                        was_read > Some(last) || read < Some(published) && reads >= were_reads + 3
+                        let stands_still = read == was_read && reads >= were_reads + 3;
+                        was_read > Some(last) || read < Some(published) && stands_still
                     });
                     before = Some((last, read, reads)).filter(|_| !is_other);
                     if is_other {

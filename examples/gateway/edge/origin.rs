@@ -193,7 +193,8 @@ impl Origin {
         })?;
         match response.status().as_u16() {
             _ if response.headers().contains_key(CONTENT_ENCODING) => Err(Away::Foreign),
-            200 | 400 | 404 => Ok(response),
+            // What is too long is so for its client.
+            200 | 400 | 404 | 414 | 431 => Ok(response),
             304 if knows => Ok(response),
             401 | 403 | 407 | 429 => Err(Away::Locked),
             508 => Err(Away::Foreign),

@@ -44,10 +44,11 @@ end
 for at = 5, #ARGV, 2 do
   last = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'p', last, ARGV[at], ARGV[at + 1])
 end
+-- First, as what follows may fail.
+redis.call('EXPIRE', KEYS[1], ARGV[4])
 while redis.call('XLEN', KEYS[1]) > 1 and redis.call('MEMORY', 'USAGE', KEYS[1]) > tonumber(ARGV[3]) do
   redis.call('XTRIM', KEYS[1], 'MAXLEN', math.floor(redis.call('XLEN', KEYS[1]) / 2))
 end
-redis.call('EXPIRE', KEYS[1], ARGV[4])
 return last
 ";
 

@@ -19,8 +19,10 @@ use tower_reauth::revoke::shared::Connect;
 use super::{entry::Entry, feed::Inner, redis::within};
 use crate::nodes::{Link, Reach};
 
-/// How many entries of a stream are read at once.
+/// How many entries are read at once: of one stream, and of all of them if each has some. An entry is 64 KiB at most, and an
+/// answer that does not come in time would be asked for again.
 const MOST: usize = 16;
+const MOST_OF_ALL: usize = 1024;
 /// How long a read waits, and how much longer it may take.
 const BLOCK: Duration = Duration::from_secs(1);
 const BLOCK_IN_CLUSTER: Duration = Duration::from_millis(100);
@@ -150,7 +152,8 @@ impl Tail {
                 continue;
             }
             let mut read = redis::cmd("XREAD");
-            read.arg("COUNT").arg(MOST).arg("BLOCK").arg(block.as_millis() as u64).arg("STREAMS");
+            let most = (MOST_OF_ALL / streams.len()).clamp(1, MOST);
+            read.arg("COUNT").arg(most).arg("BLOCK").arg(block.as_millis() as u64).arg("STREAMS");
             streams.keys().for_each(|stream| _ = read.arg(stream));
             streams.values().for_each(|after| _ = read.arg(after.text()));
             let answer = {

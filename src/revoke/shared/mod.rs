@@ -35,7 +35,8 @@
 //!    [`run`](SharedRevocations::run).
 //!    What was forgotten meanwhile, by others than this node, is revoked again then.
 //! 4. **What the log has last holds**, and clocks of nodes may disagree, and be set: `revoke_subject` and `revoke_all` go by the
-//!    log's clock, and a revocation is over by it. What could not be forgotten for half a day, as the log was away, stays
+//!    log's clock, and a revocation is over when it is by both that and the node's own, by which a layer judges what has
+//!    expired. What could not be forgotten for half a day, as the log was away, stays
 //!    revoked on other nodes.
 //! 5. An entry that cannot be read, of a later release or of a stranger, is not passed over: the node stops to vouch, and
 //!    says so.

@@ -462,6 +462,22 @@ async fn clocks_that_are_a_minute_apart_change_nothing() {
     }
 }
 
+/// A layer goes by its node's clock: a credential has not expired there only because it has by the log's.
+#[tokio::test(start_paused = true)]
+async fn what_is_revoked_until_it_expires_stays_so_where_the_clock_of_the_node_is_behind() {
+    let memory = Memory::new();
+    let wall = memory.wall().clone();
+    let clock = Clock::from_fn(move || wall.now() - 60 * SECOND);
+    let node = Node::start_with(&memory, |node| node.with_clock(clock));
+    others().await;
+    let (_feed, mut stream) = node.open("short/bob").await;
+    node.revocations.revoke_until("short", memory.wall().now() - 30 * SECOND);
+    assert_eq!(end_of(&mut stream), Some(EndReason::Revoked));
+    assert_eq!(node.status("short/bob").await, 401);
+    node.revocations.revoke_until("shorter", memory.wall().now() - 90 * SECOND);
+    assert_eq!(node.status("shorter/bob").await, 200, "it is over by both clocks");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_set_back_leaves_nothing_open_that_is_revoked() {
     let memory = Memory::new();
