@@ -4,7 +4,9 @@
 //! log and back are late, lost, or arrive when nobody waits for them any more; nodes are cut off, stand still, crash and
 //! start with nothing; their wall clocks are wrong by up to a minute, and are set; the log stands still, forgets old
 //! entries, is flushed, and is replaced by a copy that lacks what it acknowledged last, with or without a word to those
-//! who are connected. Clients follow streams on each node, and a recorder stamps each frame. What must hold:
+//! who are connected. Clients follow streams on each node, and a recorder stamps each frame, and each door that opens, at
+//! the moment at which it passes, by the paused clock: a seed is a random schedule in which none goes unseen. What must
+//! hold:
 //!
 //! 1. No frame of a revoked credential passes, and no door opens to it, when the log took the revocation as long ago as
 //!    the staleness, or longer; on the node that revoked it none passes from that moment on.

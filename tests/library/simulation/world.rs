@@ -398,6 +398,16 @@ async fn stalling(stalled_until: Arc<Mutex<Instant>>, future: impl Future<Output
     }
 }
 
+/// Notes whether the node was unsure at a poll: an abort takes two, and by the second it may vouch again.
+async fn noting<T>(node: &Node, was_unsure: &mut bool, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        *was_unsure |= node.revocations.is_unsure();
+        future.as_mut().poll(cx)
+    })
+    .await
+}
+
 /// A client, which follows a stream for as long as it may, and asks again.
 async fn follow(world: Arc<World>, client: usize, mut rng: Rng) {
     let slot = client % NODES;
@@ -434,7 +444,8 @@ async fn follow(world: Arc<World>, client: usize, mut rng: Rng) {
         loop {
             let pause = Duration::from_millis(rng.u64(50..1_000));
             let pause = record.next_bound(&caller).map_or(pause, |bound| pause.min(bound));
-            match timeout(pause, stream.next()).await {
+            let mut was_unsure = false;
+            match timeout(pause, noting(&node, &mut was_unsure, stream.next())).await {
                 Err(_) if world.node(slot).is_none_or(|now| now.id != node.id) => break,
                 Err(_) => feed.data("data: on\n\n"),
                 Ok(support::Seen::Data(_)) => record.passed(&caller, "a frame"),
@@ -443,7 +454,7 @@ async fn follow(world: Arc<World>, client: usize, mut rng: Rng) {
                     break;
                 }
                 Ok(support::Seen::Cut(EndReason::Unavailable)) => {
-                    record.unavailable(&caller, node.revocations.is_unsure(), calm());
+                    record.unavailable(&caller, was_unsure, calm());
                     break;
                 }
                 Ok(seen) => {
