@@ -177,6 +177,9 @@ class Client:
             headers["Last-Event-ID"] = self.id
         self.connection.request("GET", self.path, headers=headers)
         self.socket = self.connection.sock
+        if self.is_over:
+            # Ended while it connected.
+            return
         response = self.connection.getresponse()
         self.statuses[response.status] += 1
         if response.status != 200:
