@@ -26,6 +26,13 @@ from hypothesis import strategies
 
 times = strategies.datetimes().map(lambda time: f"29{time:%y-%m-%dT%H:%M:%SZ}")
 schemathesis.openapi.format("date-time", times)
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    # Nor a time that was found in an answer.
+    if isinstance(case.body, dict) and str(case.body.get("until")).startswith("20"):
+        case.body["until"] = "29" + case.body["until"][2:]
 """
 
 
