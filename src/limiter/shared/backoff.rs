@@ -11,6 +11,9 @@ use crate::{fault, timer::timer};
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);
 
+/// What is said to be at fault.
+const PLACE: &str = "the store of the limiter";
+
 /// Failures in a row.
 #[derive(Default)]
 pub(super) struct Backoff {
@@ -21,8 +24,7 @@ pub(super) struct Backoff {
 impl Backoff {
     pub(super) fn clear(&mut self) {
         if !self.told.is_empty() {
-            #[cfg(feature = "tracing")]
-            crate::unwind::contained(|| tracing::info!("the store of the limiter answers again"));
+            fault::mended(&PLACE, &"it answers again");
         }
         *self = Self::default();
     }
@@ -31,10 +33,7 @@ impl Backoff {
     pub(super) async fn failed(&mut self, error: &StoreError) {
         let text = error.to_string();
         if text != self.told {
-            fault::report(
-                &"the store of the limiter",
-                &format_args!("{text}; until it answers this node counts for itself"),
-            );
+            fault::report(&PLACE, &format_args!("{text}; until it answers this node counts for itself"));
             self.told = text;
         }
         self.pause().await;
