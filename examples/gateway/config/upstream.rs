@@ -1,4 +1,4 @@
-//! The address of the server that completions are asked for.
+//! The address of the server that completions are asked for, and of the gateway that an edge asks.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -19,9 +19,11 @@ impl UpstreamUrl {
         let mut url = Url::parse(text)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or("must be an http or https URL, such as https://api.openai.com")?;
+            .ok_or("must be an http or https URL, such as https://server.example.org")?;
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("must hold no user and no password: a key goes into --upstream-key-file");
+            return Err(
+                "must hold no user and no password: a file has the secret, that of --upstream-key-file or --edge-token-file",
+            );
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err("must have no query and no fragment");
