@@ -100,6 +100,18 @@ impl Away {
     }
 }
 
+/// The same of one request, and what it was caused by, where somebody else says that.
+struct Unanswered {
+    away: Away,
+    cause: Option<String>,
+}
+
+impl From<Away> for Unanswered {
+    fn from(away: Away) -> Self {
+        Self { away, cause: None }
+    }
+}
+
 /// Whether a request comes from an edge (RFC 9110 section 7.6.3).
 pub fn is_from_an_edge(headers: &HeaderMap) -> bool {
     headers.get_all(VIA).iter().any(|via| memchr::memmem::find(via.as_bytes(), EDGE).is_some())
@@ -151,14 +163,14 @@ impl Origin {
         let begun = self.send(method, target, accept, saying).await;
         match &begun {
             Ok(_) if self.is_away.swap(false, Ordering::Relaxed) => tracing::info!("the origin answers again"),
-            Err(away @ (Away::Unreachable | Away::Locked | Away::Foreign))
+            Err(Unanswered { away: away @ (Away::Unreachable | Away::Locked | Away::Foreign), cause })
                 if !self.is_away.swap(true, Ordering::Relaxed) =>
             {
-                tracing::warn!(why = away.words(), "the origin does not answer");
+                tracing::warn!(why = away.words(), cause, "the origin does not answer");
             }
             _ => {}
         }
-        begun
+        begun.map_err(|unanswered| unanswered.away)
     }
 
     async fn send(
@@ -167,7 +179,7 @@ impl Origin {
         target: &str,
         accept: HeaderValue,
         saying: Option<Saying<'_>>,
-    ) -> Result<Response<Incoming>, Away> {
+    ) -> Result<Response<Incoming>, Unanswered> {
         let target = PathAndQuery::try_from(target).map_err(|_| Away::Foreign)?;
         let mut request = Request::new(Body::empty());
         *request.method_mut() = method;
@@ -186,21 +198,22 @@ impl Origin {
         }
         let token = self.gateway.settings().edge_token.as_ref().and_then(Secret::to_bearer);
         headers.insert(AUTHORIZATION, token.ok_or(Away::Locked)?);
+        let unreachable = |cause| Unanswered { away: Away::Unreachable, cause: Some(cause) };
         let response = timeout(PATIENCE, self.client.request(request)).await;
-        let response = response.map_err(|_| Away::Unreachable)?.map_err(|error| {
-            tracing::debug!(%error, "the origin did not answer");
-            Away::Unreachable
-        })?;
-        match response.status().as_u16() {
-            _ if response.headers().contains_key(CONTENT_ENCODING) => Err(Away::Foreign),
+        let response = response
+            .map_err(|_| unreachable(format!("nothing came within {} s", PATIENCE.as_secs())))?
+            .map_err(|error| unreachable(client::causes(&error)))?;
+        let away = match response.status().as_u16() {
+            _ if response.headers().contains_key(CONTENT_ENCODING) => Away::Foreign,
             // What is too long is so for its client.
-            200 | 400 | 404 | 414 | 431 => Ok(response),
-            304 if knows => Ok(response),
-            401 | 403 | 407 | 429 => Err(Away::Locked),
-            508 => Err(Away::Foreign),
-            500..=599 => Err(Away::Unavailable),
-            _ => Err(Away::Foreign),
-        }
+            200 | 400 | 404 | 414 | 431 => return Ok(response),
+            304 if knows => return Ok(response),
+            401 | 403 | 407 | 429 => Away::Locked,
+            508 => Away::Foreign,
+            500..=599 => Away::Unavailable,
+            _ => Away::Foreign,
+        };
+        Err(away.into())
     }
 
     /// Reads a body to its end, into the room that there is.

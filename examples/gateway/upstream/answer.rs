@@ -1,6 +1,6 @@
 //! What is made of an answer of the upstream.
 
-use std::{error::Error, net::IpAddr, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::{Bytes, BytesMut};
@@ -16,7 +16,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use tower_reauth::Access;
 
 use super::{
-    Api, Upstream,
+    Api, Upstream, client,
     events::Events,
     sent::Sent,
     words::{self, Fault, Last},
@@ -88,7 +88,8 @@ async fn answer(upstream: &Upstream, asking: Asking, sent: Sent) -> Result<Respo
         response = upstream.client.request(request) => response,
         () = progress.rests_for(upstream.patience) => return Err((Fault::Silent, None)),
     };
-    let response = response.map_err(|error| (progress.fault().unwrap_or(Fault::Unreachable), Some(causes(&error))))?;
+    let response =
+        response.map_err(|error| (progress.fault().unwrap_or(Fault::Unreachable), Some(client::causes(&error))))?;
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
         return refused(upstream.patience, key.as_ref(), head.status, &head.headers, body).await;
@@ -232,7 +233,7 @@ async fn read(
         let frame = match timeout(patience, body.frame()).await {
             Err(_) => return Err((Fault::Silent, None)),
             Ok(None) => return Ok((bytes.freeze(), held)),
-            Ok(Some(Err(error))) => return Err((Fault::Cut, Some(causes(&error)))),
+            Ok(Some(Err(error))) => return Err((Fault::Cut, Some(client::causes(&error)))),
             Ok(Some(Ok(frame))) => frame,
         };
         let Ok(data) = frame.into_data() else { continue };
@@ -248,10 +249,4 @@ async fn read(
         }
         bytes.extend_from_slice(&data);
     }
-}
-
-/// An error, and what it was caused by: hyper's own words do not say it.
-fn causes(error: &(dyn Error + 'static)) -> String {
-    std::iter::successors(error.source(), |error| (*error).source())
-        .fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
 }

@@ -50,3 +50,9 @@ pub fn new(is_https: bool) -> Result<Client, BoxError> {
         .pool_idle_timeout(IDLE)
         .build(BoxCloneSyncService::new(within)))
 }
+
+/// An error, and what it was caused by: hyper's own words do not say it.
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    std::iter::successors(error.source(), |error| (*error).source())
+        .fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
+}
