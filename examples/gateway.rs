@@ -273,6 +273,8 @@ pub fn open(
         auth = %live.subscribe().borrow().auth.mode(),
         history_scopes = %config.history_scopes,
         sqlite = sessions::sqlite::version(),
+        redis = config.redis.is_some(),
+        edge = config.edge.as_ref().map(tracing::field::debug),
         watching = ?config.sources.files().collect::<Vec<_>>(),
         "starting"
     );
