@@ -147,7 +147,8 @@ impl Revocations {
     }
 
     /// As [`revoke_session`](Self::revoke_session), until the last of its credentials has expired by itself: at
-    /// `expires_at`, and for a layer with a leeway as much later.
+    /// `expires_at`, and for a layer with a leeway as much later. For a session that was revoked without an end it changes
+    /// nothing.
     pub fn revoke_session_until(&self, issuer: Option<&str>, session_id: &str, expires_at: SystemTime) {
         self.revoke_session_while(issuer, session_id, Some(expires_at));
     }

@@ -27,7 +27,36 @@ const PREFIX: &str = "tower-reauth";
 /// What comes before the first entry of a stream.
 const START: &str = "0-0";
 
-/// A [`FailureStore`] in Redis 7, or Valkey.
+/// A [`FailureStore`] in Redis 7, or Valkey. Its prefix may be that of a [`RedisLog`](crate::revoke::shared::RedisLog).
+///
+/// ```no_run
+/// use std::net::SocketAddr;
+///
+/// use axum::extract::ConnectInfo;
+/// use tower_reauth::{
+///     Tokens,
+///     bearer::{AuthLayer, Authenticate, Bearer},
+///     limiter::{FailureLimiter, FailureLimits, Limited, shared::RedisFailures},
+///     revoke::Revocations,
+/// };
+///
+/// # fn layer(
+/// #     tokens: Tokens,
+/// #     revocations: &Revocations,
+/// # ) -> Result<AuthLayer<impl Authenticate>, Box<dyn std::error::Error + Send + Sync>> {
+/// let store = RedisFailures::open("redis://127.0.0.1:6379")?.with_prefix("clock");
+/// let node = FailureLimiter::shared(FailureLimits::new(), store);
+/// let limiter = node.limiter();
+/// tokio::spawn(node.run());
+///
+/// // The peer's address, of `Router::into_make_service_with_connect_info::<SocketAddr>`.
+/// let limited = Limited::new(Bearer::new(tokens), limiter, |_headers, extensions| {
+///     extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip())
+/// });
+/// let auth = AuthLayer::from_authenticator(limited).with_revocations(revocations);
+/// # Ok(auth)
+/// # }
+/// ```
 ///
 /// It takes two connections of a node. A batch of failures is one script, and every five seconds a node asks for news,
 /// which come at once where there are some. Nothing has to survive the server: a Redis that is started anew has forgotten who failed, and
@@ -142,8 +171,8 @@ return answers
 ";
 
 impl RedisFailures {
-    /// The store of the server with this URL: `redis://`, or `rediss://` where the crate `redis` is built with TLS. It is
-    /// connected to when it is used first.
+    /// The store of the server with this URL: `redis://`, or `rediss://` where the crate `redis` is built with TLS (by its
+    /// feature `tokio-rustls-comp`, say). It is connected to when it is used first.
     ///
     /// # Errors
     ///

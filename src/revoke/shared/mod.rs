@@ -20,6 +20,9 @@
 //! # }
 //! ```
 //!
+//! A log is what implements [`RevocationLog`]: with the feature `redis` `RedisLog` does. Until [`run`](SharedRevocations::run)
+//! has heard from it, doors answer 503.
+//!
 //! # What holds
 //!
 //! 1. **What is revoked here holds here at once**, whatever becomes of the log, and is written to it as soon as that can be.
@@ -57,8 +60,9 @@
 //! Nobody has run as many: this is arithmetic, with the time that Redis 7.0 gave for each command while its machine was
 //! busy with other work, on a million revocations a day of tokens that live for an hour.
 //!
-//! - **At rest** a node asks twice a second: where the log stands (37 microseconds) and for the next entry (4): 4 % of the one
-//!   core of Redis. An open stream asks nothing, so that 10^7 of them, ten thousand on each node, cost the log as much as none.
+//! - **At rest** a node asks two things each second: where the log stands (37 microseconds) and for the next entry (4). Of a
+//!   thousand nodes that is 4 % of the one core of Redis. An open stream asks nothing, so that 10^7 of them, ten thousand on
+//!   each node, cost the log as much as none.
 //! - **An entry** wakes each node, which asks both again: twelve entries a second are 24,000 answers a second, and half of that
 //!   core. A node has one question of a kind under way, and one that is behind reads a thousand entries at once: where Redis
 //!   has no more to give it is the delay that grows, to the 41 milliseconds in which it answers all nodes once. A revocation

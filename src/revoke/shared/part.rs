@@ -91,7 +91,7 @@ impl Revocations {
     }
 
     /// Completes when all that was revoked here before this was called is in the log that other nodes read; at once
-    /// where there is none. While the log is away it does not complete.
+    /// where there is none. While the log is away it does not complete: give it a time limit.
     pub async fn written(&self) {
         if let Some(part) = self.part() {
             part.outbox.written().await;

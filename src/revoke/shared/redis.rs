@@ -54,8 +54,23 @@ impl Connect for Client {
 
 /// A [`RevocationLog`] in Redis 7, or Valkey.
 ///
-/// It takes two connections of a node, and a third one when something is revoked. A node asks once a second where the
-/// log stands, which is a small script, and waits for entries in between.
+/// ```no_run
+/// use tower_reauth::{BearerAuthLayer, Tokens, revoke::{Revocations, shared::RedisLog}, verify::Token};
+///
+/// # async fn layer() -> Result<BearerAuthLayer, Box<dyn std::error::Error + Send + Sync>> {
+/// let node = Revocations::shared(RedisLog::open("redis://127.0.0.1:6379")?.with_prefix("clock"));
+/// let revocations = node.revocations();
+/// tokio::spawn(node.run());
+///
+/// let tokens = Tokens::new([Token::new("ci", "s3cret")])?.with_revocations(&revocations);
+/// let auth = BearerAuthLayer::new(tokens).with_revocations(&revocations);
+/// # Ok(auth)
+/// # }
+/// ```
+///
+/// It takes two connections of a node, and a third one when something is revoked. A node asks once a second (more often
+/// with a [staleness](super::SharedRevocations::with_max_staleness) below five) where the log stands, which is a small
+/// script, and waits for entries in between.
 ///
 /// # What it promises
 ///
@@ -178,8 +193,9 @@ return 1
 ";
 
 impl RedisLog {
-    /// The log of the server with this URL: `redis://`, or `rediss://` where the crate `redis` is built with TLS. It is
-    /// connected to when it is used first.
+    /// The log of the server with this URL: `redis://`, or `rediss://` where the crate `redis` is built with TLS (by its
+    /// feature `tokio-rustls-comp`, say). It is connected to when it is used first. Sentinels and clusters are for a
+    /// [`Connect`] of your own.
     ///
     /// # Errors
     ///
