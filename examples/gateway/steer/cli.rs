@@ -40,7 +40,7 @@ pub enum Command {
 }
 
 /// The flags whose value may be a secret, or hold one.
-const SECRET: [&str; 4] = ["--token ", "--password ", "--redis ", "--upstream "];
+const SECRET: [&str; 5] = ["--token ", "--password ", "--redis ", "--upstream ", "--edge "];
 
 impl Cli {
     /// Reads the command line of this process, or ends it.
@@ -83,6 +83,16 @@ mod tests {
             let error = Cli::try_parse_from(["gateway", flag, value]).unwrap_err();
             let shown = Cli::without_secret(error).to_string();
             assert!(shown.contains(reason) && !shown.contains("hunter2"), "{shown}");
+        }
+        // A URL may have a password in it, also where it must not.
+        let command = Cli::command();
+        let urls = command.get_arguments().filter(|arg| arg.get_value_names().is_some_and(|names| names[0] == "URL"));
+        let urls: Vec<_> = urls.filter_map(|arg| arg.get_long()).collect();
+        assert!(urls.contains(&"redis"), "{urls:?}");
+        for flag in urls {
+            let error = Cli::try_parse_from(["gateway", &format!("--{flag}"), "ftp://user:hunter2@host"]).unwrap_err();
+            let shown = Cli::without_secret(error).to_string();
+            assert!(shown.contains("must be") && !shown.contains("hunter2"), "{shown}");
         }
     }
 
