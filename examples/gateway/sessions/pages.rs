@@ -5,17 +5,23 @@
 //!    nothing has changed it is the answer. What was changed a moment ago is not remembered yet.
 //! 2. That takes a few calls to the file system and no reading, so it is done in place, where a page
 //!    that has to be read goes to a thread of its own. Where the file system hangs, so does the worker that asks
-//!    it: one worker never asks, and when no other is free, the page is read, on such a thread.
+//!    it: one worker never asks, and when no other is free, the page is read, on such a thread. That one worker is
+//!    free does not tell it to look for events, which may have been the turn of the one that hangs: a [`Lookout`]
+//!    wakes it.
 //! 3. A check is shared by all requests that came before it *began*, and by no other: what changed before a
 //!    request came counts for it. So that there can be several, a request yields to others before it checks.
 //! 4. A page that says what time it is now is never remembered, nor one that could not be read.
 //! 5. Memory is bounded: by the size of all pages together, and a large one is not remembered.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{SyncSender, sync_channel},
+    },
+    thread,
+    time::Duration,
 };
-use std::time::Duration;
 
 use bytes::Bytes;
 use lru::LruCache;
@@ -33,6 +39,8 @@ const ROOM: usize = 64 * 1024 * 1024;
 const LARGEST: usize = ROOM / 16;
 /// How long a turn to ask in place is waited for: far longer than it takes where nothing hangs.
 const PATIENCE: Duration = Duration::from_millis(5);
+/// How long after a check began the runtime is woken.
+const LOOKS_AFTER: Duration = Duration::from_millis(100);
 /// What an entry takes besides its page, roughly.
 const OVERHEAD: usize = 1024;
 
@@ -40,9 +48,23 @@ const OVERHEAD: usize = 1024;
 #[derive(Debug)]
 pub struct PageCache {
     entries: Mutex<Entries>,
-    /// Turns to ask in place.
-    in_place: Semaphore,
+    in_place: InPlace,
 }
+
+/// What is asked in place: by how many workers, and what sees to the runtime meanwhile.
+#[derive(Debug)]
+struct InPlace {
+    turns: Semaphore,
+    lookout: Option<Lookout>,
+}
+
+/// Wakes the runtime from outside, a moment after a check began.
+///
+/// Of the workers of tokio that are idle one waits for events, and the others for it. When it gets a task to run,
+/// it wakes one of them in its place, but not always; and if the task does not end, nothing else does.
+/// A task that comes from outside wakes one that is idle, which then waits for events.
+#[derive(Debug)]
+struct Lookout(SyncSender<()>);
 
 #[derive(Debug)]
 struct Entries {
@@ -107,19 +129,20 @@ impl Entry {
     }
 
     /// Whether it was right at a moment after this was called, as far as can be told.
-    async fn is_valid(&self, in_place: &Semaphore) -> bool {
+    async fn is_valid(&self, in_place: &InPlace) -> bool {
         let before = self.checks_begun.load(Ordering::SeqCst);
         yield_now().await;
         if self.last_valid.load(Ordering::SeqCst) > before {
             return true;
         }
-        let turn = match in_place.try_acquire() {
+        let turn = match in_place.turns.try_acquire() {
             Ok(turn) => turn,
-            Err(_) => match timeout(PATIENCE, in_place.acquire()).await {
+            Err(_) => match timeout(PATIENCE, in_place.turns.acquire()).await {
                 Ok(Ok(turn)) => turn,
                 _ => return false,
             },
         };
+        in_place.lookout.as_ref().inspect(|lookout| lookout.begins());
         let check = self.checks_begun.fetch_add(1, Ordering::SeqCst) + 1;
         let is_valid = self.page.proof.is_unchanged();
         if is_valid {
@@ -127,6 +150,34 @@ impl Entry {
         }
         drop(turn);
         is_valid
+    }
+}
+
+impl InPlace {
+    fn new(runtime: Option<&Handle>) -> Self {
+        let workers = runtime.map_or(1, |runtime| runtime.metrics().num_workers());
+        let lookout = runtime.filter(|_| workers > 1).and_then(Lookout::of);
+        Self { turns: Semaphore::new((workers - 1).max(1)), lookout }
+    }
+}
+
+impl Lookout {
+    /// `None` where the system gives no thread.
+    fn of(runtime: &Handle) -> Option<Self> {
+        let (begun, begins) = sync_channel(1);
+        let runtime = runtime.clone();
+        let look = move || {
+            while begins.recv().is_ok() {
+                thread::sleep(LOOKS_AFTER);
+                runtime.spawn(async {});
+            }
+        };
+        thread::Builder::new().name("lookout".to_owned()).spawn(look).ok().map(|_| Self(begun))
+    }
+
+    /// A check begins. The channel may hold what is still to be received: that is after this too.
+    fn begins(&self) {
+        let _ = self.0.try_send(());
     }
 }
 
@@ -138,9 +189,8 @@ impl CachedPage {
 
 impl Default for PageCache {
     fn default() -> Self {
-        let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
         let entries = Mutex::new(Entries { pages: LruCache::unbounded(), size: 0 });
-        Self { entries, in_place: Semaphore::new((workers - 1).max(1)) }
+        Self { entries, in_place: InPlace::new(Handle::try_current().ok().as_ref()) }
     }
 }
 
@@ -148,17 +198,18 @@ impl Default for PageCache {
 mod tests {
     use tower_reauth::revoke::Revocations;
 
-    use std::{fs, path::PathBuf, task::Poll, thread, time::Duration};
+    use std::{fs, path::PathBuf, sync::mpsc::channel, task::Poll, thread, time::Duration};
 
     use axum::{Extension, body::Body, extract};
     use clap::Parser;
     use http::Request;
     use http_body_util::BodyExt;
+    use tokio::{runtime::Builder, time::sleep};
 
     use super::*;
     use crate::{
         config::{Config, Environment, Flags, LiveSettings},
-        files::Watcher,
+        files::{Watcher, disk::fault},
         http::operate::{Audit, Kept},
         http::{State, handlers},
     };
@@ -297,6 +348,43 @@ mod tests {
         // What was wrong once is checked each time.
         assert_eq!(ask().poll(), Poll::Ready(false));
         assert_eq!(kept.checks_begun.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn a_check_that_hangs_leaves_the_clock_and_the_sockets_of_all_others_to_somebody() {
+        let gateway = Gateway::new();
+        wait();
+        let mut proof = Proof::default();
+        proof.stamps.take(&gateway.path("at/one.jsonl")).unwrap();
+        let kept = CachedPage { body: Bytes::new(), settings: gateway.state.settings(), proof };
+        let kept = Arc::new(Entry::new(kept));
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let in_place = Arc::new(InPlace::new(Some(runtime.handle())));
+        for round in 0..200 {
+            let hang = fault::Hang::after(0, gateway.directory.path());
+            // Tasks of all lengths: which worker looks for events, and whether the other is told, is up to chance.
+            for _ in 0..round % 5 {
+                runtime.spawn(async move {
+                    for _ in 0..round % 7 {
+                        yield_now().await;
+                    }
+                });
+            }
+            let (kept, turns) = (Arc::clone(&kept), Arc::clone(&in_place));
+            let asking = runtime.spawn(async move { kept.is_valid(&turns).await });
+            while hang.held() == 0 {
+                thread::yield_now();
+            }
+            let (woken, wakes) = channel();
+            let clock = runtime.handle().clone();
+            thread::spawn(move || {
+                clock.block_on(async { sleep(Duration::from_millis(1)).await });
+                woken.send(())
+            });
+            wakes.recv_timeout(Duration::from_secs(10)).unwrap();
+            drop(hang);
+            assert!(runtime.block_on(asking).unwrap());
+        }
     }
 
     #[tokio::test]
