@@ -107,17 +107,18 @@ enum Entry {
 
 impl Lines {
     pub fn to(file: impl Write + Send + 'static) -> io::Result<Self> {
-        Self::with_notice(file, |lost| format!("{lost} lines before this one could not be written\n"))
+        Self::with_notice(file, |lost| format!("{lost} lines before this one could not be written\n"), |_| ())
     }
 
-    /// The same, with the line that says how many are missing.
+    /// The same, with the line that says how many are missing, and what is done once it is written.
     pub fn with_notice(
         file: impl Write + Send + 'static,
         notice: impl Fn(u64) -> String + Send + 'static,
+        noticed: impl Fn(u64) + Send + 'static,
     ) -> io::Result<Self> {
         let (queue, entries) = channel();
         let counts = Arc::new(Counts::default());
-        let writer = Writer { file, counts: Arc::clone(&counts), notice };
+        let writer = Writer { file, counts: Arc::clone(&counts), notice, noticed };
         thread::Builder::new().name("lines".to_owned()).spawn(move || writer.run(&entries))?;
         Ok(Self { queue, counts })
     }
@@ -173,13 +174,14 @@ fn one_line(event: &[u8]) -> Vec<u8> {
     line
 }
 
-struct Writer<W, N> {
+struct Writer<W, N, D> {
     file: W,
     counts: Arc<Counts>,
     notice: N,
+    noticed: D,
 }
 
-impl<W: Write, N: Fn(u64) -> String> Writer<W, N> {
+impl<W: Write, N: Fn(u64) -> String, D: Fn(u64)> Writer<W, N, D> {
     fn run(mut self, entries: &Receiver<Entry>) {
         for entry in entries {
             match entry {
@@ -198,13 +200,15 @@ impl<W: Write, N: Fn(u64) -> String> Writer<W, N> {
 
     fn write(&mut self, line: &[u8]) {
         let lost = self.counts.lost.swap(0, Relaxed);
-        let notice = match lost {
-            0 => Ok(()),
-            // A line may have been written in part.
-            _ => self.file.write_all(format!("\n{}", (self.notice)(lost)).as_bytes()),
-        };
-        if notice.and_then(|()| self.file.write_all(line)).and_then(|()| self.file.flush()).is_err() {
-            self.counts.lost.fetch_add(lost + 1, Relaxed);
+        // A line may have been written in part.
+        let is_said = lost == 0 || self.file.write_all(format!("\n{}", (self.notice)(lost)).as_bytes()).is_ok();
+        if is_said && self.file.write_all(line).and_then(|()| self.file.flush()).is_ok() {
+            if lost > 0 {
+                (self.noticed)(lost);
+            }
+        } else {
+            let unsaid = if is_said { 0 } else { lost };
+            self.counts.lost.fetch_add(unsaid + 1, Relaxed);
         }
     }
 }
@@ -268,13 +272,16 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_counted_and_the_count_is_written_later() {
         let given = given();
-        // The second fails by the notice before it, and the third is written after its own.
-        for (line, writes) in [("one\n", &[true][..]), ("two\n", &[true]), ("three\n", &[false, false])] {
+        // The second fails by the notice before it, the third after its own, and the fourth is written after one.
+        let lines =
+            [("one\n", &[true][..]), ("two\n", &[true]), ("three\n", &[false, true]), ("four\n", &[false, false])];
+        for (line, writes) in lines {
             given.lines.say(line);
             writes.iter().for_each(|is_full| given.is_full.send(*is_full).unwrap());
         }
         given.lines.flush(SOON);
-        assert_eq!(given.shown(), "\n2 lines before this one could not be written\nthree\n");
+        let notices = [2, 1].map(|lost| format!("\n{lost} lines before this one could not be written\n"));
+        assert_eq!(given.shown(), format!("{}four\n", notices.concat()));
     }
 
     #[test]

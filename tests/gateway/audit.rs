@@ -13,9 +13,10 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    client::{End, Request},
+    client::{End, PATIENCE, Request},
     house::{AT_ONCE, House, TOKEN},
     operators::{ADMIN, READER, WRITER, start},
+    process::Start,
     state::{SESSION, State},
 };
 
@@ -158,6 +159,28 @@ fn a_disk_that_is_full_fails_nothing() {
     assert_eq!(house.revoke(&json!({ "credential": "reader" })).status, 200);
     assert_eq!(stream.end_within(AT_ONCE), Some(End::Clean));
     house.gateway.has_logged("the audit log cannot be written");
+}
+
+#[test]
+fn a_disk_that_stays_full_is_told_of_once_and_not_taken_to_have_room() {
+    for name in ["/dev/full", "audit"] {
+        let state = State::of_messages(1);
+        let path = state.path().join(name);
+        // No file can be longer than 32 KiB, which is in the middle of a line.
+        let gateway = Start::under(r#"trap '' XFSZ; ulimit -f 64; exec "$0" "$@""#)
+            .arg_state(&state)
+            .args(["--token", TOKEN, "--audit-log", path.to_str().expect("a name")])
+            .run();
+        let mut house = House { state, gateway };
+        for n in 0..120 {
+            assert_eq!(house.ask("GET", &format!("/sessions/{}{n}/history", "x".repeat(200)), "wrong").status, 401);
+        }
+        house.gateway.signal("TERM");
+        assert!(house.gateway.ended_within(PATIENCE).is_some());
+        let log = house.gateway.log();
+        let told = ["the audit log cannot be written", "the audit log can be written again"];
+        assert_eq!(told.map(|text| log.matches(text).count()), [1, 0], "{name}: {log}");
+    }
 }
 
 fn pipe(at: &Path) {

@@ -71,10 +71,11 @@ impl Audit {
         // What cannot be looked at is taken to be whole. A disk that is full is not: it has room later.
         let is_torn = is_torn(path, &file).unwrap_or(false) && file.write_all(b"\n").is_err();
         let told = Told { file, next: Arc::clone(&next), is_failing: false, is_at_start: !is_torn };
-        let lines = Lines::with_notice(told, |lost| {
-            tracing::warn!(lines = lost, "the audit log can be written again, and lacks some lines");
-            format!("{}\n", line("lost", [("lines", lost.into())]))
-        })?;
+        let lines = Lines::with_notice(
+            told,
+            |lost| format!("{}\n", line("lost", [("lines", lost.into())])),
+            |lost| tracing::warn!(lines = lost, "the audit log can be written again, and lacks some lines"),
+        )?;
         Ok(Self(Some(Arc::new(Log { path: path.to_owned(), lines, next, by: Mutex::default() }))))
     }
 
@@ -235,9 +236,8 @@ impl<F: Write> Write for Told<F> {
         if let Ok(written) = written {
             self.is_at_start = bytes[..written].last().is_none_or(|byte| *byte == b'\n');
         }
-        let was_failing = std::mem::replace(&mut self.is_failing, written.is_err());
         if let Err(error) = &written
-            && !was_failing
+            && !std::mem::replace(&mut self.is_failing, true)
         {
             tracing::warn!(%error, "the audit log cannot be written: what is missing in it is counted");
         }
@@ -247,6 +247,7 @@ impl<F: Write> Write for Told<F> {
     /// Comes after whole lines, and those that were given up.
     fn flush(&mut self) -> io::Result<()> {
         self.turn_over();
+        self.is_failing = false;
         self.file.flush()
     }
 }
