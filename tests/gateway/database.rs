@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    client::{End, Request},
+    client::{End, PATIENCE, Request},
     house::{AT_ONCE, House, TOKEN},
     process::Start,
     state::{SESSION, State, message},
@@ -208,6 +208,27 @@ fn a_session_that_is_deleted_is_not_found_and_its_streams_end() {
     for mut stream in streams {
         assert_eq!(stream.end_within(AT_ONCE), Some(End::Clean));
     }
+}
+
+#[test]
+fn a_database_that_is_away_for_a_while_ends_no_stream() {
+    let (house, mut database) = house(2);
+    let path = self::database(&house.state);
+    let folder = path.parent().expect("a folder").to_owned();
+    let (mut stream, _) = house.stream("");
+    for (number, away) in [(3, &folder), (4, &path)] {
+        let aside = away.with_extension("aside");
+        fs::rename(away, &aside).expect("it is away");
+        assert_eq!(stream.end_within(QUIET), None);
+        if away == &folder {
+            assert_eq!(house.history("").status, 404);
+        }
+        fs::rename(&aside, away).expect("it is back");
+        append(&mut database, number..=number);
+        stream.comes_to_show(&numbered(number));
+    }
+    run(&database, &format!("DELETE FROM session_nodes WHERE session_key = '{SESSION}'"));
+    assert_eq!(stream.end_within(PATIENCE), Some(End::Clean));
 }
 
 #[test]

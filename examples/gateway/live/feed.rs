@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     config::Settings,
-    files::{Watched, Watcher},
+    files::{Stamp, Watched, Watcher},
     measure::{self, Counted},
     serve::PageBytes,
     sessions::{
@@ -201,8 +201,12 @@ impl Paths {
         Self { candidates: session.candidates.clone(), stores: session.stores.clone(), rows }
     }
 
-    fn are_in_a_database(&self) -> bool {
-        matches!(self.candidates[..], [Place::Database(_)])
+    /// Whether they are in a database, and that is there.
+    fn has_database(&self) -> io::Result<bool> {
+        match &self.candidates[..] {
+            [Place::Database(window)] => Ok(Stamp::of(window.path())? != Stamp::Missing),
+            _ => Ok(false),
+        }
     }
 }
 
@@ -379,13 +383,14 @@ enum Found {
 
 impl RowLookup {
     fn find(self, key: &FeedKey, readers: &Readers) -> io::Result<Found> {
+        let had_database = self.watched.has_database()?;
         Ok(match readers.sessions.find(&key.asked, &self.settings)? {
             Some(session) if session.key != key.session => Found::Another,
             Some(session) if Paths::of(&session) != self.watched => {
                 Found::Elsewhere(Places::watch(Paths::of(&session), &readers.watcher))
             }
-            // A commit that takes a row away is meant so.
-            None if self.watched.are_in_a_database() => Found::Another,
+            // A commit that takes a row away is meant so. A database that is away says nothing.
+            None if had_database && self.watched.has_database()? => Found::Another,
             None if self.is_lost => Found::Elsewhere(Places::lost()),
             Some(_) | None => Found::Same,
         })
