@@ -1,0 +1,3 @@
+"""Floods of WebSockets and of TLS."""
+
+FLOODS = []
