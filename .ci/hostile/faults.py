@@ -296,7 +296,7 @@ class Faults:
                     with open(f"{memory}/cgroup.procs", "w") as processes:
                         processes.write(str(self.gateway.pid))
                 took = [self.world.ended(self.world.revoke())]
-                steady = self.world.is_steady()
+                steady = self.world.is_steady(within=600)
                 ended = self.world.told(*["cut"] * was_killed)
                 self.row(f"{name}, {'killed and started again' if was_killed else 'not killed'}", took, steady, ended)
             finally:
@@ -352,7 +352,7 @@ class Faults:
             self.state.append_to_all()
             time.sleep(self.holds)
             self.gateway.start()
-            steady = world.all_show()
+            steady = world.all_show(within=600)
             for token in gone:
                 assert not world.is_good(token), f"{token} is let in after a restart"
             took = [world.ended(token) for token in gone[-2:]]
