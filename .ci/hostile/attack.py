@@ -14,10 +14,10 @@ FORK = multiprocessing.get_context("fork")
 class Flood:
     """`begin(target)` is called in each of the processes, and says with `target.is_in_place()` that the flood has begun."""
 
-    def __init__(self, name, bound, begin, count=0, long=0, processes=1, options=()):
+    def __init__(self, name, bound, begin, count=0, long=0, processes=1, options=(), secured=False):
         self.name, self.bound, self.begin, self.processes = name, bound, begin, processes
         # How many connections are made of it, in the short form and in the long one.
-        self.count, self.long, self.options = count, long or count, options
+        self.count, self.long, self.options, self.secured = count, long or count, options, secured
 
 
 class Target:
@@ -68,6 +68,9 @@ class Attack:
             if not ready.acquire(timeout=120):
                 self.end()
                 raise AssertionError(f"{flood.name}: the flood does not begin")
+
+    def goes_on(self):
+        return any(process.is_alive() for process in self._processes) and self._told.empty()
 
     def end(self):
         """Ends it, and what it tells."""

@@ -148,17 +148,15 @@ class Faults:
 
     @contextlib.contextmanager
     def half_lines(self):
-        halves = []
+        halves = {}
         for session in self.state.of(FILES):
-            before = os.path.getsize(self.state.transcript(session))
-            self.state.append(session)
-            with open(self.state.transcript(session), "r+b") as file:
-                file.seek(before + 20)
-                halves.append((session, file.read()))
-                file.truncate(before + 20)
+            line = self.state.next_line(session)
+            halves[session] = line[20:]
+            with open(self.state.transcript(session), "a") as file:
+                file.write(line[:20])
         yield
-        for session, half in halves:
-            with open(self.state.transcript(session), "ab") as file:
+        for session, half in halves.items():
+            with open(self.state.transcript(session), "a") as file:
                 file.write(half)
 
     # Of the database.

@@ -8,6 +8,7 @@ import re
 import resource
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -103,7 +104,14 @@ class Gateway:
 
     def answer(self, method, path, token=None, body=None, timeout=PATIENCE, source="127.0.0.1", headers=()):
         """The status and the body; no status from one that does not answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout, source_address=(source, 0))
+        here = {"timeout": timeout, "source_address": (source, 0)}
+        if "--tls-cert" in self.command:
+            # Its certificate is its own.
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, **here)
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, **here)
         headers = dict(headers) | ({"Authorization": f"Bearer {token}"} if token else {})
         with contextlib.closing(connection):
             try:

@@ -1,19 +1,15 @@
 """Floods over HTTP/1.1 and on bare sockets."""
 
 import asyncio
-import contextlib
 import itertools
 import socket
-import time
 
 from attack import Flood
-from gateway import LARGE, PROXY, SESSION, connect
+from gateway import LARGE, SESSION
 
 GET = "GET {} HTTP/1.1\r\nHost: localhost\r\n{}\r\n"
 GOOD = "Authorization: Bearer secret-0\r\n"
-LARGE_PAGE = GET.format(f"/sessions/{LARGE}/history?limit=1000", GOOD).encode()
 STREAM = GET.format(f"/sessions/{SESSION}/history", GOOD + "Accept: text/event-stream\r\n").encode()
-REFUSED = b"HTTP/1.1 401"
 HEALTH = GET.format("/healthz", "").encode()
 
 
@@ -76,8 +72,13 @@ def slow(said, then, pause=1.0):
     return lambda target: many(target, each)
 
 
+def large_page(n):
+    """A page of 3 or 4 MB, and as one of 200 it is made for nobody else."""
+    return GET.format(f"/sessions/{LARGE}/history?limit={1_000 - n % 200}", GOOD).encode()
+
+
 def asks_and_never_reads(request):
-    """Asks for it and reads nothing, with as little room for it as a socket can have."""
+    """Asks for `request(n)` and reads nothing, with as little room for it as a socket can have."""
 
     async def begin(target):
         sockets = []
@@ -88,7 +89,7 @@ def asks_and_never_reads(request):
             one.bind((target.address(n), 0))
             one.setblocking(False)
             await loop.sock_connect(one, ("127.0.0.1", target.port))
-            await loop.sock_sendall(one, request)
+            await loop.sock_sendall(one, request(n))
             target.seen["connections"] += 1
             sockets.append(one)
         target.is_in_place()
@@ -148,43 +149,20 @@ def comes_and_goes(said):
     return lambda target: many(target, each)
 
 
-def storm(target):
-    """Failing attempts, each from an address of its own behind the trusted proxy, 200 in a row without waiting for the answers."""
-    with contextlib.closing(connect(target.port, PROXY)) as connection:
-        numbers = itertools.count(1)
-        begun = False
-        while not target.is_over():
-            said = []
-            for n in itertools.islice(numbers, 200):
-                address = f"{20 + (n >> 24) % 80}.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}"
-                said.append(GET.format(f"/sessions/{SESSION}/history",
-                                       f"X-Forwarded-For: {address}\r\nAuthorization: Bearer wrong\r\n"))
-            connection.sendall("".join(said).encode())
-            answered, rest = 0, b""
-            while answered < len(said):
-                piece = connection.recv(2**16)
-                assert piece, "the connection of the proxy was closed"
-                rest += piece
-                answered += rest.count(REFUSED)
-                rest = rest[1 - len(REFUSED):]
-            target.seen["addresses"] += answered
-            if not begun:
-                begun = True
-                target.is_in_place()
-
-
 BODY = (f"POST /sessions/{SESSION}/kill HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n").encode()
 REVOCATION = BODY.replace(f"/sessions/{SESSION}/kill".encode(), b"/revocations").replace(
     b"\r\nContent", b"\r\nAuthorization: Bearer secret-admin\r\nContent").replace(b"1000000", b"60000")
 
 FLOODS = [
     Flood("connections that say nothing", "30 s until the protocol is known; `--max-connections`", slow(b"", b""), 1_500, 19_000, processes=2),
+    Flood("more connections than may be", "one that asks nothing for a second gives its place to the next", slow(b"", b""), 600, 600,
+          options=("--max-connections", "400")),
     Flood("heads, a byte a second", "30 s until the head is there", slow(b"GET /healthz HTTP/1.1\r\nHost: ", b"a"), 500, 8_000, processes=2),
     Flood("bodies that nobody asked for, a byte a second", "30 s, then closed", slow(BODY, b"a"), 500, 8_000, processes=2),
     Flood("bodies of an admin, a byte a second", "10 s, then 408", slow(REVOCATION, b" "), 200, 2_000),
     Flood("connections that are kept and ask nothing more", "30 s until the next head", slow(HEALTH, b""), 500, 8_000, processes=2),
-    Flood("pages of 4 MB that nobody reads", "`--write-timeout`; 256 MiB in all", asks_and_never_reads(LARGE_PAGE), 200, 2_000),
-    Flood("streams that nobody reads", "`--write-timeout`", asks_and_never_reads(STREAM), 200, 2_000),
+    Flood("pages of 4 MB that nobody reads", "`--write-timeout`; 256 MiB in all", asks_and_never_reads(large_page), 200, 2_000),
+    Flood("streams that nobody reads", "`--write-timeout`", asks_and_never_reads(lambda _: STREAM), 200, 2_000),
     Flood("requests behind an open stream", "read when that has ended", sends_on(STREAM + HEALTH * 1_000), 50, 500),
     Flood("requests in a row, of which no answer is read", "`--write-timeout`", sends_on(HEALTH * 1_000), 20, 100),
     Flood("requests in a row", "one at a time", asks_and_reads(HEALTH * 20, 20), 4, 16),
@@ -192,4 +170,3 @@ FLOODS = [
     Flood("heads of 10,000 lines", "100 lines, then 431", sends_on(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 10_000), 20, 100),
     Flood("connections that come and go", "what they said is not read on", comes_and_goes(HEALTH), 50, 200),
 ]
-STORM = Flood("failing attempts from as many addresses", "65,536 addresses are remembered, the locked ones for longest", storm, 1)

@@ -52,7 +52,6 @@ def fields(path, *more, method="GET"):
 
 GOOD = ("authorization", "Bearer secret-0")
 HEALTH = fields("/healthz")
-LARGE_PAGE = fields(f"/sessions/{LARGE}/history?limit=1000", GOOD)
 STREAM = fields(f"/sessions/{SESSION}/history", GOOD, ("accept", "text/event-stream"))
 HELLO = PREFACE + frame(SETTINGS, 0, 0)
 # How many streams a frame is made for at a time.
@@ -61,6 +60,11 @@ SOME = 100
 
 def streams():
     return itertools.count(1, 2)
+
+
+def large_page(n):
+    """A page of 3 or 4 MB, and as one of 200 it is made for nobody else."""
+    return fields(f"/sessions/{LARGE}/history?limit={1_000 - n % 200}", GOOD)
 
 
 def frames(hello, batches, reads=True):
@@ -136,20 +140,20 @@ def again(said):
 
 def windows_of_open_streams():
     """256 streams, and then settings that each change the window of all of them."""
-    yield b"".join(frame(HEADERS, END_STREAM | END_HEADERS, n, LARGE_PAGE) for n in itertools.islice(streams(), 256))
+    yield b"".join(frame(HEADERS, END_STREAM | END_HEADERS, n, large_page(n)) for n in itertools.islice(streams(), 256))
     while True:
         yield b"".join(frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW, size)) for size in (1, 0)) * SOME
 
 
 def dribble():
     """CVE-2019-9511: a page that is asked for a byte at a time."""
-    yield frame(HEADERS, END_STREAM | END_HEADERS, 1, LARGE_PAGE)
+    yield frame(HEADERS, END_STREAM | END_HEADERS, 1, large_page(1))
     while True:
         yield frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 1)) * 1_000
 
 
 def no_window():
-    yield b"".join(frame(HEADERS, END_STREAM | END_HEADERS, n, LARGE_PAGE) for n in itertools.islice(streams(), 100))
+    yield b"".join(frame(HEADERS, END_STREAM | END_HEADERS, n, large_page(n)) for n in itertools.islice(streams(), 100))
 
 
 def overflow():

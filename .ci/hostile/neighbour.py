@@ -4,8 +4,10 @@ A process of its own, so that no flood that this machine makes is counted as the
 
 import contextlib
 import json
+import random
 import re
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -19,8 +21,9 @@ PAUSE = 0.002
 PATIENCE = 10
 # It is told apart from whoever floods by its address, as clients are.
 ADDRESS = "127.0.3.1"
-REQUEST = (f"GET /sessions/{SESSION}/history?limit=20 HTTP/1.1\r\nHost: localhost\r\n"
-           "Authorization: Bearer secret-1\r\n\r\n").encode()
+# Its pages differ, so that they are not all remembered.
+REQUESTS = [(f"GET /sessions/{SESSION}/history?limit={limit} HTTP/1.1\r\nHost: localhost\r\n"
+             "Authorization: Bearer secret-1\r\n\r\n").encode() for limit in range(10, 60)]
 
 
 class Times:
@@ -36,15 +39,15 @@ class Times:
         return statistics.median(self.taken) if self.taken else PATIENCE * 1_000
 
 
-def asks(port, seconds):
-    """Asks for so long."""
-    command = [sys.executable, "-B", __file__, str(port), str(seconds)]
+def asks(port, seconds, secured=False):
+    """Asks for so long, over TLS if it is `secured`."""
+    command = [sys.executable, "-B", __file__, str(port), str(seconds), *(["secured"] if secured else [])]
     out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 10 * PATIENCE).stdout
     return Times(**json.loads(out))
 
 
 def ask(connection):
-    connection.sendall(REQUEST)
+    connection.sendall(random.choice(REQUESTS))
     received = b""
     while (end := received.find(b"\r\n\r\n")) < 0 or len(received) < end + 4 + length(received):
         piece = connection.recv(65536)
@@ -60,6 +63,10 @@ def length(received):
 
 def main():
     port, seconds = int(sys.argv[1]), float(sys.argv[2])
+    context = ssl.create_default_context()
+    # Whose certificate it is is not the question.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    wrapped = context.wrap_socket if sys.argv[3:] else lambda connection: connection
     taken, failed, kept = [], 0, None
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
@@ -67,10 +74,10 @@ def main():
             begun = time.monotonic()
             try:
                 if is_new:
-                    with contextlib.closing(connect(port, ADDRESS, PATIENCE)) as connection:
+                    with contextlib.closing(wrapped(connect(port, ADDRESS, PATIENCE))) as connection:
                         is_good = ask(connection)
                 else:
-                    kept = kept or connect(port, ADDRESS, PATIENCE)
+                    kept = kept or wrapped(connect(port, ADDRESS, PATIENCE))
                     is_good = ask(kept)
             except (OSError, socket.timeout):
                 is_good, kept = False, None

@@ -77,16 +77,23 @@ class State:
 
     def append(self, session, padding=""):
         """Adds the next message."""
-        self.shown[session] += 1
-        number = self.shown[session]
-        message = {"role": "user", "content": f"{number} {padding}"}
         _, kind, name = session.split(":")
         if kind == FILES:
-            record = {"type": "message", "id": f"m{number}", "message": message}
+            line = self.next_line(session, padding)
             with open(self.transcript(session), "a") as lines:
-                lines.write(json.dumps(record) + "\n")
+                lines.write(line)
         else:
-            self._commit(name, number, message)
+            self._commit(name, *self._next(session, padding))
+
+    def next_line(self, session, padding=""):
+        """The next message of one of the files, for who writes it."""
+        number, message = self._next(session, padding)
+        return json.dumps({"type": "message", "id": f"m{number}", "message": message}) + "\n"
+
+    def _next(self, session, padding):
+        self.shown[session] += 1
+        number = self.shown[session]
+        return number, {"role": "user", "content": f"{number} {padding}"}
 
     def compact(self, session):
         """Leaves the last two messages."""

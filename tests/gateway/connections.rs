@@ -52,6 +52,31 @@ fn a_request_names_one_host() {
 }
 
 #[test]
+fn a_body_is_chunked_once_or_has_a_length() {
+    let house = House::over(State::seeded());
+    for (head, status) in [
+        ("Content-Length: 5\r\n", "405"),
+        ("Transfer-Encoding: Chunked\r\n", "405"),
+        ("Transfer-Encoding: gzip, chunked\r\n", "501"),
+        ("Transfer-Encoding: chunked, chunked\r\n", "501"),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "501"),
+        ("Transfer-Encoding: identity\r\n", "400"),
+        ("Transfer-Encoding: chunked, identity\r\n", "400"),
+    ] {
+        let mut socket = connect(house.gateway.address);
+        let body = if head.starts_with('C') { "12345" } else { "5\r\n12345\r\n0\r\n\r\n" };
+        let next = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        socket
+            .write_all(format!("POST /healthz HTTP/1.1\r\nHost: a\r\n{head}\r\n{body}{next}").as_bytes())
+            .expect("a request");
+        let answers = rest(&mut socket);
+        assert_eq!(answers.split(' ').nth(1), Some(status), "{head:?}: {answers}");
+        // What follows one that others could read in another way is not read.
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), if status == "405" { 2 } else { 1 }, "{head:?}: {answers}");
+    }
+}
+
+#[test]
 fn without_authentication_only_those_who_call_it_by_its_own_name_are_answered() {
     let kill = || Request::new("POST", &format!("/sessions/{SESSION}/kill"));
     let house = House::with(State::seeded(), ["--auth", "none", "--allow-host", "gateway.example"]);

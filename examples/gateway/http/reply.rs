@@ -4,7 +4,8 @@ use axum::body::Body;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{
-        ALLOW, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
+        ALLOW, CONNECTION, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, VARY,
+        X_CONTENT_TYPE_OPTIONS,
     },
 };
 use serde_json::{Value, json};
@@ -74,6 +75,14 @@ pub fn unavailable(why: &str) -> Response<Body> {
 
 pub fn malformed_host() -> Response<Body> {
     refusal(StatusCode::BAD_REQUEST, "invalid_request_error", "a request names one host")
+}
+
+/// The answer to a body that others may read in another way: the next request of the connection is not read.
+pub fn unknown_coding() -> Response<Body> {
+    let mut response =
+        refusal(StatusCode::NOT_IMPLEMENTED, "invalid_request_error", "a body is chunked or has a length");
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The answer to a caller who is known and may not do this.

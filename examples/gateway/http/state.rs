@@ -48,7 +48,7 @@ impl State {
     ) -> Self {
         let sessions = Arc::new(Lookup::new(config, settings));
         let transcripts = Arc::new(Transcripts::default());
-        let page_bytes = PageBytes::new(PAGE_BYTES);
+        let page_bytes = PageBytes::shared(PAGE_BYTES);
         let readers = Readers {
             sessions: Arc::clone(&sessions),
             transcripts: Arc::clone(&transcripts),

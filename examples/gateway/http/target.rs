@@ -1,7 +1,8 @@
 //! What the targets of requests are to OpenClaw, for a router that knows paths only.
 //!
 //! [`ResolveTargetLayer`] stands in front of the router. A request that does not name one host, by `Host` or in
-//! HTTP/2 by `:authority`, is refused there (RFC 9112 section 3.2). Then:
+//! HTTP/2 by `:authority`, is refused there (RFC 9112 section 3.2), and so is one whose body has another transfer coding
+//! than `chunked` (section 6.1): where it ends is read in one way by some servers, and in another by others. Then:
 //!
 //! 1. The target is resolved as a URL against `http://localhost`, as a browser does it (WHATWG URL), and only
 //!    the path of the result counts: dot segments are gone, a host is ignored. Over HTTP/1.1 a host in the
@@ -23,8 +24,8 @@ use std::{
 };
 
 use ::http::{
-    HeaderValue, Uri, Version,
-    header::HOST,
+    HeaderMap, HeaderValue, Uri, Version,
+    header::{HOST, TRANSFER_ENCODING},
     uri::{Authority, PathAndQuery},
 };
 use axum::{
@@ -79,6 +80,9 @@ where
         if !names_one_host(&request) {
             return Box::pin(ready(Ok(reply::malformed_host())));
         }
+        if !is_in_known_coding(request.headers()) {
+            return Box::pin(ready(Ok(reply::unknown_coding())));
+        }
         match resolve(request.uri(), request.version()) {
             Resolved::AsItIs => {}
             Resolved::To(target) => *request.uri_mut() = target,
@@ -105,6 +109,13 @@ fn names_one_host<B>(request: &Request<B>) -> bool {
         },
         _ => false,
     }
+}
+
+/// Whether the body is as it is, or in chunks and nothing else. Each says so once.
+fn is_in_known_coding(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    codings.next().is_none_or(is_chunked) && codings.next().is_none()
 }
 
 /// What a target is resolved to.

@@ -1,6 +1,8 @@
 //! What the requests of one connection share.
 
 use std::{
+    future::poll_fn,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -15,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::IDLE;
+use super::{IDLE, shortage::Shortage};
 
 /// How many bytes of pages may be on their way over one connection, in units of [`UNIT`].
 const PAGES: u32 = 64 * 1024;
@@ -25,17 +27,25 @@ const UNIT: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct PageBytes {
     room: Arc<Semaphore>,
-    units: u32,
+    /// How much of it one page may have at most.
+    largest: u32,
+    is_shared: bool,
 }
 
 impl PageBytes {
     /// Room for so many units of 1 KiB.
     pub fn new(units: u32) -> Self {
-        Self { room: Arc::new(Semaphore::new(units as usize)), units }
+        Self { room: Arc::new(Semaphore::new(units as usize)), largest: units, is_shared: false }
+    }
+
+    /// The same for pages of many clients, none of which may have more than half of what is left: those who take large pages and
+    /// do not read them leave room for small ones.
+    pub fn shared(units: u32) -> Self {
+        Self { largest: units / 2, is_shared: true, ..Self::new(units) }
     }
 
     /// The page, which takes room until the last of it is dropped; `None` if there is too little. A page that
-    /// is larger than all the room may have all of it.
+    /// is larger than all that it may have takes that.
     pub fn hold(&self, page: Bytes) -> Option<Bytes> {
         let room = self.take(page.len())?;
         Some(Bytes::from_owner(Held { page, _room: room }))
@@ -52,7 +62,10 @@ impl PageBytes {
 
     /// Room for so many bytes.
     pub fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units);
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.largest);
+        if self.is_shared && units as usize > self.room.available_permits() / 2 {
+            return None;
+        }
         Arc::clone(&self.room).try_acquire_many_owned(units).ok()
     }
 }
@@ -75,14 +88,16 @@ pub struct Connection {
     /// How long nothing may be taken.
     deadline: Duration,
     pages: PageBytes,
-    /// Requests over HTTP/2 whose answers have not ended.
+    /// Requests whose answers have not ended.
     asking: AtomicUsize,
+    /// Whose request begins to be answered.
+    turn: Semaphore,
     /// When something was last asked, taken or ended.
     last: Mutex<Instant>,
     stalled: CancellationToken,
 }
 
-/// A request over HTTP/2, and its answer until that has ended.
+/// A request, and its answer until that has ended.
 #[derive(Debug)]
 pub struct Asking(Arc<Connection>);
 
@@ -93,6 +108,7 @@ impl Connection {
             deadline,
             pages: PageBytes::new(PAGES),
             asking: AtomicUsize::new(0),
+            turn: Semaphore::new(1),
             last: Mutex::new(Instant::now()),
             stalled: CancellationToken::new(),
         }
@@ -102,24 +118,19 @@ impl Connection {
         self.pages.clone()
     }
 
-    /// A request, if it shares the socket with others.
-    pub fn ask(self: &Arc<Self>) -> Option<Asking> {
-        self.speaks_http_2.then(|| {
-            self.asking.fetch_add(1, Relaxed);
-            self.moves();
-            Asking(Arc::clone(self))
-        })
+    pub fn ask(self: &Arc<Self>) -> Asking {
+        self.asking.fetch_add(1, Relaxed);
+        self.moves();
+        Asking(Arc::clone(self))
     }
 
-    /// Waits until the client takes nothing of what it asked for, or asks nothing for long. Over HTTP/1 the
-    /// timers of the protocol and of the socket are enough.
-    pub async fn is_done_for(&self) {
-        if !self.speaks_http_2 {
-            return std::future::pending().await;
-        }
+    /// Waits until the client takes nothing of what it asked for, or asks nothing for long; or asks nothing, and another one
+    /// needs the place. Over HTTP/1 the timers of the protocol and of the socket are enough for the rest.
+    pub async fn is_done_for(&self, shortage: &Shortage) {
         tokio::select! {
             () = self.stalled.cancelled() => {}
-            () = self.is_idle() => {}
+            () = self.is_idle(), if self.speaks_http_2 => {}
+            () = shortage.needs_room_of(|| (self.asking.load(Relaxed) == 0).then(|| self.rests_for())) => {}
         }
     }
 
@@ -142,6 +153,25 @@ impl Connection {
 }
 
 impl Asking {
+    /// Whether others may ask over the same connection meanwhile.
+    pub fn shares(&self) -> bool {
+        self.0.speaks_http_2
+    }
+
+    /// What answers the request. As many as a client likes can be there at once, and those of other connections would wait
+    /// until each of them was looked at: so those of one connection begin one after the other.
+    pub async fn in_turn<F: Future>(&self, answer: F) -> F::Output {
+        let mut answer = pin!(answer);
+        // It is never closed.
+        let mut turn = self.0.turn.acquire().await.ok();
+        poll_fn(|cx| {
+            let answered = answer.as_mut().poll(cx);
+            turn = None;
+            answered
+        })
+        .await
+    }
+
     /// How long nothing may be taken.
     pub fn deadline(&self) -> Duration {
         self.0.deadline
@@ -185,30 +215,77 @@ mod tests {
         assert!(room.hold(Bytes::from(vec![0; 100 * UNIT])).is_some(), "a large page may have all of it");
     }
 
+    #[test]
+    fn large_pages_that_nobody_takes_leave_room_for_small_ones() {
+        let room = PageBytes::shared(1024);
+        let large: Vec<_> = std::iter::from_fn(|| room.hold(Bytes::from(vec![0; 100 * UNIT]))).collect();
+        assert_eq!(large.len(), 9);
+        assert!(room.hold(Bytes::from(vec![0; 40 * UNIT])).is_some());
+        drop(large);
+        assert!(room.hold(Bytes::from(vec![0; 2000 * UNIT])).is_some(), "the largest may have half of it");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_connection_on_which_nothing_is_asked_is_done_for() {
+        let shortage = Shortage::default();
         let connection = Arc::new(Connection::new(true, Duration::from_secs(30)));
-        let asking = connection.ask().unwrap();
-        assert!(timeout(10 * IDLE, connection.is_done_for()).await.is_err());
+        let asking = connection.ask();
+        assert!(timeout(10 * IDLE, connection.is_done_for(&shortage)).await.is_err());
         drop(asking);
-        assert!(timeout(3 * IDLE, connection.is_done_for()).await.is_ok());
+        assert!(timeout(3 * IDLE, connection.is_done_for(&shortage)).await.is_ok());
 
         let http_1 = Arc::new(Connection::new(false, Duration::from_secs(30)));
-        assert!(http_1.ask().is_none());
-        assert!(timeout(10 * IDLE, http_1.is_done_for()).await.is_err());
+        assert!(timeout(10 * IDLE, http_1.is_done_for(&shortage)).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nothing_is_asked_gives_its_place_to_another() {
+        for speaks_http_2 in [true, false] {
+            let shortage = Shortage::default();
+            let connection = Arc::new(Connection::new(speaks_http_2, Duration::from_secs(30)));
+            let is_closed = async || {
+                let mut done = tokio_test::task::spawn(connection.is_done_for(&shortage));
+                assert!(done.poll().is_pending());
+                shortage.announce();
+                done.poll().is_ready()
+            };
+            assert!(!is_closed().await, "it has only come");
+            let asking = connection.ask();
+            sleep(IDLE / 2).await;
+            assert!(!is_closed().await, "it is answered");
+            drop(asking);
+            assert!(!is_closed().await, "it may ask again");
+            sleep(Duration::from_secs(1)).await;
+            assert!(is_closed().await);
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_of_one_connection_begin_one_after_the_other_and_none_waits_for_an_answer() {
+        let connection = Arc::new(Connection::new(true, Duration::from_secs(30)));
+        let held = connection.turn.acquire().await.unwrap();
+        let asks = [connection.ask(), connection.ask()];
+        let mut slow = tokio_test::task::spawn(asks[0].in_turn(std::future::pending::<()>()));
+        let mut fast = tokio_test::task::spawn(asks[1].in_turn(async {}));
+        assert!(slow.poll().is_pending() && fast.poll().is_pending());
+        drop(held);
+        assert!(slow.is_woken() && !fast.is_woken());
+        assert!(slow.poll().is_pending());
+        assert!(fast.is_woken() && fast.poll().is_ready());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_of_which_nothing_is_taken_is_done_for() {
         let deadline = Duration::from_secs(30);
         let connection = Arc::new(Connection::new(true, deadline));
-        let (one, other) = (connection.ask().unwrap(), connection.ask().unwrap());
+        let shortage = Shortage::default();
+        let (one, other) = (connection.ask(), connection.ask());
         sleep(deadline / 2).await;
         other.takes();
         sleep(deadline / 2).await;
         one.stalls();
-        assert!(timeout(deadline, connection.is_done_for()).await.is_err());
+        assert!(timeout(deadline, connection.is_done_for(&shortage)).await.is_err());
         one.stalls();
-        assert!(timeout(Duration::ZERO, connection.is_done_for()).await.is_ok());
+        assert!(timeout(Duration::ZERO, connection.is_done_for(&shortage)).await.is_ok());
     }
 }

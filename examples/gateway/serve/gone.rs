@@ -14,32 +14,39 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header::CONTENT_TYPE};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use tokio::{task::yield_now, time::sleep};
 
-use super::hello::Client;
+use super::{connection::Asking, hello::Client};
 
 const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 /// How long it is waited after each comment, in milliseconds. What comes from this machine comes at once.
 const PAUSES: [u64; 6] = [0, 1, 20, 100, 500, 2000];
 
-/// The response, which asks after its client if it is an event stream.
-pub fn ask(response: Response<Body>, client: Client) -> Response<Body> {
+/// What fits into the buffers of a socket: it is sent when it is there.
+const SMALL: u64 = 16 * 1024;
+
+/// The response, which asks after its client if it is an event stream. What is not sent at once is being asked for until
+/// it has ended.
+pub fn ask(response: Response<Body>, client: Client, asking: Asking) -> Response<Body> {
     let is_events = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
-    if !response.headers().get(CONTENT_TYPE).is_some_and(is_events) {
-        return response;
-    }
-    response.map(|body| Body::new(Asked { body, is_between_events: true, asking: Asking::Waiting(client) }))
+    let comments = match response.headers().get(CONTENT_TYPE).is_some_and(is_events) {
+        true => Comments::Waiting(client),
+        false if response.body().size_hint().exact().is_some_and(|size| size <= SMALL) => return response,
+        false => Comments::Done,
+    };
+    response.map(|body| Body::new(Asked { body, is_between_events: true, comments, _asking: asking }))
 }
 
 struct Asked {
     body: Body,
     /// Whether what was sent last ended an event.
     is_between_events: bool,
-    asking: Asking,
+    comments: Comments,
+    _asking: Asking,
 }
 
-enum Asking {
+enum Comments {
     Waiting(Client),
     Pausing(Pin<Box<dyn Future<Output = ()> + Send>>, usize),
     Done,
@@ -48,19 +55,19 @@ enum Asking {
 impl Asked {
     /// Ready when a comment is due, or when the client is known to have gone.
     fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let asked = match &mut self.asking {
-            Asking::Waiting(client) => ready!(client.poll_half_closed(cx)).map(|()| 0)?,
-            Asking::Pausing(pause, asked) => {
+        let asked = match &mut self.comments {
+            Comments::Waiting(client) => ready!(client.poll_half_closed(cx)).map(|()| 0)?,
+            Comments::Pausing(pause, asked) => {
                 ready!(pause.as_mut().poll(cx));
                 *asked
             }
-            Asking::Done => return Poll::Pending,
+            Comments::Done => return Poll::Pending,
         };
-        self.asking = match PAUSES.get(asked) {
-            None => Asking::Done,
+        self.comments = match PAUSES.get(asked) {
+            None => Comments::Done,
             // What was given is written when the next is waited for.
-            Some(0) => Asking::Pausing(Box::pin(yield_now()), asked + 1),
-            Some(pause) => Asking::Pausing(Box::pin(sleep(Duration::from_millis(*pause))), asked + 1),
+            Some(0) => Comments::Pausing(Box::pin(yield_now()), asked + 1),
+            Some(pause) => Comments::Pausing(Box::pin(sleep(Duration::from_millis(*pause))), asked + 1),
         };
         Poll::Ready(Ok(()))
     }
@@ -96,6 +103,8 @@ impl http_body::Body for Asked {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http_body_util::{BodyExt, channel::Channel};
     use tokio::{
         io::AsyncWriteExt,
@@ -105,11 +114,16 @@ mod tests {
 
     use super::{
         super::{
+            connection::Connection,
             hello::{self, Socket},
             wire::Wire,
         },
         *,
     };
+
+    fn asking() -> Asking {
+        Arc::new(Connection::new(false, Duration::from_secs(30))).ask()
+    }
 
     /// A client that has said something, and the other end of its connection.
     async fn connected() -> (TcpStream, Socket) {
@@ -126,7 +140,7 @@ mod tests {
         let (mut events, body) = Channel::<Bytes>::new(4);
         let (mut peer, socket) = connected().await;
         let response = Response::builder().header(CONTENT_TYPE, "text/event-stream; charset=utf-8");
-        let mut body = ask(response.body(Body::new(body)).unwrap(), socket.client()).into_body();
+        let mut body = ask(response.body(Body::new(body)).unwrap(), socket.client(), asking()).into_body();
         let mut next = async || match timeout(Duration::from_secs(60), body.frame()).await {
             Ok(frame) => Some(frame.unwrap().unwrap().into_data().unwrap()),
             Err(_) => None,
@@ -149,7 +163,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_event_stream_passes_untouched() {
-        let response = ask(Response::new(Body::from("page")), connected().await.1.client());
-        assert_eq!(http_body::Body::size_hint(response.body()).exact(), Some(4));
+        let client = connected().await.1.client();
+        let small = ask(Response::new(Body::from("page")), client.clone(), asking());
+        assert_eq!(small.body().size_hint().exact(), Some(4));
+        let large = ask(Response::new(Body::from(vec![0; 100_000])), client, asking());
+        assert_eq!(large.body().size_hint().exact(), Some(100_000));
+        assert_eq!(large.into_body().collect().await.unwrap().to_bytes().len(), 100_000);
     }
 }

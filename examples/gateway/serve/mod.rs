@@ -8,13 +8,15 @@
 //! 3. An HTTP/2 stream whose client reads the socket but takes nothing more of this stream for so long
 //!    is let go ([`stalled`]); and the connection with it, if nothing was taken of any other either.
 //!
-//! A client that takes something now and then, however little, is waited for. One that asks nothing is not:
+//! A client that takes something now and then, however little, is waited for, and one that says much is read [in
+//! turns](turns) with all others. One that asks nothing is not waited for:
 //!
 //! 4. Until it is known which protocol a client speaks, and over HTTP/1 until the head of a request is there, it
 //!    has [`HEAD_TIMEOUT`].
 //! 5. An HTTP/2 connection without a request for [`IDLE`] is closed.
 //! 6. No more than [`Limits::connections`] are open, nor more than there are descriptors for: the rest of them
-//!    are needed to read files. The next client waits until one is closed.
+//!    are needed to read files. For the next client those on which nothing is asked are [closed](shortage); it
+//!    waits while there is none.
 //!
 //! A body that no route reads is [read over](drain) within bounds, so that an answer is not lost
 //! to a client that writes first and reads then. A client that closes its half of the socket after a request
@@ -27,7 +29,9 @@ mod drain;
 mod gone;
 mod greet;
 mod hello;
+mod shortage;
 mod stalled;
+mod turns;
 mod wire;
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
@@ -40,19 +44,22 @@ use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tower::{Service, util::ServiceExt};
 use tower_reauth::proxy::PeerAddr;
 
-use self::connection::Connection;
 #[cfg(not(feature = "upstream"))]
 use self::hello::Client;
 #[cfg(feature = "upstream")]
 pub use self::hello::Client;
+use self::{connection::Connection, hello::Socket, shortage::Shortage, turns::InTurns};
 pub use self::{connection::PageBytes, doors::Doors};
-use crate::measure::{self, Counted, HeldBack};
+use crate::{
+    measure::{self, Counted, HeldBack},
+    tls::Tls,
+};
 
 /// How long a client may take to secure a connection.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,6 +67,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an HTTP/2 connection may be open without a request.
 const IDLE: Duration = Duration::from_secs(120);
+/// How often it is asked whether a connection can be closed while the next one waits for its place.
+const SHORTAGE: Duration = Duration::from_millis(250);
 /// How many descriptors are left for what is no connection: files that are read, and watched folders.
 const RESERVED: u64 = 256;
 
@@ -104,19 +113,15 @@ where
             }
         };
         let (http, open, stop) = (Arc::clone(&http), open.watcher(), stop.clone());
-        let (service, tls) = (service.clone(), accepting.doors.tls());
+        let (service, tls, shortage) = (service.clone(), accepting.doors.tls(), accepting.shortage.clone());
         connections.spawn(async move {
             let place = Place { _room: room, _counted: Counted::connection() };
-            let greeted = timeout(HANDSHAKE_TIMEOUT, greet::greet(socket, tls.as_ref(), write_timeout));
-            let wire = match stop.run_until_cancelled(greeted).await {
-                Some(Ok(Ok(Some(wire)))) => wire,
-                Some(Ok(Err(error))) => return tracing::debug!(%error, "no connection could be secured"),
-                _ => return,
+            let accepted = Instant::now();
+            let socket = tokio::select! {
+                begun = stop.run_until_cancelled(begin(socket, tls, write_timeout)) => begun.flatten(),
+                () = shortage.needs_room_of(|| Some(accepted.elapsed())) => None,
             };
-            // The protocol's own timers begin when it is known which protocol it is.
-            let said = stop.run_until_cancelled(timeout(HEAD_TIMEOUT, hello::read(wire, write_timeout))).await;
-            let Some(Ok(Ok(socket))) = said else { return };
-            let socket = socket.with_place(place);
+            let Some(socket) = socket.map(|socket| socket.with_place(place)) else { return };
             let connection = Arc::new(Connection::new(socket.speaks_http_2(), write_timeout));
             let client = socket.client();
             let service = service_fn({
@@ -126,13 +131,13 @@ where
                     answer(service, request, peer, Arc::clone(&connection), client.clone())
                 }
             });
-            let served = http.serve_connection_with_upgrades(TokioIo::new(socket), service).into_owned();
+            let served = http.serve_connection_with_upgrades(TokioIo::new(InTurns::new(socket)), service).into_owned();
             let served = Box::pin(open.watch(served));
             tokio::select! {
                 result = served => if let Err(error) = result {
                     tracing::debug!(error, "connection failed");
                 },
-                () = connection.is_done_for() => tracing::debug!("connection closed: its client takes or asks nothing"),
+                () = connection.is_done_for(&shortage) => tracing::debug!("connection closed: its client takes or asks nothing"),
             }
         });
     }
@@ -148,6 +153,20 @@ where
     if timeout(limits.drain, finished).await.is_err() {
         tracing::warn!("some connections did not finish in time");
     }
+}
+
+/// Secures the connection, and reads until it is known which protocol the client speaks. `None` if it takes too long, or ends.
+async fn begin(socket: TcpStream, tls: Option<Tls>, write_timeout: Duration) -> Option<Socket> {
+    let wire = match timeout(HANDSHAKE_TIMEOUT, greet::greet(socket, tls.as_ref(), write_timeout)).await {
+        Ok(Ok(wire)) => wire?,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "no connection could be secured");
+            return None;
+        }
+        Err(_) => return None,
+    };
+    // The protocol's own timers begin when it is known which protocol it is.
+    timeout(HEAD_TIMEOUT, hello::read(wire, write_timeout)).await.ok()?.ok()
 }
 
 /// Answers a request, whose body is for the route to read, or to leave.
@@ -167,15 +186,15 @@ where
     head.extensions.insert(peer);
     head.extensions.insert(connection.pages());
     #[cfg(feature = "upstream")]
-    if asking.is_none() {
+    if !asking.shares() {
         head.extensions.insert(client.clone());
     }
     let answer = service.oneshot(Request::from_parts(head, body));
     async move {
-        let response = answer.await?;
-        Ok(match asking {
-            Some(asking) => stalled::let_go(response, asking),
-            None => gone::ask(response, client),
+        Ok(if asking.shares() {
+            stalled::let_go(asking.in_turn(answer).await?, asking)
+        } else {
+            gone::ask(answer.await?, client, asking)
         })
     }
 }
@@ -188,6 +207,9 @@ struct Place {
 
 struct Accepting {
     doors: Doors,
+    /// Who came last, and has no place yet.
+    waiting: Option<(TcpStream, PeerAddr)>,
+    shortage: Shortage,
     room: Arc<Semaphore>,
     /// How many places there are.
     all: u32,
@@ -198,38 +220,51 @@ struct Accepting {
 impl Accepting {
     fn new(doors: Doors, connections: u32) -> Self {
         let all = u32::try_from(descriptors()).unwrap_or(u32::MAX).min(connections);
-        Self { doors, room: Arc::new(Semaphore::new(all as usize)), all, is_short: false }
+        let room = Arc::new(Semaphore::new(all as usize));
+        Self { doors, waiting: None, shortage: Shortage::default(), room, all, is_short: false }
     }
 
-    /// The next connection, and its place among those that are open; or how long to wait for better times.
+    /// The next connection, and its place among those that are open; or how long to wait for better times. Nothing is lost if
+    /// it is not waited for to the end.
     async fn next(&mut self) -> Result<(TcpStream, PeerAddr, OwnedSemaphorePermit), Duration> {
-        let room = match Arc::clone(&self.room).try_acquire_owned() {
-            Ok(room) => room,
-            Err(_) => {
-                measure::held_back(HeldBack::Limit);
-                self.say("as many connections are open as may be: the next one waits");
-                // It is never closed.
-                Arc::clone(&self.room).acquire_owned().await.map_err(|_| Duration::MAX)?
-            }
-        };
-        match self.doors.accept().await {
-            Ok((socket, peer)) => {
-                measure::accepted();
-                self.is_short &= self.room.available_permits() == 0;
-                // An event is small and must not wait for the next one.
-                if let Err(error) = socket.set_nodelay(true) {
-                    tracing::debug!(%error, "TCP_NODELAY could not be set");
+        if self.waiting.is_none() {
+            match self.doors.accept().await {
+                Ok((socket, peer)) => {
+                    measure::accepted();
+                    // An event is small and must not wait for the next one.
+                    if let Err(error) = socket.set_nodelay(true) {
+                        tracing::debug!(%error, "TCP_NODELAY could not be set");
+                    }
+                    self.waiting = Some((socket, PeerAddr(peer)));
                 }
-                Ok((socket, PeerAddr(peer), room))
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Err(Duration::ZERO),
+                Err(error) => {
+                    // Out of file descriptors, most likely: others must finish before the next can come.
+                    measure::held_back(HeldBack::Failed);
+                    self.say(&format!("no connection could be accepted: {error}"));
+                    return Err(Duration::from_millis(100));
+                }
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Err(Duration::ZERO),
-            Err(error) => {
-                // Out of file descriptors, most likely: others must finish before the next can come.
-                measure::held_back(HeldBack::Failed);
-                self.say(&format!("no connection could be accepted: {error}"));
-                Err(Duration::from_millis(100))
+            match self.room.available_permits() {
+                0 => {
+                    measure::held_back(HeldBack::Limit);
+                    self.say("as many connections are open as may be: the next one waits");
+                }
+                1 => {}
+                _ => self.is_short = false,
             }
         }
+        let room = loop {
+            match Arc::clone(&self.room).try_acquire_owned() {
+                Ok(room) => break room,
+                Err(_) => self.shortage.announce(),
+            }
+            // It is never closed.
+            if let Ok(Ok(room)) = timeout(SHORTAGE, Arc::clone(&self.room).acquire_owned()).await {
+                break room;
+            }
+        };
+        self.waiting.take().map(|(socket, peer)| (socket, peer, room)).ok_or(Duration::ZERO)
     }
 
     fn say(&mut self, what: &str) {
@@ -289,19 +324,47 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_more_than_there_is_room_for_waits_until_one_is_closed() {
+    async fn one_more_than_there_is_room_for_takes_the_place_of_one_that_asks_nothing() {
         let (address, ..) = serving(2).await;
+        let connect = async || TcpStream::connect(address).await.unwrap();
         let ask = async |client: &mut TcpStream| {
             client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-            timeout(Duration::from_millis(200), client.read(&mut [0; 1024])).await.is_ok()
+            timeout(Duration::from_secs(10), client.read(&mut [0; 1024])).await.unwrap().unwrap_or_default() > 0
         };
-        let mut clients = Vec::new();
-        for is_answered in [true, true, false] {
+        let (mut silent, mut asks) = (connect().await, connect().await);
+        assert!(ask(&mut asks).await);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(timeout(Duration::from_millis(100), silent.read(&mut [0])).await.is_err(), "there is room for all");
+        assert!(ask(&mut asks).await);
+        assert!(ask(&mut connect().await).await);
+        assert_eq!(silent.read(&mut [0]).await.unwrap_or_default(), 0);
+        assert!(ask(&mut asks).await, "who has just asked is not closed");
+    }
+
+    #[tokio::test]
+    async fn one_more_than_there_is_room_for_waits_while_each_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = tower::service_fn(async |_: Request<Body>| {
+            let body = futures_util::stream::pending::<Result<bytes::Bytes, Infallible>>();
+            Ok(Response::builder().header("content-type", "text/event-stream").body(Body::from_stream(body)).unwrap())
+        });
+        let limits = Limits { write_timeout: Duration::from_secs(30), connections: 2, drain: Duration::from_secs(5) };
+        tokio::spawn(serve(listener, service, limits, CancellationToken::new()));
+        let ask = async || {
             let mut client = TcpStream::connect(address).await.unwrap();
-            assert_eq!(ask(&mut client).await, is_answered);
-            clients.push(client);
+            client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            client
+        };
+        let is_answered =
+            async |client: &mut TcpStream, within| timeout(within, client.read(&mut [0; 1024])).await.is_ok();
+        let (mut one, mut two) = (ask().await, ask().await);
+        for client in [&mut one, &mut two] {
+            assert!(is_answered(client, Duration::from_secs(10)).await);
         }
-        drop(clients.remove(0));
-        assert!(timeout(Duration::from_secs(10), clients[1].read(&mut [0; 1024])).await.unwrap().unwrap() > 0);
+        let mut waits = ask().await;
+        assert!(!is_answered(&mut waits, Duration::from_secs(2)).await);
+        drop(one);
+        assert!(is_answered(&mut waits, Duration::from_secs(10)).await);
     }
 }

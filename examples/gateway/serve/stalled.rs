@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn guarded(body: Body) -> Body {
-        let asking = Arc::new(Connection::new(true, DEADLINE)).ask().unwrap();
+        let asking = Arc::new(Connection::new(true, DEADLINE)).ask();
         let_go(Response::new(body), asking).into_body()
     }
 

@@ -1,0 +1,114 @@
+//! Connections that always have more to say.
+//!
+//! A connection is read until there is nothing to read, and what was read is dealt with meanwhile: nothing else has
+//! its turn on this thread until then. A client that says small things as fast as it can (frames of HTTP/2 that cost
+//! it nine bytes each) could keep a thread so for as long as it likes. So after some bytes the others have their turn.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How much is read in one turn. Most requests are smaller.
+const TURN: usize = 2 * 1024;
+
+/// What is read in turns.
+pub struct InTurns<T> {
+    inner: T,
+    /// How much is left of this turn.
+    left: usize,
+}
+
+impl<T> InTurns<T> {
+    pub fn new(inner: T) -> Self {
+        Self { inner, left: TURN }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for InTurns<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.left == 0 {
+            self.left = TURN;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let most = self.left.min(buffer.remaining());
+        let mut some = ReadBuf::new(buffer.initialize_unfilled_to(most));
+        let read = Pin::new(&mut self.inner).poll_read(cx, &mut some);
+        let length = some.filled().len();
+        if read.is_pending() {
+            // Whoever waits for more has given up its turn.
+            self.left = TURN;
+        }
+        ready!(read)?;
+        self.left -= length;
+        buffer.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for InTurns<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[test]
+    fn whoever_always_has_more_to_say_lets_others_have_their_turn() {
+        let said: Vec<u8> = (0..100 * TURN).map(|n| n as u8).collect();
+        let (mut socket, mut read) = (InTurns::new(said.as_slice()), Vec::new());
+        let mut reading = tokio_test::task::spawn(socket.read_to_end(&mut read));
+        let mut turns = 1;
+        while reading.poll().is_pending() {
+            assert!(reading.is_woken());
+            turns += 1;
+        }
+        drop(reading);
+        assert_eq!(turns, 101);
+        assert!(read == said);
+    }
+
+    #[tokio::test]
+    async fn who_waits_in_between_is_not_made_to_wait_longer() {
+        let (mut client, server) = tokio::io::duplex(TURN);
+        let mut server = InTurns::new(server);
+        for _ in 0..10 {
+            client.write_all(&[0; TURN - 1]).await.unwrap();
+            let mut read = tokio_test::task::spawn(async { server.read_exact(&mut [0; TURN - 1]).await.map(drop) });
+            assert!(read.poll().is_ready());
+            drop(read);
+            let mut more = tokio_test::task::spawn(async { server.read(&mut [0]).await });
+            assert!(more.poll().is_pending());
+            assert!(!more.is_woken());
+        }
+    }
+}
