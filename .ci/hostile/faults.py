@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -226,7 +227,7 @@ class Faults:
         self.tried("the disk: has room again", contextlib.nullcontext())
         self.tried("the gateway's folder: unreadable", self.unreadable(self.gateway.path("data")), statuses=(200, 503))
         self.tried("the audit log: away", self.away(self.gateway.path("audit")))
-        self.tried("watches: none more", self.no_watches())
+        self.tried("watches of files: none, from the start", self.no_watches(), ends=["cut"])
         self.descriptors()
 
     @contextlib.contextmanager
@@ -240,8 +241,9 @@ class Faults:
 
     @contextlib.contextmanager
     def no_watches(self):
-        """A gateway that starts then has none."""
         self.gateway.limit_watches(0)
+        self.restart()
+        self.world.all_show(within=600)
         yield
         self.gateway.limit_watches(1 << 20)
 
@@ -318,13 +320,7 @@ class Faults:
             return
         world, seconds = self.world, 120 if self.is_long else 4
         # Its access ends while the process stands still.
-        token = world.new_token(expires=int(time.time()) + 4)
-        world.write_tokens()
-        until(f"{token} is good", lambda: world.is_good(token))
-        world.follow(token)
-        world.used.remove(token)
-        until("its streams are open", lambda: len(world.streams.ids(token)) == world.each)
-        expires = world.listed[token][1]
+        token, expires = world.follow_for(6)
         world.streams.denied(token, expires)
         time.sleep(max(0, expires - 1 - time.time()))
         os.kill(self.gateway.pid, signal.SIGSTOP)
@@ -345,16 +341,19 @@ class Faults:
         world, gone = self.world, []
         for _ in range(3 if self.is_long else 1):
             gone += [world.revoke(), world.drop()]
-            self.gateway.process.kill()
-            self.gateway.process.wait()
-            self.state.append_to_all()
-            time.sleep(self.holds)
-            self.gateway.start()
+            self.restart()
             steady = world.all_show(within=600)
             for token in gone:
                 assert not world.is_good(token), f"{token} is let in after a restart"
             took = [world.ended(token) for token in gone[-2:]]
             self.row(name, took, steady, world.told("cut"))
+
+    def restart(self):
+        self.gateway.process.kill()
+        self.gateway.process.wait()
+        self.state.append_to_all()
+        time.sleep(self.holds)
+        self.gateway.start()
 
     # The clock on the wall.
 
@@ -363,7 +362,7 @@ class Faults:
             return
         library = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
         assert library, "libfaketime is missing"
-        offset = os.path.join("/tmp", f"hostile-clock-{os.getpid()}")
+        offset = os.path.join(tempfile.mkdtemp(prefix="hostile-clock-"), "clock")
 
         def set_clock(seconds):
             with open(offset + ".new", "w") as file:
@@ -378,16 +377,9 @@ class Faults:
                "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
         try:
             with self.opened(streams, each, options=["--heartbeat", "2s"], env=env) as world:
-                def expires(seconds):
-                    token = world.new_token(expires=int(time.time()) + seconds)
-                    world.write_tokens()
-                    until(f"{token} is good", lambda: world.is_good(token))
-                    world.follow(token)
-                    world.used.remove(token)
-                    until("its streams are open", lambda: len(world.streams.ids(token)) == world.each)
-                    return token
-
-                for name, ahead, ends in [("an hour forward", 3600, [expires(1800)]), ("an hour back", -3600, []),
+                token, _ = world.follow_for(1800)
+                world.all_show()
+                for name, ahead, ends in [("an hour forward", 3600, [token]), ("an hour back", -3600, []),
                                           ("right again", 0, [])]:
                     for token in ends:
                         world.streams.denied(token, None)
@@ -400,7 +392,7 @@ class Faults:
                     took += [world.ended(world.revoke()), world.ended(world.drop())]
                     self.row(f"the clock: {name}", took, world.is_steady(), world.told())
         finally:
-            os.remove(offset)
+            shutil.rmtree(os.path.dirname(offset))
 
     def run(self):
         streams, each = (10_000, 50) if self.is_long else (500, 5)

@@ -87,13 +87,7 @@ class Soak:
 
     def expire(self):
         """A token for a few seconds."""
-        token = self.world.new_token(expires=int(time.time()) + 5)
-        self.world.write_tokens()
-        expires = self.world.listed[token][1]
-        # On a busy machine it may have expired before it was read.
-        until(f"{token} is good or has been", lambda: self.world.is_good(token) or time.time() > expires)
-        self.world.follow(token)
-        self.world.used.remove(token)
+        token, expires = self.world.follow_for(5)
         self.world.streams.denied(token, expires)
         self.expiring.append(token)
 

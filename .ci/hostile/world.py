@@ -112,6 +112,17 @@ class World:
                            for n in range(self.each)])
         return token
 
+    def follow_for(self, seconds):
+        """Opens the streams of a token that expires so soon."""
+        token = self.new_token(expires=int(time.time()) + seconds)
+        self.write_tokens()
+        expires = self.listed[token][1]
+        # On a busy machine it may have expired before it was read.
+        until(f"{token} is good or has been", lambda: self.is_good(token) or time.time() > expires)
+        self.follow(token)
+        self.used.remove(token)
+        return token, expires
+
     def revoke(self, what="credential", statuses=(200,), until=None, connection=None):
         """Revokes a token by hand, over a connection that is open or another one, and opens the streams of another token in its
         place."""
