@@ -141,7 +141,7 @@ def status(port, token):
 
 
 def run(program, is_long):
-    count, holds = (2_000, 15) if is_long else (100, 1.5)
+    count, holds = (2_000, 15) if is_long else (100, 0.5)
     issuer = Issuer()
     with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "log"), "w") as log:
         old, new, unknown = (Key(folder, name) for name in ("old", "new", "unknown"))
