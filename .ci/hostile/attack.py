@@ -16,7 +16,7 @@ class Flood:
 
     def __init__(self, name, bound, begin, count=0, long=0, processes=1, options=(), secured=False):
         self.name, self.bound, self.begin, self.processes = name, bound, begin, processes
-        # How many connections are made of it, in the short form and in the long one.
+        # How many connections are made of it, in the short form (none: it is a matter of the long one) and in the long one.
         self.count, self.long, self.options, self.secured = count, long or count, options, secured
 
 

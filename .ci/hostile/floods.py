@@ -41,7 +41,7 @@ class Wrong(Exception):
 def tried(flood, gateway, form):
     """One row of the table."""
     seconds, times, patience = FORMS[form]
-    count = flood.long if form == "long" else flood.count
+    count = flood.long if form == "long" else flood.count or flood.long // 10
     asks(gateway.port, 0.3, flood.secured)
     ratios, quiet, beside, failed = [], [], [], 0
     memory, descriptors, threads = gateway.memory(), gateway.descriptors(), gateway.threads()
@@ -99,7 +99,8 @@ def main():
     for group in (http_1, http_2, sockets):
         gateway, options = None, None
         for flood in group.FLOODS:
-            if wanted and not any(part in flood.name for part in wanted):
+            is_wanted = any(part in flood.name for part in wanted) if wanted else form == "long" or flood.count
+            if not is_wanted:
                 continue
             wanted_options = flood.options + (pair if flood.secured else ())
             if gateway is None or wanted_options != options:
