@@ -1,0 +1,3 @@
+//! The targets of the library: what strangers, providers and other nodes send.
+
+pub(crate) mod scopes;
