@@ -7,11 +7,29 @@
 #![cfg_attr(fuzzing, no_main)]
 
 mod library;
+mod support;
 
 /// A target: what must hold of an input of these bytes. It panics where it does not.
 type Target = fn(&[u8]);
 
-const TARGETS: &[(&str, Target)] = &[("scopes", library::scopes::run)];
+const TARGETS: &[(&str, Target)] = &[
+    ("client_address", library::client_address::run),
+    ("credentials", library::credentials::run),
+    ("declared_scopes", library::declared_scopes::run),
+    ("discovery", library::discovery::run),
+    ("event_stream", library::event_stream::run),
+    ("failure_store", library::failure_store::run),
+    ("grpc_web", library::grpc_web::run),
+    ("introspection", library::introspection::run),
+    ("json_rpc", library::json_rpc::run),
+    ("jwt", library::jwt::run),
+    ("key_set", library::key_set::run),
+    ("logout_token", library::logout_token::run),
+    ("origin", library::origin::run),
+    ("revocation_log", library::revocation_log::run),
+    ("scopes", library::scopes::run),
+    ("security_event", library::security_event::run),
+];
 
 /// The target of that name.
 fn named(name: &str) -> Option<Target> {
