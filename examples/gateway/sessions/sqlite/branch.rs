@@ -336,6 +336,32 @@ mod tests {
     }
 
     #[test]
+    fn an_id_may_hold_half_of_a_pair() {
+        let records = [
+            HEADER,
+            r#"{"type":"message","id":"\ud83d","parentId":null,"message":{}}"#,
+            r#"{"type":"message","id":"b","parentId":"\ud83d","message":{}}"#,
+        ];
+        assert_shown(&records, &[1, 2]);
+    }
+
+    #[test]
+    fn choices_of_choices_lead_to_what_was_chosen_even_if_one_of_them_becomes_another_record() {
+        let records = [
+            HEADER,
+            r#"{"type":"message","id":"a","parentId":null,"message":{}}"#,
+            r#"{"type":"message","id":"b","parentId":"a","message":{}}"#,
+            r#"{"type":"leaf","id":"l","parentId":"b","targetId":"a"}"#,
+            r#"{"type":"leaf","id":"m","parentId":"b","targetId":"l"}"#,
+            r#"{"type":"message","id":"c","parentId":"m","message":{}}"#,
+            r#"{"type":"message","id":"l","parentId":"b","message":{}}"#,
+            r#"{"type":"message","id":"d","parentId":"m","message":{}}"#,
+        ];
+        assert_shown(&records[..6], &[1, 5]);
+        assert_shown(&records, &[1, 2, 6, 7]);
+    }
+
+    #[test]
     fn records_that_name_no_parent_come_one_after_the_other() {
         let records = [
             HEADER,

@@ -707,6 +707,38 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_a_database_says_of_itself_takes_no_memory_and_is_an_error_where_it_is_not_so() {
+        let behind = "; UPDATE session_transcript_index_state SET needs_rebuild = 1";
+        let last = i64::MAX;
+        for (sql, is_read) in [
+            ("UPDATE transcript_events SET event_utf8_bytes = 1 << 60".to_owned(), true),
+            (format!("UPDATE transcript_events SET seq = {last} WHERE seq = 2{behind}"), true),
+            (format!("UPDATE transcript_events SET seq = -1 WHERE seq = 2{behind}"), true),
+            ("UPDATE session_transcript_index_state SET active_message_count = 1 << 60, active_event_count = 1 << 60".to_owned(), false),
+            ("UPDATE session_transcript_index_state SET active_message_count = 1 << 60".to_owned(), false),
+            ("UPDATE transcript_events SET event_json = NULL, event_zstd = x'00', event_utf8_bytes = 1 << 60".to_owned(), false),
+            ("UPDATE transcript_events SET event_json = NULL, event_zstd = x'00', event_utf8_bytes = -1".to_owned(), false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("openclaw-agent.sqlite");
+            let mut writer = Writer::create(&path, "main", 1).unwrap();
+            writer.add_session("k", "window", 1).unwrap();
+            let message = json!({ "role": "user", "content": "text" });
+            let record = |id: &str, parent: Value| json!({ "type": "message", "id": id, "parentId": parent, "message": message });
+            let records = [record("a", Value::Null), record("b", "a".into())];
+            writer.append("window", &records.iter().collect::<Vec<_>>(), 1).unwrap();
+            writer.sqlite.execute_batch(&sql).unwrap();
+            let window =
+                Window { database: Arc::new(Database::new(&path)), agent: AgentId::main(), session: "window".into() };
+            let transcript = Transcript::new(window);
+            for _ in 0..2 {
+                let read = transcript.view().and_then(|view| view.read(0..view.len()));
+                assert_eq!(read.is_ok(), is_read, "{sql}: {read:?}");
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
