@@ -6,29 +6,49 @@
 
 #![cfg_attr(fuzzing, no_main)]
 
+mod gateway;
 mod library;
+// The example is taken in whole, and of much of it only the process has a use.
+#[allow(dead_code)]
+#[path = "../../examples/gateway.rs"]
+mod server;
 mod support;
+
+// The rooms of the example name each other by these paths.
+use server::{auth, config, files, http, json, live, measure, nodes, serve, sessions, systemd, tls};
 
 /// A target: what must hold of an input of these bytes. It panics where it does not.
 type Target = fn(&[u8]);
 
 const TARGETS: &[(&str, Target)] = &[
+    ("branch", gateway::branch::run),
     ("client_address", library::client_address::run),
+    ("client_tokens", gateway::client_tokens::run),
+    ("compressed_record", gateway::compressed_record::run),
     ("credentials", library::credentials::run),
+    ("database", gateway::database::run),
     ("declared_scopes", library::declared_scopes::run),
     ("discovery", library::discovery::run),
     ("event_stream", library::event_stream::run),
     ("failure_store", library::failure_store::run),
     ("grpc_web", library::grpc_web::run),
+    ("history_query", gateway::history_query::run),
     ("introspection", library::introspection::run),
+    ("json", gateway::json::run),
     ("json_rpc", library::json_rpc::run),
     ("jwt", library::jwt::run),
     ("key_set", library::key_set::run),
     ("logout_token", library::logout_token::run),
+    ("openclaw_json", gateway::openclaw_json::run),
     ("origin", library::origin::run),
+    ("projection", gateway::projection::run),
+    ("request", gateway::request::run),
+    ("resume_id", gateway::resume_id::run),
     ("revocation_log", library::revocation_log::run),
     ("scopes", library::scopes::run),
     ("security_event", library::security_event::run),
+    ("socket_message", gateway::socket_message::run),
+    ("transcript", gateway::transcript::run),
 ];
 
 /// The target of that name.
