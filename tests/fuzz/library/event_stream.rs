@@ -125,10 +125,10 @@ pub(crate) fn run(input: &[u8]) {
 
         let (mut expected, read) = (Events::of(&sent), Events::of(&client.text));
         if is_over && is_between_events(&sent) {
-            expected.0.push(Event {
+            expected.all.push(Event {
                 kind: "reauth".into(),
-                data: "{\"reason\":\"rejected\",\"reconnect\":false}".into(),
-                id: expected.0.last().map_or(String::new(), |event| event.id.clone()),
+                data: "{\"reason\":\"revoked\",\"reconnect\":false}".into(),
+                id: expected.last_id.clone(),
             });
         }
         assert_eq!(read, expected);
@@ -178,7 +178,11 @@ fn lines(text: &[u8]) -> Vec<&[u8]> {
 
 /// What a page is told of a stream: the parser of WHATWG HTML section 9.2.6.
 #[derive(Debug, Default, PartialEq)]
-struct Events(Vec<Event>);
+struct Events {
+    all: Vec<Event>,
+    /// The id that a page goes on from.
+    last_id: String,
+}
 
 #[derive(Debug, PartialEq)]
 struct Event {
@@ -199,7 +203,7 @@ impl Events {
             if line.is_empty() {
                 if let Some(data) = data.strip_suffix('\n') {
                     let kind = if kind.is_empty() { "message".into() } else { kind.clone() };
-                    events.0.push(Event { kind, data: data.into(), id: id.clone() });
+                    events.all.push(Event { kind, data: data.into(), id: id.clone() });
                 }
                 kind.clear();
                 data.clear();
@@ -217,6 +221,7 @@ impl Events {
                 _ => {}
             }
         }
+        events.last_id = id;
         events
     }
 }

@@ -32,7 +32,11 @@ pub(crate) fn run(input: &[u8]) {
     let ending = response.extensions_mut().remove::<Ending>();
     let Some(call) = response.into_body() else { return assert!(ending.is_none()) };
 
-    let object = object.expect("a call is an object");
+    let object = match object {
+        Ok(object) => object,
+        // Half of a surrogate pair in what is not read: JSON by its grammar (RFC 8259 section 8.2), and for this reader no text.
+        Err(error) => return assert!(input.windows(2).any(|two| two.eq_ignore_ascii_case(b"\\u")), "{error}"),
+    };
     let named = |object: &Map<String, Value>, name: &str| -> Vec<Value> {
         object.iter().filter(|(own, _)| own.to_uppercase() == name).map(|(_, value)| value.clone()).collect()
     };
