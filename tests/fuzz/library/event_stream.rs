@@ -103,6 +103,10 @@ pub(crate) fn run(input: &[u8]) {
             let end = rest.iter().position(|&byte| byte <= 2).unwrap_or(rest.len());
             let (piece, what) = (&rest[..end], rest.get(end).copied().unwrap_or(0));
             rest = rest.get(end + 1..).unwrap_or_default();
+            if piece == COMMENT {
+                // It could not be told from one that is added.
+                return;
+            }
             put(piece);
             sent.extend_from_slice(piece);
             client.read(&mut body);
