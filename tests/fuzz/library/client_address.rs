@@ -46,6 +46,12 @@ fn check(input: &[u8], n: usize, resolver: &ClientAddress) {
         headers.append(name, appended);
         assert_eq!(resolver.resolve(&headers, PROXY), STRANGER);
     }
+    if is_forwarded {
+        // Behind a proxy that quotes, whose comma parts nothing.
+        let mut headers = headers.clone();
+        headers.append(name, HeaderValue::from_static(r#"for=203.0.113.7, for=10.0.0.2;by="a\",b""#));
+        assert_eq!(resolver.resolve(&headers, PROXY), STRANGER);
+    }
     headers.append(name, HeaderValue::from_static(hop));
     assert_eq!(resolver.resolve(&headers, PROXY), STRANGER);
 }

@@ -27,6 +27,7 @@ use crate::support;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 const COMMENT: &[u8] = b": \xf0\x9f\x92\x93\n\n";
+const MARK: &[u8] = b"\xef\xbb\xbf";
 const STALE: &[u8] = b"data: stale\n\n";
 
 /// A body that has what was put there.
@@ -102,6 +103,10 @@ pub(crate) fn run(input: &[u8]) {
             let end = rest.iter().position(|&byte| byte <= 2).unwrap_or(rest.len());
             let (piece, what) = (&rest[..end], rest.get(end).copied().unwrap_or(0));
             rest = rest.get(end + 1..).unwrap_or_default();
+            if piece == COMMENT {
+                // It could not be told from one that is added.
+                return;
+            }
             put(piece);
             sent.extend_from_slice(piece);
             client.read(&mut body);
@@ -120,38 +125,33 @@ pub(crate) fn run(input: &[u8]) {
                 _ => {}
             }
         }
+        // Behind a comment the beginning of a byte order mark is held back, until it is known to be one.
+        if client.added > 0 && MARK.starts_with(&sent) {
+            sent.clear();
+        }
         let is_over = client.ended;
         assert_eq!(is_over, !is_good.load(Ordering::Relaxed));
 
         let (mut expected, read) = (Events::of(&sent), Events::of(&client.text));
         if is_over && is_between_events(&sent) {
-            expected.0.push(Event {
+            expected.all.push(Event {
                 kind: "reauth".into(),
-                data: "{\"reason\":\"rejected\",\"reconnect\":false}".into(),
-                id: expected.0.last().map_or(String::new(), |event| event.id.clone()),
+                data: "{\"reason\":\"revoked\",\"reconnect\":false}".into(),
+                id: expected.last_id.clone(),
             });
         }
         assert_eq!(read, expected);
         if !is_over {
-            // A comment before a byte order mark has the place of it.
-            let own = client.text.len() - client.added;
-            assert!(
-                own == sent.len()
-                    || (own + 3 == sent.len() && sent.starts_with(b"\xef\xbb\xbf"))
-                    || is_part_of_mark(&sent, own)
-            );
+            // Behind a comment there is no byte order mark.
+            let mark = if client.added > 0 && sent.starts_with(MARK) { MARK.len() } else { 0 };
+            assert!([0, mark].contains(&(client.added + sent.len() - client.text.len())));
         }
     });
 }
 
-/// Whether what was sent is the beginning of a byte order mark, which is held back behind a comment.
-fn is_part_of_mark(sent: &[u8], own: usize) -> bool {
-    own == 0 && b"\xef\xbb\xbf".starts_with(sent)
-}
-
 /// Whether a stream stands between two events after these bytes.
 fn is_between_events(text: &[u8]) -> bool {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let text = text.strip_prefix(MARK).unwrap_or(text);
     let lines = lines(text);
     lines.last().is_some_and(|last| last.is_empty()) && lines.iter().rev().nth(1).is_none_or(|line| line.is_empty())
 }
@@ -178,7 +178,11 @@ fn lines(text: &[u8]) -> Vec<&[u8]> {
 
 /// What a page is told of a stream: the parser of WHATWG HTML section 9.2.6.
 #[derive(Debug, Default, PartialEq)]
-struct Events(Vec<Event>);
+struct Events {
+    all: Vec<Event>,
+    /// The id that a page goes on from.
+    last_id: String,
+}
 
 #[derive(Debug, PartialEq)]
 struct Event {
@@ -189,7 +193,7 @@ struct Event {
 
 impl Events {
     fn of(text: &[u8]) -> Self {
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        let text = text.strip_prefix(MARK).unwrap_or(text);
         let lines = lines(text);
         let mut events = Self::default();
         let (mut kind, mut data, mut id) = (String::new(), String::new(), String::new());
@@ -199,7 +203,7 @@ impl Events {
             if line.is_empty() {
                 if let Some(data) = data.strip_suffix('\n') {
                     let kind = if kind.is_empty() { "message".into() } else { kind.clone() };
-                    events.0.push(Event { kind, data: data.into(), id: id.clone() });
+                    events.all.push(Event { kind, data: data.into(), id: id.clone() });
                 }
                 kind.clear();
                 data.clear();
@@ -217,6 +221,7 @@ impl Events {
                 _ => {}
             }
         }
+        events.last_id = id;
         events
     }
 }

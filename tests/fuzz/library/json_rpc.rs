@@ -1,12 +1,16 @@
 //! A call is what any reader of JSON takes the body for, or the request is refused; and a stream that answers it and is cut
 //! ends with one event, an error with the call's own id.
 
-use std::{convert::Infallible, future::Ready};
+use std::{convert::Infallible, fmt, future::Ready};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
-use serde_json::{Map, Value};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::{Value, value::RawValue};
 use tower::{Layer, Service, service_fn};
 use tower_reauth::{
     Access, AuthMethod, Identity, StreamReauthLayer,
@@ -25,26 +29,27 @@ pub(crate) fn run(input: &[u8]) {
         std::future::ready(Ok(Response::new(request.extensions().get::<Call>().cloned())))
     });
     let Ok(mut response) = support::ready(JsonRpcLayer::new().layer(handler).call(request));
-    let object = serde_json::from_slice::<Map<String, Value>>(input);
+    let ending = response.extensions_mut().remove::<Ending>();
     if response.status() == 400 {
         return assert!(response.body().is_none());
     }
-    let ending = response.extensions_mut().remove::<Ending>();
     let Some(call) = response.into_body() else { return assert!(ending.is_none()) };
 
-    let object = object.expect("a call is an object");
-    let named = |object: &Map<String, Value>, name: &str| -> Vec<Value> {
-        object.iter().filter(|(own, _)| own.to_uppercase() == name).map(|(_, value)| value.clone()).collect()
-    };
-    assert_eq!(named(&object, "METHOD"), [call.method()]);
-    let id = call.id().map(|id| serde_json::from_str::<Value>(id).expect("JSON"));
-    match &id {
-        Some(id) => assert_eq!(named(&object, "ID"), std::slice::from_ref(id)),
-        None => assert!(!named(&object, "ID").iter().any(|id| id.is_string() || id.is_number())),
+    let object: Members = serde_json::from_slice(input).expect("a call is an object");
+    assert_eq!(object.texts("METHOD"), [call.method()]);
+    match call.id() {
+        Some(id) => assert_eq!(object.named("ID"), [id]),
+        None => assert!(
+            object
+                .named("ID")
+                .iter()
+                .all(|id| !id.starts_with('"') && !id.ends_with(|last: char| last.is_ascii_digit()))
+        ),
     }
     if let Some(name) = call.name() {
-        let [Value::Object(params)] = &named(&object, "PARAMS")[..] else { panic!("a name, and no parameters") };
-        assert_eq!(named(params, "NAME"), [name]);
+        let [params] = object.named("PARAMS")[..] else { panic!("a name, and not one `params`") };
+        let params: Members = serde_json::from_str(params).expect("what has a name is an object");
+        assert_eq!(params.texts("NAME"), [name]);
     }
 
     let Some(ending) = ending else { return assert!(call.id().is_none_or(|id| id.len() > 256)) };
@@ -59,7 +64,48 @@ pub(crate) fn run(input: &[u8]) {
     let body = body.expect("a clean end").to_bytes();
     let said = body.strip_prefix(b"data: ").and_then(|body| body.strip_suffix(b"\n\n")).expect("one event");
     assert!(!said.contains(&b'\n') && !said.contains(&b'\r'));
-    let said: Value = serde_json::from_slice(said).expect("JSON");
-    assert_eq!(Some(&said["id"]), id.as_ref());
-    assert_eq!(said["error"]["code"], 401);
+    let said: Members = serde_json::from_slice(said).expect("an object");
+    // As it was written: half of a surrogate pair, which is JSON by its grammar (RFC 8259 section 8.2), goes back to who sent it.
+    assert_eq!(said.named("ID"), [call.id().expect("who waits has an id")]);
+    let [error] = said.named("ERROR")[..] else { panic!("not one error") };
+    assert_eq!(serde_json::from_str::<Value>(error).expect("JSON")["code"], 401);
+}
+
+/// All members of an object, those that stand there twice included.
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl Members {
+    /// The values by this name, in whatever case, as they are written.
+    fn named(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(own, _)| own.to_uppercase() == name).map(|(_, value)| value.get()).collect()
+    }
+
+    /// The same, each of which is a text.
+    fn texts(&self, name: &str) -> Vec<String> {
+        self.named(name).into_iter().map(|value| serde_json::from_str(value).expect("a text")).collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfMap;
+
+        impl<'de> Visitor<'de> for OfMap {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Members, M::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(OfMap)
+    }
 }
