@@ -196,7 +196,9 @@ fn shown(known: &Known, records: &[Record]) -> Vec<usize> {
     let Some((place, reset)) = reset.and_then(|reset| Some((branch.iter().position(|at| *at == reset)?, reset))) else {
         return branch.into_iter().filter_map(|at| of_one(at, &records[at])).collect();
     };
-    let kept = records[reset].kept.as_ref().and_then(|id| known.nodes.get(id)?.1);
+    // A reset without an id is a mark, and keeps nothing.
+    let kept =
+        records[reset].kept.as_ref().filter(|_| records[reset].id.is_some()).and_then(|id| known.nodes.get(id)?.1);
     let first = kept.and_then(|kept| branch.iter().position(|at| *at == kept)).filter(|first| *first < place);
     let turns = branch[first.unwrap_or(place)..place].iter().copied().filter(|at| {
         let record = &records[*at];
