@@ -149,9 +149,9 @@ pub(crate) fn run(input: &[u8]) {
     });
 }
 
-/// Whether a stream stands between two events after these bytes.
+/// Whether a stream stands between two events after these bytes. A byte order mark counts as text: nothing is written
+/// between it and the end of what it begins.
 fn is_between_events(text: &[u8]) -> bool {
-    let text = text.strip_prefix(MARK).unwrap_or(text);
     let lines = lines(text);
     lines.last().is_some_and(|last| last.is_empty()) && lines.iter().rev().nth(1).is_none_or(|line| line.is_empty())
 }
