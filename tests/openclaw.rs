@@ -7,7 +7,7 @@
 //! wrote, and `openclaw/sample-expected/` what it answered for it; `openclaw/sample-database/` has both for a database. For
 //! that `openclaw/sample-sockets/` has what was said over sockets.
 //!
-//! The last part needs no recording: whatever is in a transcript, reading it keeps the rules.
+//! The last parts need no recording: whatever is in a transcript, reading it keeps the rules, and takes time in proportion.
 
 // Not every test asks everything of it.
 #[allow(dead_code)]
@@ -28,6 +28,7 @@ mod openclaw {
     mod compare;
     mod disk;
     mod house;
+    mod linear;
     mod live;
     mod pack;
     mod profiles;

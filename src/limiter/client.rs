@@ -57,6 +57,12 @@ impl Client {
     }
 }
 
+/// The last address of the network of an address.
+fn last_of(address: Ipv6Addr) -> Ipv6Addr {
+    Ipv6Addr::from_bits(address.to_bits() | u128::from(u64::MAX))
+}
+
+/// The first address of a network.
 fn first_of(network: u64) -> Ipv6Addr {
     Ipv6Addr::from_bits(u128::from(network) << 64)
 }
@@ -76,7 +82,8 @@ impl FromStr for Client {
 
     fn from_str(text: &str) -> Result<Self, InvalidClient> {
         let client = match text.strip_suffix("/64") {
-            Some(first) => first.parse().map(|first: Ipv6Addr| Self(Hosts::Network((first.to_bits() >> 64) as u64))),
+            // By its last address: the first ones of some networks are those of IPv4 clients, and the others their own.
+            Some(first) => first.parse().map(|first: Ipv6Addr| IpAddr::from(last_of(first)).into()),
             None => text.parse::<IpAddr>().map(Self::from),
         };
         // One text for each client.
@@ -178,6 +185,10 @@ mod tests {
             assert_eq!(client.to_string().parse(), Ok(client), "{address}");
         }
         for text in ["", "/64", "203.0.113.1/64", "2001:db8::1/64", "2001:db8::1", "::ffff:203.0.113.1", " ::1", "x"] {
+            assert_eq!(text.parse::<Client>(), Err(InvalidClient), "{text}");
+        }
+        // Networks of which each address is a client by itself, or one of IPv4.
+        for text in ["fe80::/64", "64:ff9b:1::/64", "2002:cb00:7101::/64", "2001::/64"] {
             assert_eq!(text.parse::<Client>(), Err(InvalidClient), "{text}");
         }
     }

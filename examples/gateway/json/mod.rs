@@ -7,8 +7,8 @@
 //! - a string may hold half of a surrogate pair, escaped (`lone`);
 //! - a value may be nested deeper than 128 levels ([`parse`]).
 //!
-//! [`members`] finds the members of an object without a value built. //! [`Fields`] asks an object what the rules of the projection
-//! ask, and `text` has JavaScript's notions of space and length.
+//! [`members`] finds the members of an object without a value built. [`Fields`] asks an object what the rules of the
+//! projection ask, and `text` has JavaScript's notions of space and length.
 
 mod lone;
 mod members;

@@ -18,10 +18,10 @@
 //!    16 requests that wait, and 64 sessions; what waits for it when it does not read is one message.
 //! 3. A shared secret is granted what `connect` declares, and no more: see `door`.
 
-mod connect;
+pub mod connect;
 mod door;
-mod frame;
-mod methods;
+pub mod frame;
+pub mod methods;
 mod shape;
 mod socket;
 mod subscriptions;

@@ -47,6 +47,7 @@ pub fn set_apart(message: &mut Object) -> Vec<Object> {
     set_apart
 }
 
+/// `commentary` are the places of its blocks, in order.
 fn groups(message: &Object, commentary: &[usize]) -> Vec<Group> {
     let meta_id = message.object(META).and_then(|meta| meta.text("id"));
     let own_id = meta_id.or_else(|| message.text("id")).map(|id| trim(id).to_owned());
@@ -66,7 +67,7 @@ fn groups(message: &Object, commentary: &[usize]) -> Vec<Group> {
         let provided = provided.filter(|id| !id.is_empty()).map(str::to_owned);
         let is_provided = provided.is_some();
         let item = provided.or_else(|| own_id.clone()).filter(|item| !item.is_empty());
-        let Some(item) = item.filter(|_| commentary.contains(&at)) else {
+        let Some(item) = item.filter(|_| commentary.binary_search(&at).is_ok()) else {
             is_open = false;
             continue;
         };
@@ -108,20 +109,20 @@ impl Group {
     }
 }
 
-/// Takes the blocks at these places out, and all commentary beside tools if any of it was in words.
+/// Takes the blocks at these places out, and all commentary beside tools if any of it was in words. Both are in order.
 fn take_out(message: &mut Object, commentary: &[usize], places: &[usize]) {
     if places.is_empty() {
         return;
     }
     let blocks = block::blocks(message);
     let says_words = places.iter().any(|at| block::is_text(&blocks[*at]));
-    let left = |at: &usize| !places.contains(at);
+    let left = |at: &usize| places.binary_search(at).is_err();
     let has_tools = (0..blocks.len()).filter(left).any(|at| block::is_tool_kind(block::kind(&blocks[at])));
     let takes_all = says_words && has_tools;
     let mut at = 0;
     if let Some(Value::Array(blocks)) = message.get_mut("content") {
         blocks.retain(|_| {
-            let stays = left(&at) && !(takes_all && commentary.contains(&at));
+            let stays = left(&at) && !(takes_all && commentary.binary_search(&at).is_ok());
             at += 1;
             stays
         });

@@ -4,6 +4,8 @@
 //! next answer, mends it before the user goes on. Of one that stays the viewer is told that it failed, and nothing of
 //! how.
 
+use std::collections::HashMap;
+
 use super::{block, failure, run_id, sanitise};
 use crate::json::{Fields, Object, Value, text::trim};
 
@@ -13,7 +15,8 @@ const PLACEHOLDER: &str = "[assistant turn failed before producing content]";
 /// Takes out the failed turns that later ones mend. Says too whether a failure is pending at the end, and whether one
 /// from before the start was mended.
 pub fn mend(messages: Vec<Object>, mut was_pending: bool) -> (Vec<Object>, bool, bool) {
-    let mut pending: Vec<usize> = Vec::new();
+    // By their runs, so that an answer costs the failures that it mends.
+    let mut pending: HashMap<Option<&str>, Vec<usize>> = HashMap::new();
     let mut mended = vec![false; messages.len()];
     let mut any_mended = false;
     for (at, message) in messages.iter().enumerate() {
@@ -21,17 +24,14 @@ pub fn mend(messages: Vec<Object>, mut was_pending: bool) -> (Vec<Object>, bool,
             was_pending = false;
             pending.clear();
         } else if is_pending(message) {
-            pending.push(at);
+            pending.entry(run_id(message)).or_default().push(at);
         } else if (was_pending || !pending.is_empty()) && shows_something(message) {
             any_mended |= std::mem::take(&mut was_pending);
-            let run = completed_run(message);
-            pending.retain(|failed| {
-                let failed_run = run_id(&messages[*failed]);
-                let stays = failed_run.is_some() && failed_run != run;
-                mended[*failed] = !stays;
-                any_mended |= !stays;
-                stays
-            });
+            let of_run = completed_run(message).and_then(|run| pending.remove(&Some(run)));
+            for failed in pending.remove(&None).into_iter().chain(of_run).flatten() {
+                mended[failed] = true;
+                any_mended = true;
+            }
         }
     }
     let is_pending = was_pending || !pending.is_empty();

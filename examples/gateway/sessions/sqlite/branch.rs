@@ -26,6 +26,8 @@ pub(super) struct Branch {
     append_parent: Option<Name>,
     has_leaf_record: bool,
     invalid_leaves: HashSet<Name>,
+    /// What records of the type `leaf` stand for, as far as it was asked for.
+    chosen: HashMap<Name, Option<Name>>,
     /// The last reset and what comes after it. `None` until there is one.
     after_reset: Option<HashSet<Name>>,
     /// By number, what a reset names as the first that is kept.
@@ -149,21 +151,38 @@ impl Branch {
     }
 
     /// What a record of a known type really comes after.
-    fn parent(&self, link: Link, is_explicit: bool) -> Option<Name> {
+    fn parent(&mut self, link: Link, is_explicit: bool) -> Option<Name> {
         let named = link.parent;
         let is_lost = named.is_some_and(|named| self.node(named).is_none()) && self.leaf.is_some();
         let comes_after_the_last = named == self.append_parent && self.leaf != self.append_parent;
         let is_displaced = !self.follows_reset(named) || is_explicit && (is_lost || comes_after_the_last);
-        let mut parent = if is_displaced && !link.is_aside { self.leaf } else { named };
-        // A record of the type `leaf` stands for the one that it chose.
+        let parent = if is_displaced && !link.is_aside { self.leaf } else { named };
+        self.chosen(parent)
+    }
+
+    /// A record, or what it stands for if it is of the type `leaf`: the one that it chose. Those that choose each other
+    /// are walked once.
+    fn chosen(&mut self, id: Option<Name>) -> Option<Name> {
+        let mut chosen = id;
         let mut seen = HashSet::new();
-        while let Some(node) = parent.and_then(|parent| self.node(parent)).filter(|node| node.is_leaf_record) {
-            if !seen.insert(parent) {
+        while let Some((leaf, node)) =
+            chosen.and_then(|id| Some((id, self.node(id)?))).filter(|(_, node)| node.is_leaf_record)
+        {
+            if let Some(known) = self.chosen.get(&leaf) {
+                chosen = *known;
                 break;
             }
-            parent = node.parent;
+            if !seen.insert(leaf) {
+                // They go round and round.
+                return chosen;
+            }
+            chosen = node.parent;
         }
-        parent
+        // One that is not there may be of the type `leaf` when it comes.
+        if chosen.is_none_or(|id| self.node(id).is_some()) {
+            self.chosen.extend(seen.into_iter().map(|leaf| (leaf, chosen)));
+        }
+        chosen
     }
 
     /// Adds a record that has a say in what comes next.
@@ -180,6 +199,9 @@ impl Branch {
 
     fn add(&mut self, id: Name, node: Node) {
         let before = self.nodes[id as usize].replace(node);
+        if before.is_some_and(|before| before.is_leaf_record || node.is_leaf_record) {
+            self.chosen.clear();
+        }
         if before.is_some() || self.missing == Some(id) {
             // It may take or fill a place on the way.
             self.shown_to = None;
@@ -311,6 +333,32 @@ mod tests {
         assert_shown(&records, &[1, 3, 4]);
         assert_shown(&records[..3], &[1, 2]);
         assert_shown(&records[..1], &[]);
+    }
+
+    #[test]
+    fn an_id_may_hold_half_of_a_pair() {
+        let records = [
+            HEADER,
+            r#"{"type":"message","id":"\ud83d","parentId":null,"message":{}}"#,
+            r#"{"type":"message","id":"b","parentId":"\ud83d","message":{}}"#,
+        ];
+        assert_shown(&records, &[1, 2]);
+    }
+
+    #[test]
+    fn choices_of_choices_lead_to_what_was_chosen_even_if_one_of_them_becomes_another_record() {
+        let records = [
+            HEADER,
+            r#"{"type":"message","id":"a","parentId":null,"message":{}}"#,
+            r#"{"type":"message","id":"b","parentId":"a","message":{}}"#,
+            r#"{"type":"leaf","id":"l","parentId":"b","targetId":"a"}"#,
+            r#"{"type":"leaf","id":"m","parentId":"b","targetId":"l"}"#,
+            r#"{"type":"message","id":"c","parentId":"m","message":{}}"#,
+            r#"{"type":"message","id":"l","parentId":"b","message":{}}"#,
+            r#"{"type":"message","id":"d","parentId":"m","message":{}}"#,
+        ];
+        assert_shown(&records[..6], &[1, 5]);
+        assert_shown(&records, &[1, 2, 6, 7]);
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! them back where they were before it shows them; this only reads them.
 
 use std::{
+    collections::HashMap,
     io::{self, ErrorKind, Read},
     path::PathBuf,
+    sync::OnceLock,
 };
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -13,7 +15,7 @@ use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{database::failed, transcript::Window};
+use super::{database::failed, facts::Facts, transcript::Window};
 use crate::{files::disk, sessions::transcript::Share};
 
 /// How much an archive may hold, as OpenClaw has it.
@@ -39,6 +41,8 @@ pub(super) struct Archive {
 pub(super) struct ColdRecords {
     /// By their numbers, in order.
     records: Vec<(u64, String)>,
+    /// The number of the first of each id, as soon as one was asked for.
+    ids: OnceLock<HashMap<String, u64>>,
     _share: Share,
 }
 
@@ -79,7 +83,7 @@ impl Archive {
         let records = decode(&bytes)?;
         let is_whole = records.len() as u64 == self.records && records.is_sorted_by(|one, next| one.0 < next.0);
         is_whole.then_some(()).ok_or_else(|| invalid("an archive is not whole"))?;
-        Ok(ColdRecords { records, _share: share })
+        Ok(ColdRecords { records, ids: OnceLock::new(), _share: share })
     }
 
     fn read_file(&self, window: &Window) -> io::Result<Vec<u8>> {
@@ -112,8 +116,18 @@ impl Archive {
 }
 
 impl ColdRecords {
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &str)> {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &str)> {
         self.records.iter().map(|(raw, json)| (*raw, json.as_str()))
+    }
+
+    /// The number of the record with this id. O(all records) the first time.
+    pub(super) fn named(&self, id: &str) -> Option<u64> {
+        let ids = self.ids.get_or_init(|| {
+            let facts = |(raw, json): (u64, &str)| Some((Facts::parse(json.as_bytes()).id.text()?.to_owned(), raw));
+            // The first of equal ids is the last that is put in.
+            self.iter().rev().filter_map(facts).collect()
+        });
+        ids.get(id).copied()
     }
 
     /// The JSON of the record of this number.

@@ -13,6 +13,10 @@ const LONGEST: usize = 4 * 1024 * 1024;
 /// The columns that [`append`] takes.
 pub(super) const COLUMNS: &str = "event_json, event_zstd, event_utf8_bytes";
 
+/// How long a record is, as an expression. What is said of a compressed one is believed as far as it may be so.
+pub(super) const LENGTH: &str =
+    "CASE WHEN event_json IS NULL THEN min(max(event_utf8_bytes, 0), 4194304) ELSE octet_length(event_json) END";
+
 /// Adds a record to the bytes. The row has [`COLUMNS`] first.
 pub(super) fn append(row: &Row<'_>, bytes: &mut Vec<u8>) -> io::Result<()> {
     match row.get_ref(0).map_err(failed)? {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::json;
+
 /// The members of a record that place it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Facts {
@@ -38,7 +40,7 @@ pub(super) enum Member {
 impl Facts {
     /// Reads the JSON of a record. What is no object has no facts.
     pub(super) fn parse(json: &[u8]) -> Self {
-        serde_json::from_slice(json).unwrap_or_default()
+        serde_json::from_str(&json::decode(json)).unwrap_or_default()
     }
 
     /// Whether the record stands on the way from one to the next: not so a header, nor what is not known.

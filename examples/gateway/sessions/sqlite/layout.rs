@@ -152,12 +152,16 @@ impl Layout {
         );
         let mut statement = sqlite.prepare_cached(&sql).map_err(failed)?;
         let mut rows = statement.query(params![session, from.position, from.raw]).map_err(failed)?;
+        // Markers in a row have one message after them, which is looked for once.
+        let mut next = Next { position: 0, messages_before: 0 };
         while let Some(row) = rows.next().map_err(failed)? {
             let (raw, position): (u64, u64) = (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
             let facts = row.get_ref(2).map_err(failed)?.as_bytes_or_null().map_err(|error| failed(error.into()))?;
             if facts.is_some_and(|facts| Facts::parse(facts).is_marker()) {
-                let messages = messages_until(sqlite, session, position, counts)?;
-                layout.mark(raw, messages);
+                if next.position <= position {
+                    next = Next::after(sqlite, session, position, counts)?;
+                }
+                layout.mark(raw, next.messages_before);
             }
         }
         Ok(layout)
@@ -180,7 +184,7 @@ impl Layout {
     }
 
     fn after_reset(sqlite: &Connection, session: &str, reset: Reset, counts: Counts) -> io::Result<Self> {
-        let after_reset = messages_until(sqlite, session, reset.position, counts)?;
+        let after_reset = Next::after(sqlite, session, reset.position, counts)?.messages_before;
         let mut layout = Self { after_reset, ..Self::default() };
         let sql = format!("SELECT {FACTS} FROM transcript_events WHERE session_id = ?1 AND seq = ?2");
         let mut statement = sqlite.prepare_cached(&sql).map_err(failed)?;
@@ -240,14 +244,27 @@ struct Reset {
     position: u64,
 }
 
-/// How many messages of the branch come before or at this place.
-fn messages_until(sqlite: &Connection, session: &str, position: u64, counts: Counts) -> io::Result<u64> {
-    let sql = "SELECT message_position FROM session_transcript_active_events
-        WHERE session_id = ?1 AND active_position > ?2 AND message_position IS NOT NULL
-        ORDER BY active_position LIMIT 1";
-    let mut statement = sqlite.prepare_cached(sql).map_err(failed)?;
-    let next = statement.query_row(params![session, position], |row| row.get(0)).optional().map_err(failed)?;
-    Ok(next.unwrap_or(counts.messages))
+/// The next message of a branch.
+struct Next {
+    /// Where in the branch it is, or behind all that may be in one if there is none.
+    position: u64,
+    /// How many messages of the branch come before it.
+    messages_before: u64,
+}
+
+impl Next {
+    /// The first after this place. O(records up to it).
+    fn after(sqlite: &Connection, session: &str, position: u64, counts: Counts) -> io::Result<Self> {
+        let sql = "SELECT active_position, message_position FROM session_transcript_active_events
+            WHERE session_id = ?1 AND active_position > ?2 AND message_position IS NOT NULL
+            ORDER BY active_position LIMIT 1";
+        let mut statement = sqlite.prepare_cached(sql).map_err(failed)?;
+        let next = statement.query_row(params![session, position], |row| {
+            Ok(Self { position: row.get(0)?, messages_before: row.get(1)? })
+        });
+        let next = next.optional().map_err(failed)?;
+        Ok(next.unwrap_or(Self { position: u64::MAX, messages_before: counts.messages }))
+    }
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ use crate::{
     },
 };
 
-/// How many records are read in one transaction to work the branch out.
+/// How many records are asked for at once.
 const AT_ONCE: usize = 4096;
 
 /// Which transcript it is: a window of a session is one.
@@ -66,8 +66,8 @@ struct OwnBranch {
     file: FileId,
     generation: Option<String>,
     branch: Branch,
-    /// The first record that was not looked at.
-    next: i64,
+    /// The last record that was looked at.
+    last: Option<u64>,
 }
 
 /// What was shown at one moment.
@@ -205,7 +205,8 @@ impl Transcript {
             _ => None,
         };
         let from = before.map(|before| {
-            let raw = before.head.latest.map_or(0, |latest| latest as u64 + 1);
+            // There may be no number after it, and then no record either.
+            let raw = before.head.latest.map_or(0, |latest| latest.saturating_add(1).max(0) as u64);
             (&before.layout, layout::From { position: before.counts.records, raw })
         });
         let layout = Layout::of_index(sqlite, &self.window.session, counts, from)?;
@@ -225,7 +226,7 @@ impl Transcript {
                         file: snapshot.file,
                         generation: head.generation.clone(),
                         branch: Branch::default(),
-                        next: 0,
+                        last: None,
                     }),
                 };
                 let is_whole = own.catch_up(snapshot.sqlite, &self.window.session)?;
@@ -366,16 +367,17 @@ impl OwnBranch {
     fn catch_up(&mut self, sqlite: &Connection, session: &str) -> io::Result<bool> {
         let facts = layout::FACTS;
         let sql = format!(
-            "SELECT seq, {facts} FROM transcript_events WHERE session_id = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3"
+            "SELECT seq, {facts} FROM transcript_events
+            WHERE session_id = ?1 AND seq >= 0 AND seq > coalesce(?2, -1) ORDER BY seq LIMIT ?3"
         );
         let mut statement = sqlite.prepare_cached(&sql).map_err(failed)?;
-        let mut rows = statement.query(params![session, self.next, AT_ONCE as u64]).map_err(failed)?;
+        let mut rows = statement.query(params![session, self.last, AT_ONCE as u64]).map_err(failed)?;
         let mut count = 0;
         while let Some(row) = rows.next().map_err(failed)? {
             let raw: u64 = row.get(0).map_err(failed)?;
             let facts = row.get_ref(1).map_err(failed)?.as_bytes_or_null().map_err(|error| failed(error.into()))?;
             self.branch.push(raw, &facts.map(Facts::parse).unwrap_or_default());
-            self.next = raw as i64 + 1;
+            self.last = Some(raw);
             count += 1;
         }
         Ok(count < AT_ONCE)
@@ -400,10 +402,11 @@ impl View {
     /// The numbers of the records that are shown at these places, and how long they are.
     fn find(&self, range: Range<usize>) -> io::Result<Vec<(u64, u64)>> {
         let end = self.len();
-        let shown: Vec<Shown> = self.moment.layout.shown(range.start.min(end)..range.end.min(end)).collect();
+        // Not listed: how many there are is what the database says, and they may not all be there.
+        let shown = || self.moment.layout.shown(range.start.min(end)..range.end.min(end));
         match self.archived()? {
-            Some(archived) => self.archived_records(archived, &shown),
-            None => self.window.database.read(|snapshot| self.records(snapshot, &shown)),
+            Some(archived) => self.archived_records(archived, shown()),
+            None => self.window.database.read(|snapshot| self.records(snapshot, shown())),
         }
     }
 
@@ -417,22 +420,26 @@ impl View {
         Ok(Some(self.archived.get_or_init(|| records)))
     }
 
-    fn archived_records(&self, archived: &ColdRecords, shown: &[Shown]) -> io::Result<Vec<(u64, u64)>> {
+    fn archived_records(
+        &self,
+        archived: &ColdRecords,
+        shown: impl Iterator<Item = Shown>,
+    ) -> io::Result<Vec<(u64, u64)>> {
         let raws = self.moment.messages.as_deref().unwrap_or_default();
-        let of = |shown: &Shown| {
+        let of = |shown: Shown| {
             let raw = match shown {
-                Shown::Marker(raw) => *raw,
-                Shown::Message(position) => *raws.get(*position as usize)?,
+                Shown::Marker(raw) => raw,
+                Shown::Message(position) => *raws.get(position as usize)?,
             };
             Some((raw, archived.get(raw)?.len() as u64))
         };
-        shown.iter().map(of).collect::<Option<_>>().ok_or_else(written_over)
+        shown.map(of).collect::<Option<_>>().ok_or_else(written_over)
     }
 
     /// The numbers of the records that are shown, and how long they are.
-    fn records(&self, snapshot: &Snapshot<'_>, shown: &[Shown]) -> io::Result<Vec<(u64, u64)>> {
+    fn records(&self, snapshot: &Snapshot<'_>, shown: impl Iterator<Item = Shown>) -> io::Result<Vec<(u64, u64)>> {
         self.check_generation(snapshot)?;
-        let length = "coalesce(event_utf8_bytes, octet_length(event_json))";
+        let length = event::LENGTH;
         let of_record = format!("SELECT seq, {length} FROM transcript_events WHERE session_id = ?1 AND seq = ?2");
         let mut of_record = snapshot.sqlite.prepare_cached(&of_record).map_err(failed)?;
         let of_messages = format!(
@@ -443,10 +450,11 @@ impl View {
             ORDER BY active.message_position"
         );
         let mut of_messages = snapshot.sqlite.prepare_cached(&of_messages).map_err(failed)?;
-        let follows = |one: &Shown, next: &Shown| matches!((one, next), (Shown::Message(one), Shown::Message(next)) if one + 1 == *next);
-        let mut records = Vec::with_capacity(shown.len());
-        for run in shown.chunk_by(follows) {
+        let mut records = Vec::new();
+        let mut shown = shown.peekable();
+        while let Some(first) = shown.next() {
             let known = records.len();
+            let mut count = 1;
             let mut add = |rows: rusqlite::Result<rusqlite::Rows<'_>>| -> rusqlite::Result<()> {
                 let mut rows = rows?;
                 while let Some(row) = rows.next()? {
@@ -454,22 +462,21 @@ impl View {
                 }
                 Ok(())
             };
-            match (run, &self.moment.messages) {
-                ([Shown::Marker(raw)], _) => add(of_record.query(params![self.window.session, raw])).map_err(failed)?,
-                (messages, Some(raws)) => {
-                    for message in messages {
-                        let Shown::Message(position) = message else { continue };
-                        let raw = raws.get(*position as usize).ok_or_else(written_over)?;
-                        add(of_record.query(params![self.window.session, raw])).map_err(failed)?;
-                    }
+            match (first, &self.moment.messages) {
+                (Shown::Marker(raw), _) => add(of_record.query(params![self.window.session, raw])).map_err(failed)?,
+                (Shown::Message(position), Some(raws)) => {
+                    let raw = raws.get(position as usize).ok_or_else(written_over)?;
+                    add(of_record.query(params![self.window.session, raw])).map_err(failed)?;
                 }
-                ([Shown::Message(first), ..], None) => {
-                    let last = first + run.len() as u64 - 1;
+                (Shown::Message(first), None) => {
+                    while count < AT_ONCE && shown.next_if_eq(&Shown::Message(first + count as u64)).is_some() {
+                        count += 1;
+                    }
+                    let last = first + count as u64 - 1;
                     add(of_messages.query(params![self.window.session, first, last])).map_err(failed)?;
                 }
-                _ => {}
             }
-            if records.len() != known + run.len() {
+            if records.len() != known + count {
                 return Err(written_over());
             }
         }
@@ -532,11 +539,7 @@ impl History for View {
                     bytes.extend_from_slice(json.as_bytes());
                     Ok(())
                 })?;
-                let named = |id: &str| {
-                    let named = |(_, json): &(u64, &str)| Facts::parse(json.as_bytes()).id.text() == Some(id);
-                    Ok(archived.iter().find(named).map(|(raw, _)| raw))
-                };
-                place_activity(&mut messages, *raw, named)?;
+                place_activity(&mut messages, *raw, |id| Ok(archived.named(id)))?;
             }
             return Ok(messages);
         }
@@ -702,6 +705,38 @@ mod tests {
                 nowhere,
             ]
         );
+    }
+
+    #[test]
+    fn what_a_database_says_of_itself_takes_no_memory_and_is_an_error_where_it_is_not_so() {
+        let behind = "; UPDATE session_transcript_index_state SET needs_rebuild = 1";
+        let last = i64::MAX;
+        for (sql, is_read) in [
+            ("UPDATE transcript_events SET event_utf8_bytes = 1 << 60".to_owned(), true),
+            (format!("UPDATE transcript_events SET seq = {last} WHERE seq = 2{behind}"), true),
+            (format!("UPDATE transcript_events SET seq = -1 WHERE seq = 2{behind}"), true),
+            ("UPDATE session_transcript_index_state SET active_message_count = 1 << 60, active_event_count = 1 << 60".to_owned(), false),
+            ("UPDATE session_transcript_index_state SET active_message_count = 1 << 60".to_owned(), false),
+            ("UPDATE transcript_events SET event_json = NULL, event_zstd = x'00', event_utf8_bytes = 1 << 60".to_owned(), false),
+            ("UPDATE transcript_events SET event_json = NULL, event_zstd = x'00', event_utf8_bytes = -1".to_owned(), false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("openclaw-agent.sqlite");
+            let mut writer = Writer::create(&path, "main", 1).unwrap();
+            writer.add_session("k", "window", 1).unwrap();
+            let message = json!({ "role": "user", "content": "text" });
+            let record = |id: &str, parent: Value| json!({ "type": "message", "id": id, "parentId": parent, "message": message });
+            let records = [record("a", Value::Null), record("b", "a".into())];
+            writer.append("window", &records.iter().collect::<Vec<_>>(), 1).unwrap();
+            writer.sqlite.execute_batch(&sql).unwrap();
+            let window =
+                Window { database: Arc::new(Database::new(&path)), agent: AgentId::main(), session: "window".into() };
+            let transcript = Transcript::new(window);
+            for _ in 0..2 {
+                let read = transcript.view().and_then(|view| view.read(0..view.len()));
+                assert_eq!(read.is_ok(), is_read, "{sql}: {read:?}");
+            }
+        }
     }
 
     proptest! {

@@ -12,6 +12,9 @@ use crate::{
 /// Lines that are no farther apart than this are read as one.
 const GAP: u64 = 4096;
 
+/// How many bytes are made room for beforehand: a store may say more of a record than is true.
+const MOST_RESERVED: usize = 16 * 1024 * 1024;
+
 /// Some messages of a transcript: their lines, and their numbers in the history.
 #[derive(Debug, Default)]
 pub struct RawMessages {
@@ -21,7 +24,7 @@ pub struct RawMessages {
     /// Where the records are stored, if their store says so: by what name it is known, and their numbers in it.
     source: Option<TranscriptSource>,
     raw_seqs: Vec<u64>,
-    /// Of those that are activities, by their places here: where they belong.
+    /// Of those that are activities, by their places here, in order: where they belong.
     activities: Vec<(usize, Activity)>,
     _share: Option<Share>,
 }
@@ -59,7 +62,8 @@ impl RawMessages {
 
     /// None yet, the first of which will have this number. They will take so many bytes, which are `share`.
     pub(crate) fn of_records(first_seq: usize, source: Option<TranscriptSource>, bytes: usize, share: Share) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), first_seq, source, _share: Some(share), ..Self::default() }
+        let bytes = Vec::with_capacity(bytes.min(MOST_RESERVED));
+        Self { bytes, first_seq, source, _share: Some(share), ..Self::default() }
     }
 
     /// Adds the record of this number in its store, whose JSON `append` adds.
@@ -93,9 +97,10 @@ impl RawMessages {
     /// milliseconds since 1970.
     pub fn values(&self, now: f64) -> Vec<Value> {
         let lines = self.lines.iter().enumerate();
+        let mut activities = self.activities.iter().peekable();
         let values = lines.filter_map(|(at, line)| {
             let position = self.source.as_ref().zip(self.raw_seqs.get(at));
-            let activity = self.activities.iter().find(|(of, _)| *of == at).map(|(_, activity)| activity);
+            let activity = activities.next_if(|(of, _)| *of == at).map(|(_, activity)| activity);
             let position = position.map(|(source, raw_seq)| TranscriptPosition { source, raw_seq: *raw_seq, activity });
             Record::parse(&self.bytes[line.clone()], self.first_seq + at, position)?.message(now)
         });
