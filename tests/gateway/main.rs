@@ -17,6 +17,7 @@ mod connections;
 mod cors;
 mod database;
 mod demo;
+mod forged_lines;
 mod headers;
 mod house;
 mod http2;
@@ -52,6 +53,7 @@ mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 mod token_file;
+mod told_apart;
 #[cfg(feature = "upstream")]
 mod upstream;
 #[path = "../../examples/gateway/demo/database.rs"]
