@@ -116,6 +116,10 @@
 //!
 //! [`tower::ServiceBuilder`]: https://docs.rs/tower/0.5/tower/struct.ServiceBuilder.html
 //!
+//! # What it holds against
+//!
+//! [`threat_model`] says on one page what is promised, to whom, against whom, and what is not.
+//!
 //! # Features
 //!
 //! | feature | adds |
@@ -205,6 +209,8 @@ pub mod scope;
 #[cfg(feature = "session-binding")]
 pub mod session;
 mod sync;
+#[cfg(doc)]
+pub mod threat_model;
 mod timer;
 mod unwind;
 pub mod verify;
