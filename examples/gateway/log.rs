@@ -38,6 +38,17 @@ const ROOM: usize = 4 * 1024 * 1024;
 /// next event.
 const WATCHERS: [&str; 4] = ["notify=warn", "notify_types=warn", "inotify=warn", "mio=warn"];
 
+/// What a crate traces that writes whole messages out: a client's secret is in the first one of a socket. A directive of
+/// the same target in `RUST_LOG` gives way to these.
+const CONTENTS: [&str; 6] = [
+    "tungstenite=debug",
+    "tungstenite::protocol=debug",
+    "tungstenite::protocol::frame=debug",
+    "tungstenite::protocol::frame::frame=debug",
+    "tungstenite::handshake=debug",
+    "tungstenite::handshake::client=debug",
+];
+
 /// The log of this process.
 pub struct Log {
     lines: Lines,
@@ -62,8 +73,9 @@ pub fn start(format: LogFormat) -> io::Result<Log> {
         LogFormat::Json => Escapes::Json,
     };
     let writer = OneLine { lines: lines.clone(), escapes };
+    let caps = WATCHERS.into_iter().chain(CONTENTS).filter_map(|cap| cap.parse().ok());
     let log = tracing_subscriber::fmt()
-        .with_env_filter(WATCHERS.into_iter().filter_map(|cap| cap.parse().ok()).fold(asked, EnvFilter::add_directive))
+        .with_env_filter(caps.fold(asked, EnvFilter::add_directive))
         .with_writer(move || writer.clone())
         .log_internal_errors(false);
     match format {

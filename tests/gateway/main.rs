@@ -9,6 +9,7 @@ mod client;
 
 mod audit;
 mod bad_input;
+mod canary;
 mod challenges;
 mod changed_settings;
 mod changed_transcripts;
