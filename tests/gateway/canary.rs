@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
     path::Path,
+    slice,
     thread,
     time::Duration,
 };
@@ -388,7 +389,7 @@ fn no_secret_is_in_the_error_that_refuses_it() {
             let output = start.env("RUST_LOG", "trace").output();
             assert!(output.status.code().is_some_and(|code| [1, 2].contains(&code)), "{mistake:?}: {output:?}");
             for text in [output.stdout, output.stderr] {
-                assert_nothing_in(&String::from_utf8_lossy(&text), &format!("{mistake:?}"), &[secret.clone()]);
+                assert_nothing_in(&String::from_utf8_lossy(&text), &format!("{mistake:?}"), slice::from_ref(&secret));
             }
         }
     }
@@ -399,7 +400,7 @@ fn no_secret_is_in_the_error_that_refuses_it() {
 fn the_search_finds_each_form() {
     let secret = secret("itself");
     for shown in forms(&secret).into_iter().chain([secret.clone(), secret.to_uppercase()]) {
-        let search = || assert_nothing_in(&format!("a\n{shown} b"), "a text", &[secret.clone()]);
+        let search = || assert_nothing_in(&format!("a\n{shown} b"), "a text", slice::from_ref(&secret));
         assert!(std::panic::catch_unwind(search).is_err(), "{shown}");
     }
     assert_nothing_in("a text\nof nothing", "a text", &[secret]);
