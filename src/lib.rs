@@ -144,6 +144,8 @@
 //! | `session-binding` | the module `session`: a session's id is good for the caller who began it, and for nobody else |
 //! | `tracing` | an event for each refusal and end, and who is calling in the request's span: [`observe`] |
 //! | `trusted-proxy` | the module `proxy`: callers and client addresses from a proxy's headers |
+//!
+//! The library is for Rust 1.85 and later; `jwt`, `jwt-aws-lc-rs`, `jwks` and `redis` are for 1.88, as what they stand on is.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

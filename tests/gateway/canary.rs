@@ -5,8 +5,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
     path::Path,
-    slice,
-    thread,
+    slice, thread,
     time::Duration,
 };
 
