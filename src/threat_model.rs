@@ -43,8 +43,7 @@
 //!   long it takes, to who sent it. Lengths and times of what streams are for all on the wire to see.
 //! - **The memory of the process.** The token of an open stream is in it, and zeroed when the last stream of it ends; what the server, TLS
 //!   and your handlers copied is not. Who reads memory, swap or a core has it.
-//! - **What you name things by.** Ids and subjects are logged, and so are the URLs of providers as they were given: put no password and
-//!   no key into one. What other crates trace is theirs: `tungstenite` writes whole messages at TRACE.
+//! - **What you name things by.** Ids and subjects are logged. What other crates trace is theirs: `tungstenite` writes whole messages at TRACE.
 //! - **Short secrets.** A digest of a word can be guessed at, and so can a word at the door, by many addresses together. Let
 //!   secrets be random, of 128 bits or more.
 //! - **What a handler does beside its response.** What it has spawned or written goes on. Bodies that clients send are watched
