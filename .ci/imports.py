@@ -22,7 +22,7 @@ TIERS = [
     # The layers of the three questions.
     ["bearer/", "scope/", "reauth/"],
     # Neighbours behind features.
-    ["axum.rs", "hosts/", "json_rpc/", "limiter/", "proxy/", "resource_metadata/", "session/", "websocket/"],
+    ["axum.rs", "hosts/", "json_rpc/", "limiter/", "proxy/", "resource_metadata/", "session/", "threat_model.rs", "websocket/"],
 ]
 
 NO_CODE = re.compile(

@@ -24,6 +24,7 @@
 //! - `speak`: OpenClaw's protocol over a WebSocket, with the feature `websocket`
 //! - [`demo`]: a state folder to try it all on
 //! - [`log`]: lines that never wait for the file they go to
+//! - [`plain`]: text without what a terminal would obey
 //! - [`tasks`]: what runs beside the requests; one that ends unasked stops the process
 
 #[path = "gateway/auth/mod.rs"]
@@ -51,6 +52,8 @@ pub(crate) mod measure;
 pub(crate) mod nodes;
 #[path = "gateway/page/mod.rs"]
 pub(crate) mod page;
+#[path = "gateway/plain.rs"]
+mod plain;
 #[path = "gateway/reload.rs"]
 pub(crate) mod reload;
 #[path = "gateway/serve/mod.rs"]

@@ -116,6 +116,10 @@
 //!
 //! [`tower::ServiceBuilder`]: https://docs.rs/tower/0.5/tower/struct.ServiceBuilder.html
 //!
+//! # What it holds against
+//!
+//! [`threat_model`] says on one page what is promised, to whom, against whom, and what is not.
+//!
 //! # Features
 //!
 //! | feature | adds |
@@ -140,6 +144,8 @@
 //! | `session-binding` | the module `session`: a session's id is good for the caller who began it, and for nobody else |
 //! | `tracing` | an event for each refusal and end, and who is calling in the request's span: [`observe`] |
 //! | `trusted-proxy` | the module `proxy`: callers and client addresses from a proxy's headers |
+//!
+//! The library is for Rust 1.85 and later; `jwt`, `jwt-aws-lc-rs`, `jwks` and `redis` are for 1.88, as what they stand on is.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -205,6 +211,8 @@ pub mod scope;
 #[cfg(feature = "session-binding")]
 pub mod session;
 mod sync;
+#[cfg(doc)]
+pub mod threat_model;
 mod timer;
 mod unwind;
 pub mod verify;

@@ -5,7 +5,8 @@
 //! 2. What cannot be written, and what finds [`ROOM`] used up, is dropped and counted. The count is written
 //!    before the next line that can be.
 //! 3. A panic is a line of the log like any other.
-//! 4. An event is one line, whatever stands in its values: nobody writes a line of their own by a value with a break.
+//! 4. An event is one line, whatever stands in its values, and nothing in it steers a terminal: nobody writes a line of
+//!    their own by a value with a break, nor over one that is there.
 
 use std::{
     env,
@@ -22,10 +23,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
-use super::config::LogFormat;
+use super::{
+    config::LogFormat,
+    plain::{Escapes, plain},
+};
 
 /// How many bytes may wait to be written.
 const ROOM: usize = 4 * 1024 * 1024;
@@ -33,6 +37,17 @@ const ROOM: usize = 4 * 1024 * 1024;
 /// Crates that watch files say something of each event, and that line, in a log in a watched folder, is the
 /// next event.
 const WATCHERS: [&str; 4] = ["notify=warn", "notify_types=warn", "inotify=warn", "mio=warn"];
+
+/// What a crate traces that writes whole messages out: a client's secret is in the first one of a socket. A directive of
+/// the same target in `RUST_LOG` gives way to these.
+const CONTENTS: [&str; 6] = [
+    "tungstenite=debug",
+    "tungstenite::protocol=debug",
+    "tungstenite::protocol::frame=debug",
+    "tungstenite::protocol::frame::frame=debug",
+    "tungstenite::handshake=debug",
+    "tungstenite::handshake::client=debug",
+];
 
 /// The log of this process.
 pub struct Log {
@@ -51,13 +66,20 @@ pub fn start(format: LogFormat) -> io::Result<Log> {
         LogFormat::Json => "info,gateway::request=debug",
     };
     let asked = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
-    let writer = OneLine(lines.clone());
+    let is_coloured = io::stderr().is_terminal() && !is_plain;
+    let escapes = match format {
+        LogFormat::Text if is_coloured => Escapes::Coloured,
+        LogFormat::Text => Escapes::Text,
+        LogFormat::Json => Escapes::Json,
+    };
+    let writer = OneLine { lines: lines.clone(), escapes };
+    let caps = WATCHERS.into_iter().chain(CONTENTS).filter_map(|cap| cap.parse().ok());
     let log = tracing_subscriber::fmt()
-        .with_env_filter(WATCHERS.into_iter().filter_map(|cap| cap.parse().ok()).fold(asked, EnvFilter::add_directive))
+        .with_env_filter(caps.fold(asked, EnvFilter::add_directive))
         .with_writer(move || writer.clone())
         .log_internal_errors(false);
     match format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal() && !is_plain).init(),
+        LogFormat::Text => log.with_ansi(is_coloured).init(),
         LogFormat::Json => log.json().with_span_list(false).init(),
     }
     panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
@@ -73,7 +95,7 @@ impl Log {
                 let fields = json!({ "message": error.to_string() });
                 let at = Timestamp::now().to_string();
                 let line = json!({ "timestamp": at, "level": "ERROR", "fields": fields, "target": "gateway" });
-                format!("{line}\n")
+                json_line(&line)
             }
         });
     }
@@ -144,13 +166,21 @@ impl Lines {
     }
 }
 
+/// The line of a log that is JSON, with the break at its end.
+pub fn json_line(value: &Value) -> String {
+    one_line(&value.to_string(), Escapes::Json)
+}
+
 /// Events, as the subscriber writes them: one call for each.
 #[derive(Clone)]
-struct OneLine(Lines);
+struct OneLine {
+    lines: Lines,
+    escapes: Escapes,
+}
 
 impl Write for OneLine {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.0.say(one_line(event));
+        self.lines.say(one_line(&String::from_utf8_lossy(event), self.escapes));
         Ok(event.len())
     }
 
@@ -160,17 +190,11 @@ impl Write for OneLine {
 }
 
 /// The event with a break at its end and none before.
-fn one_line(event: &[u8]) -> Vec<u8> {
-    let event = event.strip_suffix(b"\n").unwrap_or(event);
-    let mut line = Vec::with_capacity(event.len() + 1);
-    for byte in event {
-        match byte {
-            b'\n' => line.extend(b"\\n"),
-            b'\r' => line.extend(b"\\r"),
-            byte => line.push(*byte),
-        }
-    }
-    line.push(b'\n');
+fn one_line(event: &str, escapes: Escapes) -> String {
+    let event = event.strip_suffix('\n').unwrap_or(event);
+    let mut line = String::with_capacity(event.len() + 1);
+    line.push_str(&plain(event, escapes));
+    line.push('\n');
     line
 }
 
@@ -265,7 +289,7 @@ mod tests {
     #[test]
     fn an_event_is_one_line_whatever_stands_in_it() {
         for (event, line) in [("a b\n", "a b\n"), ("a\nb\r\n\n", "a\\nb\\r\\n\n"), ("", "\n"), ("a", "a\n")] {
-            assert_eq!(String::from_utf8(one_line(event.as_bytes())).unwrap(), line);
+            assert_eq!(one_line(event, Escapes::Text), line);
         }
     }
 

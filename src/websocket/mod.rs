@@ -40,6 +40,8 @@
 //! [`TokenCookie`](crate::bearer::TokenCookie) has that, and so has a trusted proxy's `OriginPolicy`. A token that the page
 //! had to know needs none: a browser's script sends it as a [subprotocol](crate::bearer::Place::subprotocol).
 //!
+//! Where a client shows its token in a message, cap the log: at the level TRACE the crate `tungstenite` writes whole messages.
+//!
 //! # Example
 //!
 //! ```

@@ -36,6 +36,10 @@ impl Request {
         self
     }
 
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
     /// What goes out after the head.
     pub fn body(self, body: &str) -> Self {
         Self { body: body.to_owned(), ..self }.header("Content-Length", &body.len().to_string())
@@ -99,6 +103,11 @@ impl Response {
         let mut values = self.headers.iter().filter(|(name, _)| name == wanted);
         let (_, value) = values.next()?;
         values.next().is_none().then_some(value)
+    }
+
+    /// Every line of every header, with names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Every line of a header.

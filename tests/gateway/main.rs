@@ -9,6 +9,7 @@ mod client;
 
 mod audit;
 mod bad_input;
+mod canary;
 mod challenges;
 mod changed_settings;
 mod changed_transcripts;
@@ -17,6 +18,7 @@ mod connections;
 mod cors;
 mod database;
 mod demo;
+mod forged_lines;
 mod headers;
 mod house;
 mod http2;
@@ -52,6 +54,7 @@ mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 mod token_file;
+mod told_apart;
 #[cfg(feature = "upstream")]
 mod upstream;
 #[path = "../../examples/gateway/demo/database.rs"]

@@ -133,6 +133,11 @@ impl Gateway {
         self.printed.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("it printed nothing more: {}", self.log()))
     }
 
+    /// The next line that it has printed. `None` once there is none, and it has ended.
+    pub fn printed(&self) -> Option<String> {
+        self.printed.recv_timeout(PATIENCE).ok()
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log.path().join("log")).unwrap_or_default()

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    io::Write,
     net::TcpStream,
     thread::sleep,
     time::{Duration, Instant},
@@ -154,7 +155,9 @@ fn a_session_that_comes_later_is_told_of_when_it_comes() {
     house.state.write_store(&json!({ SESSION: row("test-session"), later: row("later") }));
     let created = json!({ "sessionKey": later, "reason": "create" });
     assert_eq!(event(&mut socket, "sessions.changed")["payload"], created);
-    fs::write(house.state.sessions().join("later.jsonl"), [message(1), message(2)].concat()).expect("a transcript");
+    let mut transcript =
+        fs::File::options().append(true).open(house.state.sessions().join("later.jsonl")).expect("a file");
+    transcript.write_all(message(2).as_bytes()).expect("an append");
     assert_eq!(event(&mut socket, "session.message")["payload"]["messageId"], "m2");
 }
 

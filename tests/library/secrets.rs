@@ -5,16 +5,24 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_reauth::{
     Access, BearerAuthLayer, RequireScopeLayer, ScopeResolverLayer, StaticToken, StreamReauthLayer, Strict, Tokens,
+    VerifyToken,
     bearer::Bearer,
+    http_client::BoxError,
     reauth::EndReason,
     respond::{Refusal, Respond},
-    verify::{Token, TokenDigest, Verification, VerifyError, verify_async, verify_fn},
+    revoke::{Revocations, events::EventPoller},
+    verify::{
+        BearerToken, ClientAuth, Introspection, Token, TokenDigest, Verification, VerifyError, jwks::Jwks,
+        verify_async, verify_fn,
+    },
 };
 
+use crate::security_events::receiver;
 use crate::support::{READ, Reader, Seen, alice, event_stream, handler, logging, open, reauth, request_with, script};
 
 const SECRET: &str = "hunter2-hunter2";
@@ -170,4 +178,40 @@ fn no_error_shows_a_secret() {
     let duplicate = Tokens::new([Token::new("a", SECRET), Token::new("b", SECRET)]).expect_err("a duplicate");
     assert_hidden(&duplicate);
     assert!(!shows_secret(&duplicate.to_string()));
+}
+
+#[tokio::test]
+async fn no_url_of_a_provider_shows_its_password_or_its_query() {
+    let log = logging();
+    let client = async |_: Request<Bytes>| Err::<Response<Bytes>, BoxError>("no answer".into());
+    let url = |scheme: &str| format!("{scheme}://user:{SECRET}@issuer.example/path?code={SECRET}");
+    let (good, bad) = (url("https"), url("http"));
+    let auth = || ClientAuth::basic("service", SECRET);
+    let receiver = || receiver(&Revocations::new());
+
+    let introspection = Introspection::new(&good, auth(), client).expect("a URL");
+    let poller = EventPoller::new(good.parse().expect("a URI"), SECRET, client, receiver()).expect("a token");
+    let jwks = Jwks::at(&good, client).expect("a URL");
+    for shown in [&introspection as &dyn Debug, &poller, &jwks, &auth()] {
+        assert_hidden(shown);
+    }
+    let token = BearerToken::from_header(&"abc".parse().expect("a header"), 0..3).expect("a token");
+    assert!(introspection.verify(&token).await.is_err());
+    tokio::select! {
+        biased;
+        _ = poller.run() => {}
+        () = tokio::time::sleep(std::time::Duration::from_millis(50)) => {}
+    }
+
+    for text in [bad.as_str(), &format!("user:{SECRET}@nowhere?{SECRET}")] {
+        assert_hidden(&Introspection::new(text, auth(), client).expect_err("it is refused"));
+        assert_hidden(&Jwks::at(text, client).expect_err("it is refused"));
+        assert!(!shows_secret(&Introspection::new(text, auth(), client).expect_err("it is refused").to_string()));
+        assert!(!shows_secret(&Jwks::at(text, client).expect_err("it is refused").to_string()));
+    }
+    let refused = EventPoller::new(bad.parse().expect("a URI"), SECRET, client, receiver()).expect_err("it is refused");
+    assert_hidden(&refused);
+    assert!(!shows_secret(&refused.to_string()));
+    let text = log.text();
+    assert!(text.contains("issuer.example/path") && !shows_secret(&text), "{text}");
 }

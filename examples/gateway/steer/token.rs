@@ -11,11 +11,11 @@ use std::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use clap::{Args, Subcommand};
 use jiff::{Span, Timestamp, tz::TimeZone};
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use tower_reauth::revoke::Revocations;
 
 use super::{
+    super::plain::{Escapes, plain},
     edit::{Edit, Entry, edited},
     say,
 };
@@ -164,12 +164,10 @@ fn list(tokens: &[ClientToken]) -> Result<(), Box<dyn Error>> {
             let date = Timestamp::try_from(at).map_or_else(|_| "?".to_owned(), |at| at.to_string());
             if at <= now { format!("{date} (over)") } else { date }
         });
-        // Names are somebody's own: they go on a terminal as JSON has them, without what would steer it.
-        let plain =
-            |text: &str| if text.chars().any(char::is_control) { json!(text).to_string() } else { text.to_owned() };
+        // Names are somebody's own: nothing in them steers the terminal that they go on.
         [
-            plain(&token.id),
-            plain(&token.subject),
+            plain(&token.id, Escapes::Text).into_owned(),
+            plain(&token.subject, Escapes::Text).into_owned(),
             token.scopes.to_string(),
             expires.unwrap_or_else(|| "never".to_owned()),
         ]

@@ -94,7 +94,7 @@ async fn answer(upstream: &Upstream, asking: Asking, sent: Sent) -> Result<Respo
     if !head.status.is_success() {
         return refused(upstream.patience, key.as_ref(), head.status, &head.headers, body).await;
     }
-    let content_type = head.headers.get(CONTENT_TYPE).cloned();
+    let content_type = head.headers.get(CONTENT_TYPE).filter(|value| !shows(key.as_ref(), value)).cloned();
     let essence = content_type.as_ref().and_then(|kind| kind.to_str().ok()?.split(';').next()).map(str::trim);
     let (Some(content_type), Some(essence)) = (content_type.clone(), essence) else {
         return Err((Fault::Invalid, Some("without a Content-Type".to_owned())));
@@ -110,7 +110,7 @@ async fn answer(upstream: &Upstream, asking: Asking, sent: Sent) -> Result<Respo
     }
     let (body, held) = read(body, upstream.patience, MOST, Some(&upstream.room)).await?;
     serde_json::from_slice::<IgnoredAny>(&body).map_err(|error| (Fault::Invalid, Some(error.to_string())))?;
-    if key.is_some_and(|key| key.is_in(&body)) && error_in(&body) {
+    if key.as_ref().is_some_and(|key| key.is_in(&body)) && error_in(&body) {
         return Err((Fault::Invalid, Some("an error that shows the key".to_owned())));
     }
     // It may have taken a while.
@@ -123,7 +123,7 @@ async fn answer(upstream: &Upstream, asking: Asking, sent: Sent) -> Result<Respo
         None => body,
     };
     let mut response = reply::with_type(head.status, content_type, body);
-    pass_headers(&head.headers, response.headers_mut());
+    pass_headers(&head.headers, key.as_ref(), response.headers_mut());
     Ok(response)
 }
 
@@ -138,7 +138,7 @@ fn stream(
 ) -> Response {
     let Asking { api, access, client, version, seat, .. } = asking;
     let last = Last::default();
-    let events = Body::new(Events::new(body, api, upstream.patience, key, last.clone()));
+    let events = Body::new(Events::new(body, api, upstream.patience, key.clone(), last.clone()));
     let events = match seat {
         Some(seat) => seat.held_by(events),
         None => events,
@@ -146,7 +146,7 @@ fn stream(
     let opened = handlers::Opened { label: api.path().into(), asks_for_reasons: false, client, version };
     let mut response = handlers::event_stream(&upstream.gateway, events, opened, Some(&access));
     response.headers_mut().insert(CONTENT_TYPE, content_type);
-    pass_headers(headers, response.headers_mut());
+    pass_headers(headers, key.as_ref(), response.headers_mut());
     response.extensions_mut().insert(last.ending(api));
     upstream.watched.supervise(&access, &Method::POST, response).map(Body::new)
 }
@@ -184,8 +184,12 @@ async fn refused(
     let message = error.text("message").unwrap_or_else(|| format!("The upstream answered {}.", status.as_u16()));
     let mut response = words::refusal(answered, &kind, &code, error.text("param").as_deref(), &message);
     operate::is_anothers(&mut response);
-    pass_headers(headers, response.headers_mut());
+    pass_headers(headers, key, response.headers_mut());
     Ok(response)
+}
+
+fn shows(key: Option<&Secret>, value: &HeaderValue) -> bool {
+    key.is_some_and(|key| key.is_in(value.as_bytes()))
 }
 
 /// Whether an answer has an error, though its status says that it is none.
@@ -213,9 +217,10 @@ impl Refusal<'_> {
     }
 }
 
-fn pass_headers(from: &HeaderMap, to: &mut HeaderMap) {
+/// Passes on what the caller may know. A server that repeats what it was asked may do so in a header.
+fn pass_headers(from: &HeaderMap, key: Option<&Secret>, to: &mut HeaderMap) {
     for (name, value) in from {
-        if PASSED.contains(name) || name.as_str().starts_with(OF_LIMITS) {
+        if (PASSED.contains(name) || name.as_str().starts_with(OF_LIMITS)) && !shows(key, value) {
             to.append(name, value.clone());
         }
     }

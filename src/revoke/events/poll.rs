@@ -13,7 +13,11 @@ use tokio::time::Instant;
 use super::{EventReceiver, receiver::NotTaken};
 use crate::{
     claims, fault,
-    http_client::{HttpClient, MAX_BODY_LEN, secure::is_secure, told as told_by},
+    http_client::{
+        HttpClient, MAX_BODY_LEN,
+        secure::{is_secure, shown_url},
+        told as told_by,
+    },
     media_type,
     timer::{timer, within},
     unwind::{Contained, contained},
@@ -48,6 +52,7 @@ pub struct EventPoller {
 #[non_exhaustive]
 pub enum InvalidPoller {
     /// It is no absolute URL, or neither `https` nor on this machine: whoever stands between would read the token.
+    /// It is named without user, password and query.
     Endpoint(Uri),
     /// No header can carry the token.
     Token(InvalidSecret),
@@ -85,7 +90,7 @@ impl EventPoller {
         receiver: EventReceiver,
     ) -> Result<Self, InvalidPoller> {
         if endpoint.scheme().is_none() || !is_secure(&endpoint) {
-            return Err(InvalidPoller::Endpoint(endpoint));
+            return Err(InvalidPoller::Endpoint(shown_url(&endpoint)));
         }
         InvalidSecret::check(token.as_bytes())?;
         let authorization = HeaderValue::try_from(format!("Bearer {token}"));
@@ -133,7 +138,7 @@ impl EventPoller {
                     }
                 }
                 Err(fault) => {
-                    fault::report(&format_args!("events at {}", self.endpoint), &fault);
+                    fault::report(&format_args!("events at {}", shown_url(&self.endpoint)), &fault);
                     failures = failures.saturating_add(1);
                     Duration::from_secs(1 << (failures - 1).min(6)).min(LONGEST_PAUSE)
                 }
@@ -244,6 +249,6 @@ impl Error for InvalidPoller {
 
 impl fmt::Debug for EventPoller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventPoller").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("EventPoller").field("endpoint", &shown_url(&self.endpoint)).finish_non_exhaustive()
     }
 }

@@ -24,7 +24,10 @@ use crate::{
     Identity,
     claims::Claims,
     fault,
-    http_client::{HttpClient, secure::is_secure},
+    http_client::{
+        HttpClient,
+        secure::{is_secure, shown, shown_url},
+    },
     timer::within,
 };
 
@@ -110,7 +113,7 @@ struct Rules {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidEndpoint {
-    /// What was named.
+    /// What was named, without user, password and query.
     pub url: String,
 }
 
@@ -123,7 +126,7 @@ impl Introspection {
     pub fn new(endpoint: &str, auth: ClientAuth, client: impl HttpClient) -> Result<Self, InvalidEndpoint> {
         let is_absolute = |uri: &Uri| matches!(uri.scheme_str(), Some("https" | "http")) && uri.host().is_some();
         let is_good = |uri: &Uri| is_absolute(uri) && is_secure(uri);
-        let invalid = || InvalidEndpoint { url: endpoint.to_owned() };
+        let invalid = || InvalidEndpoint { url: shown(endpoint) };
         Ok(Self {
             endpoint: endpoint.parse().ok().filter(is_good).ok_or_else(invalid)?,
             auth,
@@ -204,7 +207,7 @@ impl VerifyToken for Introspection {
             asked.ask(request).await.map_err(|refusal| match refusal {
                 Refusal::Token(rejection) => VerifyError::rejected(rejection),
                 Refusal::Fault(fault) => {
-                    fault::report(&format_args!("introspection at {}", asked.endpoint), &fault);
+                    fault::report(&format_args!("introspection at {}", shown_url(&asked.endpoint)), &fault);
                     fault.into()
                 }
             })
@@ -215,7 +218,7 @@ impl VerifyToken for Introspection {
 impl fmt::Debug for Introspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Introspection")
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &shown_url(&self.endpoint))
             .field("auth", &self.auth)
             .field("issuer", &self.rules.issuer)
             .field("audiences", &self.rules.audiences)

@@ -6,7 +6,7 @@ use http::{StatusCode, Uri};
 
 use crate::{http_client::BoxError, verify::jwt::InvalidKeySet};
 
-/// Why keys cannot be fetched: with what they were asked for.
+/// Why keys cannot be fetched: with what they were asked for, without user, password and query of the URL.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum JwksError {

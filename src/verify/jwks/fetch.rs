@@ -6,7 +6,14 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri, header::ACCEPT, uri::Scheme};
 
 use super::{Jwks, JwksError, cache_control::freshness, settings::Place, settings::secure};
-use crate::{claims, http_client::MAX_BODY_LEN, verify::jwt::KeySet};
+use crate::{
+    claims,
+    http_client::{
+        MAX_BODY_LEN,
+        secure::{shown, shown_url},
+    },
+    verify::jwt::KeySet,
+};
 
 /// What a provider answered.
 pub(super) struct Fetched {
@@ -23,7 +30,7 @@ impl Jwks {
         };
         let response = self.get(&url).await?;
         let keys = KeySet::read(response.body(), self.rsa, self.crypto)
-            .map_err(|error| JwksError::KeySet(url, Arc::new(error)))?;
+            .map_err(|error| JwksError::KeySet(shown_url(&url), Arc::new(error)))?;
         Ok(Fetched { keys, freshness: freshness(response.headers()) })
     }
 
@@ -34,7 +41,7 @@ impl Jwks {
             Err(JwksError::Status(_, status)) if status.is_client_error() => (oauth, self.get(oauth).await?),
             Err(error) => return Err(error),
         };
-        let invalid = |problem: String| JwksError::Document(url.clone(), problem);
+        let invalid = |problem: String| JwksError::Document(shown_url(url), problem);
         let members = claims::object(document.body()).map_err(|error| invalid(error.to_string()))?;
         let text = |name: &str| {
             let text = members.get(name).and_then(|value| value.as_str());
@@ -45,21 +52,21 @@ impl Jwks {
                 let keys = secure(text("jwks_uri")?)?;
                 // Not even to this machine: whatever listens there is none of the issuer's.
                 let is_as_secure = keys.scheme() == Some(&Scheme::HTTPS) || url.scheme() != Some(&Scheme::HTTPS);
-                if is_as_secure { Ok(keys) } else { Err(JwksError::Insecure(keys)) }
+                if is_as_secure { Ok(keys) } else { Err(JwksError::Insecure(shown_url(&keys))) }
             }
-            found => Err(JwksError::WrongIssuer(url.clone(), found.to_owned())),
+            found => Err(JwksError::WrongIssuer(shown_url(url), found.to_owned())),
         }
     }
 
     async fn get(&self, url: &Uri) -> Result<Response<Bytes>, JwksError> {
         let request = Request::get(url).header(ACCEPT, "application/json, application/jwk-set+json").body(Bytes::new());
-        let request = request.map_err(|_| JwksError::InvalidUrl(url.to_string()))?;
+        let request = request.map_err(|_| JwksError::InvalidUrl(shown(&url.to_string())))?;
         let response = self.client.send(request).await;
-        let response = response.map_err(|error| JwksError::Unreachable(url.clone(), Arc::new(error)))?;
+        let response = response.map_err(|error| JwksError::Unreachable(shown_url(url), Arc::new(error)))?;
         match response.status() {
-            StatusCode::OK if response.body().len() > MAX_BODY_LEN => Err(JwksError::TooLong(url.clone())),
+            StatusCode::OK if response.body().len() > MAX_BODY_LEN => Err(JwksError::TooLong(shown_url(url))),
             StatusCode::OK => Ok(response),
-            status => Err(JwksError::Status(url.clone(), status)),
+            status => Err(JwksError::Status(shown_url(url), status)),
         }
     }
 }

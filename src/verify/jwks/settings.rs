@@ -6,7 +6,10 @@ use http::Uri;
 
 use super::JwksError;
 use crate::{
-    http_client::{HttpClient, secure::is_secure},
+    http_client::{
+        HttpClient,
+        secure::{is_secure, shown, shown_url},
+    },
     verify::jwt::{Algorithm, Crypto},
 };
 
@@ -30,7 +33,7 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// A provider is not asked in a loop.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Place {
     /// Of the key set itself.
     KeySet(Uri),
@@ -42,9 +45,15 @@ pub(super) enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::KeySet(url) => url.fmt(f),
-            Self::Issuer { issuer, .. } => f.write_str(issuer),
+            Self::KeySet(url) => shown_url(url).fmt(f),
+            Self::Issuer { issuer, .. } => f.write_str(&shown(issuer)),
         }
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({self})")
     }
 }
 
@@ -69,7 +78,7 @@ impl Jwks {
     pub fn of_issuer(issuer: &str, client: impl HttpClient) -> Result<Self, JwksError> {
         let url = secure(issuer)?;
         if url.query().is_some() || issuer.contains('#') {
-            return Err(JwksError::InvalidUrl(issuer.to_owned()));
+            return Err(JwksError::InvalidUrl(shown(issuer)));
         }
         let (base, path) = (issuer.trim_end_matches('/'), url.path().trim_end_matches('/'));
         let origin = base.strip_suffix(path).unwrap_or(base);
@@ -145,8 +154,8 @@ impl Jwks {
 /// The URL that `text` is, if keys can be had from there.
 pub(super) fn secure(text: &str) -> Result<Uri, JwksError> {
     let url = text.parse::<Uri>().ok().filter(|url| url.scheme().is_some() && url.host().is_some());
-    let url = url.ok_or_else(|| JwksError::InvalidUrl(text.to_owned()))?;
-    if is_secure(&url) { Ok(url) } else { Err(JwksError::Insecure(url)) }
+    let url = url.ok_or_else(|| JwksError::InvalidUrl(shown(text)))?;
+    if is_secure(&url) { Ok(url) } else { Err(JwksError::Insecure(shown_url(&url))) }
 }
 
 impl fmt::Debug for Jwks {

@@ -38,7 +38,7 @@ use tower_reauth::{
     reauth::{EndReason, Ended, OpenStreams, StreamId},
 };
 
-use super::super::super::log::Lines;
+use super::super::super::log::{Lines, json_line};
 use super::{
     ids,
     open::{caller, date},
@@ -73,7 +73,7 @@ impl Audit {
         let told = Told { file, next: Arc::clone(&next), is_failing: false, is_at_start: !is_torn };
         let lines = Lines::with_notice(
             told,
-            |lost| format!("{}\n", line("lost", [("lines", lost.into())])),
+            |lost| json_line(&line("lost", [("lines", lost.into())])),
             |lost| tracing::warn!(lines = lost, "the audit log can be written again, and lacks some lines"),
         )?;
         Ok(Self(Some(Arc::new(Log { path: path.to_owned(), lines, next, by: Mutex::default() }))))
@@ -173,7 +173,7 @@ impl Audit {
 
     fn say<const N: usize>(&self, event: &str, more: impl FnOnce() -> [(&'static str, Value); N]) {
         if let Some(log) = &self.0 {
-            log.lines.say(format!("{}\n", line(event, more())));
+            log.lines.say(json_line(&line(event, more())));
         }
     }
 }
