@@ -148,13 +148,13 @@ impl Shared {
     /// is the last to look leaves it right.
     fn settle(&self, revocations: &Revocations, digest: TokenDigest, expires_at: Option<SystemTime>) {
         let is_known = || self.known.load().contains_key(&digest);
-        // It reads the clock, which may be a user's own.
+        // They read the clock, which may be a user's own, and the set is replaced already.
         let is_revoked = || contained(|| revocations.is_token_revoked(digest)).unwrap_or(true);
         loop {
             let was_known = is_known();
             match expires_at {
                 _ if was_known && !is_revoked() => {}
-                _ if was_known => _ = revocations.forget_token(digest),
+                _ if was_known => _ = contained(|| revocations.forget_token(digest)),
                 Some(expires_at) => revocations.revoke_token_until(digest, expires_at),
                 None => revocations.revoke_token(digest),
             }

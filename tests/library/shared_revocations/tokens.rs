@@ -1,10 +1,16 @@
 //! Tokens that one node drops, and answers that one node forgets: so do all.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use tokio::time::sleep;
 use tower_reauth::{
-    BearerAuthLayer, Tokens, VerifyToken,
+    BearerAuthLayer, Clock, Tokens, VerifyToken,
     reauth::EndReason,
     revoke::{Revocations, shared::Entry},
     verify::{BearerToken, Cached, Token, TokenDigest, VerifyError},
@@ -127,6 +133,32 @@ async fn a_set_that_adds_what_was_dropped_gives_it_back_on_all() {
     two.replace(secrets(["a", "b"]));
     shared(&[&two.node]).await;
     assert_eq!((one.status("a").await, two.status("a").await), (401, 200), "one does not have it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_panics_while_a_set_gives_something_back_leaves_nothing_half_replaced() {
+    let memory = Memory::new();
+    let (wall, fails) = (memory.wall().clone(), Arc::new(AtomicBool::new(false)));
+    let (expires_at, date_fails) = (wall.after(60), Arc::clone(&fails));
+    let clock = Clock::from_fn({
+        let wall = wall.clone();
+        move || if date_fails.load(Relaxed) { panic!("no date") } else { wall.now() }
+    });
+    // The log, by whose clock it goes when it can, was never heard.
+    let wire = memory.wire();
+    wire.cut();
+    let node = Node::start_on(&memory, wire, |node| node.with_clock(clock).preferring_availability());
+    let tokens = Tokens::new([Token::new("a", "a")]).expect("no duplicates").with_revocations(&node.revocations);
+    let auth = door(tokens.clone(), &node.revocations, &wall);
+    node.revocations.revoke_token_until(TokenDigest::of("b"), expires_at);
+    let (_feed, mut expired) = open(&auth, "a").await;
+    fails.store(true, Relaxed);
+    let shortened = Token::new("a", "a").with_expires_at(wall.started() - SECOND);
+    tokens.replace([shortened, Token::new("b", "b")]).expect("no duplicates");
+    fails.store(false, Relaxed);
+    assert_eq!(end_of(&mut expired), Some(EndReason::Expired));
+    // What could not be taken back holds on.
+    assert_eq!(knock(auth, reauth(), "b").await.status(), 401);
 }
 
 #[tokio::test(start_paused = true)]
