@@ -75,7 +75,10 @@ pub(crate) mod tls;
 #[path = "gateway/upstream/mod.rs"]
 pub(crate) mod upstream;
 
-use std::{convert::Infallible, error::Error, io, path::Path, pin::pin, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, error::Error, io, net::SocketAddr, path::Path, pin::pin, process::ExitCode, sync::Arc,
+    time::Duration,
+};
 
 use ::http::{HeaderName, Request};
 use axum::{
@@ -85,7 +88,7 @@ use axum::{
     routing::{MethodRouter, delete, get, post},
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     runtime,
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -154,6 +157,9 @@ const DECLARED_SCOPES: HeaderName = HeaderName::from_static("x-openclaw-scopes")
 /// How long what is said at the end may take to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How many clients the system keeps for the gateway to accept, if it keeps so many: one more has to try again, a second later.
+const BACKLOG: u32 = 4096;
+
 /// How many tasks have their turn before it is looked who has sent something: whoever sends little waits for no more of those
 /// who send much.
 const TURNS: u32 = 4;
@@ -212,7 +218,7 @@ async fn run(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     let Gateway { service, settings, reload, audit } = open(&config, &mut tasks, stop.clone())?;
     let mut listeners = sockets.listen()?;
     if listeners.is_empty() {
-        let listener = TcpListener::bind(config.listen).await;
+        let listener = listen(config.listen);
         listeners.push(listener.map_err(|error| format!("{}: {error}", config.listen))?);
     }
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
@@ -252,6 +258,14 @@ async fn run(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     manager.flush(LAST_WORDS);
     tasks.finish();
     Ok(())
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // After a restart, while connections of the one before linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A gateway that is open.

@@ -14,8 +14,10 @@ FORK = multiprocessing.get_context("fork")
 class Flood:
     """`begin(target)` is called in each of the processes, and says with `target.is_in_place()` that the flood has begun."""
 
-    def __init__(self, name, bound, begin, count=0, long=0, processes=1, options=(), secured=False):
+    def __init__(self, name, bound, begin, count=0, long=0, processes=1, options=(), secured=False, may_wait=0):
         self.name, self.bound, self.begin, self.processes = name, bound, begin, processes
+        # How long the client beside it may wait, in milliseconds, where there is no room for more clients.
+        self.may_wait = may_wait
         # How many connections are made of it, in the short form (none: it is a matter of the long one) and in the long one.
         self.count, self.long, self.options, self.secured = count, long or count, options, secured
 
@@ -70,7 +72,7 @@ class Attack:
                 raise AssertionError(f"{flood.name}: the flood does not begin")
 
     def goes_on(self):
-        return any(process.is_alive() for process in self._processes) and self._told.empty()
+        return any(process.is_alive() for process in self._processes)
 
     def end(self):
         """Ends it, and what it tells."""

@@ -5,7 +5,7 @@ or `long`, with the names of some floods (or a part of them) if not all are want
 What must hold for each:
 
 1. No request of the client that behaves comes to nothing, and its p99 is at most three times what it was just before. On a
-   machine that others use, too, one time in three has to do.
+   machine that others use, too, one time in three has to do. Where as many are connected as may be it waits for a place.
 2. Memory stays within a bound while the flood goes on.
 3. When whoever flooded has gone, connections, streams, descriptors, threads and memory are back where they were."""
 
@@ -80,7 +80,7 @@ def tried(flood, gateway, form):
     why = []
     if failed:
         why.append(f"{failed} requests of the client beside it came to nothing")
-    if statistics.median(ratios) > RATIO:
+    if statistics.median(ratios) > RATIO and statistics.median(beside) > flood.may_wait:
         why.append(f"its p99 is {statistics.median(ratios):.1f} times the quiet one")
     if most.memory - memory > ROOM:
         why.append(f"it took {most.memory - memory >> 20} MB")

@@ -220,3 +220,14 @@ fn with_admin() -> House {
     let tokens = tokens.to_str().expect("a name in UTF-8");
     House::with(state, ["--tokens", tokens, "--token", TOKEN, "--heartbeat", "1h"])
 }
+
+#[test]
+fn many_that_come_at_once_are_kept_until_they_are_accepted() {
+    let house = House::over(State::seeded());
+    // Stopped, it accepts nobody: what is kept is for the system to say.
+    house.gateway.signal("STOP");
+    let connects = |_: &u32| TcpStream::connect_timeout(&house.gateway.address, Duration::from_millis(500)).is_ok();
+    let kept = (0..1000_u32).take_while(connects).count();
+    house.gateway.signal("CONT");
+    assert_eq!(kept, 1000);
+}
