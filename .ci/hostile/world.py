@@ -5,7 +5,9 @@ import hashlib
 import json
 import os
 import resource
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -14,7 +16,7 @@ from recorder import Streams
 from states import State
 
 # In a namespace of its own the gateway has a small disk, for all that it writes but its log, and its own limit of watches.
-APART = 'mount -t tmpfs -o size=$0 small "$1" && echo there && exec sleep infinity'
+APART = 'mount -t tmpfs -o size=$0 small "$1" && echo there && exec cat'
 DISK = 2 * 1024 * 1024
 # It reads what its user may read, and nothing else, though that is root there.
 PLAIN = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
@@ -32,9 +34,11 @@ class Served(Gateway):
         self.disk = os.path.join(folder, "disk")
         os.mkdir(self.disk)
         self.tokens, self.log = os.path.join(folder, "tokens.toml"), os.path.join(folder, "log")
-        self.apart = subprocess.Popen(["unshare", "-Urm", "sh", "-c", APART, str(disk), self.disk], stdout=subprocess.PIPE)
+        # It ends when nobody can write to it any more.
+        self.apart = subprocess.Popen(["unshare", "-Urm", "sh", "-c", APART, str(disk), self.disk], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE)
         assert self.apart.stdout.readline() == b"there\n", "no namespace can be had"
-        self.command = [*self.inside("-m"), *PLAIN, program, "--state-dir", self.state, "--tokens", self.tokens,
+        self.command = [*self.inside("-m"), *PLAIN, os.path.abspath(program), "--state-dir", self.state, "--tokens", self.tokens,
                         "--data-dir", os.path.join(self.disk, "data"), "--audit-log", os.path.join(self.disk, "audit"),
                         "--port", "0", *options]
         self.env = {name: value for name, value in os.environ.items() if not name.startswith("OPENCLAW_")} | dict(env)
@@ -57,9 +61,11 @@ class Served(Gateway):
 
     def end(self):
         super().end()
-        self.apart.kill()
-        self.apart.wait()
-        self.apart.stdout.close()
+        self.apart.communicate()
+
+
+# Who is told to end ends what was started.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
 
 
 class World:
