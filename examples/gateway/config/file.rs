@@ -4,19 +4,38 @@ use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use crate::files::disk::File;
 
+/// How often a file that no folder has is opened again, and how long after.
+const LOOKS: usize = 4;
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// The text of a regular file, without a byte order mark, and what else there is to say of it. Blocks.
 pub fn read(path: &Path) -> io::Result<(String, Facts)> {
-    let mut file = File::open(path)?;
-    let found = file.metadata()?;
+    let (mut file, found) = open(path)?;
     let mut text = file.read_to_string()?;
     if let Some(rest) = text.strip_prefix('\u{feff}') {
         text = rest.to_owned();
     }
     Ok((text, Facts::of(&found)))
+}
+
+/// The file that is at the path. No folder has it any more in the moment when another one takes its place, and for good where
+/// it is mounted from.
+fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    let mut looks = 0;
+    loop {
+        let file = File::open(path)?;
+        let found = file.metadata()?;
+        if found.nlink() > 0 || looks == LOOKS {
+            return Ok((file, found));
+        }
+        looks += 1;
+        thread::sleep(PAUSE);
+    }
 }
 
 /// What a file was when it was read.
@@ -73,7 +92,6 @@ mod tests {
     use std::io::ErrorKind;
     use std::process::Command;
     use std::sync::mpsc;
-    use std::thread;
 
     use super::*;
 
@@ -102,6 +120,27 @@ mod tests {
         let file = folder.path().join("token");
         fs::write(&file, b"\xff").unwrap();
         assert_eq!(read(&file).unwrap_err().kind(), ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_while_it_is_opened_was_not_removed() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (path, new) = (folder.path().join("token"), folder.path().join("new"));
+        fs::write(&path, "abc").unwrap();
+        let (done, is_done) = mpsc::channel::<()>();
+        let replacing = thread::spawn({
+            let path = path.clone();
+            move || {
+                while is_done.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                    fs::write(&new, "abc").unwrap();
+                    fs::rename(&new, &path).unwrap();
+                }
+            }
+        });
+        let removed = (0..20_000).filter(|_| read(&path).unwrap().1.is_removed()).count();
+        drop(done);
+        replacing.join().unwrap();
+        assert_eq!(removed, 0);
     }
 
     #[test]
