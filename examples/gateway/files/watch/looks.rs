@@ -154,8 +154,10 @@ impl Pool {
                 }
                 continue;
             };
-            if !queue.next.is_empty() && queue.idle > 0 {
-                self.added.notify_one();
+            // Others were added before this one woke, which was counted on for them too.
+            if !queue.next.is_empty() {
+                let taker = if queue.idle > 0 { &self.added } else { &self.waits };
+                taker.notify_one();
             }
             drop(queue);
             let goes_on = (self.look)(&file, look);
@@ -221,4 +223,45 @@ impl Queue {
 
 fn folder(file: &Path) -> PathBuf {
     file.parent().unwrap_or(file).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn a_look_that_hangs_holds_up_none_that_came_before_its_thread_woke() {
+        const SOON: Duration = Duration::from_secs(10);
+        let (hung, well) = (Path::new("/a/hung"), Path::new("/b/well"));
+        for round in 0..50 {
+            let (seen, sees) = channel();
+            let (released, release) = channel::<()>();
+            let (seen, release) = (Mutex::new(seen), Mutex::new(release));
+            let looks = Looks::new(move |file, _| {
+                if file == hung {
+                    let _ = release.lock().unwrap().recv();
+                }
+                seen.lock().unwrap().send(file.to_owned()).is_ok()
+            });
+            let supervised = thread::spawn({
+                let looks = looks.clone();
+                move || while looks.supervise(3600 * Duration::from_secs(1)) {}
+            });
+            looks.add([(well.to_owned(), Look::Content)]);
+            assert_eq!(sees.recv_timeout(SOON).unwrap(), well);
+            // Its thread waits for more, and has not woken for the first of these when the second comes.
+            while looks.0.lock().idle == 0 {
+                thread::yield_now();
+            }
+            looks.add([(hung.to_owned(), Look::Content)]);
+            looks.add([(well.to_owned(), Look::Content)]);
+            assert_eq!(sees.recv_timeout(SOON).as_deref(), Ok(well), "round {round}");
+            drop(released);
+            assert_eq!(sees.recv_timeout(SOON).unwrap(), hung);
+            looks.end();
+            supervised.join().unwrap();
+        }
+    }
 }
