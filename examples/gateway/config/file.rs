@@ -134,6 +134,7 @@ mod tests {
                 while is_done.try_recv() == Err(mpsc::TryRecvError::Empty) {
                     fs::write(&new, "abc").unwrap();
                     fs::rename(&new, &path).unwrap();
+                    thread::sleep(PAUSE / 2);
                 }
             }
         });
