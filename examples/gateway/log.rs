@@ -41,12 +41,12 @@ const WATCHERS: [&str; 4] = ["notify=warn", "notify_types=warn", "inotify=warn",
 /// What a crate traces that writes whole messages out: a client's secret is in the first one of a socket. A directive of
 /// the same target in `RUST_LOG` gives way to these.
 const CONTENTS: [&str; 6] = [
-    "tungstenite=debug",
-    "tungstenite::protocol=debug",
-    "tungstenite::protocol::frame=debug",
-    "tungstenite::protocol::frame::frame=debug",
-    "tungstenite::handshake=debug",
-    "tungstenite::handshake::client=debug",
+    "tungstenite=info",
+    "tungstenite::protocol=info",
+    "tungstenite::protocol::frame=info",
+    "tungstenite::protocol::frame::frame=info",
+    "tungstenite::handshake=info",
+    "tungstenite::handshake::client=info",
 ];
 
 /// The log of this process.
