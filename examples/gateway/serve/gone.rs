@@ -115,6 +115,7 @@ mod tests {
     use super::{
         super::{
             connection::Connection,
+            guest::Guest,
             hello::{self, Socket},
             wire::Wire,
         },
@@ -122,7 +123,7 @@ mod tests {
     };
 
     fn asking() -> Asking {
-        Arc::new(Connection::new(false, Duration::from_secs(30))).ask()
+        Arc::new(Connection::new(false, Guest::new(Duration::from_secs(30)))).ask()
     }
 
     /// A client that has said something, and the other end of its connection.

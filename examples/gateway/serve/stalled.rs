@@ -170,7 +170,10 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::{
-        super::connection::{Connection, PageBytes},
+        super::{
+            connection::{Connection, PageBytes},
+            guest::Guest,
+        },
         *,
     };
 
@@ -188,7 +191,7 @@ mod tests {
     }
 
     fn guarded(body: Body) -> Body {
-        let asking = Arc::new(Connection::new(true, DEADLINE)).ask();
+        let asking = Arc::new(Connection::new(true, Guest::new(DEADLINE))).ask();
         let_go(Response::new(body), asking).into_body()
     }
 

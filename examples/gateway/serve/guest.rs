@@ -1,0 +1,208 @@
+//! Who has a place among the connections that may be open, and for what it is waited.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// How long a guest has had nothing to be answered before it may have to go: one that asks again and again is not cut
+/// off in between.
+const RESTING: Duration = Duration::from_secs(1);
+
+/// A connection, as others know it.
+#[derive(Clone, Debug)]
+pub struct Guest(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    /// How long nothing may be taken.
+    deadline: Duration,
+    /// When something was last asked, taken or ended.
+    last: Mutex<Instant>,
+    /// Requests whose answers have not ended.
+    asking: AtomicUsize,
+    /// Whether it is answered by what serves HTTP, which ends as HTTP ends when it has to leave.
+    speaks_http: AtomicBool,
+    leave: CancellationToken,
+}
+
+/// One of those that are counted, until it is dropped.
+#[derive(Debug)]
+pub struct Count {
+    guest: Guest,
+    of: fn(&State) -> &AtomicUsize,
+}
+
+impl Guest {
+    pub fn new(deadline: Duration) -> Self {
+        Self(Arc::new(State {
+            deadline,
+            last: Mutex::new(Instant::now()),
+            asking: AtomicUsize::new(0),
+            speaks_http: AtomicBool::new(false),
+            leave: CancellationToken::new(),
+        }))
+    }
+
+    /// How long nothing may be taken.
+    pub fn deadline(&self) -> Duration {
+        self.0.deadline
+    }
+
+    /// Asks for what is not answered until the count is dropped.
+    pub fn asks(&self) -> Count {
+        self.count(|state| &state.asking)
+    }
+
+    fn count(&self, of: fn(&State) -> &AtomicUsize) -> Count {
+        of(&self.0).fetch_add(1, Relaxed);
+        self.moves();
+        Count { guest: self.clone(), of }
+    }
+
+    pub fn is_asking(&self) -> bool {
+        self.0.asking.load(Acquire) > 0
+    }
+
+    /// It asks, or takes something of what it is sent.
+    pub fn moves(&self) {
+        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    pub fn rests_for(&self) -> Duration {
+        self.0.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// How long it rests by now, if it may have to go for another.
+    pub fn may_go(&self) -> Option<Duration> {
+        if self.0.leave.is_cancelled() || self.is_asking() {
+            return None;
+        }
+        Some(self.rests_for()).filter(|rests| *rests >= RESTING)
+    }
+
+    /// Has it leave.
+    pub fn leave(&self) {
+        self.0.leave.cancel();
+    }
+
+    /// Waits until it has to leave.
+    pub fn leaves(&self) -> WaitForCancellationFutureOwned {
+        self.0.leave.clone().cancelled_owned()
+    }
+
+    /// Whether it is answered by what serves HTTP, which sees to it that it leaves.
+    pub fn speaks_http(&self) -> bool {
+        self.0.speaks_http.load(Relaxed)
+    }
+
+    pub fn set_speaks_http(&self, speaks: bool) {
+        self.0.speaks_http.store(speaks, Relaxed);
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.guest.moves();
+        (self.of)(&self.guest.0).fetch_sub(1, Release);
+    }
+}
+
+/// All who have a place.
+#[derive(Clone, Debug, Default)]
+pub struct Guests(Arc<Mutex<Present>>);
+
+#[derive(Debug, Default)]
+struct Present {
+    guests: HashMap<u64, Guest>,
+    next: u64,
+}
+
+/// A guest among all the others, for as long as this is there.
+#[derive(Debug)]
+pub struct Entered {
+    pub guest: Guest,
+    number: u64,
+    guests: Guests,
+}
+
+impl Guests {
+    fn present(&self) -> MutexGuard<'_, Present> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn enter(&self, guest: Guest) -> Entered {
+        let mut present = self.present();
+        let number = present.next;
+        present.next += 1;
+        present.guests.insert(number, guest.clone());
+        Entered { guest, number, guests: self.clone() }
+    }
+
+    /// Those who may have to go, the first of them last.
+    pub fn that_may_go(&self) -> Vec<Guest> {
+        let mut those: Vec<_> =
+            self.present().guests.values().filter_map(|guest| Some((guest.may_go()?, guest.clone()))).collect();
+        those.sort_unstable_by_key(|(how, _)| *how);
+        those.into_iter().map(|(_, guest)| guest).collect()
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        // Whoever remembers it sees that it has gone.
+        self.guest.leave();
+        let gone = self.guests.present().guests.remove(&self.number);
+        drop(gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_nothing_may_have_to_go() {
+        let guest = Guest::new(DEADLINE);
+        assert_eq!(guest.may_go(), None, "it has only come");
+        let asks = guest.asks();
+        sleep(2 * DEADLINE).await;
+        assert_eq!(guest.may_go(), None, "it is answered");
+        drop(asks);
+        assert_eq!(guest.may_go(), None, "it may ask again");
+        sleep(RESTING).await;
+        assert!(guest.may_go().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_rested_for_the_longest_time_has_to_go_first_and_who_is_gone_has_not() {
+        let guests = Guests::default();
+        let mut entered = Vec::new();
+        for _ in 0..3 {
+            entered.push(guests.enter(Guest::new(DEADLINE)));
+            sleep(RESTING).await;
+        }
+        entered[0].guest.moves();
+        sleep(RESTING).await;
+        let rested: Vec<_> = guests.that_may_go().iter().map(Guest::rests_for).collect();
+        assert_eq!(rested, [RESTING, 2 * RESTING, 3 * RESTING]);
+        let first = entered.remove(1);
+        let known = first.guest.clone();
+        drop(first);
+        assert_eq!((guests.that_may_go().len(), known.may_go()), (2, None));
+    }
+}
