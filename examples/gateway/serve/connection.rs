@@ -148,6 +148,11 @@ impl Asking {
         .await
     }
 
+    /// The piece of an answer, which is being sent until it is dropped.
+    pub fn gives(&self, piece: Vec<u8>) -> Bytes {
+        Bytes::from_owner(Given { piece, _count: self.connection.guest.is_given() })
+    }
+
     /// How long nothing may be taken.
     pub fn deadline(&self) -> Duration {
         self.connection.guest.deadline()
@@ -163,6 +168,17 @@ impl Asking {
         if self.connection.guest.rests_for() >= self.deadline() {
             self.connection.guest.leave();
         }
+    }
+}
+
+struct Given {
+    piece: Vec<u8>,
+    _count: Count,
+}
+
+impl AsRef<[u8]> for Given {
+    fn as_ref(&self) -> &[u8] {
+        &self.piece
     }
 }
 

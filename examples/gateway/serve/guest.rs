@@ -31,6 +31,10 @@ struct State {
     last: Mutex<Instant>,
     /// Requests whose answers have not ended.
     asking: AtomicUsize,
+    /// Pieces of answers that are given and wait to be sent.
+    given: AtomicUsize,
+    /// Whether the socket takes nothing of what is to be written.
+    is_full: AtomicBool,
     /// Whether it is answered by what serves HTTP, which ends as HTTP ends when it has to leave.
     speaks_http: AtomicBool,
     leave: CancellationToken,
@@ -49,6 +53,8 @@ impl Guest {
             deadline,
             last: Mutex::new(Instant::now()),
             asking: AtomicUsize::new(0),
+            given: AtomicUsize::new(0),
+            is_full: AtomicBool::new(false),
             speaks_http: AtomicBool::new(false),
             leave: CancellationToken::new(),
         }))
@@ -62,6 +68,11 @@ impl Guest {
     /// Asks for what is not answered until the count is dropped.
     pub fn asks(&self) -> Count {
         self.count(|state| &state.asking)
+    }
+
+    /// Is given a piece of an answer, which is taken when the count is dropped.
+    pub fn is_given(&self) -> Count {
+        self.count(|state| &state.given)
     }
 
     fn count(&self, of: fn(&State) -> &AtomicUsize) -> Count {
@@ -79,6 +90,13 @@ impl Guest {
         *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
+    /// Whether the socket takes nothing of what is to be written.
+    pub fn set_full(&self, is_full: bool) {
+        if self.0.is_full.swap(is_full, Relaxed) && !is_full {
+            self.moves();
+        }
+    }
+
     pub fn rests_for(&self) -> Duration {
         self.0.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
@@ -88,7 +106,10 @@ impl Guest {
         if self.0.leave.is_cancelled() || self.is_asking() {
             return None;
         }
-        Some(self.rests_for()).filter(|rests| *rests >= RESTING)
+        // An answer is made long before the last of it is sent.
+        let is_sent = self.0.given.load(Acquire) == 0 && !self.0.is_full.load(Relaxed);
+        let patience = if is_sent { RESTING } else { self.0.deadline };
+        Some(self.rests_for()).filter(|rests| *rests >= patience)
     }
 
     /// Has it leave.
@@ -186,6 +207,32 @@ mod tests {
         assert_eq!(guest.may_go(), None, "it may ask again");
         sleep(RESTING).await;
         assert!(guest.may_go().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_being_sent_an_answer_does_not_rest() {
+        let guest = Guest::new(DEADLINE);
+        let ways: [fn(&Guest) -> Option<Count>; 2] = [
+            |guest| Some(guest.is_given()),
+            |guest| {
+                guest.set_full(true);
+                None
+            },
+        ];
+        for begin in ways {
+            for _ in 0..3 {
+                let given = begin(&guest);
+                sleep(DEADLINE / 2).await;
+                assert_eq!(guest.may_go(), None);
+                drop(given);
+                guest.set_full(false);
+                assert_eq!(guest.may_go(), None, "it has just taken something");
+            }
+            let _given = begin(&guest);
+            sleep(DEADLINE).await;
+            assert!(guest.may_go().is_some(), "it takes nothing");
+            guest.moves();
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -61,6 +61,14 @@ impl Socket {
         self.client.clone()
     }
 
+    /// What was written; and whether the client takes nothing is known to others.
+    fn has_written<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Some(place) = &self.place {
+            place.entered.guest.set_full(written.is_pending());
+        }
+        self.unless_it_leaves(cx, written)
+    }
+
     /// What was done; or an error where it would be waited for, and the place is needed for another.
     fn unless_it_leaves<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         let has_to_leave = done.is_pending() && self.place.as_mut().is_some_and(|place| place.poll_left(cx).is_ready());
@@ -102,17 +110,17 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.write).poll_write(cx, bytes);
-        self.unless_it_leaves(cx, written)
+        self.has_written(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.write).poll_flush(cx);
-        self.unless_it_leaves(cx, flushed)
+        self.has_written(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut_down = Pin::new(&mut self.write).poll_shutdown(cx);
-        self.unless_it_leaves(cx, shut_down)
+        self.has_written(cx, shut_down)
     }
 
     fn poll_write_vectored(
@@ -121,7 +129,7 @@ impl AsyncWrite for Socket {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.write).poll_write_vectored(cx, bytes);
-        self.unless_it_leaves(cx, written)
+        self.has_written(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -210,7 +210,7 @@ where
 {
     let asking = connection.ask();
     let (mut head, body) = request.into_parts();
-    let body = drain::body(body, &head.headers);
+    let body = drain::body(body, &head.headers, connection.guest());
     head.extensions.insert(peer);
     head.extensions.insert(connection.pages());
     #[cfg(feature = "upstream")]
@@ -386,6 +386,33 @@ mod tests {
         assert!(ask(&mut connect().await).await);
         assert_eq!(silent.read(&mut [0]).await.unwrap_or_default(), 0);
         assert!(ask(&mut asks).await, "who has just asked is not closed");
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_read_is_not_cut_off_for_one_more_than_there_is_room_for() {
+        const SIZE: usize = 16 * 1024 * 1024;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let page = bytes::Bytes::from(vec![b'x'; SIZE]);
+        let service =
+            tower::service_fn(move |_: Request<Body>| std::future::ready(Ok(Response::new(Body::from(page.clone())))));
+        let limits = Limits { write_timeout: Duration::from_secs(30), connections: 1, drain: Duration::from_secs(5) };
+        tokio::spawn(serve(listener, service, limits, CancellationToken::new()));
+        let mut reader = TcpStream::connect(address).await.unwrap();
+        reader.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let (mut piece, mut read, mut another) = (vec![0; 64 * 1024], 0, None);
+        let begun = Instant::now();
+        while read < SIZE {
+            match reader.read(&mut piece).await.unwrap_or_default() {
+                0 => break,
+                length => read += length,
+            }
+            if begun.elapsed() > Duration::from_millis(1500) && another.is_none() {
+                another = Some(TcpStream::connect(address).await.unwrap());
+            }
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
+        assert!(another.is_some() && read >= SIZE, "{read} of {SIZE}");
     }
 
     #[tokio::test]
