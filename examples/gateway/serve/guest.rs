@@ -1,4 +1,7 @@
 //! Who has a place among the connections that may be open, and for what it is waited.
+//!
+//! A guest is a stranger until somebody was let in over its connection ([`known`]). Anybody can be one, as often as there
+//! are places, so a stranger is waited for only where it moves, and not for long.
 
 use std::{
     collections::HashMap,
@@ -12,12 +15,16 @@ use std::{
     time::Duration,
 };
 
+use axum::body::Body;
+use http::Request;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How long a guest has had nothing to be answered before it may have to go: one that asks again and again is not cut
 /// off in between.
 const RESTING: Duration = Duration::from_secs(1);
+/// How long a stranger has its place that moves, however little, before it may have to go.
+const STRANGE: Duration = Duration::from_secs(10);
 
 /// A connection, as others know it.
 #[derive(Clone, Debug)]
@@ -27,10 +34,14 @@ pub struct Guest(Arc<State>);
 struct State {
     /// How long nothing may be taken.
     deadline: Duration,
+    came: Instant,
+    is_known: AtomicBool,
     /// When something was last asked, taken or ended.
     last: Mutex<Instant>,
     /// Requests whose answers have not ended.
     asking: AtomicUsize,
+    /// What the gateway has to do before there is an answer.
+    doing: AtomicUsize,
     /// Pieces of answers that are given and wait to be sent.
     given: AtomicUsize,
     /// Whether the socket takes nothing of what is to be written.
@@ -38,6 +49,17 @@ struct State {
     /// Whether it is answered by what serves HTTP, which ends as HTTP ends when it has to leave.
     speaks_http: AtomicBool,
     leave: CancellationToken,
+}
+
+/// Why one may have to go, and for how long that has been so. The greatest has to go first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Why {
+    /// It asks nothing, and may ask again.
+    Known(Duration),
+    /// A stranger that does something still.
+    StaysLong(Duration),
+    /// A stranger that does nothing, or takes nothing.
+    Stranger(Duration),
 }
 
 /// One of those that are counted, until it is dropped.
@@ -51,8 +73,11 @@ impl Guest {
     pub fn new(deadline: Duration) -> Self {
         Self(Arc::new(State {
             deadline,
+            came: Instant::now(),
+            is_known: AtomicBool::new(false),
             last: Mutex::new(Instant::now()),
             asking: AtomicUsize::new(0),
+            doing: AtomicUsize::new(0),
             given: AtomicUsize::new(0),
             is_full: AtomicBool::new(false),
             speaks_http: AtomicBool::new(false),
@@ -68,6 +93,11 @@ impl Guest {
     /// Asks for what is not answered until the count is dropped.
     pub fn asks(&self) -> Count {
         self.count(|state| &state.asking)
+    }
+
+    /// Waits for the gateway, until the count is dropped.
+    pub fn waits(&self) -> Count {
+        self.count(|state| &state.doing)
     }
 
     /// Is given a piece of an answer, which is taken when the count is dropped.
@@ -101,15 +131,35 @@ impl Guest {
         self.0.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
-    /// How long it rests by now, if it may have to go for another.
-    pub fn may_go(&self) -> Option<Duration> {
-        if self.0.leave.is_cancelled() || self.is_asking() {
+    /// Somebody was let in over its connection.
+    pub fn becomes_known(&self) {
+        self.0.is_known.store(true, Relaxed);
+    }
+
+    /// Whether somebody was.
+    pub fn is_known(&self) -> bool {
+        self.0.is_known.load(Relaxed)
+    }
+
+    /// Why it may have to go for another, if it may.
+    pub fn may_go(&self) -> Option<Why> {
+        if self.0.leave.is_cancelled() {
             return None;
         }
-        // An answer is made long before the last of it is sent.
-        let is_sent = self.0.given.load(Acquire) == 0 && !self.0.is_full.load(Relaxed);
-        let patience = if is_sent { RESTING } else { self.0.deadline };
-        Some(self.rests_for()).filter(|rests| *rests >= patience)
+        let (waits, rests) = (self.0.doing.load(Acquire) > 0, self.rests_for());
+        if self.is_known() {
+            if waits || self.is_asking() {
+                return None;
+            }
+            // An answer is made long before the last of it is sent.
+            let is_sent = self.0.given.load(Acquire) == 0 && !self.0.is_full.load(Relaxed);
+            let patience = if is_sent { RESTING } else { self.0.deadline };
+            return (rests >= patience).then_some(Why::Known(rests));
+        }
+        if !waits && rests >= RESTING {
+            return Some(Why::Stranger(rests));
+        }
+        Some(self.0.came.elapsed()).filter(|stays| *stays >= STRANGE).map(Why::StaysLong)
     }
 
     /// Has it leave.
@@ -137,6 +187,14 @@ impl Drop for Count {
         self.guest.moves();
         (self.of)(&self.guest.0).fetch_sub(1, Release);
     }
+}
+
+/// The request, for which somebody was let in.
+pub fn known(request: Request<Body>) -> Request<Body> {
+    if let Some(guest) = request.extensions().get::<Guest>() {
+        guest.becomes_known();
+    }
+    request
 }
 
 /// All who have a place.
@@ -174,7 +232,7 @@ impl Guests {
     pub fn that_may_go(&self) -> Vec<Guest> {
         let mut those: Vec<_> =
             self.present().guests.values().filter_map(|guest| Some((guest.may_go()?, guest.clone()))).collect();
-        those.sort_unstable_by_key(|(how, _)| *how);
+        those.sort_unstable_by_key(|(why, _)| *why);
         those.into_iter().map(|(_, guest)| guest).collect()
     }
 }
@@ -199,6 +257,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_asks_nothing_may_have_to_go() {
         let guest = Guest::new(DEADLINE);
+        guest.becomes_known();
         assert_eq!(guest.may_go(), None, "it has only come");
         let asks = guest.asks();
         sleep(2 * DEADLINE).await;
@@ -212,6 +271,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_being_sent_an_answer_does_not_rest() {
         let guest = Guest::new(DEADLINE);
+        guest.becomes_known();
         let ways: [fn(&Guest) -> Option<Count>; 2] = [
             |guest| Some(guest.is_given()),
             |guest| {
@@ -233,6 +293,50 @@ mod tests {
             assert!(guest.may_go().is_some(), "it takes nothing");
             guest.moves();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_that_takes_nothing_may_have_to_go() {
+        let guest = Guest::new(DEADLINE);
+        let _asks = guest.asks();
+        let waits = guest.waits();
+        sleep(STRANGE - RESTING).await;
+        assert_eq!(guest.may_go(), None, "the gateway is at it");
+        drop(waits);
+        assert_eq!(guest.may_go(), None);
+        let _given = guest.is_given();
+        guest.set_full(true);
+        sleep(RESTING).await;
+        assert_eq!(guest.may_go(), Some(Why::Stranger(RESTING)));
+        guest.becomes_known();
+        assert_eq!(guest.may_go(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_that_goes_on_and_on_may_have_to_go() {
+        let guest = Guest::new(DEADLINE);
+        let (_asks, _waits) = (guest.asks(), guest.waits());
+        while guest.0.came.elapsed() < STRANGE {
+            assert_eq!(guest.may_go(), None);
+            sleep(RESTING / 2).await;
+            guest.moves();
+        }
+        assert_eq!(guest.may_go(), Some(Why::StaysLong(STRANGE)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_have_to_go_first() {
+        let guests = Guests::default();
+        let enter = || guests.enter(Guest::new(DEADLINE));
+        let (rests, moves) = (enter(), enter());
+        rests.guest.becomes_known();
+        sleep(STRANGE).await;
+        let silent = enter();
+        sleep(RESTING).await;
+        moves.guest.moves();
+        let why: Vec<_> = guests.that_may_go().iter().filter_map(Guest::may_go).collect();
+        assert_eq!(why, [Why::Known(STRANGE + RESTING), Why::StaysLong(STRANGE + RESTING), Why::Stranger(RESTING)]);
+        drop(silent);
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,8 +15,8 @@
 //!    has [`HEAD_TIMEOUT`].
 //! 5. An HTTP/2 connection without a request for [`IDLE`] is closed.
 //! 6. No more than [`Limits::connections`] are open, nor more than there are descriptors for: the rest of them
-//!    are needed to read files. For the next client one on which nothing is asked is [closed](shortage); it
-//!    waits while there is none.
+//!    are needed to read files. For the next client one on which nothing is asked, or that of a stranger, is
+//!    [closed](shortage); it waits while there is none.
 //!
 //! A body that no route reads is [read over](drain) within bounds, so that an answer is not lost
 //! to a client that writes first and reads then. A client that closes its half of the socket after a request
@@ -58,18 +58,22 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::{Service, util::ServiceExt};
 use tower_reauth::proxy::PeerAddr;
 
+#[cfg(not(feature = "websocket"))]
+use self::guest::Guest;
+#[cfg(feature = "websocket")]
+pub use self::guest::Guest;
 #[cfg(not(feature = "upstream"))]
 use self::hello::Client;
 #[cfg(feature = "upstream")]
 pub use self::hello::Client;
 use self::{
     connection::Connection,
-    guest::{Entered, Guest},
+    guest::Entered,
     hello::Socket,
     shortage::{SHORTAGE, Shortage},
     turns::InTurns,
 };
-pub use self::{connection::PageBytes, doors::Doors};
+pub use self::{connection::PageBytes, doors::Doors, guest::known};
 use crate::{
     measure::{self, Counted, HeldBack},
     tls::Tls,
@@ -81,8 +85,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an HTTP/2 connection may be open without a request.
 const IDLE: Duration = Duration::from_secs(120);
-/// How long a connection that is closed has to end as its protocol does: over HTTP/2 by GOAWAY, and what it had asked
-/// meanwhile answered.
+/// How long the connection of one that is known has to end as its protocol does: over HTTP/2 by GOAWAY, and what it had
+/// asked meanwhile answered. A stranger is told, and not waited for.
 const FAREWELL: Duration = Duration::from_millis(200);
 /// How many descriptors are left for what is no connection: files that are read, and watched folders.
 const RESERVED: u64 = 256;
@@ -162,7 +166,8 @@ where
                     () = connection.is_done_for() => {
                         tracing::debug!("connection closed: its client takes or asks nothing");
                         served.as_mut().graceful_shutdown();
-                        break timeout(FAREWELL, served.as_mut()).await.unwrap_or(Ok(()));
+                        let farewell = if connection.guest().is_known() { FAREWELL } else { Duration::ZERO };
+                        break timeout(farewell, served.as_mut()).await.unwrap_or(Ok(()));
                     }
                 }
             };
@@ -212,18 +217,18 @@ where
     let (mut head, body) = request.into_parts();
     let body = drain::body(body, &head.headers, connection.guest());
     head.extensions.insert(peer);
+    head.extensions.insert(connection.guest().clone());
     head.extensions.insert(connection.pages());
     #[cfg(feature = "upstream")]
     if !asking.shares() {
         head.extensions.insert(client.clone());
     }
     let answer = service.oneshot(Request::from_parts(head, body));
+    let waits = connection.guest().waits();
     async move {
-        Ok(if asking.shares() {
-            stalled::let_go(asking.in_turn(answer).await?, asking)
-        } else {
-            gone::ask(answer.await?, client, asking)
-        })
+        let response = if asking.shares() { asking.in_turn(answer).await? } else { answer.await? };
+        drop(waits);
+        Ok(if asking.shares() { stalled::let_go(response, asking) } else { gone::ask(response, client, asking) })
     }
 }
 
@@ -389,13 +394,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_more_than_there_is_room_for_takes_the_place_of_a_stranger_that_takes_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = tower::service_fn(async |_: Request<Body>| Ok(Response::new(Body::from("page"))));
+        let limits = Limits { write_timeout: Duration::from_secs(30), connections: 2, drain: Duration::from_secs(5) };
+        tokio::spawn(serve(listener, service, limits, CancellationToken::new()));
+        // A window of nothing, and GET /.
+        let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+        let headers = b"\0\0\x0e\x01\x05\0\0\0\x01\x82\x86\x84\x01\x09localhost";
+        let asked = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], settings, headers].concat();
+        let mut strangers = Vec::new();
+        for _ in 0..2 {
+            let mut stranger = TcpStream::connect(address).await.unwrap();
+            stranger.write_all(&asked).await.unwrap();
+            strangers.push(stranger);
+        }
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        let mut another = TcpStream::connect(address).await.unwrap();
+        another.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let answer = timeout(Duration::from_secs(10), another.read(&mut [0; 1024])).await;
+        assert!(answer.unwrap().unwrap() > 0);
+        let mut said = Vec::new();
+        strangers[0].read_to_end(&mut said).await.unwrap();
+        // The last frame but PING: GOAWAY, with no error.
+        assert!(said.windows(4).any(|kind| kind == [8, 7, 0, 0]), "{said:?}");
+    }
+
+    #[tokio::test]
     async fn a_page_that_is_read_is_not_cut_off_for_one_more_than_there_is_room_for() {
         const SIZE: usize = 16 * 1024 * 1024;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let page = bytes::Bytes::from(vec![b'x'; SIZE]);
-        let service =
-            tower::service_fn(move |_: Request<Body>| std::future::ready(Ok(Response::new(Body::from(page.clone())))));
+        let service = tower::service_fn(move |request: Request<Body>| {
+            known(request);
+            std::future::ready(Ok(Response::new(Body::from(page.clone()))))
+        });
         let limits = Limits { write_timeout: Duration::from_secs(30), connections: 1, drain: Duration::from_secs(5) };
         tokio::spawn(serve(listener, service, limits, CancellationToken::new()));
         let mut reader = TcpStream::connect(address).await.unwrap();
@@ -441,7 +476,8 @@ mod tests {
     async fn one_more_than_there_is_room_for_waits_while_each_is_answered() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let service = tower::service_fn(async |_: Request<Body>| {
+        let service = tower::service_fn(async |request: Request<Body>| {
+            known(request);
             let body = futures_util::stream::pending::<Result<bytes::Bytes, Infallible>>();
             Ok(Response::builder().header("content-type", "text/event-stream").body(Body::from_stream(body)).unwrap())
         });

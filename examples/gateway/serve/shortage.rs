@@ -1,8 +1,13 @@
 //! When as many connections are open as may be.
 //!
 //! Whoever only connects, or has asked long ago, would keep others out then. So for each client that comes, one
-//! connection is closed on which nothing is asked, and nothing was for a moment: that on which nothing was for the
-//! longest time, whatever its own time limits are. While there is room for all, nobody notices.
+//! connection is closed, whatever its own time limits are:
+//!
+//! 1. that of a stranger that has asked nothing and taken nothing for a moment, for the longest time of all;
+//! 2. or that of a stranger that has been there for long, whatever it does;
+//! 3. or one on which nothing is asked of the gateway, and nothing was for a moment, for the longest time of all.
+//!
+//! While there is room for all, nobody notices.
 
 use std::time::Duration;
 
