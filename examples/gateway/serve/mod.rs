@@ -299,7 +299,8 @@ impl Accepting {
                     measure::held_back(HeldBack::Limit);
                     self.say("as many connections are open as may be: the next one waits");
                 }
-                1 => {}
+                // One that is left in between is none to speak of, unless there is but one.
+                1 if self.all > 1 => {}
                 _ => self.is_short = false,
             }
         }
@@ -373,6 +374,28 @@ mod tests {
         serving.await.unwrap();
         assert!(stopped.elapsed() < Duration::from_secs(1));
         assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn each_shortage_is_told_of_once() {
+        for places in [1, 2, 3] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut accepting = Accepting::new(listener.into(), places);
+            for _ in 0..3 {
+                let (mut clients, mut taken) = (Vec::new(), Vec::new());
+                for _ in 0..places {
+                    clients.push(TcpStream::connect(address).await.unwrap());
+                    taken.push(accepting.next().await.unwrap());
+                    assert!(!accepting.is_short, "of {places}");
+                }
+                clients.push(TcpStream::connect(address).await.unwrap());
+                assert!(timeout(Duration::from_millis(100), accepting.next()).await.is_err());
+                assert!(accepting.is_short, "of {places}");
+                drop(taken);
+                drop(accepting.next().await.unwrap());
+            }
+        }
     }
 
     #[tokio::test]
