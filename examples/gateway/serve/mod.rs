@@ -144,7 +144,8 @@ where
             let Some(socket) = socket.map(|socket| socket.with_place(place)) else { return };
             guest.moves();
             guest.set_speaks_http(true);
-            let connection = Arc::new(Connection::new(socket.speaks_http_2(), guest));
+            let speaks_http_2 = socket.speaks_http_2();
+            let connection = Arc::new(Connection::new(speaks_http_2, guest));
             let client = socket.client();
             let service = service_fn({
                 let connection = Arc::clone(&connection);
@@ -153,7 +154,12 @@ where
                     answer(service, request, peer, Arc::clone(&connection), client.clone())
                 }
             });
-            let served = http.serve_connection_with_upgrades(TokioIo::new(InTurns::new(socket)), service).into_owned();
+            let served = http
+                .serve_connection_with_upgrades(
+                    TokioIo::new(InTurns::new(socket, speaks_http_2, connection.guest().clone())),
+                    service,
+                )
+                .into_owned();
             let mut served = Box::pin(served);
             let mut is_stopping = false;
             let result = loop {
