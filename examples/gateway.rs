@@ -345,7 +345,8 @@ pub fn open(
                 .with_revocations(kept.revocations())
                 .with_response(auth::respond),
         )
-        .layer(AuditLayer { audit: audit.clone(), shows_path: true });
+        .layer(AuditLayer { audit: audit.clone(), shows_path: true })
+        .layer(MapRequestLayer::new(serve::known as fn(_) -> _));
 
     let watched = {
         let (audit, ends) = (audit.clone(), state.ends.clone());

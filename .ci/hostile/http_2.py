@@ -156,6 +156,10 @@ def no_window():
     yield b"".join(frame(HEADERS, END_STREAM | END_HEADERS, n, large_page(n)) for n in itertools.islice(streams(), 100))
 
 
+def page_of_a_stranger():
+    yield frame(HEADERS, END_STREAM | END_HEADERS, 1, fields("/openapi.json"))
+
+
 def overflow():
     """More than 2^31 - 1 in the window (section 6.9.1)."""
     yield frame(HEADERS, END_STREAM | END_HEADERS, 1, STREAM)
@@ -200,6 +204,9 @@ FLOODS = [
     Flood("PRIORITY", "nothing is kept of it", frames(HELLO, again(frame(PRIORITY, 0, 1, b"\0\0\0\3\x10") * 500)), 8, 50),
     Flood("SETTINGS that change the windows of 256 streams", "one is answered before the next is read", frames(HELLO, windows_of_open_streams), 0, 20),
     Flood("100 pages of 4 MB without a window", "`--write-timeout`; 64 MiB of a connection", frames(PREFACE + frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW, 0)), no_window), 8, 50),
+    Flood("more strangers without a window than may be", "one that takes nothing for a second gives its place to the next",
+          frames(PREFACE + frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW, 0)), page_of_a_stranger), 600, 600,
+          options=("--max-connections", "400"), may_wait=1_500),
     Flood("a page of 4 MB, a byte at a time", "none of its own: the client pays as much", frames(PREFACE + frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW, 0)), dribble), 8, 50),
     Flood("a window of more than 2^31 - 1", "closed", frames(HELLO, overflow), 0, 50),
     Flood("empty DATA", "none of its own", frames(HELLO, empty_data), 0, 50),

@@ -444,6 +444,20 @@ fn a_socket_is_one_of_the_connections_that_may_be_open() {
 }
 
 #[test]
+fn a_stranger_that_does_not_say_who_it_is_gives_its_place_to_the_next() {
+    let house = house(&["--max-connections", "2"]);
+    let mut known = house.socket(TOKEN);
+    let mut stranger = house.challenged();
+    for _ in 0..2 {
+        let asked = Instant::now();
+        assert_eq!(Request::new("GET", "/health").send(house.gateway.address).expect("an answer").status, 200);
+        assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+    }
+    while stranger.next() != Frame::End {}
+    subscribe(&mut known, SESSION);
+}
+
+#[test]
 fn who_does_not_answer_the_close_frame_has_its_place_until_it_is_let_go() {
     let house = house(&["--max-connections", "1"]);
     let mut stranger = house.challenged();

@@ -1,23 +1,17 @@
 //! What the requests of one connection share.
 
-use std::{
-    future::poll_fn,
-    pin::pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep},
+    time::sleep,
 };
-use tokio_util::sync::CancellationToken;
 
-use super::{IDLE, shortage::Shortage};
+use super::{
+    IDLE,
+    guest::{Count, Guest},
+};
 
 /// How many bytes of pages may be on their way over one connection, in units of [`UNIT`].
 const PAGES: u32 = 64 * 1024;
@@ -85,33 +79,26 @@ impl AsRef<[u8]> for Held {
 #[derive(Debug)]
 pub struct Connection {
     speaks_http_2: bool,
-    /// How long nothing may be taken.
-    deadline: Duration,
+    guest: Guest,
     pages: PageBytes,
-    /// Requests whose answers have not ended.
-    asking: AtomicUsize,
     /// Whose request begins to be answered.
     turn: Semaphore,
-    /// When something was last asked, taken or ended.
-    last: Mutex<Instant>,
-    stalled: CancellationToken,
 }
 
 /// A request, and its answer until that has ended.
 #[derive(Debug)]
-pub struct Asking(Arc<Connection>);
+pub struct Asking {
+    connection: Arc<Connection>,
+    _count: Count,
+}
 
 impl Connection {
-    pub fn new(speaks_http_2: bool, deadline: Duration) -> Self {
-        Self {
-            speaks_http_2,
-            deadline,
-            pages: PageBytes::new(PAGES),
-            asking: AtomicUsize::new(0),
-            turn: Semaphore::new(1),
-            last: Mutex::new(Instant::now()),
-            stalled: CancellationToken::new(),
-        }
+    pub fn new(speaks_http_2: bool, guest: Guest) -> Self {
+        Self { speaks_http_2, guest, pages: PageBytes::new(PAGES), turn: Semaphore::new(1) }
+    }
+
+    pub fn guest(&self) -> &Guest {
+        &self.guest
     }
 
     pub fn pages(&self) -> PageBytes {
@@ -119,43 +106,32 @@ impl Connection {
     }
 
     pub fn ask(self: &Arc<Self>) -> Asking {
-        self.asking.fetch_add(1, Relaxed);
-        self.moves();
-        Asking(Arc::clone(self))
+        Asking { connection: Arc::clone(self), _count: self.guest.asks() }
     }
 
-    /// Waits until the client takes nothing of what it asked for, or asks nothing for long; or asks nothing, and another one
-    /// needs the place. Over HTTP/1 the timers of the protocol and of the socket are enough for the rest.
-    pub async fn is_done_for(&self, shortage: &Shortage) {
+    /// Waits until the client takes nothing of what it asked for, or asks nothing for long; or another one needs its place.
+    /// Over HTTP/1 the timers of the protocol and of the socket are enough for the rest.
+    pub async fn is_done_for(&self) {
         tokio::select! {
-            () = self.stalled.cancelled() => {}
+            () = self.guest.leaves() => {}
             () = self.is_idle(), if self.speaks_http_2 => {}
-            () = shortage.needs_room_of(|| (self.asking.load(Relaxed) == 0).then(|| self.rests_for())) => {}
         }
     }
 
     async fn is_idle(&self) {
         loop {
             sleep(IDLE).await;
-            if self.asking.load(Relaxed) == 0 && self.rests_for() >= IDLE {
+            if !self.guest.is_asking() && self.guest.rests_for() >= IDLE {
                 return;
             }
         }
-    }
-
-    fn moves(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    fn rests_for(&self) -> Duration {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 }
 
 impl Asking {
     /// Whether others may ask over the same connection meanwhile.
     pub fn shares(&self) -> bool {
-        self.0.speaks_http_2
+        self.connection.speaks_http_2
     }
 
     /// What answers the request. As many as a client likes can be there at once, and those of other connections would wait
@@ -163,7 +139,7 @@ impl Asking {
     pub async fn in_turn<F: Future>(&self, answer: F) -> F::Output {
         let mut answer = pin!(answer);
         // It is never closed.
-        let mut turn = self.0.turn.acquire().await.ok();
+        let mut turn = self.connection.turn.acquire().await.ok();
         poll_fn(|cx| {
             let answered = answer.as_mut().poll(cx);
             turn = None;
@@ -172,28 +148,37 @@ impl Asking {
         .await
     }
 
+    /// The piece of an answer, which is being sent until it is dropped.
+    pub fn gives(&self, piece: Vec<u8>) -> Bytes {
+        Bytes::from_owner(Given { piece, _count: self.connection.guest.is_given() })
+    }
+
     /// How long nothing may be taken.
     pub fn deadline(&self) -> Duration {
-        self.0.deadline
+        self.connection.guest.deadline()
     }
 
     /// The client has taken something.
     pub fn takes(&self) {
-        self.0.moves();
+        self.connection.guest.moves();
     }
 
     /// The client has not taken this answer in time.
     pub fn stalls(&self) {
-        if self.0.rests_for() >= self.0.deadline {
-            self.0.stalled.cancel();
+        if self.connection.guest.rests_for() >= self.deadline() {
+            self.connection.guest.leave();
         }
     }
 }
 
-impl Drop for Asking {
-    fn drop(&mut self) {
-        self.0.moves();
-        self.0.asking.fetch_sub(1, Relaxed);
+struct Given {
+    piece: Vec<u8>,
+    _count: Count,
+}
+
+impl AsRef<[u8]> for Given {
+    fn as_ref(&self) -> &[u8] {
+        &self.piece
     }
 }
 
@@ -202,6 +187,10 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+
+    fn connected(speaks_http_2: bool) -> Arc<Connection> {
+        Arc::new(Connection::new(speaks_http_2, Guest::new(Duration::from_secs(30))))
+    }
 
     #[test]
     fn a_page_takes_room_until_the_last_of_it_is_dropped() {
@@ -227,42 +216,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_on_which_nothing_is_asked_is_done_for() {
-        let shortage = Shortage::default();
-        let connection = Arc::new(Connection::new(true, Duration::from_secs(30)));
+        let connection = connected(true);
         let asking = connection.ask();
-        assert!(timeout(10 * IDLE, connection.is_done_for(&shortage)).await.is_err());
+        assert!(timeout(10 * IDLE, connection.is_done_for()).await.is_err());
         drop(asking);
-        assert!(timeout(3 * IDLE, connection.is_done_for(&shortage)).await.is_ok());
-
-        let http_1 = Arc::new(Connection::new(false, Duration::from_secs(30)));
-        assert!(timeout(10 * IDLE, http_1.is_done_for(&shortage)).await.is_err());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_on_which_nothing_is_asked_gives_its_place_to_another() {
-        for speaks_http_2 in [true, false] {
-            let shortage = Shortage::default();
-            let connection = Arc::new(Connection::new(speaks_http_2, Duration::from_secs(30)));
-            let is_closed = async || {
-                let mut done = tokio_test::task::spawn(connection.is_done_for(&shortage));
-                assert!(done.poll().is_pending());
-                shortage.announce();
-                done.poll().is_ready()
-            };
-            assert!(!is_closed().await, "it has only come");
-            let asking = connection.ask();
-            sleep(IDLE / 2).await;
-            assert!(!is_closed().await, "it is answered");
-            drop(asking);
-            assert!(!is_closed().await, "it may ask again");
-            sleep(Duration::from_secs(1)).await;
-            assert!(is_closed().await);
-        }
+        assert!(timeout(3 * IDLE, connection.is_done_for()).await.is_ok());
+        assert!(timeout(10 * IDLE, connected(false).is_done_for()).await.is_err());
     }
 
     #[tokio::test]
     async fn requests_of_one_connection_begin_one_after_the_other_and_none_waits_for_an_answer() {
-        let connection = Arc::new(Connection::new(true, Duration::from_secs(30)));
+        let connection = connected(true);
         let held = connection.turn.acquire().await.unwrap();
         let asks = [connection.ask(), connection.ask()];
         let mut slow = tokio_test::task::spawn(asks[0].in_turn(std::future::pending::<()>()));
@@ -276,16 +240,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_of_which_nothing_is_taken_is_done_for() {
-        let deadline = Duration::from_secs(30);
-        let connection = Arc::new(Connection::new(true, deadline));
-        let shortage = Shortage::default();
+        let connection = connected(true);
+        let deadline = connection.guest.deadline();
         let (one, other) = (connection.ask(), connection.ask());
         sleep(deadline / 2).await;
         other.takes();
         sleep(deadline / 2).await;
         one.stalls();
-        assert!(timeout(deadline, connection.is_done_for(&shortage)).await.is_err());
+        assert!(timeout(deadline, connection.is_done_for()).await.is_err());
         one.stalls();
-        assert!(timeout(Duration::ZERO, connection.is_done_for(&shortage)).await.is_ok());
+        assert!(timeout(Duration::ZERO, connection.is_done_for()).await.is_ok());
     }
 }

@@ -18,24 +18,27 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::{runtime::Handle, time::timeout};
 
+use super::guest::Guest;
+
 /// More than a client sends by mistake.
 const MOST: u64 = 128 * 1024 * 1024;
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// The body of a request, which is read over once nobody wants it any more.
-pub fn body(body: Incoming, headers: &HeaderMap) -> Body {
+pub fn body(body: Incoming, headers: &HeaderMap, guest: &Guest) -> Body {
     if body.is_end_stream() {
         return Body::empty();
     }
     // Who asks first whether to send it is told by the answer.
     let is_read_over = !headers.contains_key(EXPECT) && body.size_hint().lower() <= MOST;
-    Body::new(Wanted { body: Some(body), is_read_over })
+    Body::new(Wanted { body: Some(body), is_read_over, guest: guest.clone() })
 }
 
 struct Wanted {
     /// Until its end.
     body: Option<Incoming>,
     is_read_over: bool,
+    guest: Guest,
 }
 
 impl http_body::Body for Wanted {
@@ -63,17 +66,21 @@ impl http_body::Body for Wanted {
 impl Drop for Wanted {
     fn drop(&mut self) {
         if let Some(body) = self.body.take().filter(|body| self.is_read_over && !body.is_end_stream()) {
-            read_over(body);
+            read_over(body, self.guest.clone());
         }
     }
 }
 
-/// Reads the body, beside whatever else happens on its connection, and ends with that.
-fn read_over(mut body: Incoming) {
+/// Reads the body, beside whatever else happens on its connection, and ends with that. Meanwhile its client asks still: it may
+/// read no answer before it has written all.
+fn read_over(mut body: Incoming, guest: Guest) {
     let Ok(runtime) = Handle::try_current() else { return };
+    let asks = guest.asks();
     runtime.spawn(timeout(LONGEST, async move {
+        let _asks = asks;
         let mut left = MOST;
         while let Some(Ok(frame)) = body.frame().await {
+            guest.moves();
             let length = frame.data_ref().map_or(0, |data| data.remaining() as u64);
             let Some(still_left) = left.checked_sub(length) else { return };
             left = still_left;

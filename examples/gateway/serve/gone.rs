@@ -26,8 +26,8 @@ const PAUSES: [u64; 6] = [0, 1, 20, 100, 500, 2000];
 /// What fits into the buffers of a socket: it is sent when it is there.
 const SMALL: u64 = 16 * 1024;
 
-/// The response, which asks after its client if it is an event stream. What is not sent at once is being asked for until
-/// it has ended.
+/// The response, which asks after its client if it is an event stream. It is being asked for until it has ended; what the
+/// protocol holds of it then is written at once, or the [socket](super::hello::Socket) is full.
 pub fn ask(response: Response<Body>, client: Client, asking: Asking) -> Response<Body> {
     let is_events = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
     let comments = match response.headers().get(CONTENT_TYPE).is_some_and(is_events) {
@@ -115,6 +115,7 @@ mod tests {
     use super::{
         super::{
             connection::Connection,
+            guest::Guest,
             hello::{self, Socket},
             wire::Wire,
         },
@@ -122,7 +123,7 @@ mod tests {
     };
 
     fn asking() -> Asking {
-        Arc::new(Connection::new(false, Duration::from_secs(30))).ask()
+        Arc::new(Connection::new(false, Guest::new(Duration::from_secs(30)))).ask()
     }
 
     /// A client that has said something, and the other end of its connection.

@@ -31,7 +31,7 @@ pub async fn read(mut wire: Wire, write_timeout: Duration) -> io::Result<Socket>
         }
     }
     let (read, write) = wire.split(write_timeout);
-    Ok(Socket { said: said.into(), unread: 0..length, client: Client(Arc::new(Mutex::new(read))), write, _place: None })
+    Ok(Socket { said: said.into(), unread: 0..length, client: Client(Arc::new(Mutex::new(read))), write, place: None })
 }
 
 /// A socket of which something has been read, to be read again.
@@ -41,7 +41,7 @@ pub struct Socket {
     client: Client,
     write: Outgoing,
     /// Given back with the socket, whoever has that last: what an upgrade made of it may be closed by a task of its own.
-    _place: Option<Place>,
+    place: Option<Place>,
 }
 
 /// What comes from the client of a connection, to be read by one and looked at by others.
@@ -54,11 +54,25 @@ impl Socket {
     }
 
     pub fn with_place(self, place: Place) -> Self {
-        Self { _place: Some(place), ..self }
+        Self { place: Some(place), ..self }
     }
 
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// What was written; and whether the client takes nothing is known to others.
+    fn has_written<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Some(place) = &self.place {
+            place.entered.guest.set_full(written.is_pending());
+        }
+        self.unless_it_leaves(cx, written)
+    }
+
+    /// What was done; or an error where it would be waited for, and the place is needed for another.
+    fn unless_it_leaves<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let has_to_leave = done.is_pending() && self.place.as_mut().is_some_and(|place| place.poll_left(cx).is_ready());
+        if has_to_leave { Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())) } else { done }
     }
 }
 
@@ -83,7 +97,8 @@ impl fmt::Debug for Client {
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.unread.is_empty() {
-            return Pin::new(&mut *self.client.half()).poll_read(cx, buffer);
+            let read = Pin::new(&mut *self.client.half()).poll_read(cx, buffer);
+            return self.unless_it_leaves(cx, read);
         }
         let length = self.unread.len().min(buffer.remaining());
         buffer.put_slice(&self.said[self.unread.start..][..length]);
@@ -94,15 +109,18 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.write).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.write).poll_write(cx, bytes);
+        self.has_written(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.write).poll_flush(cx)
+        let flushed = Pin::new(&mut self.write).poll_flush(cx);
+        self.has_written(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.write).poll_shutdown(cx)
+        let shut_down = Pin::new(&mut self.write).poll_shutdown(cx);
+        self.has_written(cx, shut_down)
     }
 
     fn poll_write_vectored(
@@ -110,7 +128,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.write).poll_write_vectored(cx, bytes)
+        let written = Pin::new(&mut self.write).poll_write_vectored(cx, bytes);
+        self.has_written(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

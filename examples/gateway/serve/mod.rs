@@ -15,8 +15,8 @@
 //!    has [`HEAD_TIMEOUT`].
 //! 5. An HTTP/2 connection without a request for [`IDLE`] is closed.
 //! 6. No more than [`Limits::connections`] are open, nor more than there are descriptors for: the rest of them
-//!    are needed to read files. For the next client those on which nothing is asked are [closed](shortage); it
-//!    waits while there is none.
+//!    are needed to read files. For the next client one on which nothing is asked, or that of a stranger, is
+//!    [closed](shortage); it waits while there is none.
 //!
 //! A body that no route reads is [read over](drain) within bounds, so that an answer is not lost
 //! to a client that writes first and reads then. A client that closes its half of the socket after a request
@@ -28,34 +28,52 @@ mod doors;
 mod drain;
 mod gone;
 mod greet;
+mod guest;
 mod hello;
 mod shortage;
 mod stalled;
 mod turns;
 mod wire;
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::body::Body;
 use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::{Service, util::ServiceExt};
 use tower_reauth::proxy::PeerAddr;
 
+#[cfg(not(feature = "websocket"))]
+use self::guest::Guest;
+#[cfg(feature = "websocket")]
+pub use self::guest::Guest;
 #[cfg(not(feature = "upstream"))]
 use self::hello::Client;
 #[cfg(feature = "upstream")]
 pub use self::hello::Client;
-use self::{connection::Connection, hello::Socket, shortage::Shortage, turns::InTurns};
-pub use self::{connection::PageBytes, doors::Doors};
+use self::{
+    connection::Connection,
+    guest::Entered,
+    hello::Socket,
+    shortage::{SHORTAGE, Shortage},
+    turns::InTurns,
+};
+pub use self::{connection::PageBytes, doors::Doors, guest::known};
 use crate::{
     measure::{self, Counted, HeldBack},
     tls::Tls,
@@ -67,8 +85,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an HTTP/2 connection may be open without a request.
 const IDLE: Duration = Duration::from_secs(120);
-/// How often it is asked whether a connection can be closed while the next one waits for its place.
-const SHORTAGE: Duration = Duration::from_millis(250);
+/// How long the connection of one that is known has to end as its protocol does: over HTTP/2 by GOAWAY, and what it had
+/// asked meanwhile answered. A stranger is told, and not waited for.
+const FAREWELL: Duration = Duration::from_millis(200);
 /// How many descriptors are left for what is no connection: files that are read, and watched folders.
 const RESERVED: u64 = 256;
 
@@ -90,7 +109,7 @@ where
     S::Future: Send + 'static,
 {
     let write_timeout = limits.write_timeout;
-    let (http, open) = (Arc::new(bounds::http(write_timeout)), GracefulShutdown::new());
+    let http = Arc::new(bounds::http(write_timeout));
     let mut accepting = Accepting::new(doors.into(), limits.connections);
     let mut connections = JoinSet::new();
 
@@ -112,17 +131,21 @@ where
                 continue;
             }
         };
-        let (http, open, stop) = (Arc::clone(&http), open.watcher(), stop.clone());
-        let (service, tls, shortage) = (service.clone(), accepting.doors.tls(), accepting.shortage.clone());
+        let (http, stop) = (Arc::clone(&http), stop.clone());
+        let (service, tls) = (service.clone(), accepting.doors.tls());
+        let entered = accepting.shortage.guests.enter(Guest::new(write_timeout));
         connections.spawn(async move {
-            let place = Place { _room: room, _counted: Counted::connection() };
-            let accepted = Instant::now();
+            let guest = entered.guest.clone();
+            let place = Place { entered, left: None, _room: room, _counted: Counted::connection() };
             let socket = tokio::select! {
                 begun = stop.run_until_cancelled(begin(socket, tls, write_timeout)) => begun.flatten(),
-                () = shortage.needs_room_of(|| Some(accepted.elapsed())) => None,
+                () = guest.leaves() => None,
             };
             let Some(socket) = socket.map(|socket| socket.with_place(place)) else { return };
-            let connection = Arc::new(Connection::new(socket.speaks_http_2(), write_timeout));
+            guest.moves();
+            guest.set_speaks_http(true);
+            let speaks_http_2 = socket.speaks_http_2();
+            let connection = Arc::new(Connection::new(speaks_http_2, guest));
             let client = socket.client();
             let service = service_fn({
                 let connection = Arc::clone(&connection);
@@ -131,26 +154,42 @@ where
                     answer(service, request, peer, Arc::clone(&connection), client.clone())
                 }
             });
-            let served = http.serve_connection_with_upgrades(TokioIo::new(InTurns::new(socket)), service).into_owned();
-            let served = Box::pin(open.watch(served));
-            tokio::select! {
-                result = served => if let Err(error) = result {
-                    tracing::debug!(error, "connection failed");
-                },
-                () = connection.is_done_for(&shortage) => tracing::debug!("connection closed: its client takes or asks nothing"),
+            let served = http
+                .serve_connection_with_upgrades(
+                    TokioIo::new(InTurns::new(socket, speaks_http_2, connection.guest().clone())),
+                    service,
+                )
+                .into_owned();
+            let mut served = Box::pin(served);
+            let mut is_stopping = false;
+            let result = loop {
+                tokio::select! {
+                    result = served.as_mut() => break result,
+                    () = stop.cancelled(), if !is_stopping => {
+                        is_stopping = true;
+                        served.as_mut().graceful_shutdown();
+                    }
+                    () = connection.is_done_for() => {
+                        tracing::debug!("connection closed: its client takes or asks nothing");
+                        served.as_mut().graceful_shutdown();
+                        let farewell = if connection.guest().is_known() { FAREWELL } else { Duration::ZERO };
+                        break timeout(farewell, served.as_mut()).await.unwrap_or(Ok(()));
+                    }
+                }
+            };
+            if let Err(error) = result {
+                tracing::debug!(error, "connection failed");
             }
+            // It may have become something else.
+            connection.guest().set_speaks_http(false);
         });
     }
 
     let room = Arc::clone(&accepting.room);
     let all = accepting.all;
     drop(accepting);
-    let finished = async {
-        open.shutdown().await;
-        // What has become something else than a connection of HTTP is no longer among those.
-        let _ = room.acquire_many(all).await;
-    };
-    if timeout(limits.drain, finished).await.is_err() {
+    // Those too that have become something else than a connection of HTTP.
+    if timeout(limits.drain, room.acquire_many(all)).await.is_err() {
         tracing::warn!("some connections did not finish in time");
     }
 }
@@ -182,27 +221,41 @@ where
 {
     let asking = connection.ask();
     let (mut head, body) = request.into_parts();
-    let body = drain::body(body, &head.headers);
+    let body = drain::body(body, &head.headers, connection.guest());
     head.extensions.insert(peer);
+    head.extensions.insert(connection.guest().clone());
     head.extensions.insert(connection.pages());
     #[cfg(feature = "upstream")]
     if !asking.shares() {
         head.extensions.insert(client.clone());
     }
     let answer = service.oneshot(Request::from_parts(head, body));
+    let waits = connection.guest().waits();
     async move {
-        Ok(if asking.shares() {
-            stalled::let_go(asking.in_turn(answer).await?, asking)
-        } else {
-            gone::ask(answer.await?, client, asking)
-        })
+        let response = if asking.shares() { asking.in_turn(answer).await? } else { answer.await? };
+        drop(waits);
+        Ok(if asking.shares() { stalled::let_go(response, asking) } else { gone::ask(response, client, asking) })
     }
 }
 
 /// A place among the connections that may be open, for as long as one is.
 struct Place {
+    entered: Entered,
+    /// Made where it is waited for.
+    left: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     _room: OwnedSemaphorePermit,
     _counted: Counted,
+}
+
+impl Place {
+    /// Ready where the place is needed for another, and nothing that serves HTTP sees to it.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let guest = &self.entered.guest;
+        if guest.speaks_http() {
+            return Poll::Pending;
+        }
+        self.left.get_or_insert_with(|| Box::pin(guest.leaves())).as_mut().poll(cx)
+    }
 }
 
 struct Accepting {
@@ -210,6 +263,8 @@ struct Accepting {
     /// Who came last, and has no place yet.
     waiting: Option<(TcpStream, PeerAddr)>,
     shortage: Shortage,
+    /// When room is made for who waits.
+    makes_room: Option<Instant>,
     room: Arc<Semaphore>,
     /// How many places there are.
     all: u32,
@@ -221,7 +276,7 @@ impl Accepting {
     fn new(doors: Doors, connections: u32) -> Self {
         let all = u32::try_from(descriptors()).unwrap_or(u32::MAX).min(connections);
         let room = Arc::new(Semaphore::new(all as usize));
-        Self { doors, waiting: None, shortage: Shortage::default(), room, all, is_short: false }
+        Self { doors, waiting: None, shortage: Shortage::default(), makes_room: None, room, all, is_short: false }
     }
 
     /// The next connection, and its place among those that are open; or how long to wait for better times. Nothing is lost if
@@ -250,20 +305,25 @@ impl Accepting {
                     measure::held_back(HeldBack::Limit);
                     self.say("as many connections are open as may be: the next one waits");
                 }
-                1 => {}
+                // One that is left in between is none to speak of, unless there is but one.
+                1 if self.all > 1 => {}
                 _ => self.is_short = false,
             }
         }
         let room = loop {
-            match Arc::clone(&self.room).try_acquire_owned() {
-                Ok(room) => break room,
-                Err(_) => self.shortage.announce(),
-            }
-            // It is never closed.
-            if let Ok(Ok(room)) = timeout(SHORTAGE, Arc::clone(&self.room).acquire_owned()).await {
+            if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
                 break room;
             }
+            // One has to leave, and another one if that takes too long.
+            let makes_room = *self.makes_room.get_or_insert_with(Instant::now);
+            // It is never closed.
+            if let Ok(Ok(room)) = timeout_at(makes_room, Arc::clone(&self.room).acquire_owned()).await {
+                break room;
+            }
+            self.shortage.make_room();
+            self.makes_room = Some(Instant::now() + SHORTAGE);
         };
+        self.makes_room = None;
         self.waiting.take().map(|(socket, peer)| (socket, peer, room)).ok_or(Duration::ZERO)
     }
 
@@ -287,7 +347,6 @@ mod tests {
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
         task::JoinHandle,
-        time::Instant,
     };
 
     use super::*;
@@ -324,6 +383,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn each_shortage_is_told_of_once() {
+        for places in [1, 2, 3] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut accepting = Accepting::new(listener.into(), places);
+            for _ in 0..3 {
+                let (mut clients, mut taken) = (Vec::new(), Vec::new());
+                for _ in 0..places {
+                    clients.push(TcpStream::connect(address).await.unwrap());
+                    taken.push(accepting.next().await.unwrap());
+                    assert!(!accepting.is_short, "of {places}");
+                }
+                clients.push(TcpStream::connect(address).await.unwrap());
+                assert!(timeout(Duration::from_millis(100), accepting.next()).await.is_err());
+                assert!(accepting.is_short, "of {places}");
+                drop(taken);
+                drop(accepting.next().await.unwrap());
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn one_more_than_there_is_room_for_takes_the_place_of_one_that_asks_nothing() {
         let (address, ..) = serving(2).await;
         let connect = async || TcpStream::connect(address).await.unwrap();
@@ -342,10 +423,90 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_more_than_there_is_room_for_takes_the_place_of_a_stranger_that_takes_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = tower::service_fn(async |_: Request<Body>| Ok(Response::new(Body::from("page"))));
+        let limits = Limits { write_timeout: Duration::from_secs(30), connections: 2, drain: Duration::from_secs(5) };
+        tokio::spawn(serve(listener, service, limits, CancellationToken::new()));
+        // A window of nothing, and GET /.
+        let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+        let headers = b"\0\0\x0e\x01\x05\0\0\0\x01\x82\x86\x84\x01\x09localhost";
+        let asked = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], settings, headers].concat();
+        let mut strangers = Vec::new();
+        for _ in 0..2 {
+            let mut stranger = TcpStream::connect(address).await.unwrap();
+            stranger.write_all(&asked).await.unwrap();
+            strangers.push(stranger);
+        }
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        let mut another = TcpStream::connect(address).await.unwrap();
+        another.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let answer = timeout(Duration::from_secs(10), another.read(&mut [0; 1024])).await;
+        assert!(answer.unwrap().unwrap() > 0);
+        let mut said = Vec::new();
+        strangers[0].read_to_end(&mut said).await.unwrap();
+        // The last frame but PING: GOAWAY, with no error.
+        assert!(said.windows(4).any(|kind| kind == [8, 7, 0, 0]), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_read_is_not_cut_off_for_one_more_than_there_is_room_for() {
+        const SIZE: usize = 16 * 1024 * 1024;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let page = bytes::Bytes::from(vec![b'x'; SIZE]);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            known(request);
+            std::future::ready(Ok(Response::new(Body::from(page.clone()))))
+        });
+        let limits = Limits { write_timeout: Duration::from_secs(30), connections: 1, drain: Duration::from_secs(5) };
+        tokio::spawn(serve(listener, service, limits, CancellationToken::new()));
+        let mut reader = TcpStream::connect(address).await.unwrap();
+        reader.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let (mut piece, mut read, mut another) = (vec![0; 64 * 1024], 0, None);
+        let begun = Instant::now();
+        while read < SIZE {
+            match reader.read(&mut piece).await.unwrap_or_default() {
+                0 => break,
+                length => read += length,
+            }
+            if begun.elapsed() > Duration::from_millis(1500) && another.is_none() {
+                another = Some(TcpStream::connect(address).await.unwrap());
+            }
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
+        assert!(another.is_some() && read >= SIZE, "{read} of {SIZE}");
+    }
+
+    #[tokio::test]
+    async fn one_more_than_there_is_room_for_takes_no_more_than_one_place() {
+        let (address, ..) = serving(100).await;
+        let mut clients = Vec::new();
+        for _ in 0..100 {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            assert!(client.read(&mut [0; 1024]).await.unwrap() > 0);
+            clients.push(client);
+        }
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        let _another = TcpStream::connect(address).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        let mut closed = Vec::new();
+        for (n, client) in clients.iter_mut().enumerate() {
+            if timeout(Duration::from_millis(5), client.read(&mut [0])).await.is_ok() {
+                closed.push(n);
+            }
+        }
+        assert_eq!(closed, [0], "who has rested for the longest time");
+    }
+
+    #[tokio::test]
     async fn one_more_than_there_is_room_for_waits_while_each_is_answered() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let service = tower::service_fn(async |_: Request<Body>| {
+        let service = tower::service_fn(async |request: Request<Body>| {
+            known(request);
             let body = futures_util::stream::pending::<Result<bytes::Bytes, Infallible>>();
             Ok(Response::builder().header("content-type", "text/event-stream").body(Body::from_stream(body)).unwrap())
         });

@@ -1,32 +1,42 @@
 //! When as many connections are open as may be.
 //!
-//! Whoever only connects, or has asked long ago, would keep others out then. So a connection on which nothing is asked, and
-//! nothing was for a moment, is closed for the next one, whatever its own time limits are. While there is room for all,
-//! nobody notices.
+//! Whoever only connects, or has asked long ago, would keep others out then. So for each client that comes, one
+//! connection is closed, whatever its own time limits are:
+//!
+//! 1. that of a stranger that has asked nothing and taken nothing for a moment, for the longest time of all;
+//! 2. or that of a stranger that has been there for long, whatever it does;
+//! 3. or one on which nothing is asked of the gateway, and nothing was for a moment, for the longest time of all.
+//!
+//! While there is room for all, nobody notices.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::time::Instant;
 
-/// How long a connection has had nothing to answer before it may be closed for another: a client that asks again and
-/// again is not cut off in between.
-const RESTING: Duration = Duration::from_secs(1);
+use super::guest::{Guest, Guests};
 
-/// What all connections hear of, whether or not there is a shortage.
-#[derive(Clone, Debug, Default)]
-pub struct Shortage(Arc<Notify>);
+/// How often it is looked who may have to go.
+pub const SHORTAGE: Duration = Duration::from_millis(250);
+
+/// Who has to go, and in which order.
+#[derive(Default)]
+pub struct Shortage {
+    pub guests: Guests,
+    /// When it was looked last, and who of them is left, the first of them last.
+    looked: Option<Instant>,
+    may_go: Vec<Guest>,
+}
 
 impl Shortage {
-    /// There is no room for the next connection.
-    pub fn announce(&self) {
-        self.0.notify_waiters();
-    }
-
-    /// Waits until there is a shortage while a connection rests: `rests_for` says how long it does by now, if it does.
-    pub async fn needs_room_of(&self, rests_for: impl Fn() -> Option<Duration>) {
-        loop {
-            self.0.notified().await;
-            if rests_for().is_some_and(|rests| rests >= RESTING) {
+    /// There is no room for the next connection: has one leave, if there is one that may have to.
+    pub fn make_room(&mut self) {
+        if self.looked.is_none_or(|looked| looked.elapsed() >= SHORTAGE) {
+            self.may_go = self.guests.that_may_go();
+            self.looked = Some(Instant::now());
+        }
+        while let Some(guest) = self.may_go.pop() {
+            if guest.may_go().is_some() {
+                guest.leave();
                 return;
             }
         }

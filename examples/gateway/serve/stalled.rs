@@ -9,7 +9,7 @@
 //!    resets the stream. Of others on the connection nothing is taken; where nothing was taken of them either,
 //!    the [connection](super::connection) is closed.
 //! 3. A frame is given in pieces, each a copy: the connection holds the last piece that was given, and it must
-//!    not hold the page with it.
+//!    not hold the page with it. The last of them may wait for its window when the body has ended.
 
 use std::{
     io::ErrorKind,
@@ -74,7 +74,7 @@ impl Guarded {
 }
 
 impl Progress {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_piece(&mut self, asking: &Asking, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let Some(body) = &mut self.body else {
             return Poll::Ready(Some(Err(axum::Error::new(std::io::Error::from(ErrorKind::TimedOut)))));
         };
@@ -88,7 +88,7 @@ impl Progress {
             }
         }
         let length = self.rest.len().min(PIECE);
-        let piece = Bytes::copy_from_slice(&self.rest.split_to(length));
+        let piece = asking.gives(self.rest.split_to(length).to_vec());
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 }
@@ -133,7 +133,7 @@ impl http_body::Body for Guarded {
         if progress.has_begun && progress.stands.is_some() {
             self.stream.asking.takes();
         }
-        let piece = progress.poll_piece(cx);
+        let piece = progress.poll_piece(&self.stream.asking, cx);
         progress.stands = piece.is_ready().then(Instant::now);
         progress.has_begun |= piece.is_ready();
         piece
@@ -170,7 +170,10 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::{
-        super::connection::{Connection, PageBytes},
+        super::{
+            connection::{Connection, PageBytes},
+            guest::Guest,
+        },
         *,
     };
 
@@ -188,7 +191,11 @@ mod tests {
     }
 
     fn guarded(body: Body) -> Body {
-        let asking = Arc::new(Connection::new(true, DEADLINE)).ask();
+        guarded_of(&Guest::new(DEADLINE), body)
+    }
+
+    fn guarded_of(guest: &Guest, body: Body) -> Body {
+        let asking = Arc::new(Connection::new(true, guest.clone())).ask();
         let_go(Response::new(body), asking).into_body()
     }
 
@@ -253,6 +260,21 @@ mod tests {
         sleep(DEADLINE + Duration::from_millis(2)).await;
         assert!(room.hold(Bytes::from(vec![0; 1024 * 1024])).is_some());
         drop(held);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_of_which_the_last_piece_is_not_sent_is_not_cut_off() {
+        let guest = Guest::new(DEADLINE);
+        guest.becomes_known();
+        let mut body = guarded_of(&guest, Body::from(vec![0; PIECE]));
+        let last = body.frame().await.unwrap().unwrap();
+        assert!(http_body::Body::is_end_stream(&body));
+        drop(body);
+        sleep(DEADLINE / 2).await;
+        assert_eq!(guest.may_go(), None);
+        drop(last);
+        sleep(DEADLINE / 2).await;
+        assert!(guest.may_go().is_some());
     }
 
     #[tokio::test(start_paused = true)]

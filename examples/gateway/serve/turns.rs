@@ -3,6 +3,9 @@
 //! A connection is read until there is nothing to read, and what was read is dealt with meanwhile: nothing else has
 //! its turn on this thread until then. A client that says small things as fast as it can (frames of HTTP/2 that cost
 //! it nine bytes each) could keep a thread so for as long as it likes. So after some bytes the others have their turn.
+//!
+//! Over HTTP/1 requests are dealt with one after the other, and others have their turn between some of them. What is
+//! read in many pieces there is a large body, which costs several times as much in small ones.
 
 use std::{
     io,
@@ -12,26 +15,39 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::guest::Guest;
+
 /// How much is read in one turn. Most requests are smaller.
 const TURN: usize = 2 * 1024;
+/// The same of HTTP/1: as much as it reads at once.
+const HTTP_1: usize = 64 * 1024;
 
 /// What is read in turns.
 pub struct InTurns<T> {
     inner: T,
     /// How much is left of this turn.
     left: usize,
+    speaks_http_2: bool,
+    guest: Guest,
 }
 
 impl<T> InTurns<T> {
-    pub fn new(inner: T) -> Self {
-        Self { inner, left: TURN }
+    pub fn new(inner: T, speaks_http_2: bool, guest: Guest) -> Self {
+        let mut this = Self { inner, left: 0, speaks_http_2, guest };
+        this.left = this.turn();
+        this
+    }
+
+    fn turn(&self) -> usize {
+        // It may have become something else.
+        if !self.speaks_http_2 && self.guest.speaks_http() { HTTP_1 } else { TURN }
     }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for InTurns<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.left == 0 {
-            self.left = TURN;
+            self.left = self.turn();
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -41,7 +57,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for InTurns<T> {
         let length = some.filled().len();
         if read.is_pending() {
             // Whoever waits for more has given up its turn.
-            self.left = TURN;
+            self.left = self.turn();
         }
         ready!(read)?;
         self.left -= length;
@@ -78,29 +94,39 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for InTurns<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
+    fn guest(speaks_http: bool) -> Guest {
+        let guest = Guest::new(Duration::from_secs(30));
+        guest.set_speaks_http(speaks_http);
+        guest
+    }
+
     #[test]
     fn whoever_always_has_more_to_say_lets_others_have_their_turn() {
-        let said: Vec<u8> = (0..100 * TURN).map(|n| n as u8).collect();
-        let (mut socket, mut read) = (InTurns::new(said.as_slice()), Vec::new());
-        let mut reading = tokio_test::task::spawn(socket.read_to_end(&mut read));
-        let mut turns = 1;
-        while reading.poll().is_pending() {
-            assert!(reading.is_woken());
-            turns += 1;
+        for (speaks_http_2, speaks_http, turn) in [(true, true, TURN), (false, true, HTTP_1), (false, false, TURN)] {
+            let said: Vec<u8> = (0..100 * turn).map(|n| n as u8).collect();
+            let (mut socket, mut read) = (InTurns::new(said.as_slice(), speaks_http_2, guest(speaks_http)), Vec::new());
+            let mut reading = tokio_test::task::spawn(socket.read_to_end(&mut read));
+            let mut turns = 1;
+            while reading.poll().is_pending() {
+                assert!(reading.is_woken());
+                turns += 1;
+            }
+            drop(reading);
+            assert_eq!(turns, 101);
+            assert!(read == said);
         }
-        drop(reading);
-        assert_eq!(turns, 101);
-        assert!(read == said);
     }
 
     #[tokio::test]
     async fn who_waits_in_between_is_not_made_to_wait_longer() {
         let (mut client, server) = tokio::io::duplex(TURN);
-        let mut server = InTurns::new(server);
+        let mut server = InTurns::new(server, true, guest(true));
         for _ in 0..10 {
             client.write_all(&[0; TURN - 1]).await.unwrap();
             let mut read = tokio_test::task::spawn(async { server.read_exact(&mut [0; TURN - 1]).await.map(drop) });

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     auth::{GatewayAuth, Page},
     http::operate::{self, Audit, LATER, Seat, Seats},
+    serve::Guest,
 };
 
 /// What lets a request in, and answers with its [`Access`] in the extensions.
@@ -179,6 +180,9 @@ impl Doors {
         *request.version_mut() = head.version;
         if let Some(peer) = head.extensions.get::<PeerAddr>() {
             request.extensions_mut().insert(*peer);
+        }
+        if let Some(guest) = head.extensions.get::<Guest>() {
+            request.extensions_mut().insert(guest.clone());
         }
         let headers = request.headers_mut();
         headers.clone_from(&head.headers);

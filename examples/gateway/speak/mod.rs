@@ -14,7 +14,7 @@
 //! - `shape`: what is wrong with JSON, in OpenClaw's words
 //!
 //! 1. A socket is a stream like any other: it is listed, checked again, and ends when access does, with 1008.
-//! 2. Before a client is known it has 15 seconds and one message. It never has more than [`socket::LONGEST`] bytes in one,
+//! 2. Before a client is known it has 15 seconds, a second where others wait for its place, and one message. It never has more than [`socket::LONGEST`] bytes in one,
 //!    16 requests that wait, and 64 sessions; what waits for it when it does not read is one message.
 //! 3. A shared secret is granted what `connect` declares, and no more: see `door`.
 

@@ -28,7 +28,7 @@ use super::{
     methods::{self, Answer, METHODS, SUBSCRIBE, Then},
     subscriptions::Subscriptions,
 };
-use crate::{http::operate::ids, json::Write as _};
+use crate::{http::operate::ids, json::Write as _, serve::Guest};
 
 /// The longest message that is taken, in bytes.
 pub const LONGEST: usize = 64 * 1024;
@@ -61,6 +61,8 @@ pub async fn speak(speak: Arc<Speak>, head: Box<Parts>, mut socket: OpeningSocke
         }
     };
     let client = head.extensions.get::<PeerAddr>().map(|peer| peer.ip());
+    // It keeps its place, as a stream does.
+    let _asks = head.extensions.get::<Guest>().map(Guest::asks);
     drop(head);
 
     let Entered { access, seat: _seat, method } = entered;
@@ -102,6 +104,8 @@ async fn open(
         Err(NoRequest::NoJson) => return Err(Some(close(1000, ""))),
         Err(NoRequest::Malformed { .. }) => return Err(Some(close(1008, "invalid request frame"))),
     };
+    // It waits for the gateway now.
+    let _waits = head.extensions.get::<Guest>().map(Guest::waits);
     let connected = match &*method {
         "connect" => match Connect::read(&params) {
             Ok(said) => speak.doors.enter(head, &said).await.map(|entered| (said, entered)),
