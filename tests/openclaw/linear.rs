@@ -277,6 +277,18 @@ fn crowds() -> Vec<(&'static str, fn(usize) -> Vec<Value>)> {
                 json!({ "type": "text", "text": "x", "textSignature": signature })
             })
         }),
+        ("commentary beside a large `__openclaw`", |count| {
+            let meta = json!({ "id": "m", "seq": 1, "more": each(count, |_| "y".into()) });
+            let aloud = json!({ "role": "assistant", "phase": "commentary", "__openclaw": meta });
+            blocks(count, aloud, |at| match at % 2 {
+                0 => json!({ "type": "text", "text": "x", "textSignature": format!("i{at}") }),
+                _ => json!({ "type": "toolCall", "id": "c", "name": "n" }),
+            })
+        }),
+        ("commentary of a message with a long id", |count| {
+            let aloud = json!({ "role": "assistant", "phase": "commentary", "id": "y".repeat(400 * count) });
+            blocks(count, aloud, |_| json!({ "type": "text", "text": "x" }))
+        }),
         ("images", |count| {
             let meta = json!({ "id": "m", "seq": 1, "transcriptPosition": { "source": "s", "rawSeq": 1 } });
             let message = json!({ "role": "assistant", "__openclaw": meta });
