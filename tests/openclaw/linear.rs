@@ -466,6 +466,11 @@ fn records() -> Vec<(&'static str, fn(usize) -> Value)> {
     fn of(kind: &str, at: usize, parent: usize) -> Value {
         json!({ "type": kind, "id": format!("r{at}"), "parentId": format!("r{parent}"), "display": true })
     }
+    fn choice(at: usize, parent: usize) -> Value {
+        let mut record = of("leaf", at, parent);
+        record["targetId"] = "never".into();
+        record
+    }
     fn message(at: usize, parent: usize) -> Value {
         let mut record = of("message", at, parent);
         record["message"] = json!({ "role": "user", "content": "x" });
@@ -488,6 +493,14 @@ fn records() -> Vec<(&'static str, fn(usize) -> Value)> {
                 record["targetId"] = format!("r{before}").into();
                 record
             }
+        }),
+        ("choices of one that chooses itself, and records after the last", |at| match at % 2 {
+            0 => choice(at, at.saturating_sub(2)),
+            _ => message(at, at - 1),
+        }),
+        ("choices of one that never comes, and records after the first", |at| match at % 2 {
+            0 => choice(at, at + 2),
+            _ => message(at, 0),
         }),
     ]
 }
