@@ -10,7 +10,7 @@
 
 use std::{
     env,
-    fmt::Display,
+    fmt::{self, Debug, Display},
     io::{self, IsTerminal, Write},
     panic,
     sync::{
@@ -24,7 +24,19 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tracing_subscriber::EnvFilter;
+use tracing::{
+    Dispatch,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    EnvFilter,
+    field::{RecordFields, VisitOutput},
+    fmt::{
+        FormatFields,
+        format::{DefaultVisitor, Writer as Out},
+    },
+    util::SubscriberInitExt,
+};
 
 use super::{
     config::LogFormat,
@@ -74,23 +86,49 @@ pub fn start(format: LogFormat) -> io::Result<Log> {
     };
     let writer = OneLine { lines: lines.clone(), escapes };
     let caps = WATCHERS.into_iter().chain(CONTENTS).filter_map(|cap| cap.parse().ok());
+    subscriber(format, caps.fold(asked, EnvFilter::add_directive), writer).init();
+    panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    Ok(Log { lines, format })
+}
+
+fn subscriber(format: LogFormat, filter: EnvFilter, writer: OneLine) -> Dispatch {
+    let is_coloured = writer.escapes == Escapes::Coloured;
     let log = tracing_subscriber::fmt()
-        .with_env_filter(caps.fold(asked, EnvFilter::add_directive))
+        .with_env_filter(filter)
         .with_writer(move || writer.clone())
         .log_internal_errors(false);
     match format {
-        LogFormat::Text => log.with_ansi(is_coloured).init(),
-        LogFormat::Json => log.json().with_span_list(false).init(),
+        LogFormat::Text => log.with_ansi(is_coloured).fmt_fields(PlainFields).finish().into(),
+        LogFormat::Json => log.json().with_span_list(false).finish().into(),
     }
-    panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
-    Ok(Log { lines, format })
+}
+
+/// Fields as they are written by default, but for what a terminal would obey: in a line with colours it could not be told
+/// from them.
+struct PlainFields;
+
+struct PlainVisitor<'out>(DefaultVisitor<'out>);
+
+impl<'out> FormatFields<'out> for PlainFields {
+    fn format_fields<R: RecordFields>(&self, out: Out<'out>, fields: R) -> fmt::Result {
+        let mut visitor = PlainVisitor(DefaultVisitor::new(out, true));
+        fields.record(&mut visitor);
+        visitor.0.finish()
+    }
+}
+
+impl Visit for PlainVisitor<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let value = format!("{value:?}");
+        self.0.record_debug(field, &format_args!("{}", plain(&value, Escapes::Text)));
+    }
 }
 
 impl Log {
     /// Says why the process ends, whatever `RUST_LOG` wants to hear.
     pub fn fatal(&self, error: &dyn Display) {
         self.lines.say(match self.format {
-            LogFormat::Text => format!("gateway: {error}\n"),
+            LogFormat::Text => one_line(&format!("gateway: {error}"), Escapes::Text),
             LogFormat::Json => {
                 let fields = json!({ "message": error.to_string() });
                 let at = Timestamp::now().to_string();
@@ -291,6 +329,26 @@ mod tests {
         for (event, line) in [("a b\n", "a b\n"), ("a\nb\r\n\n", "a\\nb\\r\\n\n"), ("", "\n"), ("a", "a\n")] {
             assert_eq!(one_line(event, Escapes::Text), line);
         }
+    }
+
+    #[test]
+    fn nothing_in_a_value_steers_a_terminal_that_shows_colours() {
+        let Given { lines, written, is_full } = given();
+        drop(is_full);
+        let writer = OneLine { lines: lines.clone(), escapes: Escapes::Coloured };
+        let log = subscriber(LogFormat::Text, EnvFilter::new("trace"), writer);
+        let hostile = "\x1b[2K\x1b[1A\x1b[31m\u{9b}2J\n";
+        tracing::dispatcher::with_default(&log, || {
+            let span = tracing::info_span!("of", name = %hostile);
+            span.in_scope(|| tracing::error!(path = %hostile, other = hostile, "{hostile}"));
+        });
+        lines.flush(SOON);
+        let shown = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert!(shown.contains("\x1b[31mERROR\x1b[0m"), "{shown:?}");
+        assert_eq!(shown.matches(r"\u{1b}[2K\u{1b}[1A\u{1b}[31m\u{9b}2J\n").count(), 4, "{shown:?}");
+        let colours = ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[3m", "\x1b[31m"];
+        let rest = colours.into_iter().fold(shown, |shown, colour| shown.replace(colour, ""));
+        assert!(!rest.contains('\x1b') && rest.matches('\n').count() == 1, "{rest:?}");
     }
 
     #[test]
