@@ -10,7 +10,7 @@
 
 use std::{
     env,
-    fmt::Display,
+    fmt::{self, Debug, Display},
     io::{self, IsTerminal, Write},
     panic,
     sync::{
@@ -24,7 +24,21 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tracing_subscriber::EnvFilter;
+use tracing::{
+    Dispatch, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    subscriber::Interest,
+};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    field::{RecordFields, VisitOutput},
+    fmt::{
+        FormatFields,
+        format::{DefaultVisitor, Writer as Out},
+    },
+    layer::{Context, SubscriberExt},
+    util::SubscriberInitExt,
+};
 
 use super::{
     config::LogFormat,
@@ -34,19 +48,16 @@ use super::{
 /// How many bytes may wait to be written.
 const ROOM: usize = 4 * 1024 * 1024;
 
-/// Crates that watch files say something of each event, and that line, in a log in a watched folder, is the
-/// next event.
-const WATCHERS: [&str; 4] = ["notify=warn", "notify_types=warn", "inotify=warn", "mio=warn"];
-
-/// What a crate traces that writes whole messages out: a client's secret is in the first one of a socket. A directive of
-/// the same target in `RUST_LOG` gives way to these.
-const CONTENTS: [&str; 6] = [
-    "tungstenite=info",
-    "tungstenite::protocol=info",
-    "tungstenite::protocol::frame=info",
-    "tungstenite::protocol::frame::frame=info",
-    "tungstenite::handshake=info",
-    "tungstenite::handshake::client=info",
+/// How loud these crates may be, whatever `RUST_LOG` asks for.
+const CAPS: [(&str, Level); 5] = [
+    // Crates that watch files say something of each event, and that line, in a log in a watched folder, is the
+    // next event.
+    ("notify", Level::WARN),
+    ("notify_types", Level::WARN),
+    ("inotify", Level::WARN),
+    ("mio", Level::WARN),
+    // It writes whole messages out: a client's secret is in the first one of a socket.
+    ("tungstenite", Level::INFO),
 ];
 
 /// The log of this process.
@@ -73,24 +84,70 @@ pub fn start(format: LogFormat) -> io::Result<Log> {
         LogFormat::Json => Escapes::Json,
     };
     let writer = OneLine { lines: lines.clone(), escapes };
-    let caps = WATCHERS.into_iter().chain(CONTENTS).filter_map(|cap| cap.parse().ok());
+    subscriber(format, asked, writer).init();
+    panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    Ok(Log { lines, format })
+}
+
+fn subscriber(format: LogFormat, filter: EnvFilter, writer: OneLine) -> Dispatch {
+    let is_coloured = writer.escapes == Escapes::Coloured;
     let log = tracing_subscriber::fmt()
-        .with_env_filter(caps.fold(asked, EnvFilter::add_directive))
+        .with_env_filter(filter)
         .with_writer(move || writer.clone())
         .log_internal_errors(false);
     match format {
-        LogFormat::Text => log.with_ansi(is_coloured).init(),
-        LogFormat::Json => log.json().with_span_list(false).init(),
+        LogFormat::Text => log.with_ansi(is_coloured).fmt_fields(PlainFields).finish().with(Caps).into(),
+        LogFormat::Json => log.json().with_span_list(false).finish().with(Caps).into(),
     }
-    panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
-    Ok(Log { lines, format })
+}
+
+/// The layer that keeps [`CAPS`]. No directive is as strong: of those of a filter the most specific one wins.
+struct Caps;
+
+impl Caps {
+    fn allow(metadata: &Metadata<'_>) -> bool {
+        let name = metadata.target().split("::").next();
+        CAPS.iter().find(|(capped, _)| Some(*capped) == name).is_none_or(|(_, cap)| metadata.level() <= cap)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Caps {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if Self::allow(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    /// Asked of each event of the crate `log`, whose events share a callsite.
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        Self::allow(metadata)
+    }
+}
+
+/// Fields as they are written by default, but for what a terminal would obey: in a line with colours it could not be told
+/// from them.
+struct PlainFields;
+
+struct PlainVisitor<'out>(DefaultVisitor<'out>);
+
+impl<'out> FormatFields<'out> for PlainFields {
+    fn format_fields<R: RecordFields>(&self, out: Out<'out>, fields: R) -> fmt::Result {
+        let mut visitor = PlainVisitor(DefaultVisitor::new(out, true));
+        fields.record(&mut visitor);
+        visitor.0.finish()
+    }
+}
+
+impl Visit for PlainVisitor<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let value = format!("{value:?}");
+        self.0.record_debug(field, &format_args!("{}", plain(&value, Escapes::Text)));
+    }
 }
 
 impl Log {
     /// Says why the process ends, whatever `RUST_LOG` wants to hear.
     pub fn fatal(&self, error: &dyn Display) {
         self.lines.say(match self.format {
-            LogFormat::Text => format!("gateway: {error}\n"),
+            LogFormat::Text => one_line(&format!("gateway: {error}"), Escapes::Text),
             LogFormat::Json => {
                 let fields = json!({ "message": error.to_string() });
                 let at = Timestamp::now().to_string();
@@ -290,6 +347,48 @@ mod tests {
     fn an_event_is_one_line_whatever_stands_in_it() {
         for (event, line) in [("a b\n", "a b\n"), ("a\nb\r\n\n", "a\\nb\\r\\n\n"), ("", "\n"), ("a", "a\n")] {
             assert_eq!(one_line(event, Escapes::Text), line);
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_value_steers_a_terminal_that_shows_colours() {
+        let Given { lines, written, is_full } = given();
+        drop(is_full);
+        let writer = OneLine { lines: lines.clone(), escapes: Escapes::Coloured };
+        let log = subscriber(LogFormat::Text, EnvFilter::new("trace"), writer);
+        let hostile = "\x1b[2K\x1b[1A\x1b[31m\u{9b}2J\n";
+        tracing::dispatcher::with_default(&log, || {
+            let span = tracing::info_span!("of", name = %hostile);
+            span.in_scope(|| tracing::error!(path = %hostile, other = hostile, "{hostile}"));
+        });
+        lines.flush(SOON);
+        let shown = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert!(shown.contains("\x1b[31mERROR\x1b[0m"), "{shown:?}");
+        assert_eq!(shown.matches(r"\u{1b}[2K\u{1b}[1A\u{1b}[31m\u{9b}2J\n").count(), 4, "{shown:?}");
+        let colours = ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[3m", "\x1b[31m"];
+        let rest = colours.into_iter().fold(shown, |shown, colour| shown.replace(colour, ""));
+        assert!(!rest.contains('\x1b') && rest.matches('\n').count() == 1, "{rest:?}");
+    }
+
+    #[test]
+    fn no_directive_makes_a_crate_louder_than_it_may_be() {
+        for asked in ["trace", "tungstenite::protocol=trace", "tungstenite::protocol[{message}]=trace", "[of]=trace"] {
+            let Given { lines, written, is_full } = given();
+            drop(is_full);
+            let writer = OneLine { lines: lines.clone(), escapes: Escapes::Text };
+            let log = subscriber(LogFormat::Text, EnvFilter::new(format!("info,{asked}")), writer);
+            tracing::dispatcher::with_default(&log, || {
+                tracing::info_span!("of").in_scope(|| {
+                    tracing::trace!(target: "tungstenite::protocol", "a secret");
+                    tracing::debug!(target: "notify::inotify", "an event");
+                    tracing::info!(target: "tungstenite::protocol", "no message");
+                    tracing::info!(target: "mio_like", "of another crate");
+                });
+            });
+            lines.flush(SOON);
+            let shown = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+            let said = ["a secret", "an event", "no message", "of another crate"].map(|said| shown.contains(said));
+            assert_eq!(said, [false, false, true, true], "{asked}: {shown}");
         }
     }
 

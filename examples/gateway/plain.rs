@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt::Write};
 pub enum Escapes {
     /// `\n`, `\u{9b}`: as Rust has them.
     Text,
-    /// The same, in a line that has colours of its own: ESC stays.
+    /// The same, in a line of plain values that has colours of its own: ESC stays.
     Coloured,
     /// `\u009b`: in JSON such a character can only be in a string.
     Json,

@@ -284,6 +284,18 @@ fn crowds() -> Vec<(&'static str, fn(usize) -> Vec<Value>)> {
                 json!({ "type": "text", "text": "x", "textSignature": signature })
             })
         }),
+        ("commentary beside a large `__openclaw`", |count| {
+            let meta = json!({ "id": "m", "seq": 1, "more": each(count, |_| "y".into()) });
+            let aloud = json!({ "role": "assistant", "phase": "commentary", "__openclaw": meta });
+            blocks(count, aloud, |at| match at % 2 {
+                0 => json!({ "type": "text", "text": "x", "textSignature": format!("i{at}") }),
+                _ => json!({ "type": "toolCall", "id": "c", "name": "n" }),
+            })
+        }),
+        ("commentary of a message with a long id", |count| {
+            let aloud = json!({ "role": "assistant", "phase": "commentary", "id": "y".repeat(400 * count) });
+            blocks(count, aloud, |_| json!({ "type": "text", "text": "x" }))
+        }),
         ("images", |count| {
             let meta = json!({ "id": "m", "seq": 1, "transcriptPosition": { "source": "s", "rawSeq": 1 } });
             let message = json!({ "role": "assistant", "__openclaw": meta });
@@ -461,6 +473,11 @@ fn records() -> Vec<(&'static str, fn(usize) -> Value)> {
     fn of(kind: &str, at: usize, parent: usize) -> Value {
         json!({ "type": kind, "id": format!("r{at}"), "parentId": format!("r{parent}"), "display": true })
     }
+    fn choice(at: usize, parent: usize) -> Value {
+        let mut record = of("leaf", at, parent);
+        record["targetId"] = "never".into();
+        record
+    }
     fn message(at: usize, parent: usize) -> Value {
         let mut record = of("message", at, parent);
         record["message"] = json!({ "role": "user", "content": "x" });
@@ -483,6 +500,14 @@ fn records() -> Vec<(&'static str, fn(usize) -> Value)> {
                 record["targetId"] = format!("r{before}").into();
                 record
             }
+        }),
+        ("choices of one that chooses itself, and records after the last", |at| match at % 2 {
+            0 => choice(at, at.saturating_sub(2)),
+            _ => message(at, at - 1),
+        }),
+        ("choices of one that never comes, and records after the first", |at| match at % 2 {
+            0 => choice(at, at + 2),
+            _ => message(at, 0),
         }),
     ]
 }

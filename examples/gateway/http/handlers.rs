@@ -243,7 +243,11 @@ async fn make(state: Arc<State>, settings: Arc<Settings>, asked: (RequestedKey, 
     let make = move |session: Session, transcript: Option<&Transcript>| {
         let now = now();
         let page = history::page(transcript, asked.1, now)?;
-        let body = shared.page_bytes.hold(page.body(&session.key).into()).ok_or(Refused::NoRoom)?;
+        let body = page.body(&session.key);
+        if !shared.page_bytes.can_hold(body.len()) {
+            return Err(Refused::TooLarge);
+        }
+        let body = shared.page_bytes.hold(body.into()).ok_or(Refused::NoRoom)?;
         if !page.tells(now) {
             shared.pages.keep(asked, pages::CachedPage { body: body.clone(), settings, proof: session.proof });
         }
@@ -420,6 +424,7 @@ fn unanswered(key: &RequestedKey, unread: Unread) -> Response {
         Unread::Unreadable { key, transcript, error } => unreadable(&key, transcript.as_ref(), &error),
         Unread::Broken(error) => broken(&error),
         Unread::Busy => reply::busy(),
+        Unread::TooLarge => reply::too_large(),
     }
 }
 

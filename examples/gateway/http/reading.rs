@@ -43,6 +43,8 @@ pub enum Unread {
     Broken(io::Error),
     /// There is no room for what was read.
     Busy,
+    /// There never is.
+    TooLarge,
 }
 
 impl Unread {
@@ -87,6 +89,7 @@ impl Reading {
             read(session, transcript.as_deref()).map_err(|refused| match refused {
                 Refused::Error(error) => Unread::Unreadable { key, transcript: place, error },
                 Refused::NoRoom => Unread::Busy,
+                Refused::TooLarge => Unread::TooLarge,
             })
         }));
         let read = match timeout(LONG, &mut reading).await {
@@ -105,6 +108,7 @@ impl Reading {
 pub enum Refused {
     Error(io::Error),
     NoRoom,
+    TooLarge,
 }
 
 impl From<io::Error> for Refused {

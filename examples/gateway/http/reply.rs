@@ -52,6 +52,10 @@ pub fn bad_query(bad: BadQuery) -> Response<Body> {
     refusal(StatusCode::BAD_REQUEST, "invalid_request_error", message)
 }
 
+pub fn too_large() -> Response<Body> {
+    refusal(StatusCode::BAD_REQUEST, "invalid_request_error", "the history is too long for one page: set a lower limit")
+}
+
 pub fn unauthorized() -> Response<Body> {
     refusal(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized")
 }

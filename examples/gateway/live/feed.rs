@@ -21,14 +21,14 @@ use super::{
 };
 use crate::{
     config::Settings,
-    files::{Stamp, Watched, Watcher},
+    files::{Watched, Watcher},
     measure::{self, Counted},
     serve::PageBytes,
     sessions::{
         history::Query,
         lookup::Lookup,
         sqlite::{Followed, Row},
-        store::{RequestedKey, Session},
+        store::{Proof, RequestedKey, Session},
         transcript::{Place, Transcripts},
     },
 };
@@ -201,11 +201,11 @@ impl Paths {
         Self { candidates: session.candidates.clone(), stores: session.stores.clone(), rows }
     }
 
-    /// Whether they are in a database, and that is there.
-    fn has_database(&self) -> io::Result<bool> {
+    /// Whether they are in a database, and that was asked for this proof.
+    fn has_database_in(&self, proof: &Proof) -> bool {
         match &self.candidates[..] {
-            [Place::Database(window)] => Ok(Stamp::of(window.path())? != Stamp::Missing),
-            _ => Ok(false),
+            [Place::Database(window)] => proof.lookups.iter().any(|lookup| lookup.row().path() == window.path()),
+            _ => false,
         }
     }
 }
@@ -383,16 +383,15 @@ enum Found {
 
 impl RowLookup {
     fn find(self, key: &FeedKey, readers: &Readers) -> io::Result<Found> {
-        let had_database = self.watched.has_database()?;
-        Ok(match readers.sessions.find(&key.asked, &self.settings)? {
-            Some(session) if session.key != key.session => Found::Another,
-            Some(session) if Paths::of(&session) != self.watched => {
+        Ok(match readers.sessions.find_or_prove(&key.asked, &self.settings)? {
+            Ok(session) if session.key != key.session => Found::Another,
+            Ok(session) if Paths::of(&session) != self.watched => {
                 Found::Elsewhere(Places::watch(Paths::of(&session), &readers.watcher))
             }
-            // A commit that takes a row away is meant so. A database that is away says nothing.
-            None if had_database && self.watched.has_database()? => Found::Another,
-            None if self.is_lost => Found::Elsewhere(Places::lost()),
-            Some(_) | None => Found::Same,
+            // A commit that takes a row away is meant so. A database that is away says nothing, and may be back already.
+            Err(proof) if self.watched.has_database_in(&proof) => Found::Another,
+            Err(_) if self.is_lost => Found::Elsewhere(Places::lost()),
+            Ok(_) | Err(_) => Found::Same,
         })
     }
 }

@@ -38,8 +38,13 @@ impl PageBytes {
         Self { largest: units / 2, is_shared: true, ..Self::new(units) }
     }
 
-    /// The page, which takes room until the last of it is dropped; `None` if there is too little. A page that
-    /// is larger than all that it may have takes that.
+    /// Whether there can ever be room for so many bytes.
+    pub fn can_hold(&self, bytes: usize) -> bool {
+        !self.is_shared || bytes.div_ceil(UNIT) <= self.largest as usize
+    }
+
+    /// The page, which takes room until the last of it is dropped; `None` if there is too little. Of room that is not shared
+    /// a page that is larger than all takes all.
     pub fn hold(&self, page: Bytes) -> Option<Bytes> {
         let room = self.take(page.len())?;
         Some(Bytes::from_owner(Held { page, _room: room }))
@@ -56,11 +61,11 @@ impl PageBytes {
 
     /// Room for so many bytes.
     pub fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.largest);
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
         if self.is_shared && units as usize > self.room.available_permits() / 2 {
             return None;
         }
-        Arc::clone(&self.room).try_acquire_many_owned(units).ok()
+        Arc::clone(&self.room).try_acquire_many_owned(units.min(self.largest)).ok()
     }
 }
 
@@ -211,7 +216,9 @@ mod tests {
         assert_eq!(large.len(), 9);
         assert!(room.hold(Bytes::from(vec![0; 40 * UNIT])).is_some());
         drop(large);
-        assert!(room.hold(Bytes::from(vec![0; 2000 * UNIT])).is_some(), "the largest may have half of it");
+        assert!(room.hold(Bytes::from(vec![0; 512 * UNIT])).is_some(), "the largest may have half of it");
+        assert!(room.hold(Bytes::from(vec![0; 513 * UNIT])).is_none(), "and none may have more");
+        assert_eq!([512, 513].map(|units| room.can_hold(units * UNIT)), [true, false]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{
     lanes::{Lanes, Turn},
-    store::{Agent, AgentId, Listed, Position, RequestedKey, Session, Sessions, StoreSettings},
+    store::{Agent, AgentId, Listed, Position, Proof, RequestedKey, Session, Sessions, StoreSettings},
 };
 use crate::config::{Config, SessionScope, Settings};
 
@@ -45,6 +45,11 @@ impl Lookup {
     /// The session that goes by this key.
     pub fn find(&self, key: &RequestedKey, settings: &Settings) -> io::Result<Option<Session>> {
         self.sessions.find(key, &self.store_settings(settings))
+    }
+
+    /// The session that goes by this key, or what proves that there is none.
+    pub fn find_or_prove(&self, key: &RequestedKey, settings: &Settings) -> io::Result<Result<Session, Proof>> {
+        self.sessions.find_or_prove(key, &self.store_settings(settings))
     }
 
     /// Waits for a turn to ask the file system about the session of this key.

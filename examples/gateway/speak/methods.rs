@@ -249,6 +249,9 @@ async fn page(
         };
         let payload = wanted.payload(Some(&session.id), messages, page.has_more, next, total).to_json();
         let frame = frame::answered_with(&id, &payload);
+        if !room.can_hold(frame.len()) {
+            return Err(Refused::TooLarge);
+        }
         let taken = room.take(frame.len()).ok_or(Refused::NoRoom)?;
         Ok((frame::text(frame), taken))
     };
@@ -297,6 +300,7 @@ fn refusal(unread: Unread) -> Refusal {
             Refusal::unavailable("Internal Server Error")
         }
         Unread::Busy => Refusal::busy(),
+        Unread::TooLarge => Refusal::invalid("the history is too long for one page: set a lower limit"),
     }
 }
 

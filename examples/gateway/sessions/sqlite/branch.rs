@@ -14,7 +14,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::facts::{Facts, Member};
+use super::{
+    choices::Choices,
+    facts::{Facts, Member},
+};
 
 /// Records that were seen, and the branch that they make.
 #[derive(Debug, Default)]
@@ -26,8 +29,8 @@ pub(super) struct Branch {
     append_parent: Option<Name>,
     has_leaf_record: bool,
     invalid_leaves: HashSet<Name>,
-    /// What records of the type `leaf` stand for, as far as it was asked for.
-    chosen: HashMap<Name, Option<Name>>,
+    /// What records of the type `leaf` chose.
+    choices: Choices,
     /// The last reset and what comes after it. `None` until there is one.
     after_reset: Option<HashSet<Name>>,
     /// By number, what a reset names as the first that is kept.
@@ -42,7 +45,7 @@ pub(super) struct Branch {
 }
 
 /// The id of a record, or what is named as one.
-type Name = u32;
+pub(super) type Name = u32;
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
@@ -160,29 +163,12 @@ impl Branch {
         self.chosen(parent)
     }
 
-    /// A record, or what it stands for if it is of the type `leaf`: the one that it chose. Those that choose each other
-    /// are walked once.
+    /// A record, or what it stands for if it is of the type `leaf`: the one that it chose.
     fn chosen(&mut self, id: Option<Name>) -> Option<Name> {
-        let mut chosen = id;
-        let mut seen = HashSet::new();
-        while let Some((leaf, node)) =
-            chosen.and_then(|id| Some((id, self.node(id)?))).filter(|(_, node)| node.is_leaf_record)
-        {
-            if let Some(known) = self.chosen.get(&leaf) {
-                chosen = *known;
-                break;
-            }
-            if !seen.insert(leaf) {
-                // They go round and round.
-                return chosen;
-            }
-            chosen = node.parent;
+        match self.node(id?) {
+            Some(node) if node.is_leaf_record => self.choices.chosen(id?),
+            _ => id,
         }
-        // One that is not there may be of the type `leaf` when it comes.
-        if chosen.is_none_or(|id| self.node(id).is_some()) {
-            self.chosen.extend(seen.into_iter().map(|leaf| (leaf, chosen)));
-        }
-        chosen
     }
 
     /// Adds a record that has a say in what comes next.
@@ -199,8 +185,8 @@ impl Branch {
 
     fn add(&mut self, id: Name, node: Node) {
         let before = self.nodes[id as usize].replace(node);
-        if before.is_some_and(|before| before.is_leaf_record || node.is_leaf_record) {
-            self.chosen.clear();
+        if node.is_leaf_record || before.is_some_and(|before| before.is_leaf_record) {
+            self.choices.set(id, node.is_leaf_record.then_some(node.parent));
         }
         if before.is_some() || self.missing == Some(id) {
             // It may take or fill a place on the way.

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -16,6 +17,13 @@ use crate::sessions::store::{Names, Place};
 pub struct Row {
     pub(super) database: Arc<Database>,
     pub(super) key: String,
+}
+
+impl Row {
+    /// The database's file.
+    pub fn path(&self) -> &Path {
+        self.database.path()
+    }
 }
 
 impl PartialEq for Row {

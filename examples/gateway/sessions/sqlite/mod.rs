@@ -9,12 +9,14 @@
 //! - `transcript`: the records of a window
 //! - `layout`: which of them are shown, by numbers
 //! - `branch`: the same worked out of the records, where the database has not done it
+//! - `choices`: what of that records chose that say which one is the last
 //! - `cold`: records that were put away
 //! - `facts`: what of a record that takes
 //! - `event`: the JSON of a record, compressed or not
 //! - `commits`: one look for each commit
 
 mod branch;
+mod choices;
 mod cold;
 mod commits;
 mod database;

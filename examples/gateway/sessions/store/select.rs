@@ -42,8 +42,13 @@ pub struct Sessions {
 impl Sessions {
     /// The session that goes by this key. Reads the disk.
     pub fn find(&self, key: &RequestedKey, settings: &StoreSettings) -> io::Result<Option<Session>> {
+        Ok(self.find_or_prove(key, settings)?.ok())
+    }
+
+    /// The session that goes by this key, or what proves that there is none. Reads the disk.
+    pub fn find_or_prove(&self, key: &RequestedKey, settings: &StoreSettings) -> io::Result<Result<Session, Proof>> {
         let mut proof = Proof::default();
-        let Some(Found { key, store, row }) = self.row(key, settings, &mut proof)? else { return Ok(None) };
+        let Some(Found { key, store, row }) = self.row(key, settings, &mut proof)? else { return Ok(Err(proof)) };
         let stores = proof.stamps.paths().map(Path::to_owned).collect();
         let agent = key.agent.clone();
         let (id, candidates) = match row {
@@ -51,7 +56,7 @@ impl Sessions {
                 (session.clone(), vec![Place::Database(Window { database, agent: key.agent, session })])
             }
             Stored::Row(row) => {
-                let (Some(session), Some(directory)) = (row.session, store.parent()) else { return Ok(None) };
+                let (Some(session), Some(directory)) = (row.session, store.parent()) else { return Ok(Err(proof)) };
                 let paths = candidates(directory, &session, row.file.as_deref(), settings, &mut proof.stamps)?;
                 (session.as_str().to_owned(), paths.into_iter().map(Place::File).collect())
             }
@@ -67,7 +72,7 @@ impl Sessions {
                 break;
             }
         }
-        Ok(Some(Session { key: key.key, agent, id, transcript, candidates, stores, proof }))
+        Ok(Ok(Session { key: key.key, agent, id, transcript, candidates, stores, proof }))
     }
 
     /// The canonical key of the session that goes by this key, and whether a store has a row for it, if only an
@@ -241,7 +246,7 @@ fn freshest(rows: &Rows, names: &[&str], exactly: bool) -> Option<Row> {
 mod tests {
     use std::fs;
 
-    use super::*;
+    use super::{super::super::super::demo::database::Database as Writer, *};
     use crate::sessions::store::Agent;
 
     struct State {
@@ -309,6 +314,24 @@ mod tests {
         ]);
         let none = RequestedKey::parse("none").unwrap();
         assert_eq!(state.sessions.canonical(&none, &state.settings).unwrap(), ("agent:main:none".to_owned(), true));
+    }
+
+    #[test]
+    fn that_there_is_no_session_a_database_says_only_while_it_is_there() {
+        let state = State::new(&[(MAIN, "{}"), ("agents/main/agent/none", "")]);
+        let path = state.settings.state.join("agents/main/agent/openclaw-agent.sqlite");
+        let away = path.with_extension("away");
+        let asked = || {
+            let found = state.sessions.find_or_prove(&RequestedKey::parse("k").unwrap(), &state.settings).unwrap();
+            found.unwrap_err().lookups.iter().map(|lookup| lookup.row().path().to_owned()).collect::<Vec<_>>()
+        };
+        assert!(asked().is_empty());
+        drop(Writer::create(&path, "main", 1).unwrap());
+        assert_eq!(asked(), std::slice::from_ref(&path));
+        fs::rename(&path, &away).unwrap();
+        assert!(asked().is_empty());
+        fs::rename(&away, &path).unwrap();
+        assert_eq!(asked(), [path]);
     }
 
     #[test]
