@@ -87,7 +87,8 @@ pub struct Connection {
     speaks_http_2: bool,
     /// How long nothing may be taken.
     deadline: Duration,
-    pages: PageBytes,
+    /// Only where there can be several at once.
+    pages: Option<PageBytes>,
     /// Requests whose answers have not ended.
     asking: AtomicUsize,
     /// Whose request begins to be answered.
@@ -106,7 +107,7 @@ impl Connection {
         Self {
             speaks_http_2,
             deadline,
-            pages: PageBytes::new(PAGES),
+            pages: speaks_http_2.then(|| PageBytes::new(PAGES)),
             asking: AtomicUsize::new(0),
             turn: Semaphore::new(1),
             last: Mutex::new(Instant::now()),
@@ -114,7 +115,7 @@ impl Connection {
         }
     }
 
-    pub fn pages(&self) -> PageBytes {
+    pub fn pages(&self) -> Option<PageBytes> {
         self.pages.clone()
     }
 
