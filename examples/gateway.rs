@@ -85,7 +85,7 @@ use axum::{
     Router,
     body::Body,
     response::Response,
-    routing::{MethodRouter, delete, get, post},
+    routing::{MethodRouter, any, delete, get, post},
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -121,6 +121,7 @@ use self::{
         listing, openapi,
         operate::{self, Audit, AuditLayer, Kept},
         operators, reply,
+        routes::{self, Histories, Routes},
         target::{self, ResolveTargetLayer, parsed},
     },
     log::Lines,
@@ -160,10 +161,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How many clients the system keeps for the gateway to accept, if it keeps so many: one more has to try again, a second later.
 const BACKLOG: u32 = 4096;
 
-/// How many tasks have their turn before it is looked who has sent something: whoever sends little waits for no more of those
-/// who send much.
-const TURNS: u32 = 4;
-
 /// How long a thread that reads files is kept when there are none to read.
 const IDLE_THREAD: Duration = Duration::from_secs(2);
 
@@ -190,7 +187,6 @@ fn start(settled: Settled, sockets: Sockets) -> Result<(), Box<dyn Error>> {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(tasks::workers())
         .thread_keep_alive(IDLE_THREAD)
-        .event_interval(TURNS)
         .enable_all()
         .build()?;
     let ended = runtime.block_on(run(settled, sockets));
@@ -413,7 +409,7 @@ pub fn open(
     let OfSessions { list, history, kill } = of_sessions(config, &state, tasks)?;
     let sessions = list.route_layer(may_read.clone());
     let sessions = sessions.head(handlers::only_get).fallback(handlers::only_get);
-    let history = history.route_layer(may_read).head(handlers::only_get).fallback(handlers::only_get);
+    let history = may_read.service(history);
     #[cfg(feature = "metrics")]
     let metrics = {
         let exporter = Exporter::of_this_process()?;
@@ -452,7 +448,7 @@ pub fn open(
     let routes = Router::new()
         .route("/", get(page::show).fallback(handlers::only_get_or_head))
         .route("/sessions", sessions)
-        .route("/sessions/{key}/history", parsed(target::session_key, history))
+        .route(routes::HISTORY, parsed(target::session_key, any(handlers::only_get)))
         .route("/sessions/{key}/kill", parsed(target::session_key, kill))
         .route("/streams", streams.with_state(Arc::clone(&state)))
         .route("/streams/{id}", parsed(target::stream_id, end.with_state(Arc::clone(&state))))
@@ -496,14 +492,15 @@ pub fn open(
                 .route("/v1/responses", complete(post(upstream::responses)).with_state(upstream))
         }
     };
-    let routes = routes.layer(MapRequestLayer::new(measure::note_route as fn(_) -> _));
+    let routes = routes.layer(MapRequestLayer::new(measure::note_matched as fn(_) -> _));
 
     // In front of the router: it must not see a target before it is resolved, and every answer has these headers. A
     // browser that asks beforehand shows no credential, and reads no refusal without its own headers.
     let service = ServiceBuilder::new()
         .layer(RequestLayer(asks))
         .map_response(move |response| {
-            reply::with_common_headers(response, state.settings().strict_transport_security.as_ref())
+            let policy = state.sessions.of_settings(|settings| settings.strict_transport_security.clone());
+            reply::with_common_headers(response, policy)
         })
         .layer(CorsLayer::new(config.cors_origins.clone()))
         .layer(AuditLayer { audit: audit.clone(), shows_path: false })
@@ -512,14 +509,14 @@ pub fn open(
         // Whatever path a socket is asked for at is not shown: it may hold a capability.
         .layer(sockets)
         .layer(AuditLayer { audit: audit.clone(), shows_path: true })
-        .service(routes);
+        .service(Routes { history, others: routes });
     Ok(Gateway { service, settings, reload, audit })
 }
 
 /// What the routes about sessions do, whoever may do it.
 struct OfSessions {
     list: MethodRouter,
-    history: MethodRouter,
+    history: Histories,
     kill: MethodRouter,
 }
 
@@ -532,7 +529,7 @@ fn of_sessions(config: &Config, state: &Arc<State>, tasks: &mut Tasks) -> Result
         tasks.spawn("what reads the events of sessions", tail);
         return Ok(OfSessions {
             list: get(edge::sessions).with_state(Arc::clone(&edge)),
-            history: get(edge::history).with_state(Arc::clone(&edge)),
+            history: Histories::There(Arc::clone(&edge)),
             kill: post(edge::kill).with_state(edge),
         });
     }
@@ -540,7 +537,7 @@ fn of_sessions(config: &Config, state: &Arc<State>, tasks: &mut Tasks) -> Result
     let _ = (config, tasks);
     Ok(OfSessions {
         list: get(listing::sessions).with_state(Arc::clone(state)),
-        history: get(handlers::history).with_state(Arc::clone(state)),
+        history: Histories::Here(Arc::clone(state)),
         kill: post(handlers::kill).with_state(Arc::clone(state)),
     })
 }

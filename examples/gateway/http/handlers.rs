@@ -479,8 +479,9 @@ mod tests {
         ))
     }
 
-    async fn asked(state: &Arc<State>, access: Access) -> Response {
-        let request = Request::get("/sessions/k/history").extension(access).body(Body::empty()).unwrap();
+    async fn asked(state: &Arc<State>, access: Access, query: &str) -> Response {
+        let request =
+            Request::get(format!("/sessions/k/history?{query}")).extension(access).body(Body::empty()).unwrap();
         history(extract::State(Arc::clone(state)), Extension(RequestedKey::parse("k").unwrap()), request).await
     }
 
@@ -494,12 +495,12 @@ mod tests {
             let verify = || Verification::ready(Ok(Identity::new("alice", AuthMethod::Token)));
             source.verify(CredentialKey::new(TokenDigest::of("token")), verify).await.unwrap()
         };
-        let response = asked(&state, access().await).await;
+        let response = asked(&state, access().await, "").await;
         assert_eq!((response.status(), response.headers()[CONTENT_TYPE].clone()), (StatusCode::OK, reply::JSON));
 
-        // Nobody reads while all turns are taken.
+        // Nobody reads while all turns are taken, and no such page is remembered.
         let turns = Arc::clone(&state.making).acquire_many_owned(8).await.unwrap();
-        let mut waiting = tokio_test::task::spawn(asked(&state, access().await));
+        let mut waiting = tokio_test::task::spawn(asked(&state, access().await, "limit=1"));
         for _ in 0..1000 {
             assert!(waiting.poll().is_pending());
             tokio::task::yield_now().await;
@@ -523,13 +524,13 @@ mod tests {
             let verify = || Verification::ready(Ok(Identity::new("alice", AuthMethod::Token)));
             source.verify(CredentialKey::new(TokenDigest::of("token")), verify).await.unwrap()
         };
-        let page = async || asked(&state, access().await).await.into_body().collect().await.unwrap().to_bytes();
+        let page = async || asked(&state, access().await, "").await.into_body().collect().await.unwrap().to_bytes();
         while page().await.as_ptr() != page().await.as_ptr() {
             sleep(Duration::from_millis(10)).await;
         }
         let hang = fault::Hang::after(0, folder.path());
         let (shared, access) = (Arc::clone(&state), access().await);
-        let waiting = tokio::spawn(async move { asked(&shared, access).await });
+        let waiting = tokio::spawn(async move { asked(&shared, access, "").await });
         while hang.held() == 0 {
             sleep(Duration::from_millis(10)).await;
         }

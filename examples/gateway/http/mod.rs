@@ -6,6 +6,7 @@
 //!
 //! - `hosts`: whom requests may be for where nobody has to say who they are
 //! - `target`: OpenClaw's reading of URLs, as a layer in front of the router and one around a route
+//! - `routes`: that of histories, and a router of all others
 //! - `handlers`: what the routes do
 //! - `listing`: which sessions there are
 //! - `operators`: what those of operators do
@@ -25,6 +26,7 @@ pub mod operate;
 pub mod operators;
 pub mod reading;
 pub mod reply;
+pub mod routes;
 mod state;
 pub mod target;
 

@@ -121,7 +121,7 @@ pub fn only(methods: &'static str) -> Response<Body> {
 }
 
 /// The response with the headers that every one carries.
-pub fn with_common_headers(mut response: Response<Body>, transport_security: Option<&HeaderValue>) -> Response<Body> {
+pub fn with_common_headers(mut response: Response<Body>, transport_security: Option<HeaderValue>) -> Response<Body> {
     let headers = response.headers_mut();
     const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -129,7 +129,7 @@ pub fn with_common_headers(mut response: Response<Body>, transport_security: Opt
     let permissions = HeaderValue::from_static("camera=(), microphone=(self), geolocation=()");
     headers.insert(PERMISSIONS_POLICY, permissions);
     if let Some(policy) = transport_security {
-        headers.insert(STRICT_TRANSPORT_SECURITY, policy.clone());
+        headers.insert(STRICT_TRANSPORT_SECURITY, policy);
     }
     response
 }

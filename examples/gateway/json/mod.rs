@@ -51,7 +51,8 @@ pub fn object(text: &[u8]) -> Option<Object> {
 /// The text as `serde_json` can read it.
 pub fn decode(text: &[u8]) -> Cow<'_, str> {
     match lone::encode(text) {
-        Cow::Borrowed(text) => String::from_utf8_lossy(text),
+        // Nearly every text is UTF-8, and `from_utf8_lossy` is slow to find that out.
+        Cow::Borrowed(text) => str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed),
         Cow::Owned(text) => Cow::Owned(String::from_utf8_lossy(&text).into_owned()),
     }
 }
@@ -106,6 +107,14 @@ pub fn is_truthy(value: &Value) -> bool {
 
 /// What the rules ask of an object.
 pub trait Fields {
+    /// What is under this key.
+    fn member(&self, key: &str) -> Option<&Value>;
+    /// The same, to be changed.
+    fn member_mut(&mut self, key: &str) -> Option<&mut Value>;
+    /// Whether there is something under this key.
+    fn has(&self, key: &str) -> bool {
+        self.member(key).is_some()
+    }
     /// The string under this key.
     fn text(&self, key: &str) -> Option<&str>;
     /// The string under this key without space around it, if that leaves anything.
@@ -128,9 +137,26 @@ pub trait Fields {
     fn take(&mut self, key: &str) -> Option<Value>;
 }
 
+/// Up to so many members are compared with a key, which is faster than to hash it. Most that is asked for is not there.
+const FEW: usize = 16;
+
 impl Fields for Object {
+    fn member(&self, key: &str) -> Option<&Value> {
+        match self.len() {
+            ..=FEW => self.iter().find_map(|(name, value)| (name == key).then_some(value)),
+            _ => self.get(key),
+        }
+    }
+
+    fn member_mut(&mut self, key: &str) -> Option<&mut Value> {
+        match self.len() {
+            ..=FEW => self.iter_mut().find_map(|(name, value)| (name == key).then_some(value)),
+            _ => self.get_mut(key),
+        }
+    }
+
     fn text(&self, key: &str) -> Option<&str> {
-        self.get(key)?.as_str()
+        self.member(key)?.as_str()
     }
 
     fn trimmed(&self, key: &str) -> Option<&str> {
@@ -138,19 +164,19 @@ impl Fields for Object {
     }
 
     fn object(&self, key: &str) -> Option<&Object> {
-        self.get(key)?.as_object()
+        self.member(key)?.as_object()
     }
 
     fn array(&self, key: &str) -> Option<&Vec<Value>> {
-        self.get(key)?.as_array()
+        self.member(key)?.as_array()
     }
 
     fn number(&self, key: &str) -> Option<f64> {
-        self.get(key)?.as_f64()
+        self.member(key)?.as_f64()
     }
 
     fn is(&self, key: &str, flag: bool) -> bool {
-        self.get(key).and_then(Value::as_bool) == Some(flag)
+        self.member(key).and_then(Value::as_bool) == Some(flag)
     }
 
     fn set(&mut self, key: &str, value: impl Into<Value>) {
@@ -158,7 +184,7 @@ impl Fields for Object {
     }
 
     fn take(&mut self, key: &str) -> Option<Value> {
-        self.shift_remove(key)
+        self.has(key).then(|| self.shift_remove(key)).flatten()
     }
 }
 

@@ -25,7 +25,7 @@ pub fn is_blank(text: &str) -> bool {
 
 /// The length in UTF-16 units.
 pub fn units(text: &str) -> usize {
-    text.chars().map(units_of).sum()
+    if text.is_ascii() { text.len() } else { text.chars().map(units_of).sum() }
 }
 
 /// As many characters from the start as have no more UTF-16 units than this.

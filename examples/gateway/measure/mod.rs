@@ -21,7 +21,7 @@ mod traceparent;
 
 pub use self::{
     names::{Counted, HeldBack, PageFrom, accepted, caught_up, held_back, page},
-    request::{RequestLayer, note_route},
+    request::{RequestLayer, note_matched, note_route},
 };
 #[cfg(feature = "metrics")]
 pub use self::{

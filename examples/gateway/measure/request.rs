@@ -8,6 +8,7 @@
 //! The path, which may hold a capability that is a secret, is not in it before a route is found.
 
 use std::{
+    borrow::Cow,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
@@ -38,7 +39,7 @@ pub struct Requests<S> {
 
 /// What the layers further in find out about a request, in its extensions.
 #[derive(Clone)]
-struct Found(Arc<(Span, OnceLock<MatchedPath>)>);
+struct Found(Arc<(Span, OnceLock<Cow<'static, str>>)>);
 
 impl<S> Layer<S> for RequestLayer {
     type Service = Requests<S>;
@@ -77,7 +78,7 @@ where
             let response = answer.await?;
             let Found(found) = found;
             let (span, route) = &*found;
-            names::request_answered(method, route.get().map(MatchedPath::as_str), response.status(), began.elapsed());
+            names::request_answered(method, route.get().map(|route| &**route), response.status(), began.elapsed());
             if span.is_disabled() {
                 return Ok(response);
             }
@@ -90,16 +91,26 @@ where
     }
 }
 
-/// Notes the route of a request: around all routes.
-pub fn note_route(request: Request<Body>) -> Request<Body> {
-    let extensions = request.extensions();
-    if let (Some(Found(found)), Some(route)) = (extensions.get(), extensions.get::<MatchedPath>()) {
-        let (span, noted) = &**found;
-        span.record("http.route", route.as_str());
-        span.record("url.path", request.uri().path());
-        let _ = noted.set(route.clone());
+/// Notes which route a request is for, by its template.
+pub fn note_route(request: &Request<Body>, route: &'static str) {
+    note(request, || Cow::Borrowed(route));
+}
+
+/// The same of the route that a router has found: around all that it has.
+pub fn note_matched(request: Request<Body>) -> Request<Body> {
+    if let Some(route) = request.extensions().get::<MatchedPath>() {
+        note(&request, || Cow::Owned(route.as_str().to_owned()));
     }
     request
+}
+
+fn note(request: &Request<Body>, route: impl FnOnce() -> Cow<'static, str>) {
+    if let Some(Found(found)) = request.extensions().get() {
+        let ((span, noted), route) = (&**found, route());
+        span.record("http.route", &*route);
+        span.record("url.path", request.uri().path());
+        let _ = noted.set(route);
+    }
 }
 
 fn span(request: &Request<Body>, auth: &GatewayAuth) -> Span {

@@ -85,7 +85,8 @@ impl AsRef<[u8]> for Held {
 pub struct Connection {
     speaks_http_2: bool,
     guest: Guest,
-    pages: PageBytes,
+    /// Only where there can be several at once.
+    pages: Option<PageBytes>,
     /// Whose request begins to be answered.
     turn: Semaphore,
 }
@@ -99,14 +100,15 @@ pub struct Asking {
 
 impl Connection {
     pub fn new(speaks_http_2: bool, guest: Guest) -> Self {
-        Self { speaks_http_2, guest, pages: PageBytes::new(PAGES), turn: Semaphore::new(1) }
+        let pages = speaks_http_2.then(|| PageBytes::new(PAGES));
+        Self { speaks_http_2, guest, pages, turn: Semaphore::new(1) }
     }
 
     pub fn guest(&self) -> &Guest {
         &self.guest
     }
 
-    pub fn pages(&self) -> PageBytes {
+    pub fn pages(&self) -> Option<PageBytes> {
         self.pages.clone()
     }
 

@@ -36,15 +36,17 @@ mod turns;
 mod wire;
 
 use std::{
+    cell::RefCell,
     convert::Infallible,
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use axum::body::Body;
+use futures_util::future::Either;
 use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -147,11 +149,13 @@ where
             let speaks_http_2 = socket.speaks_http_2();
             let connection = Arc::new(Connection::new(speaks_http_2, guest));
             let client = socket.client();
+            // One for all requests of a connection: it is not cloned where they come one after the other. Each clone counts up
+            // what its layers share with all other threads.
+            let service = RefCell::new(service);
             let service = service_fn({
                 let connection = Arc::clone(&connection);
                 move |request: Request<Incoming>| {
-                    let service = service.clone();
-                    answer(service, request, peer, Arc::clone(&connection), client.clone())
+                    answer(&mut *service.borrow_mut(), request, peer, Arc::clone(&connection), client.clone())
                 }
             });
             let served = http
@@ -210,26 +214,33 @@ async fn begin(socket: TcpStream, tls: Option<Tls>, write_timeout: Duration) -> 
 
 /// Answers a request, whose body is for the route to read, or to leave.
 fn answer<S>(
-    service: S,
+    service: &mut S,
     request: Request<Incoming>,
     peer: PeerAddr,
     connection: Arc<Connection>,
     client: Client,
-) -> impl Future<Output = Result<Response<Body>, Infallible>>
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
 {
     let asking = connection.ask();
     let (mut head, body) = request.into_parts();
     let body = drain::body(body, &head.headers, connection.guest());
     head.extensions.insert(peer);
     head.extensions.insert(connection.guest().clone());
-    head.extensions.insert(connection.pages());
+    if let Some(pages) = connection.pages() {
+        head.extensions.insert(pages);
+    }
     #[cfg(feature = "upstream")]
     if !asking.shares() {
         head.extensions.insert(client.clone());
     }
-    let answer = service.oneshot(Request::from_parts(head, body));
+    let request = Request::from_parts(head, body);
+    let answer = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(())) if !asking.shares() => Either::Left(service.call(request)),
+        // What is called in its turn. Boxed: a connection keeps room for the future of a request for as long as it is open.
+        _ => Either::Right(Box::pin(service.clone().oneshot(request))),
+    };
     let waits = connection.guest().waits();
     async move {
         let response = if asking.shares() { asking.in_turn(answer).await? } else { answer.await? };

@@ -2,18 +2,22 @@
 //!
 //! A connection is read until there is nothing to read, and what was read is dealt with meanwhile: nothing else has
 //! its turn on this thread until then. A client that says small things as fast as it can (frames of HTTP/2 that cost
-//! it nine bytes each) could keep a thread so for as long as it likes. So after some bytes the others have their turn.
+//! it nine bytes each) could keep a thread so for as long as it likes. So after some bytes the others have their
+//! turn, those of whom it is not known yet that they have sent something among them.
 //!
 //! Over HTTP/1 requests are dealt with one after the other, and others have their turn between some of them. What is
 //! read in many pieces there is a large body, which costs several times as much in small ones.
 
 use std::{
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::yield_now,
+};
 
 use super::guest::Guest;
 
@@ -48,8 +52,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for InTurns<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.left == 0 {
             self.left = self.turn();
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            // It is woken once it was looked who else has sent something: a waker that wakes itself is not.
+            return pin!(yield_now()).poll(cx).map(Ok);
         }
         let most = self.left.min(buffer.remaining());
         let mut some = ReadBuf::new(buffer.initialize_unfilled_to(most));
@@ -94,7 +98,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for InTurns<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{io::Write, time::Duration};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -121,6 +125,23 @@ mod tests {
             assert_eq!(turns, 101);
             assert!(read == said);
         }
+    }
+
+    #[tokio::test]
+    async fn after_each_turn_it_is_looked_who_else_has_sent_something() {
+        let (client, server) = std::os::unix::net::UnixStream::pair().unwrap();
+        server.set_nonblocking(true).unwrap();
+        let mut server = tokio::net::UnixStream::from_std(server).unwrap();
+        let heard = tokio::spawn(async move { server.read(&mut [0]).await });
+        let mut flood = InTurns::new(tokio::io::repeat(0), true, guest(true));
+        let mut turn = async || flood.read_exact(&mut [0; TURN + 1]).await.unwrap();
+        for _ in 0..10 {
+            turn().await;
+        }
+        (&client).write_all(&[0]).unwrap();
+        turn().await;
+        turn().await;
+        assert!(heard.is_finished());
     }
 
     #[tokio::test]

@@ -30,6 +30,11 @@ impl Lookup {
         Arc::clone(&self.settings.borrow())
     }
 
+    /// What `find` says of the settings of now.
+    pub fn of_settings<T>(&self, find: impl FnOnce(&Settings) -> T) -> T {
+        find(&self.settings.borrow())
+    }
+
     /// The settings of now and, marked as changed, of later.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Settings>> {
         let mut settings = self.settings.clone();

@@ -134,7 +134,7 @@ pub fn has_media_facts(message: &Object) -> bool {
 
 fn is_meaningful(fact: &Object) -> bool {
     ["path", "url", "contentType"].iter().any(|key| fact.trimmed(key).is_some())
-        || fact.get("kind").is_some_and(|kind| crate::json::is_truthy(kind) && *kind != "unknown")
+        || fact.member("kind").is_some_and(|kind| crate::json::is_truthy(kind) && *kind != "unknown")
 }
 
 /// What part of an answer a text is.

@@ -153,7 +153,7 @@ fn take_out(message: &mut Object, commentary: &[usize], places: &[usize]) {
     let has_tools = (0..blocks.len()).filter(left).any(|at| block::is_tool_kind(block::kind(&blocks[at])));
     let takes_all = says_words && has_tools;
     let mut at = 0;
-    if let Some(Value::Array(blocks)) = message.get_mut("content") {
+    if let Some(Value::Array(blocks)) = message.member_mut("content") {
         blocks.retain(|_| {
             let stays = left(&at) && !(takes_all && commentary.binary_search(&at).is_ok());
             at += 1;

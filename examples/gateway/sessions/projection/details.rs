@@ -8,7 +8,7 @@ use crate::json::{
 
 /// Reduces the `details` of a message or a block. Says whether text was cut.
 pub fn sanitise(object: &mut Object, is_tool_result: bool, limit: Option<usize>) -> bool {
-    let Some(details) = object.get("details") else { return false };
+    let Some(details) = object.member("details") else { return false };
     let (reduced, is_cut) = match conflict(object, details) {
         Some(conflict) => (Some(conflict), false),
         None if is_tool_result => reduced(details, limit),
@@ -40,7 +40,7 @@ fn reduced(details: &Value, limit: Option<usize>) -> (Option<Object>, bool) {
         reduced.set("browserTab", tab);
     }
     for key in ["changed", "created"] {
-        if let Some(flag) = details.get(key).filter(|flag| flag.is_boolean()) {
+        if let Some(flag) = details.member(key).filter(|flag| flag.is_boolean()) {
             reduced.set(key, flag.clone());
         }
     }
@@ -71,7 +71,7 @@ fn browser_tab(tab: &Object) -> Option<Object> {
     shown.set("targetId", id("targetId", 128)?);
     shown.set("profile", id("profile", 128)?);
     match tab.text("target")? {
-        "host" if !tab.contains_key("node") => shown.set("target", "host"),
+        "host" if !tab.has("node") => shown.set("target", "host"),
         "node" => {
             shown.set("target", "node");
             shown.set("node", id("node", 256)?);
@@ -179,7 +179,7 @@ fn conflict(message: &Object, details: &Value) -> Option<Object> {
     let staged = details.text("stagedResultRef")?;
     let name = staged.strip_prefix("refs/openclaw/worker-results/").filter(|name| !name.is_empty())?;
     let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let total = match details.get("totalCount") {
+    let total = match details.member("totalCount") {
         Some(total) => Some(total.as_u64().filter(|total| *total >= paths.len() as u64)?),
         None => None,
     };

@@ -44,18 +44,18 @@ pub fn show(message: &mut Object) {
         }),
         None => {}
     };
-    match message.get_mut("content") {
+    match message.member_mut("content") {
         Some(Value::String(text)) => strip(text),
         Some(Value::Array(blocks)) => {
             for block in blocks.iter_mut().filter_map(Value::as_object_mut) {
-                if let Some(Value::String(text)) = block.get_mut("text") {
+                if let Some(Value::String(text)) = block.member_mut("text") {
                     strip(text);
                 }
             }
         }
         _ => {}
     }
-    if let Some(Value::String(text)) = message.get_mut("text") {
+    if let Some(Value::String(text)) = message.member_mut("text") {
         strip(text);
     }
 }

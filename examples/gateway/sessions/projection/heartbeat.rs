@@ -6,7 +6,7 @@ use memchr::memmem;
 
 use super::{block, control_reply::is_silence, inbound_metadata::DELIVERY_HINTS, text_source};
 use crate::json::{
-    Object, Value,
+    Fields as _, Object, Value,
     text::{is_space, trim, trim_end, trim_start, units},
 };
 
@@ -53,7 +53,7 @@ pub fn is_acknowledgement(message: &Object) -> bool {
 
 /// The text of all blocks in one, reasoning aside, and whether there is anything but text.
 fn said(message: &Object) -> (Cow<'_, str>, bool) {
-    let content = message.get("content").or_else(|| text_source(message));
+    let content = message.member("content").or_else(|| text_source(message));
     match content {
         Some(Value::String(text)) => (Cow::Borrowed(text), false),
         Some(Value::Array(blocks)) => {

@@ -28,7 +28,7 @@ impl<'a> Reference<'a> {
         let position = meta.object("transcriptPosition")?;
         let source = position.text("source").filter(|source| (1..=LONGEST_SOURCE).contains(&text::units(source)))?;
         let message_id = meta.text("id").filter(|id| (1..=LONGEST_ID).contains(&text::units(id)))?;
-        let raw_seq = position.get("rawSeq")?.as_u64()?;
+        let raw_seq = position.member("rawSeq")?.as_u64()?;
         Some(Self { source, raw_seq, message_id, message_seq: seq(message)?, content_index: 0 })
     }
 

@@ -17,7 +17,7 @@ pub fn sanitise_block(block: &mut Object) {
             sanitise_media(block, &kind);
         }
         Some("attachment") => {
-            if let Some(Value::Object(attachment)) = block.get_mut("attachment") {
+            if let Some(Value::Object(attachment)) = block.member_mut("attachment") {
                 PRIVATE.iter().for_each(|key| drop(attachment.take(key)));
                 show_reference(attachment, "url");
             }
@@ -32,14 +32,14 @@ fn sanitise_media(block: &mut Object, kind: &str) {
     let inside = block.object("source").and_then(payload);
     // A source that is no object may be a reference itself.
     let mut references = REFERENCES.to_vec();
-    if !block.get("source").is_some_and(Value::is_object) {
+    if !block.member("source").is_some_and(Value::is_object) {
         references.push("source");
     }
     let mut omits = leave_out(block, &PRIVATE, &references);
     if omits {
         block.set("omitted", true);
     }
-    if let Some(Value::Object(source)) = block.get_mut("source") {
+    if let Some(Value::Object(source)) = block.member_mut("source") {
         if leave_out(source, &PRIVATE, &REFERENCES) {
             if kind != "image" {
                 source.set("omitted", true);
@@ -51,7 +51,7 @@ fn sanitise_media(block: &mut Object, kind: &str) {
         block.set("omitted", true);
     }
     if let Some(bytes) = own.or(inside) {
-        match block.get_mut("source") {
+        match block.member_mut("source") {
             Some(Value::Object(source)) if kind == "audio" && own.is_none() => source.set("bytes", bytes),
             _ => block.set("bytes", bytes),
         }
@@ -65,7 +65,7 @@ fn leave_out(object: &mut Object, private: &[&str], references: &[&str]) -> bool
         omits |= object.take(key).is_some();
     }
     for key in references {
-        omits |= object.contains_key(*key) && !show_reference(object, key);
+        omits |= object.has(key) && !show_reference(object, key);
     }
     omits
 }

@@ -76,7 +76,7 @@ pub fn project(messages: Vec<Value>, before: State) -> Shown {
     }
     coordination::hide(&mut messages);
     messages.iter_mut().for_each(show_display_content);
-    messages.retain(|message| !(block::is_assistant(message) && message.contains_key("openclawMessageToolMirror")));
+    messages.retain(|message| !(block::is_assistant(message) && message.has("openclawMessageToolMirror")));
     let (mut messages, failed_turn, mended) = recovery::mend(messages, before.failed_turn);
     messages.iter_mut().for_each(recovery::say_failed);
     let mut messages = sanitise::all(messages, None);
@@ -135,5 +135,5 @@ fn show_display_content(message: &mut Object) {
 
 /// Where a message keeps its text: in `content`, or without that in `text`.
 fn text_source(message: &Object) -> Option<&Value> {
-    message.get("content").filter(|content| !content.is_null()).or_else(|| message.get("text"))
+    message.member("content").filter(|content| !content.is_null()).or_else(|| message.member("text"))
 }

@@ -67,14 +67,14 @@ pub fn message(message: &mut Object, limit: Option<usize>) {
     let strips_tokens = role == "assistant" && !keeps_token(message);
     let is_commentary = commentary::is_set_apart(message);
     let is_assistant = block::is_assistant(message);
-    match message.get_mut("content") {
+    match message.member_mut("content") {
         Some(Value::String(text)) => is_cut |= sanitise_text(text, strips_tokens, limit, is_tool),
         Some(Value::Array(blocks)) => {
             // All commentary of one turn is cut as one text.
             let mut left = limit.filter(|_| is_commentary);
             blocks.retain_mut(|block| {
-                let length = block::text(block).map(units).filter(|_| left.is_some());
-                let (Some(room), Some(length)) = (left, length) else {
+                let length = || block::text(block).map(units);
+                let Some((room, length)) = left.and_then(|room| Some((room, length()?))) else {
                     is_cut |= sanitise_block(block, is_tool, strips_tokens, limit);
                     return true;
                 };
@@ -92,7 +92,7 @@ pub fn message(message: &mut Object, limit: Option<usize>) {
         }
         _ => {}
     }
-    if let Some(Value::String(text)) = message.get_mut("text") {
+    if let Some(Value::String(text)) = message.member_mut("text") {
         is_cut |= sanitise_text(text, strips_tokens, limit, is_tool);
     }
     if is_cut {
@@ -106,9 +106,9 @@ pub fn message(message: &mut Object, limit: Option<usize>) {
 
 /// Takes out what the meta holds for the model, and makes what it says of files fit to be shown.
 fn sanitise_meta(message: &mut Object) {
-    let Some(Value::Object(meta)) = message.get_mut(META) else { return };
+    let Some(Value::Object(meta)) = message.member_mut(META) else { return };
     let mut is_changed = meta.take("upstreamUserText").is_some();
-    if let Some(facts) = meta.get("media") {
+    if let Some(facts) = meta.member("media") {
         is_changed = true;
         match media::sanitise_facts(facts) {
             Some(facts) => meta.set("media", facts),
@@ -121,7 +121,7 @@ fn sanitise_meta(message: &mut Object) {
 }
 
 fn take_delivered_media(message: &mut Object) {
-    let Some(Value::Object(delivery)) = message.get_mut("openclawDelivery") else { return };
+    let Some(Value::Object(delivery)) = message.member_mut("openclawDelivery") else { return };
     if delivery.take("mediaUrls").is_some() && delivery.is_empty() {
         message.take("openclawDelivery");
     }
@@ -133,7 +133,7 @@ fn keeps_token(message: &Object) -> bool {
         return true;
     }
     let is_control = |text: &str| control_reply::is_control_reply(text);
-    let said = message.get("text").filter(|text| !text.is_null()).or_else(|| message.get("content"));
+    let said = message.member("text").filter(|text| !text.is_null()).or_else(|| message.member("content"));
     let says_token = || match said {
         Some(Value::String(text)) => is_control(text),
         Some(Value::Array(blocks)) => {
@@ -171,7 +171,7 @@ fn sanitise_block(block: &mut Value, is_tool: bool, strips_tokens: bool, limit: 
                 block.take("text");
             }
         }
-        if let Some(Value::Array(items)) = block.get_mut("content") {
+        if let Some(Value::Array(items)) = block.member_mut("content") {
             for item in items {
                 is_cut |= sanitise_block(item, true, false, limit);
             }
@@ -181,13 +181,13 @@ fn sanitise_block(block: &mut Value, is_tool: bool, strips_tokens: bool, limit: 
         [("text", is_tool), ("content", is_tool), ("partialJson", is_tool), ("arguments", is_tool), ("thinking", false)]
     {
         let is_left = is_tool && matches!(key, "partialJson" | "arguments");
-        match block.get_mut(key) {
+        match block.member_mut(key) {
             Some(Value::String(text)) if !is_left => is_cut |= cut(text, limit, is_exact),
             _ => {}
         }
     }
     if strips_tokens && block::is_text_kind(kind.as_deref()) {
-        if let Some(Value::String(text)) = block.get_mut("text") {
+        if let Some(Value::String(text)) = block.member_mut("text") {
             edit(text, control_reply::without_token);
         }
     }
@@ -201,7 +201,7 @@ fn sanitise_block(block: &mut Value, is_tool: bool, strips_tokens: bool, limit: 
 fn strip_yield(block: &mut Object) {
     if block.says("type", "toolCall") && block.says("name", "sessions_yield") {
         for key in ["arguments", "input"] {
-            if let Some(Value::Object(input)) = block.get_mut(key) {
+            if let Some(Value::Object(input)) = block.member_mut(key) {
                 input.take("message");
             }
         }
@@ -213,7 +213,7 @@ fn keep_answer(message: &mut Object, limit: Option<usize>) -> bool {
     if !has_text_beside_tools(message) {
         return false;
     }
-    let Some(Value::Array(blocks)) = message.get("content") else { return false };
+    let Some(Value::Array(blocks)) = message.member("content") else { return false };
     let mut says_something = false;
     let kept = blocks.iter().filter(|block| block.is_object() || block.is_array()).filter_map(|block| {
         if !block::is_text(block) {
@@ -237,7 +237,7 @@ fn keep_answer(message: &mut Object, limit: Option<usize>) -> bool {
 
 /// Keeps only the final answer's text if any text has a phase.
 fn keep_final_phase(message: &mut Object) {
-    if let Some(Value::Array(blocks)) = message.get_mut("content") {
+    if let Some(Value::Array(blocks)) = message.member_mut("content") {
         if blocks.iter().any(|block| block::Phase::of_block(block).is_some()) {
             let is_final = |block: &Value| block::Phase::of_block(block) == Some(block::Phase::FinalAnswer);
             blocks.retain(|block| !block::is_text(block) || is_final(block));

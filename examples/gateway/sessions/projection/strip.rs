@@ -32,7 +32,7 @@ pub fn strip(message: &mut Object) {
         Some("output_text") => text::trim(&role) == "assistant",
         _ => false,
     };
-    match message.get_mut("content") {
+    match message.member_mut("content") {
         Some(Value::String(text)) => strip(text),
         Some(Value::Array(blocks)) => {
             for block in blocks.iter_mut().filter(|block| is_text(block::kind(block))) {
@@ -42,7 +42,7 @@ pub fn strip(message: &mut Object) {
             }
         }
         _ => {
-            if let Some(Value::String(text)) = message.get_mut("text") {
+            if let Some(Value::String(text)) = message.member_mut("text") {
                 strip(text);
             }
         }
@@ -62,7 +62,7 @@ fn sender_label(message: &Object) -> Option<String> {
     if let Some(own) = message.trimmed("senderLabel") {
         return Some(own.to_owned());
     }
-    match message.get("content") {
+    match message.member("content") {
         Some(Value::String(text)) => return inbound_metadata::sender_label(text),
         Some(Value::Array(items)) => {
             let mut texts = items.iter().filter_map(|item| item.as_object()?.text("text"));
@@ -106,11 +106,11 @@ fn show_typed_text(message: &mut Object) {
         return;
     }
     let (snapshot, typed) = (snapshot.clone(), typed.to_owned());
-    match message.get_mut("content") {
+    match message.member_mut("content") {
         Some(Value::Array(blocks)) => put_typed_text(blocks, &typed),
         Some(Value::String(text)) => *text = typed,
         _ => {
-            if let Some(Value::String(text)) = message.get_mut("text") {
+            if let Some(Value::String(text)) = message.member_mut("text") {
                 *text = typed;
             }
         }

@@ -60,7 +60,7 @@ fn activity(message: &Object) -> Option<(String, Object, Object)> {
     result.take("input");
     if let Some(Value::Object(own)) = result.take("result") {
         for key in ["content", "details"] {
-            if let Some(value) = own.get(key) {
+            if let Some(value) = own.member(key) {
                 result.set(key, value.clone());
             }
         }
@@ -95,10 +95,10 @@ fn is_activity(message: &Object, details: &Object) -> bool {
         && details.keys().all(|key| KEYS.contains(&key.as_str()))
         && ["runId", "scopeId", "toolCallId"].iter().all(|key| is_short(key, LONGEST_ID))
         && is_short("toolName", LONGEST_NAME)
-        && is_free("afterEntryId", details.get("afterEntryId").is_some_and(Value::is_null))
-        && is_free("parentToolCallId", !details.contains_key("parentToolCallId"))
-        && details.get("startOrder").is_some_and(Value::is_u64)
+        && is_free("afterEntryId", details.member("afterEntryId").is_some_and(Value::is_null))
+        && is_free("parentToolCallId", !details.has("parentToolCallId"))
+        && details.member("startOrder").is_some_and(Value::is_u64)
         && details.object("result").is_some_and(|result| result.array("content").is_some())
-        && details.get("isError").is_some_and(Value::is_boolean)
+        && details.member("isError").is_some_and(Value::is_boolean)
         && ["startedAt", "timestamp"].iter().all(|key| details.number(key).is_some())
 }

@@ -79,7 +79,7 @@ fn spoken_text(message: &Object) -> Option<String> {
 fn adopt(partner: &mut Object, mut supplement: Object) {
     let Some(Value::Array(blocks)) = supplement.take("content") else { return };
     let audio = blocks.into_iter().filter(|block| block.is_object() && block::kind(block) != Some("text"));
-    if let Some(Value::Array(own)) = partner.get_mut("content") {
+    if let Some(Value::Array(own)) = partner.member_mut("content") {
         own.extend(audio);
         return;
     }

@@ -28,7 +28,7 @@ const COUNTS: [&str; 17] = [
 pub fn sanitise(message: &mut Object) {
     let is_assistant = block::is_assistant(message);
     for (key, numbers) in [("usage", &COUNTS[..]), ("cost", &COSTS)] {
-        let Some(value) = message.get(key) else { continue };
+        let Some(value) = message.member(key) else { continue };
         match reduced(value, numbers).filter(|_| is_assistant) {
             Some(reduced) => message.set(key, reduced),
             None => drop(message.take(key)),
@@ -46,7 +46,7 @@ fn reduced(value: &Value, numbers: &[&str]) -> Option<Object> {
         }
     }
     if numbers.len() == COUNTS.len() {
-        if let Some(cost) = value.get("cost").and_then(|cost| self::reduced(cost, &COSTS)) {
+        if let Some(cost) = value.member("cost").and_then(|cost| self::reduced(cost, &COSTS)) {
             reduced.set("cost", cost);
         }
     }
