@@ -109,7 +109,8 @@ def main():
                 if gateway:
                     gateway.end()
                 options = wanted_options
-                gateway = Gateway(program, "--write-timeout", "2s", "--heartbeat", "2s", *options)
+                patience = () if "--write-timeout" in options else ("--write-timeout", "2s")
+                gateway = Gateway(program, "--heartbeat", "2s", *patience, *options)
             for n in range(TRIES):
                 try:
                     row, why = tried(flood, gateway, form)
