@@ -446,6 +446,7 @@ pub fn broken(error: &io::Error) -> Response {
 mod tests {
     use ::http::header::CONTENT_TYPE;
     use clap::Parser;
+    use http::header::RETRY_AFTER;
     use http_body_util::BodyExt;
     use tokio::time::sleep;
     use tower_reauth::{
@@ -512,6 +513,22 @@ mod tests {
         assert_eq!(response.extensions().get(), Some(&Denied::Revoked));
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body, r#"{"error":{"message":"Unauthorized","type":"unauthorized"}}"#);
+    }
+
+    #[tokio::test]
+    async fn a_page_for_which_there_is_never_room_is_not_to_be_asked_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = || Access::new(Identity::new("alice", AuthMethod::Token));
+        for (units, status) in [(1, StatusCode::BAD_REQUEST), (2, StatusCode::OK)] {
+            let state = Arc::into_inner(state(folder.path())).unwrap();
+            let state = Arc::new(State { page_bytes: PageBytes::shared(units), ..state });
+            let response = asked(&state, access()).await;
+            assert_eq!((response.status(), response.headers().get(RETRY_AFTER)), (status, None));
+        }
+        let state =
+            Arc::new(State { page_bytes: PageBytes::shared(2), ..Arc::into_inner(state(folder.path())).unwrap() });
+        let _others = state.page_bytes.take(1);
+        assert_eq!(asked(&state, access()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
