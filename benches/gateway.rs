@@ -3,7 +3,7 @@
 //! `cargo bench --bench gateway`: criterion's figures for a first look at a transcript, then one table
 //! for each question, with the gateway, the bare limit and the ratio; two plots are written to
 //! `benches/plots`. It takes some minutes, 2 GB of disk and 10,100 sockets (`ulimit -n`). A name after
-//! `--` (pages, lengths, idle, fan-out, commits, million, start) asks for one table only. One more stands
+//! `--` (pages, lengths, idle, fan-out, busy, commits, million, start) asks for one table only. One more stands
 //! the gateway beside OpenClaw: see [`Peer`].
 
 // The whole example is opened. A bench needs neither its `main` nor, without a harness, what its tests

@@ -15,7 +15,7 @@ mod server;
 mod support;
 
 // The rooms of the example name each other by these paths.
-use server::{auth, config, files, http, json, live, measure, nodes, serve, sessions, systemd, tls};
+use server::{auth, config, files, http, json, live, measure, nodes, plain, serve, sessions, systemd, tls};
 
 /// A target: what must hold of an input of these bytes. It panics where it does not.
 type Target = fn(&[u8]);

@@ -18,6 +18,6 @@ mod stalled;
 #[path = "../../examples/gateway.rs"]
 mod server;
 // The rooms of the example name each other by this path.
-use server::{auth, config, files, http, json, live, measure, nodes, serve, sessions, systemd, tls};
+use server::{auth, config, files, http, json, live, measure, nodes, plain, serve, sessions, systemd, tls};
 #[cfg(feature = "edge")]
 use server::{edge, upstream};
