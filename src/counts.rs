@@ -12,6 +12,8 @@ use std::{
 };
 
 #[cfg(feature = "metrics")]
+use metrics::{Key, Label, Level, Metadata, with_recorder};
+#[cfg(feature = "metrics")]
 use tokio::time::Instant;
 
 #[cfg(feature = "metrics")]
@@ -46,13 +48,29 @@ pub fn describe_metrics() {
     describe_histogram!(REVOKING, Unit::Seconds, "From a revocation to the end of the last stream that it ended.");
 }
 
+#[cfg(feature = "metrics")]
+static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+
+/// A key that is made when the program is compiled, and hashed: the macros of the facade do that only where the name is a
+/// literal.
+#[cfg(feature = "metrics")]
+macro_rules! key {
+    ($name:expr, $($label:literal => $value:literal),+) => {{
+        static LABELS: &[Label] = &[$(Label::from_static_parts($label, $value)),+];
+        static KEY: Key = Key::from_static_parts($name, LABELS);
+        &KEY
+    }};
+}
+
 /// Counts by reason. Those that are named have a key that was made when the program was compiled; for
 /// any other one is made, which is an allocation.
 #[cfg(feature = "metrics")]
 macro_rules! count {
     ($name:expr, $reason:expr, often: [$($often:literal),+]) => {
         match $reason {
-            $($often => metrics::counter!($name, "reason" => $often),)+
+            $($often => with_recorder(|recorder| {
+                recorder.register_counter(key!($name, "reason" => $often), &METADATA)
+            }),)+
             reason => metrics::counter!($name, "reason" => reason),
         }
         .increment(1)
@@ -160,31 +178,40 @@ impl Check {
 impl Drop for Check {
     fn drop(&mut self) {
         // Each pair in its own words: so their keys are made when the program is compiled.
-        macro_rules! record {
+        macro_rules! key_of {
             ($($occasion:pat => $word:literal),+) => {
                 match (self.occasion, self.outcome) {
                     $(
-                        ($occasion, Outcome::Confirmed) => {
-                            metrics::histogram!(CHECKS, "occasion" => $word, "outcome" => "confirmed")
-                        }
-                        ($occasion, Outcome::Denied) => {
-                            metrics::histogram!(CHECKS, "occasion" => $word, "outcome" => "denied")
-                        }
+                        ($occasion, Outcome::Confirmed) => key!(CHECKS, "occasion" => $word, "outcome" => "confirmed"),
+                        ($occasion, Outcome::Denied) => key!(CHECKS, "occasion" => $word, "outcome" => "denied"),
                         ($occasion, Outcome::Unavailable) => {
-                            metrics::histogram!(CHECKS, "occasion" => $word, "outcome" => "unavailable")
+                            key!(CHECKS, "occasion" => $word, "outcome" => "unavailable")
                         }
                         ($occasion, Outcome::Abandoned) if thread::panicking() => {
-                            metrics::histogram!(CHECKS, "occasion" => $word, "outcome" => "panicked")
+                            key!(CHECKS, "occasion" => $word, "outcome" => "panicked")
                         }
                         ($occasion, Outcome::Abandoned) => {
-                            metrics::histogram!(CHECKS, "occasion" => $word, "outcome" => "abandoned")
+                            key!(CHECKS, "occasion" => $word, "outcome" => "abandoned")
                         }
                     )+
                 }
-                .record(self.began.elapsed())
             };
         }
-        contained(|| record!(Occasion::Door => "door", Occasion::Stream => "stream"));
+        let key = key_of!(Occasion::Door => "door", Occasion::Stream => "stream");
+        contained(|| {
+            with_recorder(|recorder| recorder.register_histogram(key, &METADATA)).record(Since(self.began));
+        });
+    }
+}
+
+/// The time since then, which is read only where somebody records it.
+#[cfg(feature = "metrics")]
+struct Since(Instant);
+
+#[cfg(feature = "metrics")]
+impl metrics::IntoF64 for Since {
+    fn into_f64(self) -> f64 {
+        self.0.elapsed().into_f64()
     }
 }
 

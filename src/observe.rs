@@ -140,6 +140,11 @@ fn warn_once(denied: &Denied) {
 /// A caller was let in: their access is in the request.
 #[allow(unused_variables, reason = "there are no spans without the feature")]
 pub(crate) fn admitted(access: &Access) {
+    // Where nobody listens, no span has fields.
+    #[cfg(feature = "tracing")]
+    if tracing::level_filters::LevelFilter::current() == tracing::level_filters::LevelFilter::OFF {
+        return;
+    }
     #[cfg(feature = "tracing")]
     contained(|| {
         let span = tracing::Span::current();

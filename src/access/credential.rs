@@ -58,15 +58,12 @@ impl CredentialInUse {
 
     /// Whether it is still good, as far as that can be said without its verifier.
     pub(crate) fn judge(&self, identity: &Identity) -> Result<(), VerifyError> {
-        if self.policy().epoch() != self.epoch() {
-            return Err(VerifyError::Revoked);
-        }
-        self.policy().judge(identity, || self.token())
+        self.policy().judge_since(self.epoch(), identity, || self.token())
     }
 
     /// The digest of the token that it is, if it is one.
     pub(super) fn token(&self) -> Option<TokenDigest> {
-        self.source().key().map(|key| key.credential())
+        self.source().token()
     }
 
     /// Whether `access` still goes by it.

@@ -13,6 +13,11 @@ pub(crate) fn of<'r, B>(request: &'r Request<B>, layer: &'static str) -> Result<
     request.extensions().get().ok_or(Denied::NoAccess { layer })
 }
 
+/// The same, to be changed.
+pub(crate) fn of_mut<'r, B>(request: &'r mut Request<B>, layer: &'static str) -> Result<&'r mut Access, Denied> {
+    request.extensions_mut().get_mut().ok_or(Denied::NoAccess { layer })
+}
+
 /// Puts a new access into a request, inside of the one that is there already. Returns what is to be told with
 /// the response, if a layer further out watches that.
 pub(crate) fn enter(extensions: &mut Extensions, mut access: Access) -> (&Access, Option<Entered>) {

@@ -26,7 +26,7 @@ mod value;
 
 pub(crate) use self::{
     credential::{CredentialInUse, Effect},
-    entered::{Entered, Watched, enter, of},
+    entered::{Entered, Watched, enter, of, of_mut},
     policy::Policy,
     source::Source,
 };

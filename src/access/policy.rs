@@ -68,6 +68,16 @@ impl Policy {
         }
     }
 
+    /// See [`admit`](Self::admit), for an identity that was let in when everything had been revoked `epoch` times.
+    pub(crate) fn judge_since(
+        &self,
+        epoch: u64,
+        identity: &Identity,
+        token: impl Fn() -> Option<TokenDigest>,
+    ) -> Result<(), VerifyError> {
+        if self.epoch() == epoch { self.judge(identity, token) } else { Err(VerifyError::Revoked) }
+    }
+
     /// The number of times that everything was revoked.
     pub(crate) fn epoch(&self) -> u64 {
         self.revocations.iter().map(Revocations::epoch).fold(0, u64::wrapping_add)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Policy;
 use crate::{
     revoke::{Registry, Revision, SharedCheck},
-    verify::{CredentialKey, Verification},
+    verify::{CredentialKey, TokenDigest, Verification},
 };
 
 /// A credential that was let in, and the verifier that can be asked about it.
@@ -16,6 +16,10 @@ pub(crate) trait Source: Send + Sync {
     fn verify(&self) -> Verification;
     fn revision(&self) -> Option<&Revision>;
     fn key(&self) -> Option<CredentialKey>;
+    /// The digest of the token that it is, if it is one.
+    fn token(&self) -> Option<TokenDigest> {
+        self.key().map(|key| key.credential())
+    }
     /// Where streams with equal keys find their shared check.
     fn shared_checks(&self) -> Option<&Arc<Registry<SharedCheck>>>;
     /// Lets go of the request's buffers.

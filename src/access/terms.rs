@@ -57,6 +57,29 @@ impl Terms {
         }
     }
 
+    /// What is granted once another layer has decided: that of a request that is tried again decides anew.
+    pub(super) fn grants_and(&self, grant: Grant) -> Few<Grant> {
+        let is_known = self.grants.as_slice().iter().any(|known| known.is_by_the_layer_of(&grant));
+        if is_known {
+            self.grants.map(|known| if known.is_by_the_layer_of(&grant) { grant.clone() } else { known.clone() })
+        } else {
+            self.grants.clone().and(grant)
+        }
+    }
+
+    /// Adds to what is required, if the caller was granted all that is required by then.
+    pub(super) fn require(&mut self, requirement: Requirement) -> Result<(), Denied> {
+        let both = self.requirement.clone().and(requirement);
+        Self::check(&self.identity, &self.grants, &both)?;
+        self.requirement = both;
+        Ok(())
+    }
+
+    /// Whether nothing has happened yet that a verdict of the door does not know of.
+    pub(super) fn are_as_at_the_door(&self) -> bool {
+        self.renewed.is_none() && self.ended.is_none() && self.closed.is_none()
+    }
+
     /// Whether `identity`, with these grants, has all that is `required`.
     pub(super) fn check(identity: &Identity, grants: &Few<Grant>, required: &Requirement) -> Result<(), Denied> {
         let grants = grants.as_slice();

@@ -113,12 +113,20 @@ impl Access {
     /// required then stays as it was.
     pub fn require(&self, requirement: impl Into<Requirement>) -> Result<(), Denied> {
         self.judge()?;
-        let requirement = requirement.into();
-        let mut terms = self.terms();
-        let both = terms.requirement.clone().and(requirement);
-        Terms::check(&terms.identity, &terms.grants, &both)?;
-        terms.requirement = both;
-        Ok(())
+        self.terms().require(requirement.into())
+    }
+
+    /// [`require`](Self::require), by the layer that has the request: mostly nobody else has this access yet,
+    /// and there is no lock to take.
+    pub(crate) fn require_first(&mut self, requirement: &Requirement) -> Result<(), Denied> {
+        let requirement = requirement.clone();
+        match self.own() {
+            Some(inner) => {
+                inner.judge()?;
+                inner.own_terms().require(requirement)
+            }
+            None => self.require(requirement),
+        }
     }
 
     /// Decides what the identity has, now and at every recheck. What another layer decided before holds
@@ -128,16 +136,15 @@ impl Access {
     ///
     /// [`Denied::InsufficientScope`] where a layer further out required what this leaves the caller
     /// without.
-    pub(crate) fn resolve(&self, resolution: &Arc<Resolution>, declared: Option<ScopeSet>) -> Result<(), Denied> {
+    pub(crate) fn resolve(&mut self, resolution: &Arc<Resolution>, declared: Option<ScopeSet>) -> Result<(), Denied> {
+        if let Some(inner) = self.own() {
+            let terms = inner.own_terms();
+            terms.grants = terms.grants_and(Grant::new(resolution, &terms.identity, declared));
+            return Terms::check(&terms.identity, &terms.grants, &terms.requirement);
+        }
         let grant = Grant::new(resolution, &self.identity(), declared);
         let mut terms = self.terms();
-        let known = terms.grants.as_slice().iter().any(|known| known.is_by_the_layer_of(&grant));
-        let grants = if known {
-            // The same layer again, for a request that is tried again.
-            terms.grants.map(|known| if known.is_by_the_layer_of(&grant) { grant.clone() } else { known.clone() })
-        } else {
-            terms.grants.clone().and(grant)
-        };
+        let grants = terms.grants_and(grant);
         let checked = Terms::check(&terms.identity, &grants, &terms.requirement);
         let replaced = std::mem::replace(&mut terms.grants, grants);
         drop(terms);
@@ -152,7 +159,7 @@ impl Access {
             let terms = self.terms();
             // Most have nothing that could have ended them unheard.
             let cannot_end = terms.identity.expires_at().is_none() && self.policy().revocations.is_empty();
-            if cannot_end && terms.renewed.is_none() && terms.ended.is_none() && terms.closed.is_none() {
+            if cannot_end && terms.are_as_at_the_door() {
                 drop(terms);
                 return outer();
             }
@@ -323,6 +330,13 @@ impl Access {
         CredentialInUse { access: self.clone(), renewed: terms.renewed.clone(), renewals }
     }
 
+    /// All of it, where nobody else has a hold on this access and so nobody ever waits for a lock of it, and while it
+    /// is as the door left it.
+    fn own(&mut self) -> Option<&mut Inner<dyn Source>> {
+        let inner = Arc::get_mut(&mut self.0)?;
+        if inner.own_terms().are_as_at_the_door() { Some(inner) } else { None }
+    }
+
     // No code of a user's runs under this lock, and each change to the terms is whole.
     pub(super) fn terms(&self) -> MutexGuard<'_, Terms> {
         self.0.terms.lock().unwrap_or_else(PoisonError::into_inner)
@@ -335,6 +349,20 @@ impl Access {
         name[..8].copy_from_slice(&(Arc::as_ptr(&self.0).addr() as u64).to_ne_bytes());
         name[8..16].copy_from_slice(&renewals.to_ne_bytes());
         TokenDigest::from_bytes(name)
+    }
+}
+
+impl Inner<dyn Source> {
+    /// [`Access::judge`] for one that is as the door left it.
+    fn judge(&mut self) -> Result<(), Denied> {
+        let Self { terms, epoch, outer, source, .. } = self;
+        let terms = terms.get_mut().unwrap_or_else(PoisonError::into_inner);
+        source.policy().judge_since(*epoch, &terms.identity, || source.token())?;
+        outer.as_ref().map_or(Ok(()), Access::judge)
+    }
+
+    fn own_terms(&mut self) -> &mut Terms {
+        self.terms.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -114,8 +114,8 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        match self.resolve(&request) {
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        match self.resolve(&mut request) {
             Ok(()) => ResponseFuture::inner(self.inner.call(request)),
             Err(refused) => ResponseFuture::answered(refused),
         }
@@ -135,8 +135,8 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        match self.check(&request) {
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        match self.check(&mut request) {
             Ok(()) => ResponseFuture::inner(self.inner.call(request)),
             Err(refused) => ResponseFuture::answered(refused),
         }
@@ -144,43 +144,38 @@ where
 }
 
 impl<S, R> ScopeResolver<S, R> {
-    fn resolve<ReqBody, ResBody>(&self, request: &Request<ReqBody>) -> Result<(), Response<ResBody>>
+    fn resolve<ReqBody, ResBody>(&self, request: &mut Request<ReqBody>) -> Result<(), Response<ResBody>>
     where
         R: Respond<ResBody>,
     {
-        match access::of(request, "ScopeResolverLayer") {
-            Err(_) if self.missing_access_allowed => Ok(()),
-            Err(denied) => Err(refused(request, None, &denied, &self.respond)),
-            Ok(access) => {
-                let declared = self.resolution.declared(request.headers());
-                let resolved = declared.and_then(|declared| access.resolve(&self.resolution, declared));
-                resolved.map_err(|denied| refused(request, Some(access), &denied, &self.respond))
-            }
-        }
+        let declared = self.resolution.declared(request.headers());
+        let resolved = match access::of_mut(request, "ScopeResolverLayer") {
+            Err(_) if self.missing_access_allowed => return Ok(()),
+            Err(denied) => Err(denied),
+            Ok(access) => declared.and_then(|declared| access.resolve(&self.resolution, declared)),
+        };
+        resolved.map_err(|denied| refused(request, &denied, &self.respond))
     }
 }
 
 impl<S, R> RequireScope<S, R> {
-    fn check<ReqBody, ResBody>(&self, request: &Request<ReqBody>) -> Result<(), Response<ResBody>>
+    fn check<ReqBody, ResBody>(&self, request: &mut Request<ReqBody>) -> Result<(), Response<ResBody>>
     where
         R: Respond<ResBody>,
     {
-        match access::of(request, "RequireScopeLayer") {
-            Err(denied) => Err(refused(request, None, &denied, &self.respond)),
-            Ok(access) => access
-                .require(self.requirement.clone())
-                .map_err(|denied| refused(request, Some(access), &denied, &self.respond)),
-        }
+        let access = access::of_mut(request, "RequireScopeLayer");
+        let required = access.and_then(|access| access.require_first(&self.requirement));
+        required.map_err(|denied| refused(request, &denied, &self.respond))
     }
 }
 
 /// The response to a refusal, with the challenge of the door that the access came from.
 fn refused<ReqBody, ResBody>(
     request: &Request<ReqBody>,
-    access: Option<&Access>,
     denied: &Denied,
     respond: &impl Respond<ResBody>,
 ) -> Response<ResBody> {
+    let access: Option<&Access> = request.extensions().get();
     let identity = access.map(Access::identity);
     let refusal = Refusal::new(request, denied, identity.as_ref());
     let bare = Challenge::new();

@@ -127,8 +127,11 @@ impl ScopeSet {
     /// [`ScopeHierarchy`](super::ScopeHierarchy) to say.
     #[must_use]
     pub fn contains(&self, scope: &Scope) -> bool {
-        // The scopes are sorted, so that a large set costs no more than a few comparisons.
-        self.as_slice().binary_search(scope).is_ok()
+        /// Of so many, most differ from it in length, and are passed over before a search in their order is under way.
+        const FEW: usize = 8;
+
+        let scopes = self.as_slice();
+        if scopes.len() <= FEW { scopes.contains(scope) } else { scopes.binary_search(scope).is_ok() }
     }
 
     /// Whether there is nothing in the set.

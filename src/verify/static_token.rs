@@ -1,8 +1,12 @@
 //! One secret.
 
-use std::{fmt, sync::Arc};
-
-use arc_swap::ArcSwap;
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use super::{BearerToken, InvalidSecret, TokenDigest, Verification, VerifyError, VerifyToken};
 use crate::{AuthMethod, Identity, ScopeSet, revoke::Revision};
@@ -19,7 +23,12 @@ pub struct StaticToken {
 }
 
 struct Secret {
-    digest: ArcSwap<TokenDigest>,
+    /// What is known to those who change it.
+    digest: Mutex<TokenDigest>,
+    /// The same by the word, for those who compare it.
+    // One who reads while it changes may see words of two digests. No token has such a digest, so the answer is
+    // that of a moment at which the other one of the two secrets was the good one.
+    words: [AtomicU64; 4],
     revision: Revision,
 }
 
@@ -45,9 +54,11 @@ impl StaticToken {
     ///
     /// If nobody could ever present the secret.
     pub fn try_new(secret: impl AsRef<[u8]>) -> Result<Self, InvalidSecret> {
-        let digest = ArcSwap::from_pointee(digest(secret)?);
+        let digest = digest(secret)?;
+        let words = digest.words().map(AtomicU64::new);
         let identity = Identity::new("shared-secret", AuthMethod::SharedSecret);
-        Ok(Self { secret: Arc::new(Secret { digest, revision: Revision::new() }), identity })
+        let secret = Secret { digest: Mutex::new(digest), words, revision: Revision::new() };
+        Ok(Self { secret: Arc::new(secret), identity })
     }
 
     /// Binds scopes to the secret where this handle is asked, so that no
@@ -79,11 +90,27 @@ impl StaticToken {
     pub fn try_rotate(&self, secret: impl AsRef<[u8]>) -> Result<(), InvalidSecret> {
         let digest = digest(secret)?;
         // First the secret, then the revision: one who sees the new revision sees the new secret.
-        let old = self.secret.digest.swap(Arc::new(digest));
-        if *old != digest {
-            self.secret.revision.bump_for([*old, digest]);
+        let old = self.secret.replace(digest);
+        if old != digest {
+            self.secret.revision.bump_for([old, digest]);
         }
         Ok(())
+    }
+}
+
+impl Secret {
+    fn digest(&self) -> TokenDigest {
+        TokenDigest::from_words(self.words.each_ref().map(|word| word.load(Ordering::Acquire)))
+    }
+
+    /// Returns the digest that was there before.
+    fn replace(&self, digest: TokenDigest) -> TokenDigest {
+        // A panic elsewhere leaves it whole: nothing in here calls foreign code.
+        let mut known = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
+        for (word, new) in self.words.iter().zip(digest.words()) {
+            word.store(new, Ordering::Release);
+        }
+        std::mem::replace(&mut known, digest)
     }
 }
 
@@ -94,7 +121,7 @@ fn digest(secret: impl AsRef<[u8]>) -> Result<TokenDigest, InvalidSecret> {
 
 impl VerifyToken for StaticToken {
     fn verify(&self, token: &BearerToken) -> Verification {
-        if token.digest() == **self.secret.digest.load() {
+        if token.digest() == self.secret.digest() {
             Ok(self.identity.clone()).into()
         } else {
             Err(VerifyError::Rejected).into()

@@ -117,8 +117,13 @@ impl TokenDigest {
     }
 
     // Compared by the word: in constant time, each step of a comparison costs the same.
-    fn words(&self) -> [u64; 4] {
+    pub(super) fn words(&self) -> [u64; 4] {
         array::from_fn(|word| u64::from_ne_bytes(array::from_fn(|byte| self.0[word * 8 + byte])))
+    }
+
+    pub(super) fn from_words(words: [u64; 4]) -> Self {
+        let bytes = words.map(u64::to_ne_bytes);
+        Self(array::from_fn(|byte| bytes[byte / 8][byte % 8]))
     }
 }
 

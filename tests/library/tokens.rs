@@ -98,6 +98,20 @@ fn a_secret_that_was_rotated_out_stays_out() {
 }
 
 #[test]
+fn of_two_rotations_at_once_one_leaves_its_secret_whole() {
+    let secret = &StaticToken::new("s0");
+    for n in 0..2_000 {
+        let names = ["left", "right"].map(|side| format!("{side}{n}"));
+        thread::scope(|scope| {
+            for name in &names {
+                scope.spawn(move || secret.rotate(name));
+            }
+        });
+        assert_eq!(names.iter().filter(|name| knows(secret, name)).count(), 1, "rotation {n}");
+    }
+}
+
+#[test]
 fn of_two_writers_the_last_one_stays_and_one_who_asked_before_sees_a_move() {
     let tokens = Tokens::default();
     let revision = tokens.revision().expect("it has one");
