@@ -121,7 +121,7 @@ use self::{
         listing, openapi,
         operate::{self, Audit, AuditLayer, Kept},
         operators, reply,
-        routes::{self, Histories, Routes},
+        routes::{Histories, Routes},
         target::{self, ResolveTargetLayer, parsed},
     },
     log::Lines,
@@ -448,7 +448,7 @@ pub fn open(
     let routes = Router::new()
         .route("/", get(page::show).fallback(handlers::only_get_or_head))
         .route("/sessions", sessions)
-        .route(routes::HISTORY, parsed(target::session_key, any(handlers::only_get)))
+        .route("/sessions/{key}/history", parsed(target::session_key, any(handlers::only_get)))
         .route("/sessions/{key}/kill", parsed(target::session_key, kill))
         .route("/streams", streams.with_state(Arc::clone(&state)))
         .route("/streams/{id}", parsed(target::stream_id, end.with_state(Arc::clone(&state))))

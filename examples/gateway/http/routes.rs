@@ -27,7 +27,7 @@ use crate::edge::{self, Edge};
 use crate::{measure, sessions::store::RequestedKey};
 
 /// Their template.
-pub const HISTORY: &str = "/sessions/{key}/history";
+const HISTORY: &str = "/sessions/{key}/history";
 
 /// All routes.
 #[derive(Clone)]
