@@ -522,13 +522,13 @@ mod tests {
         for (units, status) in [(1, StatusCode::BAD_REQUEST), (2, StatusCode::OK)] {
             let state = Arc::into_inner(state(folder.path())).unwrap();
             let state = Arc::new(State { page_bytes: PageBytes::shared(units), ..state });
-            let response = asked(&state, access()).await;
+            let response = asked(&state, access(), "").await;
             assert_eq!((response.status(), response.headers().get(RETRY_AFTER)), (status, None));
         }
         let state =
             Arc::new(State { page_bytes: PageBytes::shared(2), ..Arc::into_inner(state(folder.path())).unwrap() });
         let _others = state.page_bytes.take(1);
-        assert_eq!(asked(&state, access()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(asked(&state, access(), "").await.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
