@@ -475,7 +475,8 @@ mod tests {
     }
 
     async fn asked(state: &Arc<State>, access: Access, query: &str) -> Response {
-        let request = Request::get(format!("/sessions/k/history?{query}")).extension(access).body(Body::empty()).unwrap();
+        let request =
+            Request::get(format!("/sessions/k/history?{query}")).extension(access).body(Body::empty()).unwrap();
         history(extract::State(Arc::clone(state)), Extension(RequestedKey::parse("k").unwrap()), request).await
     }
 
