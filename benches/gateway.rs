@@ -36,7 +36,7 @@ use criterion::{Criterion, Throughput};
 use tokio::runtime::{Builder, Runtime};
 
 // The rooms of the example name each other by these paths.
-use example::{auth, config, demo, files, http, json, live, measure, nodes, serve, sessions, systemd, tls};
+use example::{auth, config, demo, files, http, json, live, measure, nodes, plain, serve, sessions, systemd, tls};
 #[cfg(feature = "edge")]
 use example::{edge, upstream};
 use load::{Ask, Asking, Listeners};
@@ -114,6 +114,9 @@ fn main() {
     }
     if is_chosen("fan-out") {
         fan_out(&client, &scale);
+    }
+    if is_chosen("busy") {
+        busy(&client, &scale);
     }
     if is_chosen("commits") {
         commits(&client, &scale);
@@ -458,6 +461,63 @@ fn fan_out(client: &Runtime, scale: &Scale) {
         let (ours, bare) = (median(ours), median(theirs));
         println!("{streams:6} streams {ours:13.0} | {bare:6.0} | {:5.2}", ours / bare);
     }
+}
+
+/// How long a page takes while streams of other sessions take events.
+fn busy(client: &Runtime, scale: &Scale) {
+    /// Each is appended to once a second.
+    const SESSIONS: usize = 100;
+    const APART: Duration = Duration::from_millis(2);
+    let Some(streams) = scale.streams.last() else { return };
+    let sample = Sample::new();
+    let names: Vec<_> = (0..SESSIONS).map(|number| format!("s{number}")).collect();
+    sample.list(names.iter().map(String::as_str).chain(["quiet"]));
+    for name in names.iter().map(String::as_str).chain(["quiet"]) {
+        sample.write(name, Length::Messages(5));
+    }
+    thread::sleep(SETTLED);
+    let gateway = Served::start(Role::Gateway, sample.folder());
+    let ask = history(&gateway, "quiet", "limit=1");
+    let time = 25 * scale.time;
+    let alone = load::latencies(&ask, APART, time);
+    let (idle, busy) = client.block_on(async {
+        let mut listeners = Vec::new();
+        for name in &names {
+            let ask = Ask::get(gateway.address, &format!("/sessions/agent:main:{name}/history"), EVENT_STREAM);
+            listeners.push(Listeners::open(&ask, streams.div_ceil(SESSIONS), 2).await);
+        }
+        let measure = || {
+            let ask = ask.clone();
+            tokio::task::spawn_blocking(move || load::latencies(&ask, APART, time))
+        };
+        let idle = measure().await.expect("it does not panic");
+        let mut busy = measure();
+        let mut due = tokio::time::interval(Duration::from_secs(1) / SESSIONS as u32);
+        let mut appended = 0;
+        let busy = loop {
+            tokio::select! {
+                busy = &mut busy => break busy.expect("it does not panic"),
+                _ = due.tick() => {
+                    let number = 5 + appended / SESSIONS;
+                    sample.append(&names[appended % SESSIONS], number..number + 1);
+                    appended += 1;
+                }
+            }
+        };
+        (idle, busy)
+    });
+    println!("\na page beside {streams} streams, milliseconds    median |   p99 | p99, times the first");
+    let least = percentile(&alone, 99);
+    for (what, latencies) in [("without any", alone), ("idle", idle), ("100 appends a second", busy)] {
+        let (median, p99) = (percentile(&latencies, 50), percentile(&latencies, 99));
+        println!("{what:40} {median:11.3} | {p99:5.3} | {:6.2}", p99 / least);
+    }
+}
+
+fn percentile(values: &[f64], percent: usize) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_unstable_by(f64::total_cmp);
+    values[(values.len() * percent / 100).min(values.len() - 1)]
 }
 
 /// From the start of the process to the first page out of a large store.

@@ -13,6 +13,7 @@ use memchr::memmem;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    runtime::Builder,
     sync::Notify,
     task::JoinSet,
 };
@@ -120,6 +121,28 @@ impl Asking {
         self.ask.first(&mut self.socket).await;
         start.elapsed().as_secs_f64() * 1e3
     }
+}
+
+/// Milliseconds until each answer was whole, of requests that are `apart`, from a thread of its own: what else the client does
+/// must not count. One that could not be asked in time for the one before it counts from when it should have been.
+pub fn latencies(ask: &Ask, apart: Duration, time: Duration) -> Vec<f64> {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+    runtime.block_on(async {
+        let mut asking = ask.clone().open().await;
+        asking.milliseconds().await;
+        let (start, mut latencies) = (Instant::now(), Vec::new());
+        for number in 0.. {
+            let due = apart * number;
+            if due > time {
+                break;
+            }
+            let late = start.elapsed().saturating_sub(due);
+            std::thread::sleep(due.saturating_sub(start.elapsed()));
+            let late = if late > apart { late } else { Duration::ZERO };
+            latencies.push(late.as_secs_f64() * 1e3 + asking.milliseconds().await);
+        }
+        latencies
+    })
 }
 
 /// Event streams that are open, and how many events all of them have had.
