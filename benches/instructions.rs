@@ -47,8 +47,8 @@ mod counted {
     library_benchmark_group!(name = counts, benchmarks = [request, thousand_frames]);
 
     #[library_benchmark(setup = at_the_door)]
-    #[bench::accepted(args = (Presents::Token), config = takes(9_459, HASHING))]
-    #[bench::refused(args = (Presents::WrongToken), config = takes(8_710, HASHING))]
+    #[bench::accepted(args = (Presents::Token), config = takes(8_625, HASHING))]
+    #[bench::refused(args = (Presents::WrongToken), config = takes(8_052, HASHING))]
     fn request((door, request): (Door, Request)) -> (StatusCode, Door) {
         (door.stacks[door.whole].answer(request), door)
     }

@@ -76,14 +76,17 @@ enum Limit {
 }
 
 impl<P, F, B> ResponseFuture<P, F, B> {
-    pub(super) fn waiting(admission: P) -> Self {
-        Self { state: State::Waiting { admission: Box::pin(admission) } }
+    #[inline]
+    pub(super) fn waiting(admission: Pin<Box<P>>) -> Self {
+        Self { state: State::Waiting { admission } }
     }
 
+    #[inline]
     pub(super) fn inner(future: F, completion: Completion, is_private: bool) -> Self {
         Self { state: State::Inner { future, completion, is_private } }
     }
 
+    #[inline]
     pub(super) fn refused(response: Response<B>) -> Self {
         Self { state: State::Refused { response: Some(response) } }
     }

@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     fmt,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -112,6 +113,9 @@ where
         self.inner.poll_ready(cx)
     }
 
+    // A request that is handed on is copied, unless the one service is compiled into the other: so what is rare stands
+    // elsewhere.
+    #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let (met, is_private) = self.door.meet(&mut request);
         match met {
@@ -120,15 +124,29 @@ where
                 ResponseFuture::inner(self.inner.call(request), completion, is_private)
             }
             Ok(Met::Waits(credential, waiting)) => {
-                // The service that was polled ready is the one to call; its clone may not be.
-                let clone = self.inner.clone();
-                let ready = std::mem::replace(&mut self.inner, clone);
-                let (door, limit) = (Arc::clone(&self.door), self.door.verify_timeout);
-                let (request, respond) = ((request, is_private), self.respond.clone());
-                ResponseFuture::waiting(Admission::new((credential, waiting), limit, door, request, ready, respond))
+                ResponseFuture::waiting(self.wait(credential, waiting, request, is_private))
             }
             Err(refused) => ResponseFuture::refused(self.door.refuse(&mut request, refused, &self.respond)),
         }
+    }
+}
+
+impl<S: Clone, A: Authenticate, R: Clone> Auth<S, A, R> {
+    /// The request, to be let in as soon as the verifier has answered.
+    #[inline(never)]
+    fn wait<B>(
+        &mut self,
+        credential: A::Credential,
+        waiting: Waiting,
+        request: Request<B>,
+        is_private: bool,
+    ) -> Pin<Box<Admission<S, A, R, B>>> {
+        // The service that was polled ready is the one to call; its clone may not be.
+        let clone = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, clone);
+        let (door, limit) = (Arc::clone(&self.door), self.door.verify_timeout);
+        let (request, respond) = ((request, is_private), self.respond.clone());
+        Box::pin(Admission::new((credential, waiting), limit, door, request, ready, respond))
     }
 }
 

@@ -30,10 +30,12 @@ pin_project! {
 }
 
 impl<F, B> ResponseFuture<F, B> {
+    #[inline]
     pub(crate) fn inner(future: F) -> Self {
         Self { state: State::Inner { future } }
     }
 
+    #[inline]
     pub(crate) fn answered(response: Response<B>) -> Self {
         Self { state: State::Answered { response: Some(response) } }
     }
@@ -45,6 +47,7 @@ where
 {
     type Output = Result<Response<B>, E>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProj::Inner { future } => future.poll(cx),

@@ -114,6 +114,8 @@ where
         self.inner.poll_ready(cx)
     }
 
+    // A request that is handed on is copied, unless the one service is compiled into the other.
+    #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         match self.resolve(&mut request) {
             Ok(()) => ResponseFuture::inner(self.inner.call(request)),
@@ -135,6 +137,8 @@ where
         self.inner.poll_ready(cx)
     }
 
+    // A request that is handed on is copied, unless the one service is compiled into the other.
+    #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         match self.check(&mut request) {
             Ok(()) => ResponseFuture::inner(self.inner.call(request)),
@@ -144,6 +148,7 @@ where
 }
 
 impl<S, R> ScopeResolver<S, R> {
+    #[inline(never)]
     fn resolve<ReqBody, ResBody>(&self, request: &mut Request<ReqBody>) -> Result<(), Response<ResBody>>
     where
         R: Respond<ResBody>,
@@ -159,6 +164,7 @@ impl<S, R> ScopeResolver<S, R> {
 }
 
 impl<S, R> RequireScope<S, R> {
+    #[inline(never)]
     fn check<ReqBody, ResBody>(&self, request: &mut Request<ReqBody>) -> Result<(), Response<ResBody>>
     where
         R: Respond<ResBody>,
