@@ -123,7 +123,7 @@ impl Guard {
         // The request is over when the stream begins: what is kept must not keep its buffers.
         access.detach();
         let (subscriber, baseline) = Subscriber::new(&access);
-        let gate = Gate::new(rules, Instant::now(), baseline);
+        let gate = Gate::new(rules, Instant::now(), baseline, subscriber.beats());
         access.stream_starts();
         Self {
             // From here on nothing is missed: what came before shows at the first poll.
@@ -230,7 +230,7 @@ impl Guard {
             Next::Ask => {
                 let request = this.gate.check_request(now, revision);
                 let (start, pending) = subscriber.begin(request);
-                this.gate.check_started(request, start, subscriber.begun());
+                this.gate.check_started(request, start, subscriber.begun(), subscriber.beats());
                 *this.pending = Some(pending);
                 Step::Again
             }

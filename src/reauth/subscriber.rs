@@ -13,7 +13,7 @@ use crate::{
     Access, Identity,
     access::{CredentialInUse, Effect},
     observe::{self, Occasion},
-    revoke::{Answer, CheckRequest, CheckStart, Confirmed, Holder, PendingCheck, SharedCheck, Subscription},
+    revoke::{Answer, Beats, CheckRequest, CheckStart, Confirmed, Holder, PendingCheck, SharedCheck, Subscription},
     unwind::contained,
 };
 
@@ -76,6 +76,11 @@ impl Subscriber {
     /// The number of checks of this credential begun so far.
     pub(super) fn begun(&self) -> u64 {
         self.shared_check.begun()
+    }
+
+    /// When the streams of this credential have their heartbeats.
+    pub(super) fn beats(&self) -> &Beats {
+        self.shared_check.beats()
     }
 
     pub(super) fn revision(&self) -> Option<u64> {
