@@ -54,8 +54,8 @@ mod counted {
     }
 
     #[library_benchmark(setup = streaming)]
-    #[bench::revision_unchanged(args = (REVISION), config = takes(510_153, 0))]
-    #[bench::and_an_expiry(args = (EXPIRY), config = takes(667_153, 0))]
+    #[bench::revision_unchanged(args = (REVISION), config = takes(431_160, 0))]
+    #[bench::and_an_expiry(args = (EXPIRY), config = takes(494_160, 0))]
     fn thousand_frames(mut streaming: Streaming) -> Streaming {
         let context = streaming.runtime.enter();
         (0..1_000).for_each(|_| streaming.stream.next());

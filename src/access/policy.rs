@@ -26,14 +26,13 @@ pub(crate) struct Policy {
 impl Policy {
     /// Whether a credential that expires at `expires_at` is no longer good.
     pub(crate) fn is_expired(&self, expires_at: SystemTime) -> bool {
-        self.time_left(expires_at).is_zero()
+        self.end(expires_at).is_some_and(|end| self.clock.now() >= end)
     }
 
-    /// How long a credential is good for, the leeway included.
-    pub(crate) fn time_left(&self, expires_at: SystemTime) -> Duration {
-        // A date past the end of time is never reached.
-        let Some(end) = expires_at.checked_add(self.leeway) else { return Duration::MAX };
-        end.duration_since(self.clock.now()).unwrap_or_default()
+    /// When a credential is no longer good, the leeway included. `None` is a date past the end of time, which is
+    /// never reached.
+    pub(crate) fn end(&self, expires_at: SystemTime) -> Option<SystemTime> {
+        expires_at.checked_add(self.leeway)
     }
 
     /// Whether a credential is not good yet.

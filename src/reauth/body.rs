@@ -241,16 +241,16 @@ where
             return inner.poll_frame(cx).map_err(Into::into);
         }
         // The body is a user's own, and so are its data.
-        match catch_unwind(AssertUnwindSafe(|| self.as_mut().poll_watched(cx, guards))) {
-            Ok(polled) => polled,
-            Err(panic) => {
-                let mut this = self.project();
-                if let (Some(watched), true) = (this.watched, this.inner.is_some()) {
-                    watched.as_mut().project().finish(this.inner.as_mut(), EndReason::Failed);
-                }
-                resume_unwind(panic);
+        let mut polled = Poll::Pending;
+        let poll = || polled = self.as_mut().poll_watched(cx, guards);
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(poll)) {
+            let mut this = self.project();
+            if let (Some(watched), true) = (this.watched, this.inner.is_some()) {
+                watched.as_mut().project().finish(this.inner.as_mut(), EndReason::Failed);
             }
+            resume_unwind(panic);
         }
+        polled
     }
 
     /// The same for a body that is watched, but for what becomes of a panic.
@@ -270,12 +270,11 @@ where
                 continue;
             }
 
-            let frame = if watched.waiting.is_some() {
-                if watched.guard.as_mut().admit_waiting_frame() {
-                    watched.waiting.take().map(Frame::from)
-                } else {
-                    None
-                }
+            // A frame is large, and is moved as seldom as can be.
+            let polled = if watched.waiting.is_some() {
+                let is_admitted = watched.guard.as_mut().admit_waiting_frame();
+                let waiting = if is_admitted { watched.waiting.take() } else { None };
+                waiting.map_or(Poll::Pending, |waiting| Poll::Ready(Some(Ok(waiting.into()))))
             } else if watched.guard.comment_is_due() && !watched.format.is_mid_event() {
                 watched.guard.as_mut().comment_written();
                 if let Format::Events(_) = watched.format {
@@ -284,57 +283,65 @@ where
                 }
                 continue;
             } else {
-                match inner.poll_frame(cx).map_ok(contiguous) {
-                    Poll::Pending => None,
-                    Poll::Ready(Some(Ok(frame))) => {
-                        // Frames are large, and hardly one has to be moved.
-                        let frame = if watched.mark.is_behind() {
-                            let Some(frame) = watched.mark.pass(frame) else { continue };
-                            frame
-                        } else {
-                            watched.mark.is_past(&frame);
-                            frame
-                        };
-                        if !watched.guard.as_mut().admit_frame() {
-                            *watched.waiting = WaitingFrame::of(frame);
-                            continue;
-                        }
-                        Some(frame)
+                let polled = match inner.poll_frame(cx) {
+                    Poll::Ready(Some(Ok(frame))) if watched.mark.is_behind() || !is_contiguous(&frame) => {
+                        let Some(frame) = watched.mark.pass(contiguous(frame)) else { continue };
+                        Poll::Ready(Some(Ok(frame)))
                     }
-                    Poll::Ready(failed_or_finished) => {
-                        let reason = if failed_or_finished.is_some() { EndReason::Failed } else { EndReason::Finished };
-                        watched.finish(this.inner.as_mut(), reason);
-                        return Poll::Ready(failed_or_finished.map(|frame| frame.map_err(Into::into)));
+                    polled => polled.map_err(Into::into),
+                };
+                if let Poll::Ready(Some(Ok(frame))) = &polled {
+                    if !watched.mark.is_behind() {
+                        watched.mark.is_past(frame);
+                    }
+                    if !watched.guard.as_mut().admit_frame() {
+                        *watched.waiting = into_frame(polled).and_then(WaitingFrame::of);
+                        continue;
                     }
                 }
+                polled
             };
 
-            let Some(frame) = frame else {
-                ready!(watched.guard.poll_wake(guards));
-                continue;
-            };
-            let length = frame.data_ref().map_or(0, Buf::remaining);
-            if let Some(data) = frame.data_ref() {
-                watched.format.advance(data.chunk());
+            match &polled {
+                Poll::Pending => {
+                    ready!(watched.guard.poll_wake(guards));
+                    continue;
+                }
+                Poll::Ready(Some(Ok(frame))) => {
+                    let data = frame.data_ref();
+                    if let Some(data) = data {
+                        watched.format.advance(data.chunk());
+                    }
+                    watched.guard.as_mut().passed(data.map_or(0, Buf::remaining));
+                    // The consumer of a body that says it is at its end need not poll again.
+                    let is_last = frame.is_trailers() || {
+                        let inner = this.inner.as_ref();
+                        contained(|| inner.as_pin_ref().is_none_or(|inner| inner.is_end_stream())).unwrap_or(false)
+                    };
+                    if is_last {
+                        watched.finish(this.inner.as_mut(), EndReason::Finished);
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => watched.finish(this.inner.as_mut(), EndReason::Failed),
+                Poll::Ready(None) => watched.finish(this.inner.as_mut(), EndReason::Finished),
             }
-            watched.guard.as_mut().passed(length);
-            // The consumer of a body that says it is at its end need not poll again.
-            let is_last = frame.is_trailers() || {
-                let inner = this.inner.as_ref();
-                contained(|| inner.as_pin_ref().is_none_or(|inner| inner.is_end_stream())).unwrap_or(false)
-            };
-            if is_last {
-                watched.finish(this.inner.as_mut(), EndReason::Finished);
-            }
-            return Poll::Ready(Some(Ok(frame)));
+            return polled;
         }
     }
 }
 
-/// A frame whose data are in one piece, for their last bytes to be looked at. [`Bytes`] always are, and a
-/// frame is large: it is not moved without need.
+fn into_frame<D, E>(polled: Poll<Option<Result<Frame<D>, E>>>) -> Option<Frame<D>> {
+    if let Poll::Ready(Some(Ok(frame))) = polled { Some(frame) } else { None }
+}
+
+/// Whether its data are in one piece, for their last bytes to be looked at. [`Bytes`] always are.
+fn is_contiguous<D: Buf>(frame: &Frame<D>) -> bool {
+    frame.data_ref().is_none_or(|data| data.chunk().len() == data.remaining())
+}
+
+/// The frame with its data in one piece.
 fn contiguous<D: Buf + From<Bytes>>(frame: Frame<D>) -> Frame<D> {
-    if frame.data_ref().is_none_or(|data| data.chunk().len() == data.remaining()) {
+    if is_contiguous(&frame) {
         return frame;
     }
     frame.map_data(|mut data| {

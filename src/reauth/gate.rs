@@ -8,7 +8,7 @@ use super::{
     EndReason,
     rules::{FAR, Rules, at, random_unit},
 };
-use crate::revoke::{CheckRequest, CheckStart};
+use crate::revoke::{Beats, CheckRequest, CheckStart};
 
 /// As of when access is confirmed.
 #[derive(Clone, Copy, Debug)]
@@ -121,8 +121,8 @@ pub(super) enum Next {
 
 impl Gate {
     /// The gate of a stream that begins now, its access confirmed at the door.
-    pub(super) fn new(rules: Arc<Rules>, now: Instant, baseline: Baseline) -> Self {
-        let next_heartbeat = rules.next_heartbeat(now);
+    pub(super) fn new(rules: Arc<Rules>, now: Instant, baseline: Baseline, beats: &Beats) -> Self {
+        let next_heartbeat = rules.next_heartbeat(now, now, beats);
         let mut gate = Self {
             rules,
             confirmed_at: baseline.at,
@@ -225,11 +225,11 @@ impl Gate {
     }
 
     /// The stream waits for a check, begun by itself or by another. `begun` is the number begun by now.
-    pub(super) fn check_started(&mut self, request: CheckRequest, start: CheckStart, begun: u64) {
+    pub(super) fn check_started(&mut self, request: CheckRequest, start: CheckStart, begun: u64, beats: &Beats) {
         let is_heartbeat = self.is_heartbeat_due(request.now);
         if is_heartbeat {
             // Another stream may have begun it a while ago.
-            self.next_heartbeat = self.rules.next_heartbeat(start.at);
+            self.next_heartbeat = self.rules.next_heartbeat(start.at, request.now, beats);
             self.begun_by_heartbeat = begun;
         }
         let for_frame = self.frame != FrameState::None;
@@ -455,6 +455,7 @@ mod tests {
             check_timeout: Duration::from_secs(5),
             grace: Duration::ZERO,
             early_close: Duration::ZERO,
+            since: Instant::now(),
             on_end: OnEnd::default(),
             registry: None,
         })
@@ -467,7 +468,7 @@ mod tests {
             is_partial: bool,
             events in prop::collection::vec(event(), 0..100),
         ) {
-            let mut now = Instant::now();
+            let (mut now, beats) = (Instant::now(), Beats::default());
             let (revision, vouches) = (has_revision.then_some(7), has_revision && !is_partial);
             let mut model = Model { revision, vouches, begun: 0, confirmations: Vec::new() };
             model.confirmations.push((0, model.revision));
@@ -475,7 +476,7 @@ mod tests {
                 let Model { revision, vouches, begun, .. } = *model;
                 Baseline { at: now, revision, vouches, time_left: None, begun }
             };
-            let mut gate = Gate::new(rules(), now, baseline(now, &model));
+            let mut gate = Gate::new(rules(), now, baseline(now, &model), &beats);
             let mut running: Option<CheckStart> = None;
             let mut frame: Option<u64> = None;
             for event in events {
@@ -514,7 +515,7 @@ mod tests {
                             prop_assert!(request.after <= model.begun, "a check can always be begun that will do");
                             model.begun += 1;
                             let start = CheckStart { number: model.begun, at: now, revision: model.revision };
-                            gate.check_started(request, start, model.begun);
+                            gate.check_started(request, start, model.begun, &beats);
                             running = Some(start);
                         }
                         Next::GiveUp => return Ok(()),

@@ -123,7 +123,7 @@ impl Guard {
         // The request is over when the stream begins: what is kept must not keep its buffers.
         access.detach();
         let (subscriber, baseline) = Subscriber::new(&access);
-        let gate = Gate::new(rules, Instant::now(), baseline);
+        let gate = Gate::new(rules, Instant::now(), baseline, subscriber.beats());
         access.stream_starts();
         Self {
             // From here on nothing is missed: what came before shows at the first poll.
@@ -230,7 +230,7 @@ impl Guard {
             Next::Ask => {
                 let request = this.gate.check_request(now, revision);
                 let (start, pending) = subscriber.begin(request);
-                this.gate.check_started(request, start, subscriber.begun());
+                this.gate.check_started(request, start, subscriber.begun(), subscriber.beats());
                 *this.pending = Some(pending);
                 Step::Again
             }
@@ -281,14 +281,16 @@ impl Guard {
             (Some(timer), Some(deadline)) => timer.deadline() == deadline && !timer.is_elapsed(),
             (_, deadline) => deadline.is_none(),
         };
-        let is_at_rest = |subscriber: &Subscriber| {
-            !subscriber.has_new_alerts()
-                && !subscriber.is_outdated(&self.access)
-                && self.gate.is_at_rest(subscriber.revision())
-        };
         timer_runs
-            && self.subscriber.as_ref().is_some_and(is_at_rest)
+            && self.subscriber.as_ref().is_some_and(|subscriber| self.is_unmoved(subscriber))
             && self.outer.as_ref().is_none_or(|outer| outer.is_idle())
+    }
+
+    /// The same here, but for the timer.
+    fn is_unmoved(&self, subscriber: &Subscriber) -> bool {
+        !subscriber.has_new_alerts()
+            && !subscriber.is_outdated(&self.access)
+            && self.gate.is_at_rest(subscriber.revision())
     }
 
     /// Arms the timer and the notification. Ready if one of them has fired already, so that it is time to
@@ -341,11 +343,19 @@ impl Guard {
     }
 
     fn admit(mut self: Pin<&mut Self>) -> bool {
-        let Some(time_left) = self.as_mut().time_left() else { return false };
-        let has_expired = time_left.is_some_and(|left| left.is_zero());
-        if self.gate.goes_by_revision() && !has_expired && self.is_idle() {
-            return true;
+        // Since `poll_verdict` the inner body was polled, and that is a user's code. First the clock, which may be
+        // one's too.
+        if let (true, Some(subscriber)) = (self.gate.goes_by_revision(), &self.subscriber) {
+            match subscriber.is_over() {
+                Some(false) if self.is_unmoved(subscriber) => return true,
+                Some(_) => {}
+                None => {
+                    self.clock_panicked();
+                    return false;
+                }
+            }
         }
+        let Some(time_left) = self.as_mut().time_left() else { return false };
         let this = self.project();
         let Some(subscriber) = this.subscriber else { return false };
         let now = Instant::now();
@@ -397,13 +407,17 @@ impl Guard {
 
     /// How long the credential is good for by the wall clock, which is compared for a timer stands still
     /// while the machine sleeps. `None` if that could not be read, which ends the stream.
-    fn time_left(mut self: Pin<&mut Self>) -> Option<Option<Duration>> {
+    fn time_left(self: Pin<&mut Self>) -> Option<Option<Duration>> {
         let time_left = contained(|| self.subscriber.as_ref().and_then(Subscriber::time_left));
         if time_left.is_none() {
-            self.as_mut().panicked();
-            self.ended(EndReason::CheckPanicked);
+            self.clock_panicked();
         }
         time_left
+    }
+
+    fn clock_panicked(mut self: Pin<&mut Self>) {
+        self.as_mut().panicked();
+        self.ended(EndReason::CheckPanicked);
     }
 
     fn frame_passes(self: Pin<&mut Self>) {

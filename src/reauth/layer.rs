@@ -7,6 +7,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use http::{Method, Response, StatusCode, header::CONTENT_LENGTH, response::Parts};
 use http_body::Body;
+use tokio::time::Instant;
 use tower_layer::Layer;
 
 use super::{
@@ -62,6 +63,7 @@ impl StreamReauthLayer {
             check_timeout: Duration::from_secs(5),
             grace: Duration::ZERO,
             early_close: Duration::ZERO,
+            since: Instant::now(),
             on_end: OnEnd::default(),
             registry: None,
         };
@@ -103,6 +105,9 @@ impl<R, U> StreamReauthLayer<R, U> {
 
     /// Lets each heartbeat come early by a random part of its interval, up to `part`, so that many
     /// streams do not wake in one tick. Default: 0.2, which makes 15 s 12 to 15 s.
+    ///
+    /// Within that time streams of one credential have theirs together, 64 of them at most: to wake the runtime
+    /// costs more than a heartbeat does.
     ///
     /// # Panics
     ///

@@ -54,15 +54,16 @@
 //!
 //! Streams that were opened with one credential, through the doors of one layer, share their checks: each
 //! uses one that began after its own reason to check arose. So any number of idle streams cost one check
-//! per interval; with a jitter of `j` two checks may be as little as `1 - j` of it apart. Two layers around one verifier ask it
-//! twice, and under a limiter each client's address asks for itself. What an answer means, which scopes it
-//! leaves and when it is too late, each stream decides for itself.
+//! per interval, and have their heartbeats 64 at a time; with a jitter of `j` two checks may be as little as
+//! `1 - j` of it apart. Two layers around one verifier ask it twice, and under a limiter each client's address
+//! asks for itself. What an answer means, which scopes it leaves and when it is too late, each stream decides
+//! for itself.
 //!
 //! # What a stream costs
 //!
 //! An idle stream keeps at most 1 KiB, its [`Access`](crate::Access) included; what its identity holds, and the
 //! scopes that a caller who is taken at their word declares, come on top. The streams of one credential
-//! keep at most 576 bytes and the text of the token together. While a revision stands still a frame
+//! keep at most 584 bytes and the text of the token together. While a revision stands still a frame
 //! allocates nothing; where the verifier is asked about it, no more than its answer does.
 //!
 //! # Which responses are streams

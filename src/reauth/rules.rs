@@ -10,10 +10,13 @@ use std::{
 use tokio::time::Instant;
 
 use super::OpenStreams;
-use crate::{ended::Ended, unwind::contained};
+use crate::{ended::Ended, revoke::Beats, unwind::contained};
 
 /// Timers need not reach further: the wall clock is read again when one fires.
 pub(super) const FAR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// The slots in an interval. Heartbeats of different credentials that are in one of them wake the runtime once.
+const SLOTS: u64 = 1_024;
 
 /// What a stream's gate goes by.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub(super) struct Rules {
     pub(super) grace: Duration,
     /// By how much a stream may end before its expiry, at most.
     pub(super) early_close: Duration,
+    /// What the times of heartbeats are counted from.
+    pub(super) since: Instant,
     pub(super) on_end: OnEnd,
     pub(super) registry: Option<OpenStreams>,
 }
@@ -59,11 +64,30 @@ impl Rules {
         retry.saturating_add(retry.min(FAR).mul_f64(more))
     }
 
-    /// When the heartbeat after `now` is due.
-    pub(super) fn next_heartbeat(&self, now: Instant) -> Option<Instant> {
-        let early = self.jitter * random_unit();
-        self.heartbeat.map(|interval| at(now, interval.min(FAR).mul_f64(1.0 - early)))
+    /// When the heartbeat after the one at `from` is due, for one more of the streams that share `beats`: not before
+    /// `now`, unless the interval is over.
+    pub(super) fn next_heartbeat(&self, from: Instant, now: Instant, beats: &Beats) -> Option<Instant> {
+        let interval = self.heartbeat?.min(FAR);
+        let until = from + interval;
+        let after = (until - interval.mul_f64(self.jitter)).max(now);
+        if after >= until {
+            return Some(until);
+        }
+        let (first, last, slot) = (self.micros(after) + 1, self.micros(until), micros(interval) / SLOTS);
+        let early = last.saturating_sub(first) as f64 * random_unit();
+        let chosen = last - early as u64;
+        let begins = chosen - chosen % slot.max(1);
+        let at = beats.join(first..=last, (slot / 4).max(1_000), if begins < first { chosen } else { begins });
+        Some((self.since + Duration::from_micros(at)).min(until))
     }
+
+    fn micros(&self, at: Instant) -> u64 {
+        micros(at.saturating_duration_since(self.since))
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    duration.as_micros().try_into().unwrap_or(u64::MAX)
 }
 
 /// `from + after`, at most a month ahead.

@@ -13,7 +13,7 @@ use crate::{
     Access, Identity,
     access::{CredentialInUse, Effect},
     observe::{self, Occasion},
-    revoke::{Answer, CheckRequest, CheckStart, Confirmed, Holder, PendingCheck, SharedCheck, Subscription},
+    revoke::{Answer, Beats, CheckRequest, CheckStart, Confirmed, Holder, PendingCheck, SharedCheck, Subscription},
     unwind::contained,
 };
 
@@ -24,7 +24,8 @@ pub(super) struct Subscriber {
     credential: CredentialInUse,
     /// Whose stream this is: what a revocation finds it by.
     holder: Arc<Holder>,
-    expires_at: Option<SystemTime>,
+    /// When the credential is no longer good, if ever.
+    ends_at: Option<SystemTime>,
     /// The alerts that were acted on.
     seen_alerts: u64,
 }
@@ -37,11 +38,11 @@ impl Subscriber {
         let Confirmed { at, revision, .. } = credential.confirmed();
         let revision = shared_check.revision_at(revision);
         let identity = access.identity();
-        let expires_at = identity.expires_at();
+        let ends_at = ends_at(&credential, identity.expires_at());
         let holder = shared_check.hold(identity);
         // One less than there are, so that the first poll looks at what came before.
         let seen_alerts = shared_check.alerts().wrapping_sub(1);
-        let subscriber = Self { shared_check, credential, holder, expires_at, seen_alerts };
+        let subscriber = Self { shared_check, credential, holder, ends_at, seen_alerts };
         let vouches = subscriber.shared_check.vouches();
         let (time_left, begun) = (subscriber.time_left(), subscriber.begun());
         let baseline = Baseline { at, revision, vouches, time_left, begun };
@@ -76,6 +77,11 @@ impl Subscriber {
     /// The number of checks of this credential begun so far.
     pub(super) fn begun(&self) -> u64 {
         self.shared_check.begun()
+    }
+
+    /// When the streams of this credential have their heartbeats.
+    pub(super) fn beats(&self) -> &Beats {
+        self.shared_check.beats()
     }
 
     pub(super) fn revision(&self) -> Option<u64> {
@@ -116,7 +122,7 @@ impl Subscriber {
             }
         };
         if let Effect::Confirmed { expires_at } = effect {
-            self.expires_at = expires_at;
+            self.ends_at = ends_at(&self.credential, expires_at);
         }
         effect
     }
@@ -137,11 +143,23 @@ impl Subscriber {
 
     /// Takes over an expiry that another stream of the access learned of.
     pub(super) fn refresh_expiry(&mut self, access: &Access) {
-        self.expires_at = access.identity().expires_at();
+        self.ends_at = ends_at(&self.credential, access.identity().expires_at());
     }
 
     /// How long the credential is good for, by the wall clock.
     pub(super) fn time_left(&self) -> Option<Duration> {
-        self.expires_at.map(|expires_at| self.credential.policy().time_left(expires_at))
+        self.ends_at.map(|end| end.duration_since(self.credential.policy().clock.now()).unwrap_or_default())
     }
+
+    /// Whether that is no time at all; `None` if the clock, which may be a user's own, panics.
+    pub(super) fn is_over(&self) -> Option<bool> {
+        match self.ends_at {
+            None => Some(false),
+            Some(end) => contained(|| self.credential.policy().clock.now() >= end),
+        }
+    }
+}
+
+fn ends_at(credential: &CredentialInUse, expires_at: Option<SystemTime>) -> Option<SystemTime> {
+    expires_at.and_then(|expires_at| credential.policy().end(expires_at))
 }

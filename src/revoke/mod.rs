@@ -9,6 +9,7 @@
 // - `holder`: whose the streams of a credential are.
 // - `keepers`: verifiers that keep what they know of tokens.
 // - `events`: revocations that an identity provider sends.
+// - `beats`: when the streams of a credential have their heartbeats.
 // - `registry`: values by credential, each kept for as long as a stream subscribes to it.
 //
 // # How an idle stream is woken and ended
@@ -27,6 +28,7 @@
 // 6. `Guard::ended` makes the end final. `WatchedProj::end` (in `reauth/body.rs`) drops the inner body and
 //    writes the ending.
 
+mod beats;
 mod confirmed;
 #[cfg(feature = "security-events")]
 pub mod events;
@@ -43,6 +45,7 @@ pub mod shared;
 mod shared_check;
 
 pub(crate) use self::{
+    beats::Beats,
     confirmed::Confirmed,
     flight::{AsOf, Flights, Waiting},
     holder::Holder,

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::{
     Revocations,
+    beats::Beats,
     holder::{Holder, Holders},
     revision::RevisionWatch,
     running::{Answer, Progress, Running},
@@ -51,6 +52,7 @@ pub(crate) struct SharedCheck {
     last: Mutex<Option<Check>>,
     /// Whose streams they are.
     holders: Holders,
+    beats: Beats,
 }
 
 /// What moves when an earlier answer may not hold any more. One of these, and not parts of one: each frame asks.
@@ -135,7 +137,13 @@ impl SharedCheck {
             moves: Moves::of(watch, revocations),
             last: Mutex::default(),
             holders: Holders::default(),
+            beats: Beats::default(),
         }
+    }
+
+    /// When the streams have their heartbeats.
+    pub(crate) fn beats(&self) -> &Beats {
+        &self.beats
     }
 
     /// Whether the credential is this token.

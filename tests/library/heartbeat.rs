@@ -162,8 +162,88 @@ async fn jitter_keeps_a_thousand_streams_from_waking_in_one_tick() {
         assert!(after >= BEAT.mul_f64(0.8) && after <= BEAT + Duration::from_millis(1), "{after:?}: early, never late");
         *by_tick.entry(after.as_millis()).or_default() += 1;
     }
+    // The window of 3 s has 204.8 slots, and a wake of the runtime is for all that are in one.
+    assert!((150..=206).contains(&by_tick.len()), "{} ticks", by_tick.len());
     let most = by_tick.into_values().max();
     assert!(most < Some(20), "{most:?} in one millisecond");
+}
+
+/// Opens streams of one credential with the default jitter, `apart` from each other, and returns when each had its
+/// heartbeats of `time`.
+async fn heartbeats(oracle: &Oracle, streams: usize, apart: Duration, time: Duration) -> Vec<Vec<Instant>> {
+    let (auth, layer) = (BearerAuthLayer::new(oracle.clone()), StreamReauthLayer::new());
+    let mut tasks = tokio::task::JoinSet::new();
+    let end = Instant::now() + time;
+    for _ in 0..streams {
+        let (feed, mut stream) = open(auth.clone(), layer.clone()).await;
+        let opened = Instant::now();
+        tasks.spawn(async move {
+            let _feed = feed;
+            let mut beats = vec![opened];
+            while let Ok(seen) = tokio::time::timeout_at(end, stream.next()).await {
+                assert_eq!(seen, Seen::data(KEEPALIVE));
+                beats.push(Instant::now());
+            }
+            beats
+        });
+        tokio::time::sleep(apart).await;
+    }
+    tasks.join_all().await
+}
+
+fn by_tick(beats: impl IntoIterator<Item = Instant>) -> HashMap<Instant, usize> {
+    let mut by_tick = HashMap::new();
+    for at in beats {
+        *by_tick.entry(at).or_default() += 1;
+    }
+    by_tick
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_is_never_later_than_its_interval_nor_earlier_than_the_jitter_lets_it() {
+    for (streams, apart) in [(1, 0), (200, 0), (200, 50), (2_000, 0)] {
+        let oracle = Oracle::with_revision();
+        let all = heartbeats(&oracle, streams, Duration::from_millis(apart), 10 * BEAT).await;
+        for beats in all {
+            for (before, after) in beats.iter().zip(&beats[1..]) {
+                let gap = after.duration_since(*before);
+                // A stream that uses the check of another counts from that.
+                assert!(gap <= BEAT + Duration::from_millis(1), "{streams} streams, {apart} ms apart: {gap:?}");
+            }
+            let each = beats[beats.len() - 1].duration_since(beats[0]) / (beats.len() as u32 - 1);
+            assert!(each >= BEAT.mul_f64(0.8) - Duration::from_millis(500), "{streams} streams: {each:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_streams_of_one_credential_come_to_have_their_heartbeats_at_one_time() {
+    let oracle = Oracle::without_revision();
+    let all = heartbeats(&oracle, 64, Duration::from_millis(200), 10 * BEAT).await;
+    let last_of_each = all.iter().map(|beats| beats[beats.len() - 1]);
+    let ticks = by_tick(last_of_each);
+    assert_eq!(ticks.len(), 1, "{ticks:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_streams_of_one_credential_have_their_heartbeats_64_at_a_time() {
+    let oracle = Oracle::without_revision();
+    let all = heartbeats(&oracle, 2_000, Duration::ZERO, 10 * BEAT).await;
+    let count = all.iter().map(|beats| beats.len() - 1).sum::<usize>();
+    let ticks = by_tick(all.iter().flat_map(|beats| beats[1..].iter().copied()));
+    let most = ticks.values().max();
+    assert!(most <= Some(&(2 * 64)), "two batches may meet, and no more: {most:?}");
+    let each = count / ticks.len();
+    assert!(each >= 48, "{each} in a tick: each wakes the runtime");
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_share_a_heartbeat_share_its_check() {
+    let oracle = Oracle::without_revision();
+    let all = heartbeats(&oracle, 500, Duration::ZERO, 10 * BEAT).await;
+    let most = all.iter().map(|beats| beats.len() - 1).max().expect("there are streams");
+    let rechecks = oracle.asked() - 500;
+    assert!(rechecks <= most + 1, "{rechecks} checks for {most} intervals");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,9 @@
 //!
 //! The sources are the library's own; only what they find in [`sync`] is loom's.
 
+#[expect(dead_code, reason = "gates choose by it")]
+#[path = "../../src/revoke/beats.rs"]
+mod beats;
 #[expect(dead_code, reason = "the layers count the rest")]
 #[path = "../../src/counts.rs"]
 mod counts;
