@@ -34,7 +34,7 @@ pub const CLIENTS: usize = 10;
 pub const STREAMS: usize = 100;
 const CROWD: &str = "GATEWAY_BENCH_CROWD";
 /// How many connections are being opened at a time, by one process.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 8;
 /// How many connections an address has: with those that linger it must have ports for them.
 const OF_ADDRESS: usize = 5_000;
 

@@ -257,9 +257,11 @@ impl Contestant {
                 // The file is what the processes have in common.
                 write_tokens(sample.folder(), 1);
             }
-            let ends = spawn_blocking(move || crowd.ends()).await.expect("no client fails");
+            // The others stay open for as long as events are measured.
+            let (ends, crowd) = spawn_blocking(move || (crowd.ends(), crowd)).await.expect("no client fails");
             sleep(after.saturating_sub(start.elapsed())).await;
             let events = ticking.finish().await;
+            drop(crowd);
 
             let of = |range: Range<Instant>| {
                 percentiles(events.iter().filter(|(then, _)| range.contains(then)).map(|(_, delay)| *delay)).p99
