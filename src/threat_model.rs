@@ -13,7 +13,7 @@
 //! | who may do less than they ask for | the handler does not run; what a request declares of its scopes only narrows them | [`RequireScopeLayer`](crate::RequireScopeLayer), [`Strict`](crate::Strict) |
 //! | whose access has ended while a response streams | no frame becomes ready after the end and is passed on; an idle stream ends, too, and its handler's body is dropped | [`StreamReauth`](crate::StreamReauth), as late as [`reauth`](crate::reauth#how-late-a-revocation-is) says |
 //! | whose credential was taken back | the door and all open streams on this node know at once | [`Revocations`](crate::revoke::Revocations), [`Tokens`](crate::Tokens), [`StaticToken::rotate`](crate::StaticToken::rotate) |
-//! | the same, on another node | it knows within a bound that is stated, or vouches for nobody | [`SharedRevocations`](crate::revoke::shared::SharedRevocations) |
+//! | the same, on another node | it knows within a bound that is stated, or vouches for nobody (unless told to prefer availability) | [`SharedRevocations`](crate::revoke::shared::SharedRevocations) |
 //! | who guesses, and times the answer | secrets are compared as digests, in constant time, whatever their length | [`StaticToken`](crate::StaticToken), [`TokenDigest`](crate::verify::TokenDigest) |
 //! | who guesses often | they are locked out, in memory that is bounded; a good token is then no different from a bad one | [`FailureLimiter`](crate::limiter::FailureLimiter) |
 //! | who reads logs, metrics, errors or `Debug` | no secret and no digest of one is there | [`BearerToken`](crate::verify::BearerToken), [`observe`](crate::observe) |

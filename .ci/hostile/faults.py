@@ -403,6 +403,8 @@ class Faults:
             self.used_up()
             self.process()
         self.clocks(*((2_000, 20) if self.is_long else (100, 5)))
+        if not self.rows:
+            sys.exit(f"no fault has {self.word!r} in its name")
         print(f"   passed: {self.rows} faults")
 
 

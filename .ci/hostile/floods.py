@@ -78,6 +78,8 @@ def tried(flood, gateway, form):
            f"{descriptors} / {most.descriptors} / {gateway.descriptors()}", f"{threads} / {most.threads}", f"{back:.0f}", f"{busy:.1f}",
            ", ".join(f"{n:,} {what}" for what, n in sorted(seen.items()) if n))
     why = []
+    if not any(seen.values()):
+        why.append("nobody was there to flood it")
     if failed:
         why.append(f"{failed} requests of the client beside it came to nothing")
     if statistics.median(ratios) > RATIO and statistics.median(beside) > flood.may_wait:
@@ -94,7 +96,7 @@ HEAD = ("flood", "what it meets", "connections", "quiet p99, ms", "p99 beside it
 def main():
     program, form, *wanted = sys.argv[1:]
     pair = sockets.certificate()
-    failures = 0
+    failures, rows = 0, 0
     print("| " + " | ".join(HEAD) + " |\n|" + " --- |" * len(HEAD), flush=True)
     for group in (http_1, http_2, sockets):
         gateway, options = None, None
@@ -115,12 +117,15 @@ def main():
                     row, why = (flood.name,), [str(wrong)]
                 if not why:
                     break
+            rows += 1
             print("| " + " | ".join(row) + " |", flush=True)
             if why:
                 failures += 1
                 print(f"WRONG {flood.name}: " + "; ".join(why), flush=True)
         if gateway:
             gateway.end()
+    if not rows:
+        sys.exit(f"no flood has {' or '.join(wanted)} in its name")
     sys.exit(bool(failures))
 
 

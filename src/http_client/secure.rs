@@ -15,14 +15,23 @@ fn is_this_machine(host: &str) -> bool {
 }
 
 /// A URL for a log, a `Debug` or an error: without user, password, query and fragment, any of which may hold a secret.
+///
+/// Of a text in which one of them may stand elsewhere, as a password with a slash does, no more is shown than the scheme.
 #[cfg(any(feature = "introspection", feature = "jwks", feature = "security-events"))]
 pub(crate) fn shown(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let is_scheme = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
+        _ => (String::new(), url),
+    };
+    let (authority, rest) = rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let separator = if scheme.is_empty() { "" } else { "://" };
-    format!("{scheme}{separator}{host}{path}")
+    let port = host.rsplit_once(']').map_or(host, |(_, port)| port).split_once(':').map_or("", |(_, port)| port);
+    if rest.contains('@') || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return format!("{scheme}…");
+    }
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
+    format!("{scheme}{host}{path}")
 }
 
 /// The same of a URL that is one.
@@ -43,8 +52,20 @@ mod tests {
             ("https://user:pass@idp.example:8443/a/b?code=key#part", "https://idp.example:8443/a/b"),
             ("https://user:p@ss@idp.example", "https://idp.example"),
             ("user:pass@idp.example/a?b", "idp.example/a"),
-            ("https://idp.example/a@b", "https://idp.example/a@b"),
-            ("://", ""),
+            ("http://[::1]:8080/keys", "http://[::1]:8080/keys"),
+            ("https://user:pass@[::1]/keys", "https://[::1]/keys"),
+            ("https://idp.example/a@b", "https://…"),
+            ("https://idp.example/a?key=b@c", "https://…"),
+            ("//user:s3cret@idp/a", "…"),
+            ("https:/user:s3cret@idp/a", "…"),
+            ("https:///user:s3cret@idp/a", "https://…"),
+            ("https://user:s3cr/et@idp/a", "https://…"),
+            ("https://user:s3cr?et@idp/a", "https://…"),
+            ("https://user:s3cr#et@idp/a", "https://…"),
+            ("https://user:s3cr\\et@idp/a", "https://…"),
+            ("https://user:s3cret", "https://…"),
+            ("user:s3cret://idp/a", "…"),
+            ("://", "://"),
             ("", ""),
         ] {
             assert_eq!(shown(url), expected, "{url}");

@@ -435,6 +435,23 @@ fn a_database_that_is_cut_short_or_damaged_is_unavailable_and_back_when_it_is_wh
 }
 
 #[test]
+fn a_database_whose_table_is_a_view_without_end_is_unavailable_at_once() {
+    let (house, database) = house(2);
+    run(
+        &database,
+        "CREATE TABLE rows AS SELECT * FROM transcript_events;
+        DROP TABLE transcript_events;
+        CREATE VIEW transcript_events AS
+            WITH RECURSIVE number(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number)
+            SELECT rows.* FROM number CROSS JOIN rows WHERE n < 0",
+    );
+    let start = Instant::now();
+    let response = house.history("");
+    assert_eq!((response.status, response.header("retry-after")), (503, Some("1")));
+    assert!(start.elapsed() < AT_ONCE);
+}
+
+#[test]
 fn a_database_that_is_locked_for_seconds_is_unavailable_at_worst() {
     let (house, mut database) = house(2);
     let (mut stream, _) = house.stream("");

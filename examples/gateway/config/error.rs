@@ -1,9 +1,12 @@
 //! Why the gateway does not start, or keeps its old settings, in words for the person who sets it
 //! up. No error quotes a value: it might be a secret.
 
-use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use crate::plain::{Escapes, plain};
 
 #[derive(Debug)]
 pub enum ConfigError {
@@ -44,16 +47,16 @@ pub fn needs_feature(flag: &str, feature: &str) -> ConfigError {
 }
 
 impl fmt::Display for ConfigError {
+    /// One line, whatever the names in it are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable { file, error } => {
-                write!(f, "cannot read {}: {error}", file.display())
-            }
-            Self::Malformed { file, place, reason } => write!(f, "{}: {place}: {reason}", file.display()),
-            Self::Unfinished => f.write_str("a file is being written"),
-            Self::Variable { name, reason } => write!(f, "the variable {name} {reason}"),
-            Self::Unusable(advice) => f.write_str(advice),
-        }
+        let text = match self {
+            Self::Unreadable { file, error } => format!("cannot read {}: {error}", file.display()),
+            Self::Malformed { file, place, reason } => format!("{}: {place}: {reason}", file.display()),
+            Self::Unfinished => "a file is being written".to_owned(),
+            Self::Variable { name, reason } => format!("the variable {name} {reason}"),
+            Self::Unusable(advice) => advice.clone(),
+        };
+        f.write_str(&plain(&text, Escapes::Text))
     }
 }
 
@@ -63,5 +66,18 @@ impl std::error::Error for ConfigError {
             Self::Unreadable { error, .. } => Some(error),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_whatever_the_names_in_it_are() {
+        let file = Path::new("a\nb/tokens.toml");
+        let error = ConfigError::malformed(file, "token.\u{202e}x", "has the unknown field `\u{9b}2J\r\n`");
+        let shown = r"a\nb/tokens.toml: token.\u{202e}x: has the unknown field `\u{9b}2J\r\n`";
+        assert_eq!(error.to_string(), shown);
     }
 }

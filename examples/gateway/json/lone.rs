@@ -2,7 +2,7 @@
 //!
 //! A string of JavaScript may hold one, `JSON.stringify` writes it as an escape, and the store keeps that. No string of
 //! Rust can. While a text is worked on, the half stands as one of the 2,048 last characters of Plane 16, which no
-//! character set will ever use: U+D800 as U+10F800, and so on.
+//! character set will ever use: U+D800 as U+10F800, and so on. Where such a character itself is read, it is U+FFFD.
 
 use std::borrow::Cow;
 
@@ -11,8 +11,30 @@ use memchr::memmem;
 /// The character in the place of U+D800.
 const FIRST: u32 = 0x10_F800;
 
+const REPLACEMENT: &str = "\u{fffd}";
+
 /// Puts characters in the place of escaped halves. Of a text without any the text itself.
 pub fn encode(text: &[u8]) -> Cow<'_, [u8]> {
+    match without_stand_ins(text) {
+        Some(text) => Cow::Owned(encode_halves(&text).into_owned()),
+        None => encode_halves(text),
+    }
+}
+
+/// The text with U+FFFD where such a character stands, unescaped. `None` if there is none.
+fn without_stand_ins(text: &[u8]) -> Option<Vec<u8>> {
+    let is_stand_in = |at: &usize| matches!(text.get(at + 2..at + 4), Some([0xA0..=0xBF, 0x80..=0xBF]));
+    let mut without = Vec::new();
+    let mut done = 0;
+    for at in memmem::find_iter(text, b"\xF4\x8F").filter(is_stand_in) {
+        without.extend_from_slice(&text[done..at]);
+        without.extend_from_slice(REPLACEMENT.as_bytes());
+        done = at + 4;
+    }
+    (done > 0).then(|| [&without, &text[done..]].concat())
+}
+
+fn encode_halves(text: &[u8]) -> Cow<'_, [u8]> {
     let mut encoded = Vec::new();
     let mut done = 0;
     // Past an escape that is looked at.
@@ -27,6 +49,12 @@ pub fn encode(text: &[u8]) -> Cow<'_, [u8]> {
         let next = text.get(at + 6..).and_then(self::unit);
         if unit < 0xDC00 && matches!(next, Some(0xDC00..=0xDFFF)) {
             from = at + 12;
+            // The pair of a character that stands for a half.
+            if unit >= 0xDBFE {
+                encoded.extend_from_slice(&text[done..at]);
+                encoded.extend_from_slice(REPLACEMENT.as_bytes());
+                done = from;
+            }
             continue;
         }
         encoded.extend_from_slice(&text[done..at]);
@@ -76,5 +104,17 @@ mod tests {
         assert_eq!(parse(br#""\ud83d\ude00""#), Some("😀".into()));
         assert_eq!(parse(br#""\ud83d\u0041\uDE00""#).unwrap().as_str().unwrap().chars().count(), 3);
         assert!(parse(br#""\ud8"#).is_none());
+    }
+
+    #[test]
+    fn a_character_that_stands_for_a_half_is_none() {
+        for text in ["\"a\u{10f83d}\\ude00\"", r#""a\udbfe\udc3d\ude00""#] {
+            let value = parse(text.as_bytes()).expect("JSON");
+            let mut written = Vec::new();
+            write(&value, &mut written);
+            assert_eq!(str::from_utf8(&written).unwrap(), "\"a\u{fffd}\\ude00\"");
+            assert_eq!(parse(&written), Some(value));
+        }
+        assert_eq!(parse("\"\u{10ffff}\u{10f7ff}\"".as_bytes()), Some("\u{fffd}\u{10f7ff}".into()));
     }
 }

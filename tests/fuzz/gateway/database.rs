@@ -158,7 +158,7 @@ fn read(path: &std::path::Path) -> io::Result<()> {
     let listed = database.newest(None, 5)?;
     if let Some(last) = listed.last() {
         let next = database.newest(Some(last), 5)?;
-        assert!(next.iter().all(|place| !listed.iter().any(|listed| listed.key == place.key)));
+        assert!(next.iter().all(|place| !listed.contains(place)));
     }
     let (lookup, node) = sqlite::Lookup::find(&database, KEY)?;
     assert!(lookup.is_unchanged());

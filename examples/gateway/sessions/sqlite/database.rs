@@ -11,7 +11,8 @@
 //!    that were not used for a while are closed ([`Database::rest`]).
 //! 6. After an error all that are kept are closed. SQLite shares among the connections of a process what it knows of a `-wal` and
 //!    its `-shm`, and as long as one is open that is not looked for again, even where both were removed.
-//! 7. Of a version of the schema that is not known nothing is read ([`UnknownSchema`]).
+//! 7. What is in the file is taken for rows and nothing else: a view, which may have no end, is not read.
+//! 8. Of a version of the schema that is not known nothing is read ([`UnknownSchema`]).
 
 use std::{
     ffi::OsString,
@@ -28,7 +29,7 @@ use std::{
 };
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
-use rusqlite::{OpenFlags, OptionalExtension};
+use rusqlite::{OpenFlags, OptionalExtension, config::DbConfig};
 
 use super::commits::Followers;
 use crate::files::Stamp;
@@ -302,6 +303,9 @@ impl Connection {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let sqlite = rusqlite::Connection::open_with_flags(uri(path, is_immutable), flags).map_err(failed)?;
             sqlite.busy_timeout(PATIENCE).map_err(failed)?;
+            for trust in [DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA] {
+                sqlite.set_db_config(trust, false).map_err(failed)?;
+            }
             if Stamp::of(path)?.is_same_file(&stamp) {
                 return Ok(Self { sqlite, stamp, id: FileId(device, inode), wal, is_immutable });
             }

@@ -106,7 +106,12 @@ impl Database {
             let rows = statement.query_map(params![updated_at, key, count as i64], |row| {
                 Ok(Place { updated_at: row.get(0)?, key: row.get(1)? })
             });
-            rows.and_then(Iterator::collect).map_err(failed)
+            let rows: Vec<Place> = rows.and_then(Iterator::collect).map_err(failed)?;
+            // Whoever asks for what comes after the last of them would go round in circles.
+            let is_in_order = after.into_iter().chain(&rows).is_sorted_by(|one, next| one < next);
+            is_in_order
+                .then_some(rows)
+                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "an index is not in order"))
         })
     }
 }
