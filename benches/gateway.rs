@@ -43,7 +43,7 @@ use criterion::{Criterion, Throughput};
 use tokio::runtime::{Builder, Runtime};
 
 // The rooms of the example name each other by these paths.
-use example::{auth, config, demo, files, http, json, live, measure, nodes, serve, sessions, systemd, tls};
+use example::{auth, config, demo, files, http, json, live, measure, nodes, plain, serve, sessions, systemd, tls};
 #[cfg(feature = "edge")]
 use example::{edge, upstream};
 use load::{Ask, Asking, Listeners};

@@ -53,7 +53,7 @@ pub(crate) mod nodes;
 #[path = "gateway/page/mod.rs"]
 pub(crate) mod page;
 #[path = "gateway/plain.rs"]
-mod plain;
+pub(crate) mod plain;
 #[path = "gateway/reload.rs"]
 pub(crate) mod reload;
 #[path = "gateway/serve/mod.rs"]
