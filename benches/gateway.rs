@@ -4,15 +4,20 @@
 //! for each question, with the gateway, the bare limit and the ratio; two plots are written to
 //! `benches/plots`. It takes some minutes, 2 GB of disk and 10,100 sockets (`ulimit -n`). A name after
 //! `--` (pages, lengths, idle, fan-out, busy, commits, million, start) asks for one table only. One more stands
-//! the gateway beside OpenClaw: see [`Peer`].
+//! the gateway beside OpenClaw: see [`Peer`]; and four more, only if they are named, have as many streams as
+//! there is room for: see [`many`].
 
 // The whole example is opened. A bench needs neither its `main` nor, without a harness, what its tests
 // import.
+#[path = "shared/crowd.rs"]
+mod crowd;
 #[allow(dead_code, unused_imports)]
 #[path = "../examples/gateway.rs"]
 mod example;
 #[path = "shared/load.rs"]
 mod load;
+#[path = "shared/many.rs"]
+mod many;
 #[path = "shared/plot.rs"]
 mod plot;
 // What takes long is timed here and not in its rounds.
@@ -23,6 +28,8 @@ mod rounds;
 mod sample;
 #[path = "shared/served.rs"]
 mod served;
+#[path = "shared/ticking.rs"]
+mod ticking;
 
 use std::{
     env, fs,
@@ -66,7 +73,7 @@ struct Scale {
 }
 
 fn main() {
-    if served::run_if_asked() {
+    if served::run_if_asked() || many::run_if_asked() || crowd::run_if_asked() {
         return;
     }
     let wanted = rounds::are_wanted();
@@ -126,6 +133,20 @@ fn main() {
     }
     if is_chosen("start") {
         start(&client, &scale);
+    }
+    // They take more descriptors, ports and memory than is to be had everywhere.
+    let is_named = |name: &str| if wanted { filter.as_deref() == Some(name) } else { is_chosen(name) };
+    if is_named("http1") {
+        many::http1(&client, wanted);
+    }
+    if is_named("http2") {
+        many::http2(&client, wanted);
+    }
+    if is_named("port") {
+        many::one_port(&client, wanted);
+    }
+    if is_named("growth") {
+        save(many::growth(&client, wanted), "many.svg");
     }
 }
 

@@ -1,6 +1,7 @@
 //! A client that costs little: HTTP/1.1 written by hand over sockets that stay open.
 
 use std::{
+    io::Write,
     net::SocketAddr,
     sync::{
         Arc,
@@ -34,7 +35,9 @@ impl Ask {
     }
 
     pub fn post(address: SocketAddr, target: &str, body: &[u8]) -> Self {
-        let head = format!("POST {target} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n", body.len());
+        let length = body.len();
+        let head = format!("POST {target} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {TOKEN}\r\n");
+        let head = format!("{head}content-length: {length}\r\n\r\n");
         Self { address, bytes: [head.as_bytes(), body].concat().into() }
     }
 
@@ -49,6 +52,21 @@ impl Ask {
     pub async fn open(self) -> Asking {
         let socket = self.connect().await;
         Asking { ask: self, socket }
+    }
+
+    /// An event stream that has begun with so many events.
+    pub async fn listen(&self, beginning: usize) -> TcpStream {
+        let mut socket = self.connect().await;
+        socket.write_all(&self.bytes).await.expect("it is open");
+        let mut start = Vec::new();
+        let began = |start: &[u8]| {
+            let head = memmem::find(start, b"\r\n\r\n");
+            head.is_some_and(|head| ends(&start[head..], &mut b' ') >= beginning)
+        };
+        while !began(&start) {
+            assert!(socket.read_buf(&mut start).await.expect("it is open") > 0, "the stream begins");
+        }
+        socket
     }
 
     /// How many answers a second, over so many connections, for so long.
@@ -82,6 +100,11 @@ impl Ask {
         }
         let answers: usize = tasks.join_all().await.into_iter().sum();
         answers as f64 / start.elapsed().as_secs_f64()
+    }
+
+    /// Asks over a socket, without waiting for the answer.
+    pub fn send(&self, socket: &mut impl Write) {
+        socket.write_all(&self.bytes).expect("it is open");
     }
 
     async fn connect(&self) -> TcpStream {
@@ -164,16 +187,7 @@ impl Listeners {
         let heard = Arc::new(Heard::default());
         let mut tasks = JoinSet::new();
         for _ in 0..count {
-            let mut socket = ask.connect().await;
-            socket.write_all(&ask.bytes).await.expect("it is open");
-            let mut start = Vec::new();
-            let began = |start: &[u8]| {
-                let head = memmem::find(start, b"\r\n\r\n");
-                head.is_some_and(|head| ends(&start[head..], &mut b' ') >= beginning)
-            };
-            while !began(&start) {
-                assert!(socket.read_buf(&mut start).await.expect("it is open") > 0, "the stream begins");
-            }
+            let mut socket = ask.listen(beginning).await;
             let heard = Arc::clone(&heard);
             tasks.spawn(async move {
                 let mut buffer = [0; 4096];
@@ -212,7 +226,7 @@ impl Heard {
 }
 
 /// How many events end in these bytes, the last byte before them being `last`.
-fn ends(bytes: &[u8], last: &mut u8) -> usize {
+pub fn ends(bytes: &[u8], last: &mut u8) -> usize {
     let across = usize::from(*last == b'\n' && bytes.first() == Some(&b'\n'));
     *last = bytes.last().copied().unwrap_or(*last);
     across + memmem::find_iter(bytes, b"\n\n").count()

@@ -29,13 +29,13 @@ use axum::{
         IntoResponse, Sse,
         sse::{Event, KeepAlive},
     },
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use bytes::Bytes;
 use clap::Parser;
 use futures_util::stream;
 use http::{StatusCode, header::CONTENT_TYPE};
-use tokio::{net::TcpListener, sync::broadcast};
+use tokio::{net::TcpListener, runtime::Runtime, sync::broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -47,7 +47,7 @@ pub const TOKEN: &str = "9f8e7d6c5b4a39281706f5e4d3c2b1a09f8e7d6c5b4a3928";
 const ROLE: &str = "GATEWAY_BENCH_ROLE";
 const FOLDER: &str = "GATEWAY_BENCH_FOLDER";
 /// What heartbeats cost is measured with the idle streams.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -64,13 +64,13 @@ pub struct Served {
 impl Served {
     /// Starts it on a folder, and returns once it listens.
     pub fn start(role: Role, folder: &Path) -> Self {
-        let mut process = Command::new(env::current_exe().expect("this program has a path"))
-            .env(ROLE, format!("{role:?}"))
-            .env(FOLDER, folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program starts once more");
+        Self::run(this_program().env(ROLE, format!("{role:?}")).env(FOLDER, folder))
+    }
+
+    /// Starts what announces its port.
+    pub fn run(program: &mut Command) -> Self {
+        let mut process =
+            program.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("this program starts once more");
         let mut line = String::new();
         let output = process.stdout.take().expect("it is piped");
         BufReader::new(output).read_line(&mut line).expect("it says where it listens");
@@ -117,41 +117,54 @@ impl Drop for Served {
     }
 }
 
+/// Starts as one more process.
+pub fn this_program() -> Command {
+    Command::new(env::current_exe().expect("this program has a path"))
+}
+
 /// Serves, if this process was started for that, until it is killed.
 pub fn run_if_asked() -> bool {
     let (Ok(role), Some(folder)) = (env::var(ROLE), env::var_os(FOLDER)) else { return false };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime starts").block_on(async {
+    runtime().block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there is a free port");
-        let port = listener.local_addr().expect("it listens").port();
         let folder = Path::new(&folder);
-        let stop = CancellationToken::new();
         if role == format!("{:?}", Role::Gateway) {
-            let heartbeat = format!("{}s", HEARTBEAT.as_secs());
-            let folder = folder.to_str().expect("a plain path");
-            let flags =
-                Flags::parse_from(["gateway", "--state-dir", folder, "--token", TOKEN, "--heartbeat", &heartbeat]);
-            let config = Config::new(flags, Environment::default()).expect("nothing is missing");
-            let mut tasks = example::tasks::Tasks::default();
-            let service = example::open(&config, &mut tasks, stop.clone()).expect("it opens").service;
-            announce(port);
-            serve::serve(listener, service, config.limits, stop).await;
+            gateway(listener, &["--state-dir", folder.to_str().expect("a plain path"), "--token", TOKEN]).await;
         } else {
             let service = bare(folder).with_state::<()>(());
-            announce(port);
+            announce(&listener);
             let limits = serve::Limits {
                 write_timeout: Duration::from_secs(30),
                 connections: u32::MAX,
                 drain: Duration::from_secs(5),
             };
-            serve::serve(listener, service, limits, stop).await;
+            serve::serve(listener, service, limits, CancellationToken::new()).await;
         }
     });
     true
 }
 
-fn announce(port: u16) {
-    println!("{port}");
+/// What all contestants run on.
+pub fn runtime() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime starts")
+}
+
+/// Serves the gateway.
+pub async fn gateway(listener: TcpListener, flags: &[&str]) {
+    let heartbeat = format!("{}s", HEARTBEAT.as_secs());
+    let always = ["gateway", "--heartbeat", &heartbeat];
+    let flags = Flags::parse_from(always.iter().chain(flags));
+    let config = Config::new(flags, Environment::default()).expect("nothing is missing");
+    let (mut tasks, stop) = (example::tasks::Tasks::default(), CancellationToken::new());
+    let service = example::open(&config, &mut tasks, stop.clone()).expect("it opens").service;
+    announce(&listener);
+    serve::serve(listener, service, config.limits, stop).await;
+}
+
+/// Says at which port it listens.
+pub fn announce(listener: &TcpListener) {
+    println!("{}", listener.local_addr().expect("it listens").port());
     std::io::stdout().flush().expect("somebody reads it");
 }
 
@@ -169,10 +182,22 @@ fn bare(folder: &Path) -> Router {
         Some(body) => ([(CONTENT_TYPE, "application/json; charset=utf-8")], body.clone()).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     };
-    let idle = async || {
-        let nothing = stream::pending::<Result<Event, Infallible>>();
-        Sse::new(nothing).keep_alive(KeepAlive::new().interval(HEARTBEAT))
-    };
+    let (events, publish) = published();
+    Router::new()
+        .route("/bodies/{name}", get(body))
+        .route("/idle", get(idle))
+        .route("/events", events)
+        .route("/publish/{times}", publish)
+}
+
+/// An event stream that says nothing but its heartbeat.
+pub async fn idle() -> impl IntoResponse {
+    let nothing = stream::pending::<Result<Event, Infallible>>();
+    Sse::new(nothing).keep_alive(KeepAlive::new().interval(HEARTBEAT))
+}
+
+/// An event stream, and what sends an event to all that are open.
+pub fn published() -> (MethodRouter, MethodRouter) {
     let sender = broadcast::Sender::<Bytes>::new(64);
     let receivers = sender.clone();
     let events = async move || {
@@ -190,9 +215,5 @@ fn bare(folder: &Path) -> Router {
             let _ = sender.send(event.clone());
         }
     };
-    Router::new()
-        .route("/bodies/{name}", get(body))
-        .route("/idle", get(idle))
-        .route("/events", get(events))
-        .route("/publish/{times}", post(publish))
+    (get(events), post(publish))
 }
