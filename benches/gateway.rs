@@ -7,10 +7,10 @@
 //! the gateway beside OpenClaw: see [`Peer`]; and four more, only if they are named, have as many streams as
 //! there is room for: see [`many`].
 
-// The whole example is opened. A bench needs neither its `main` nor, without a harness, what its tests
-// import.
 #[path = "shared/crowd.rs"]
 mod crowd;
+// The whole example is opened. A bench needs neither its `main` nor, without a harness, what its tests
+// import.
 #[allow(dead_code, unused_imports)]
 #[path = "../examples/gateway.rs"]
 mod example;
