@@ -162,8 +162,9 @@ async fn jitter_keeps_a_thousand_streams_from_waking_in_one_tick() {
         assert!(after >= BEAT.mul_f64(0.8) && after <= BEAT + Duration::from_millis(1), "{after:?}: early, never late");
         *by_tick.entry(after.as_millis()).or_default() += 1;
     }
-    // The window of 3 s has 204.8 slots, and a wake of the runtime is for all that are in one.
-    assert!((150..=206).contains(&by_tick.len()), "{} ticks", by_tick.len());
+    // The window of 3 s has 204.8 slots, and a wake of the runtime is for all that are in one. In what is left of the
+    // slot in which the window begins, less than 15 ms, each has its own time.
+    assert!((150..=220).contains(&by_tick.len()), "{} ticks", by_tick.len());
     let most = by_tick.into_values().max();
     assert!(most < Some(20), "{most:?} in one millisecond");
 }

@@ -1,5 +1,5 @@
-//! JSON is read as `serde_json` reads it where that can, and otherwise only where JavaScript does: halves of surrogate pairs,
-//! and values that are nested deeper. What was read is written so that it is read as the same.
+//! JSON is read as `serde_json` reads it where that can, but for the last characters of Plane 16, and otherwise only where JavaScript
+//! does: halves of surrogate pairs, and values that are nested deeper. What was read is written so that it is read as the same.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::json::{self, Write as _};
 
 pub(crate) fn run(input: &[u8]) {
     let ours = json::parse(input);
-    let theirs: Option<Value> = serde_json::from_slice(input).ok();
+    let theirs: Option<Value> = serde_json::from_slice(input).ok().map(without_stand_ins);
     if let Some(theirs) = &theirs {
         assert_eq!(ours.as_ref(), Some(theirs));
     }
@@ -34,6 +34,19 @@ pub(crate) fn run(input: &[u8]) {
             assert_eq!(json::read::<Value>(member).as_ref(), Some(value));
         }
         assert!(members.iter().all(|(key, _)| object.contains_key(key)));
+    }
+}
+
+/// The value as it is read: a character that stands for half of a pair while a text is worked on is read as U+FFFD.
+fn without_stand_ins(value: Value) -> Value {
+    let text = |text: String| text.replace(|char| char >= '\u{10f800}', "\u{fffd}");
+    match value {
+        Value::String(string) => Value::String(text(string)),
+        Value::Array(items) => Value::Array(items.into_iter().map(without_stand_ins).collect()),
+        Value::Object(members) => {
+            Value::Object(members.into_iter().map(|(key, value)| (text(key), without_stand_ins(value))).collect())
+        }
+        other => other,
     }
 }
 
