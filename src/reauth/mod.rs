@@ -63,7 +63,7 @@
 //!
 //! An idle stream keeps at most 1 KiB, its [`Access`](crate::Access) included; what its identity holds, and the
 //! scopes that a caller who is taken at their word declares, come on top. The streams of one credential
-//! keep at most 584 bytes and the text of the token together. While a revision stands still a frame
+//! keep at most 608 bytes and the text of the token together. While a revision stands still a frame
 //! allocates nothing; where the verifier is asked about it, no more than its answer does.
 //!
 //! # Which responses are streams
