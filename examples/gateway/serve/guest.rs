@@ -40,6 +40,8 @@ struct State {
     last: Mutex<Instant>,
     /// Requests whose answers have not ended.
     asking: AtomicUsize,
+    /// How many requests there were.
+    asked: AtomicUsize,
     /// What the gateway has to do before there is an answer.
     doing: AtomicUsize,
     /// Pieces of answers that are given and wait to be sent.
@@ -77,6 +79,7 @@ impl Guest {
             is_known: AtomicBool::new(false),
             last: Mutex::new(Instant::now()),
             asking: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
             doing: AtomicUsize::new(0),
             given: AtomicUsize::new(0),
             is_full: AtomicBool::new(false),
@@ -92,6 +95,7 @@ impl Guest {
 
     /// Asks for what is not answered until the count is dropped.
     pub fn asks(&self) -> Count {
+        self.0.asked.fetch_add(1, Relaxed);
         self.count(|state| &state.asking)
     }
 
@@ -109,6 +113,11 @@ impl Guest {
         of(&self.0).fetch_add(1, Relaxed);
         self.moves();
         Count { guest: self.clone(), of }
+    }
+
+    /// How many requests there were until now.
+    pub fn asked(&self) -> usize {
+        self.0.asked.load(Relaxed)
     }
 
     pub fn is_asking(&self) -> bool {

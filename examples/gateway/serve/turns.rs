@@ -5,8 +5,7 @@
 //! it nine bytes each) could keep a thread so for as long as it likes. So after some bytes the others have their
 //! turn, those of whom it is not known yet that they have sent something among them.
 //!
-//! Over HTTP/1 requests are dealt with one after the other, and others have their turn between some of them. What is
-//! read in many pieces there is a large body, which costs several times as much in small ones.
+//! What is read over HTTP/1 without a request among it is a large body, which costs several times as much in small pieces.
 
 use std::{
     io,
@@ -23,8 +22,8 @@ use super::guest::Guest;
 
 /// How much is read in one turn. Most requests are smaller.
 const TURN: usize = 2 * 1024;
-/// The same of HTTP/1: as much as it reads at once.
-const HTTP_1: usize = 64 * 1024;
+/// The same of a body over HTTP/1: as much as is read of one at once.
+const BODY: usize = 64 * 1024;
 
 /// What is read in turns.
 pub struct InTurns<T> {
@@ -33,25 +32,29 @@ pub struct InTurns<T> {
     left: usize,
     speaks_http_2: bool,
     guest: Guest,
+    /// How many requests there were when this turn began.
+    asked: usize,
 }
 
 impl<T> InTurns<T> {
     pub fn new(inner: T, speaks_http_2: bool, guest: Guest) -> Self {
-        let mut this = Self { inner, left: 0, speaks_http_2, guest };
-        this.left = this.turn();
-        this
+        let asked = guest.asked();
+        Self { inner, left: TURN, speaks_http_2, guest, asked }
     }
 
-    fn turn(&self) -> usize {
+    /// The turn after one that was used up.
+    fn next_turn(&mut self) -> usize {
+        let asked = std::mem::replace(&mut self.asked, self.guest.asked());
         // It may have become something else.
-        if !self.speaks_http_2 && self.guest.speaks_http() { HTTP_1 } else { TURN }
+        let is_http_1 = !self.speaks_http_2 && self.guest.speaks_http();
+        if is_http_1 && self.asked == asked { BODY } else { TURN }
     }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for InTurns<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.left == 0 {
-            self.left = self.turn();
+            self.left = self.next_turn();
             // It is woken once it was looked who else has sent something: a waker that wakes itself is not.
             return pin!(yield_now()).poll(cx).map(Ok);
         }
@@ -61,7 +64,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for InTurns<T> {
         let length = some.filled().len();
         if read.is_pending() {
             // Whoever waits for more has given up its turn.
-            self.left = self.turn();
+            self.left = TURN;
         }
         ready!(read)?;
         self.left -= length;
@@ -112,7 +115,7 @@ mod tests {
 
     #[test]
     fn whoever_always_has_more_to_say_lets_others_have_their_turn() {
-        for (speaks_http_2, speaks_http, turn) in [(true, true, TURN), (false, true, HTTP_1), (false, false, TURN)] {
+        for (speaks_http_2, speaks_http, turn) in [(true, true, TURN), (false, true, BODY), (false, false, TURN)] {
             let said: Vec<u8> = (0..100 * turn).map(|n| n as u8).collect();
             let (mut socket, mut read) = (InTurns::new(said.as_slice(), speaks_http_2, guest(speaks_http)), Vec::new());
             let mut reading = tokio_test::task::spawn(socket.read_to_end(&mut read));
@@ -125,6 +128,21 @@ mod tests {
             assert_eq!(turns, 101);
             assert!(read == said);
         }
+    }
+
+    #[test]
+    fn one_request_after_the_other_is_read_in_small_turns_over_http_1_too() {
+        let guest = guest(true);
+        let (said, mut read) = ([0; 100 * TURN], Vec::new());
+        let mut socket = InTurns::new(said.as_slice(), false, guest.clone());
+        let mut reading = tokio_test::task::spawn(socket.read_to_end(&mut read));
+        let mut turns = 1;
+        drop(guest.asks());
+        while reading.poll().is_pending() {
+            drop(guest.asks());
+            turns += 1;
+        }
+        assert_eq!(turns, 101);
     }
 
     #[tokio::test]
