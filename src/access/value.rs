@@ -113,7 +113,9 @@ impl Access {
     /// required then stays as it was.
     pub fn require(&self, requirement: impl Into<Requirement>) -> Result<(), Denied> {
         self.judge()?;
-        self.terms().require(requirement.into())
+        // Before the lock: it may be a user's own.
+        let requirement = requirement.into();
+        self.terms().require(requirement)
     }
 
     /// [`require`](Self::require), by the layer that has the request: mostly nobody else has this access yet,

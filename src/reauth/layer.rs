@@ -106,7 +106,7 @@ impl<R, U> StreamReauthLayer<R, U> {
     /// Lets each heartbeat come early by a random part of its interval, up to `part`, so that many
     /// streams do not wake in one tick. Default: 0.2, which makes 15 s 12 to 15 s.
     ///
-    /// Within that time streams of one credential have theirs together, 64 of them at most: to wake the runtime
+    /// Within that time streams of one credential have theirs together, about 64 of them at most: to wake the runtime
     /// costs more than a heartbeat does.
     ///
     /// # Panics

@@ -54,7 +54,7 @@
 //!
 //! Streams that were opened with one credential, through the doors of one layer, share their checks: each
 //! uses one that began after its own reason to check arose. So any number of idle streams cost one check
-//! per interval, and have their heartbeats 64 at a time; with a jitter of `j` two checks may be as little as
+//! per interval, and have their heartbeats about 64 at a time; with a jitter of `j` two checks may be as little as
 //! `1 - j` of it apart. Two layers around one verifier ask it twice, and under a limiter each client's address
 //! asks for itself. What an answer means, which scopes it leaves and when it is too late, each stream decides
 //! for itself.

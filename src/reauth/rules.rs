@@ -77,7 +77,9 @@ impl Rules {
         let early = last.saturating_sub(first) as f64 * random_unit();
         let chosen = last - early as u64;
         let begins = chosen - chosen % slot.max(1);
-        let at = beats.join(first..=last, (slot / 4).max(1_000), if begins < first { chosen } else { begins });
+        // Those that others have are joined in the second half of an interval only: else one that comes next is always near.
+        let joinable = first.max(self.micros(until - interval / 2));
+        let at = beats.join(joinable..=last, (slot / 4).max(1_000), if begins < first { chosen } else { begins });
         Some((self.since + Duration::from_micros(at)).min(until))
     }
 

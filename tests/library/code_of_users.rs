@@ -26,6 +26,7 @@ use tower_reauth::{
     access::RenewError,
     reauth::EndReason,
     revoke::{Revision, Revocations},
+    scope::Requirement,
     verify::{BearerToken, verify_fn},
 };
 use tracing::span;
@@ -273,4 +274,23 @@ async fn data_that_panic_wherever_they_are_looked_at_are_a_body_that_failed() {
         assert!(body.frame().await.is_none(), "{calls_left:?}");
     }
     assert!(panics >= 4, "{panics}");
+}
+
+#[test]
+fn what_is_made_into_a_requirement_may_look_at_the_access_that_it_is_required_of() {
+    struct NoLessThanNow(Access);
+
+    impl From<NoLessThanNow> for Requirement {
+        fn from(NoLessThanNow(access): NoLessThanNow) -> Self {
+            access.required()
+        }
+    }
+
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || {
+        let access = Access::new(alice());
+        done.send(access.require(NoLessThanNow(access.clone())))
+    });
+    let required = is_done.recv_timeout(Duration::from_secs(10)).expect("it does not wait for itself");
+    assert!(required.is_ok());
 }

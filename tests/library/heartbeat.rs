@@ -172,7 +172,17 @@ async fn jitter_keeps_a_thousand_streams_from_waking_in_one_tick() {
 /// Opens streams of one credential with the default jitter, `apart` from each other, and returns when each had its
 /// heartbeats of `time`.
 async fn heartbeats(oracle: &Oracle, streams: usize, apart: Duration, time: Duration) -> Vec<Vec<Instant>> {
-    let (auth, layer) = (BearerAuthLayer::new(oracle.clone()), StreamReauthLayer::new());
+    heartbeats_of(StreamReauthLayer::new(), oracle, streams, apart, time).await
+}
+
+async fn heartbeats_of(
+    layer: StreamReauthLayer,
+    oracle: &Oracle,
+    streams: usize,
+    apart: Duration,
+    time: Duration,
+) -> Vec<Vec<Instant>> {
+    let auth = BearerAuthLayer::new(oracle.clone());
     let mut tasks = tokio::task::JoinSet::new();
     let end = Instant::now() + time;
     for _ in 0..streams {
@@ -214,6 +224,16 @@ async fn a_heartbeat_is_never_later_than_its_interval_nor_earlier_than_the_jitte
             let each = beats[beats.len() - 1].duration_since(beats[0]) / (beats.len() as u32 - 1);
             assert!(each >= BEAT.mul_f64(0.8) - Duration::from_millis(500), "{streams} streams: {each:?}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_early_a_heartbeat_may_come_there_are_no_more_than_a_few_in_an_interval() {
+    for streams in [1, 100, 1_000] {
+        let layer = StreamReauthLayer::new().with_jitter(1.0);
+        let all = heartbeats_of(layer, &Oracle::without_revision(), streams, Duration::ZERO, 20 * BEAT).await;
+        let beats = all.iter().map(|beats| beats.len() - 1).sum::<usize>();
+        assert!(beats <= 4 * 20 * streams, "{beats} of {streams} streams in 20 intervals");
     }
 }
 
