@@ -23,9 +23,9 @@ pub struct StaticToken {
 }
 
 struct Secret {
-    /// What is known to those who change it.
-    digest: Mutex<TokenDigest>,
-    /// The same by the word, for those who compare it.
+    /// Of those who change it, one at a time does.
+    changes: Mutex<()>,
+    /// Its digest, by the word.
     // One who reads while it changes may see words of two digests. No token has such a digest, so the answer is
     // that of a moment at which the other one of the two secrets was the good one.
     words: [AtomicU64; 4],
@@ -57,7 +57,7 @@ impl StaticToken {
         let digest = digest(secret)?;
         let words = digest.words().map(AtomicU64::new);
         let identity = Identity::new("shared-secret", AuthMethod::SharedSecret);
-        let secret = Secret { digest: Mutex::new(digest), words, revision: Revision::new() };
+        let secret = Secret { changes: Mutex::default(), words, revision: Revision::new() };
         Ok(Self { secret: Arc::new(secret), identity })
     }
 
@@ -105,12 +105,12 @@ impl Secret {
 
     /// Returns the digest that was there before.
     fn replace(&self, digest: TokenDigest) -> TokenDigest {
-        // A panic elsewhere leaves it whole: nothing in here calls foreign code.
-        let mut known = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
+        let _only = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.digest();
         for (word, new) in self.words.iter().zip(digest.words()) {
             word.store(new, Ordering::Release);
         }
-        std::mem::replace(&mut known, digest)
+        old
     }
 }
 
