@@ -10,6 +10,7 @@
 
 use std::{
     env,
+    error::Error,
     fmt::{self, Debug, Display},
     io::{self, IsTerminal, Write},
     panic,
@@ -137,6 +138,11 @@ impl<'out> FormatFields<'out> for PlainFields {
 }
 
 impl Visit for PlainVisitor<'_> {
+    /// With its sources; what a terminal would obey is escaped there already.
+    fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
+        self.0.record_error(field, error);
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let value = format!("{value:?}");
         self.0.record_debug(field, &format_args!("{}", plain(&value, Escapes::Text)));
@@ -368,6 +374,36 @@ mod tests {
         let colours = ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[3m", "\x1b[31m"];
         let rest = colours.into_iter().fold(shown, |shown, colour| shown.replace(colour, ""));
         assert!(!rest.contains('\x1b') && rest.matches('\n').count() == 1, "{rest:?}");
+    }
+
+    #[test]
+    fn an_error_is_shown_with_its_sources_and_steers_no_terminal_either() {
+        #[derive(Debug)]
+        struct Failed(io::Error);
+
+        impl Display for Failed {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("failed \x1b[2K\n")
+            }
+        }
+
+        impl Error for Failed {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+
+        let Given { lines, written, is_full } = given();
+        drop(is_full);
+        let writer = OneLine { lines: lines.clone(), escapes: Escapes::Coloured };
+        let log = subscriber(LogFormat::Text, EnvFilter::new("trace"), writer);
+        let failed = Failed(io::Error::other("for this cause \x1b[1A\n"));
+        tracing::dispatcher::with_default(&log, || tracing::error!(error = &failed as &(dyn Error + 'static), "it"));
+        lines.flush(SOON);
+        let shown = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert!(shown.contains("failed ") && shown.contains("for this cause "), "{shown:?}");
+        assert!(!shown.contains("\x1b[2K") && !shown.contains("\x1b[1A"), "{shown:?}");
+        assert_eq!(shown.matches('\n').count(), 1, "{shown:?}");
     }
 
     #[test]
