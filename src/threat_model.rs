@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | who has no good credential | no handler sees the request; the answer depends on what was presented, not on what was asked for | [`BearerAuthLayer`](crate::BearerAuthLayer), [`Denied`](crate::Denied) |
 //! | who sends two credentials, or half of one | it is refused, never taken for another or for nobody | [`bearer`](crate::bearer) |
-//! | a verifier that fails, hangs or panics | nobody is let in, and a stream ends: 503, within a time limit | [`VerifyError`](crate::verify::VerifyError), [`with_verify_timeout`](crate::BearerAuthLayer::with_verify_timeout) |
+//! | a verifier that fails, hangs or panics | nobody is let in, and a stream ends: 503 within a time limit, or 500 after a panic | [`VerifyError`](crate::verify::VerifyError), [`with_verify_timeout`](crate::BearerAuthLayer::with_verify_timeout) |
 //! | who may do less than they ask for | the handler does not run; what a request declares of its scopes only narrows them | [`RequireScopeLayer`](crate::RequireScopeLayer), [`Strict`](crate::Strict) |
 //! | whose access has ended while a response streams | no frame becomes ready after the end and is passed on; an idle stream ends, too, and its handler's body is dropped | [`StreamReauth`](crate::StreamReauth), as late as [`reauth`](crate::reauth#how-late-a-revocation-is) says |
 //! | whose credential was taken back | the door and all open streams on this node know at once | [`Revocations`](crate::revoke::Revocations), [`Tokens`](crate::Tokens), [`StaticToken::rotate`](crate::StaticToken::rotate) |
