@@ -531,6 +531,26 @@ mod tests {
         assert_eq!(asked(&state, access(), "").await.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 
+    #[tokio::test]
+    async fn a_stream_opens_though_its_transcript_is_written_over_while_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for calls in 0.. {
+            let state = state(folder.path());
+            let key = RequestedKey::parse("k").unwrap();
+            let session = state.sessions.find(&key, &state.settings()).unwrap().unwrap();
+            let feed = FeedKey { asked: key, session: session.key.clone(), query: Query::default() };
+            let transcript = folder.path().join("agents/main/sessions/s.jsonl");
+            let fault = fault::Broken::after(calls, &transcript, || ErrorKind::UnexpectedEof.into());
+            let options = StreamOptions::of("", &::http::HeaderMap::new());
+            let opened = state.streams.open(feed, session, options, None).await;
+            assert_eq!(opened.err().map(|error| error.to_string()), None, "after {calls} calls");
+            if !fault.has_failed() {
+                assert!(calls > 5, "there are more");
+                return;
+            }
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn nor_is_one_that_is_remembered_to_whom_lost_it_while_the_disk_hung() {
         let folder = tempfile::tempdir().unwrap();

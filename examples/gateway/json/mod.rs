@@ -1,15 +1,17 @@
 //! JSON, by `serde_json`, as a program in JavaScript has it.
 //!
 //! What the transcripts hold was written by `JSON.stringify`, and what is made of them is read by programs that know
-//! its output. Three of its habits are not `serde_json`'s own:
+//! its output. Four of its habits are not `serde_json`'s own:
 //!
 //! - a number is written in JavaScript's shortest form ([`write`]);
 //! - a string may hold half of a surrogate pair, escaped (`lone`);
+//! - a number that no double holds is read, and written as `null` (`infinite`);
 //! - a value may be nested deeper than 128 levels ([`parse`]).
 //!
 //! [`members`] finds the members of an object without a value built. [`Fields`] asks an object what the rules of the
 //! projection ask, and `text` has JavaScript's notions of space and length.
 
+mod infinite;
 mod lone;
 mod members;
 pub mod text;
@@ -17,7 +19,7 @@ mod write;
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 pub use serde_json::Value;
 
 pub use self::{
@@ -58,7 +60,12 @@ pub fn decode(text: &[u8]) -> Cow<'_, str> {
 }
 
 /// Reads a text that [`decode`] gave.
-pub fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+pub fn read<T: DeserializeOwned>(text: &str) -> Option<T> {
+    // Nearly no text has one: it is looked for where nothing else can be read.
+    read_finite(text).or_else(|| read_finite(&infinite::without(text)?))
+}
+
+fn read_finite<T: DeserializeOwned>(text: &str) -> Option<T> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let depth = depth(text);
     if depth > MAX_DEPTH {

@@ -1,7 +1,7 @@
 //! One transcript, followed for all the streams that show it alike.
 
 use std::{
-    io,
+    io::{self, ErrorKind},
     path::PathBuf,
     sync::{Arc, Weak},
     time::Duration,
@@ -29,7 +29,7 @@ use crate::{
         lookup::Lookup,
         sqlite::{Followed, Row},
         store::{Proof, RequestedKey, Session},
-        transcript::{Place, Transcripts},
+        transcript::{LOOKS, PAUSE as LOOK_AGAIN, Place, Transcripts},
     },
 };
 
@@ -131,8 +131,19 @@ impl Feed {
         !self.following.is_finished()
     }
 
-    /// Joins a stream to the feed.
+    /// Joins a stream to the feed. If the transcript was written over while its history was read it is tried again, a few
+    /// times, as whoever looks at one does.
     pub async fn join(&self, start: Start) -> io::Result<Subscription> {
+        for _ in 1..LOOKS {
+            match self.join_once(start.clone()).await {
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => sleep(LOOK_AGAIN).await,
+                joined => return joined,
+            }
+        }
+        self.join_once(start).await
+    }
+
+    async fn join_once(&self, start: Start) -> io::Result<Subscription> {
         let mut last = Arc::clone(&self.last).lock_owned().await;
         let mut state = Arc::clone(&self.state).lock_owned().await;
         let (key, readers, sent) = (self.key.clone(), self.readers.clone(), self.sent.clone());
@@ -140,11 +151,20 @@ impl Feed {
             let first = update(&mut state, &readers, &sent, Some(&start))?.first;
             // Under the same lock: no event is between the two.
             let sent = sent.subscribe();
+            let transcript = state.last_read();
             drop(state);
             let first = match first {
                 First::Nothing => Vec::new(),
                 First::Events(events) => events,
-                First::History(view) => vec![last.history(view.as_ref(), &key, &readers.ids, &readers.room)?],
+                First::History(view) => {
+                    let history = last.history(view.as_ref(), &key, &readers.ids, &readers.room);
+                    if let (Err(error), Some(transcript), Some(view)) = (&history, transcript, &view) {
+                        if error.kind() == ErrorKind::UnexpectedEof {
+                            transcript.forget(view.position());
+                        }
+                    }
+                    vec![history?]
+                }
             };
             Ok(Subscription { first, sent })
         });

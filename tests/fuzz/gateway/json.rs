@@ -1,5 +1,5 @@
 //! JSON is read as `serde_json` reads it where that can, but for the last characters of Plane 16, and otherwise only where JavaScript
-//! does: halves of surrogate pairs, and values that are nested deeper. What was read is written so that it is read as the same.
+//! does: halves of surrogate pairs, numbers that no double holds, and values that are nested deeper. What was read is written so that it is read as the same.
 
 use serde_json::Value;
 
@@ -7,7 +7,9 @@ use crate::json::{self, Write as _};
 
 pub(crate) fn run(input: &[u8]) {
     let ours = json::parse(input);
-    let theirs: Option<Value> = serde_json::from_slice(input).ok().map(without_stand_ins);
+    let theirs = serde_json::from_slice(input).map(without_stand_ins);
+    let is_too_large = theirs.as_ref().is_err_and(|error| error.to_string().starts_with("number out of range"));
+    let theirs: Option<Value> = theirs.ok();
     if let Some(theirs) = &theirs {
         assert_eq!(ours.as_ref(), Some(theirs));
     }
@@ -18,7 +20,7 @@ pub(crate) fn run(input: &[u8]) {
         let again = json::parse(&written).expect("what was written is read");
         assert_eq!(again.to_json(), written);
         assert!(alike(value, &again));
-        if theirs.is_none() && !mentions_half(input) && input.is_ascii() && depth(value) < 128 {
+        if theirs.is_none() && !is_too_large && !mentions_half(input) && input.is_ascii() && depth(value) < 128 {
             panic!("read although it is no JSON");
         }
     }

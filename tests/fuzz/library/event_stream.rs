@@ -103,8 +103,8 @@ pub(crate) fn run(input: &[u8]) {
             let end = rest.iter().position(|&byte| byte <= 2).unwrap_or(rest.len());
             let (piece, what) = (&rest[..end], rest.get(end).copied().unwrap_or(0));
             rest = rest.get(end + 1..).unwrap_or_default();
-            if piece == COMMENT {
-                // It could not be told from one that is added.
+            if piece.ends_with(COMMENT) {
+                // It could not be told from one that is added, where it stands behind a byte order mark.
                 return;
             }
             put(piece);

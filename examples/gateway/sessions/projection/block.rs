@@ -13,9 +13,10 @@ pub fn is_user(message: &Object) -> bool {
     message.says("role", "user")
 }
 
-/// The role in lower case.
-pub fn role(message: &Object) -> String {
-    message.text("role").unwrap_or_default().to_lowercase()
+/// The role in lower case, as it nearly always is.
+pub fn role(message: &Object) -> Cow<'_, str> {
+    let role = message.text("role").unwrap_or_default();
+    if role.bytes().all(|byte| byte.is_ascii_lowercase()) { role.into() } else { role.to_lowercase().into() }
 }
 
 /// The items of an array `content`.

@@ -21,11 +21,16 @@ pub fn sanitise(object: &mut Object, is_tool_result: bool, limit: Option<usize>)
     is_cut
 }
 
+/// Whether this is the role of a tool, in lower case.
+pub fn is_role_of_tool(role: &str) -> bool {
+    matches!(role, "toolresult" | "tool_result" | "tool" | "function")
+}
+
 /// Whether the message is a tool's result, by its role, its blocks or the ids it has.
 pub fn is_tool_result(message: &Object) -> bool {
     let has = |keys: &[&str]| keys.iter().any(|key| message.text(key).is_some());
     let kinds = || block::blocks(message).iter().map(block::kind);
-    matches!(block::role(message).as_str(), "toolresult" | "tool_result" | "tool" | "function")
+    is_role_of_tool(&block::role(message))
         || kinds().any(block::is_tool_result_kind)
         || has(&["toolCallId", "tool_call_id", "toolUseId", "tool_use_id"])
             && has(&["toolName", "tool_name"])

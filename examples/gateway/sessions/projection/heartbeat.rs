@@ -1,8 +1,8 @@
 //! Heartbeats: the prompts by which a model is woken, and the replies that all is well.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 use super::{block, control_reply::is_silence, inbound_metadata::DELIVERY_HINTS, text_source};
 use crate::json::{
@@ -34,6 +34,8 @@ const TASKS_DONE: [&str; 4] = [
 ];
 
 const TOKEN: &str = "HEARTBEAT_OK";
+/// To prepare a search takes longer than to search a short text.
+static TOKENS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(TOKEN));
 /// How much may stand beside the token, in UTF-16 units.
 const REMARK_LIMIT: usize = 300;
 
@@ -85,7 +87,7 @@ fn acknowledges(text: &str) -> bool {
     if text.is_empty() || is_silence(text) {
         return true;
     }
-    if memmem::find(text.as_bytes(), TOKEN.as_bytes()).is_none() {
+    if TOKENS.find(text.as_bytes()).is_none() {
         return false;
     }
     let remark = without_token(text).filter(|rest| !rest.is_empty()).or_else(|| without_token(&without_markup(text)));

@@ -24,8 +24,7 @@ pub fn hide(messages: Vec<Object>, mut pending: bool) -> (Vec<Object>, bool) {
         if is_hidden(&message, is_prompt) {
             pending |= is_prompt && !forwarded::is_input(&message);
         } else if !previous.as_ref().is_some_and(|previous| is_copy(&message, previous)) {
-            let role = block::role(&message);
-            if pending && !role.is_empty() && role != "system" && role != "custom" {
+            if pending && !matches!(&*block::role(&message), "" | "system" | "custom") {
                 meta_mut(&mut message).set("turnBoundary", true);
                 pending = false;
             }
@@ -49,7 +48,7 @@ fn is_hidden(message: &Object, is_prompt: bool) -> bool {
     if forwarded::is_shown(message) {
         return false;
     }
-    match block::role(message).as_str() {
+    match &*block::role(message) {
         "user" => {
             Provenance::of(message).is_some_and(Provenance::is_report)
                 || is_announcement(message)

@@ -3,9 +3,9 @@
 //! A block of metadata begins with a header, a line that ends in [`MARKER`]. There are also hints on delivery, a
 //! tail of context, the block of the memory plugin, and a time in front of it all.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 use super::user_envelope::fits;
 use crate::json::{self, Fields, Object, text::trim};
@@ -31,6 +31,9 @@ const FENCE_CLOSE: &str = "```";
 /// A code fence as it is written inside the metadata, where a plain one would end the block.
 const BROKEN_FENCE: &str = "`\u{200b}``";
 
+/// What nearly no text holds. To prepare a search takes longer than to search a short text.
+static WORDS: LazyLock<[Finder<'static>; 3]> = LazyLock::new(|| [MARKER, HINT_START, MEMORY].map(Finder::new));
+
 pub fn strip(text: &str) -> Cow<'_, str> {
     let text = without_time(text);
     if !mentions_metadata(text) {
@@ -43,7 +46,8 @@ pub fn strip(text: &str) -> Cow<'_, str> {
 
 /// Who sent the message, as its metadata says.
 pub fn sender_label(text: &str) -> Option<String> {
-    if !occurs(text, MARKER) {
+    let [marker, ..] = &*WORDS;
+    if !occurs(marker, text) {
         return None;
     }
     let name_of = |block: &Object, keys: &[&str]| {
@@ -84,13 +88,14 @@ fn without_time(text: &str) -> &str {
 
 /// Whether any of the texts above occurs. Nearly every text is done after this.
 fn mentions_metadata(text: &str) -> bool {
-    let is_hint = || occurs(text, HINT_START) && DELIVERY_HINTS.iter().any(|hint| occurs(text, hint));
+    let [marker, hint, memory] = &*WORDS;
+    let is_hint = || occurs(hint, text) && DELIVERY_HINTS.iter().any(|hint| text.contains(hint));
     let is_memory = || text.split('\n').any(|line| line.trim_matches([' ', '\t', '\r']) == MEMORY);
-    occurs(text, MARKER) || is_hint() || occurs(text, MEMORY) && is_memory()
+    occurs(marker, text) || is_hint() || occurs(memory, text) && is_memory()
 }
 
-fn occurs(text: &str, part: &str) -> bool {
-    memmem::find(text.as_bytes(), part.as_bytes()).is_some()
+fn occurs(word: &Finder<'_>, text: &str) -> bool {
+    word.find(text.as_bytes()).is_some()
 }
 
 /// Drops the memory plugin's blocks and the blank lines after them.

@@ -55,16 +55,17 @@ pub fn message(message: &mut Object, limit: Option<usize>) {
     message.take("providerReplay");
     sanitise_meta(message);
     let role = block::role(message);
-    if role == "assistant" {
+    let (is_answer, is_of_tool) = (role == "assistant", details::is_role_of_tool(&role));
+    if is_answer {
         take_delivered_media(message);
     }
-    let is_tool = matches!(role.as_str(), "toolresult" | "tool_result" | "tool" | "function")
+    let is_tool = is_of_tool
         || ["toolName", "tool_name", "toolCallId", "tool_call_id"].iter().any(|key| message.text(key).is_some());
     let is_tool_result = details::is_tool_result(message);
     let mut is_cut = details::sanitise(message, is_tool_result, limit);
     usage::sanitise(message);
 
-    let strips_tokens = role == "assistant" && !keeps_token(message);
+    let strips_tokens = is_answer && !keeps_token(message);
     let is_commentary = commentary::is_set_apart(message);
     let is_assistant = block::is_assistant(message);
     match message.member_mut("content") {

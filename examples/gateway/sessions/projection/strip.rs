@@ -13,7 +13,7 @@ use crate::json::{Fields, Object, Value, text};
 pub fn strip(message: &mut Object) {
     show_typed_text(message);
     let role = block::role(message);
-    let is_user = text::trim(&role) == "user";
+    let (is_user, is_assistant) = (text::trim(&role) == "user", text::trim(&role) == "assistant");
     if is_user {
         if let Some(label) = sender_label(message) {
             message.set("senderLabel", label);
@@ -28,8 +28,8 @@ pub fn strip(message: &mut Object) {
     };
     let is_text = |kind: Option<&str>| match kind {
         Some("text") => true,
-        Some("input_text") => is_user || text::trim(&role) == "assistant",
-        Some("output_text") => text::trim(&role) == "assistant",
+        Some("input_text") => is_user || is_assistant,
+        Some("output_text") => is_assistant,
         _ => false,
     };
     match message.member_mut("content") {

@@ -39,8 +39,8 @@ pub type Turn = OwnedSemaphorePermit;
 const TURNS: usize = 8;
 
 /// How often a transcript that is being written over is looked at again, and how long after.
-pub(super) const LOOKS: usize = 8;
-const PAUSE: Duration = Duration::from_millis(10);
+pub const LOOKS: usize = 8;
+pub const PAUSE: Duration = Duration::from_millis(10);
 
 impl Transcript {
     /// The transcript at this place. Reads nothing.
@@ -81,12 +81,17 @@ impl Transcript {
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => continue,
                 Err(error) => return Err(error),
             };
-            match &self.store {
-                Store::File(file) => file.forget(position),
-                Store::Database(transcript) => transcript.forget(position),
-            }
+            self.forget(position);
         }
         Err(io::Error::new(ErrorKind::ResourceBusy, "the transcript is being written over"))
+    }
+
+    /// Forgets what was known of it at this position, as some of it was not so: it is looked at anew.
+    pub fn forget(&self, position: Position) {
+        match &self.store {
+            Store::File(file) => file.forget(position),
+            Store::Database(transcript) => transcript.forget(position),
+        }
     }
 
     /// The transcript as it is now. Blocks.

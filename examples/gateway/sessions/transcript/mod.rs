@@ -27,7 +27,7 @@ use std::io::{self, ErrorKind};
 pub(super) use self::budget::Share;
 pub use self::{
     cache::Transcripts,
-    either::{Transcript, View},
+    either::{LOOKS, PAUSE, Transcript, View},
     messages::RawMessages,
     place::Place,
     position::{Change, Generation, Position},
