@@ -5,7 +5,7 @@
 //!
 //! - a number is written in JavaScript's shortest form ([`write`]);
 //! - a string may hold half of a surrogate pair, escaped (`lone`);
-//! - a number that no double holds is read, and written as `null` (`infinite`);
+//! - a number that no double holds is none to refuse: it is `null`, as which it would be written (`infinite`);
 //! - a value may be nested deeper than 128 levels ([`parse`]).
 //!
 //! [`members`] finds the members of an object without a value built. [`Fields`] asks an object what the rules of the

@@ -132,7 +132,7 @@ impl Feed {
     }
 
     /// Joins a stream to the feed. If the transcript was written over while its history was read it is tried again, a few
-    /// times, as whoever looks at one does.
+    /// times, as whoever looks at one does. Nothing is forgotten for that, which would have all other streams begin anew.
     pub async fn join(&self, start: Start) -> io::Result<Subscription> {
         for _ in 1..LOOKS {
             match self.join_once(start.clone()).await {
@@ -151,20 +151,11 @@ impl Feed {
             let first = update(&mut state, &readers, &sent, Some(&start))?.first;
             // Under the same lock: no event is between the two.
             let sent = sent.subscribe();
-            let transcript = state.last_read();
             drop(state);
             let first = match first {
                 First::Nothing => Vec::new(),
                 First::Events(events) => events,
-                First::History(view) => {
-                    let history = last.history(view.as_ref(), &key, &readers.ids, &readers.room);
-                    if let (Err(error), Some(transcript), Some(view)) = (&history, transcript, &view) {
-                        if error.kind() == ErrorKind::UnexpectedEof {
-                            transcript.forget(view.position());
-                        }
-                    }
-                    vec![history?]
-                }
+                First::History(view) => vec![last.history(view.as_ref(), &key, &readers.ids, &readers.room)?],
             };
             Ok(Subscription { first, sent })
         });

@@ -97,11 +97,6 @@ impl FeedState {
         }
     }
 
-    /// The transcript that was read last, if there was one.
-    pub fn last_read(&self) -> Option<Arc<Transcript>> {
-        self.transcript.clone()
-    }
-
     /// The transcript, if there is one.
     fn transcript(&mut self, transcripts: &Transcripts) -> io::Result<Option<Arc<Transcript>>> {
         let mut found = None;

@@ -1,6 +1,7 @@
 //! JSON is read as `serde_json` reads it where that can, but for the last characters of Plane 16, and otherwise only where JavaScript
 //! does: halves of surrogate pairs, numbers that no double holds, and values that are nested deeper. What was read is written so that it is read as the same.
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::json::{self, Write as _};
@@ -8,7 +9,8 @@ use crate::json::{self, Write as _};
 pub(crate) fn run(input: &[u8]) {
     let ours = json::parse(input);
     let theirs = serde_json::from_slice(input).map(without_stand_ins);
-    let is_too_large = theirs.as_ref().is_err_and(|error| error.to_string().starts_with("number out of range"));
+    // What is passed over is not asked how large it is.
+    let is_too_large = theirs.is_err() && serde_json::from_slice::<IgnoredAny>(input).is_ok();
     let theirs: Option<Value> = theirs.ok();
     if let Some(theirs) = &theirs {
         assert_eq!(ours.as_ref(), Some(theirs));

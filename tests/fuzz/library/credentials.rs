@@ -109,7 +109,11 @@ fn read<B>(request: &Request<B>) -> Found {
         [] => Found::Nothing,
         [one] => {
             let end = one.iter().position(|&byte| byte == b' ').unwrap_or(one.len());
-            if one[..end].eq_ignore_ascii_case(b"bearer") { token(one[end..].trim_ascii()) } else { Found::Nothing }
+            let spaces = one[end..].iter().take_while(|&&byte| byte == b' ').count();
+            match one[..end].eq_ignore_ascii_case(b"bearer") {
+                true => token(&one[end + spaces..]),
+                false => Found::Nothing,
+            }
         }
         _ => Found::Malformed,
     };

@@ -81,17 +81,12 @@ impl Transcript {
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => continue,
                 Err(error) => return Err(error),
             };
-            self.forget(position);
+            match &self.store {
+                Store::File(file) => file.forget(position),
+                Store::Database(transcript) => transcript.forget(position),
+            }
         }
         Err(io::Error::new(ErrorKind::ResourceBusy, "the transcript is being written over"))
-    }
-
-    /// Forgets what was known of it at this position, as some of it was not so: it is looked at anew.
-    pub fn forget(&self, position: Position) {
-        match &self.store {
-            Store::File(file) => file.forget(position),
-            Store::Database(transcript) => transcript.forget(position),
-        }
     }
 
     /// The transcript as it is now. Blocks.

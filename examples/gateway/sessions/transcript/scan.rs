@@ -113,7 +113,8 @@ fn string(json: &str) -> Option<String> {
 /// The record that is named, [`Id::NONE`] for null. `None` if it is neither.
 fn reference(json: &str) -> Option<Id> {
     match json::read(json)? {
-        Value::Null => Some(Id::NONE),
+        // A number that no double holds is read as null, too.
+        Value::Null if json == "null" => Some(Id::NONE),
         Value::String(id) => Some(Id::of(&id)).filter(|id| *id != Id::NONE),
         _ => None,
     }
@@ -313,6 +314,7 @@ mod tests {
         for (line, linked, known) in [
             (r#"{"id":"a","parentId":null,"type":"message"}"#, true, true),
             (r#"{"id":"a","parentId":5,"type":"message"}"#, false, false),
+            (r#"{"id":"a","parentId":1e999,"type":"message"}"#, false, false),
             (r#"{"parentId":"x","id":"a"}"#, true, false),
             (r#"{"id":"a","type":"label"}"#, false, true),
             (r#"{"id":" ","parentId":null}"#, false, false),
