@@ -72,18 +72,18 @@ fn questions() -> (Vec<Question>, Vec<Question>) {
     };
     let tokens = || Tokens::new([Token::new("a", SECRET), Token::new("b", OTHERS[0])]).expect("no duplicates");
     let of_one_digest = [alike_in_digest(true), alike_in_digest(false)];
-    let rotated = StaticToken::new(SECRET);
+    let static_token = || StaticToken::new(SECRET);
     let prefix = || [RIGHT_PREFIX.to_owned(), WRONG.to_owned()];
     let controls: Vec<Question> = vec![
-        ("control, stops at the first wrong byte: right prefix or wrong", verifier(stops_early(), prefix())),
+        ("control, stops at the first wrong byte: right prefix or wrong", verifier(stops_early, prefix())),
         ("the door of the control: right prefix or wrong", door(stops_early, prefix())),
     ];
     let questions: Vec<Question> = vec![
-        ("StaticToken: right prefix or wrong", verifier(StaticToken::new(SECRET), prefix())),
-        ("StaticToken: a secret as long as what is shown or shorter", rotations(rotated)),
-        ("Tokens: right prefix or wrong", tables(tokens, prefix())),
-        ("Tokens: a digest that begins as a known one or not", tables(tokens, of_one_digest)),
-        ("the door of StaticToken: right prefix or wrong", door(|| StaticToken::new(SECRET), prefix())),
+        ("StaticToken: right prefix or wrong", verifier(static_token, prefix())),
+        ("StaticToken: a secret as long as what is shown or shorter", rotations(static_token())),
+        ("Tokens: right prefix or wrong", verifier(tokens, prefix())),
+        ("Tokens: a digest that begins as a known one or not", verifier(tokens, of_one_digest)),
+        ("the door of StaticToken: right prefix or wrong", door(static_token, prefix())),
         ("the door of Tokens: right prefix or wrong", door(tokens, prefix())),
     ];
     (controls, questions)
@@ -114,13 +114,6 @@ fn is_refused(verifier: &impl VerifyToken, token: &BearerToken) -> bool {
     verifier.verify(token).now_or_never().expect("there is nothing to wait for").is_err()
 }
 
-/// What the verifier alone takes, hashing included.
-fn verifier(verifier: impl VerifyToken, tokens: [String; 2]) -> Box<dyn Fn(usize) -> f64> {
-    Box::new(move |calls| {
-        time(calls, |class| presented(&tokens[class]), |token| assert!(is_refused(&verifier, black_box(token))))
-    })
-}
-
 /// The same token each time, and another secret.
 fn rotations(secret: StaticToken) -> Box<dyn Fn(usize) -> f64> {
     Box::new(move |calls| {
@@ -137,8 +130,12 @@ fn rotations(secret: StaticToken) -> Box<dyn Fn(usize) -> f64> {
     })
 }
 
-/// A table of its own for each call: where in it a digest is looked for, and what is met there by chance, is of its keys.
-fn tables(verifier: impl Fn() -> Tokens + 'static, tokens: [String; 2]) -> Box<dyn Fn(usize) -> f64> {
+/// What the verifier alone takes, hashing included: one of its own for each call. Where in a table a digest is looked for, and
+/// what is met there by chance, is of the table's keys.
+fn verifier<V: VerifyToken + 'static>(
+    verifier: impl Fn() -> V + 'static,
+    tokens: [String; 2],
+) -> Box<dyn Fn(usize) -> f64> {
     Box::new(move |calls| {
         let prepare = |class: usize| (verifier(), presented(&tokens[class]));
         time(calls, prepare, |(verifier, token)| assert!(is_refused(verifier, black_box(token))))

@@ -1,5 +1,6 @@
 //! JSON is read as `serde_json` reads it where that can, but for the last characters of Plane 16, and otherwise only where JavaScript
-//! does: halves of surrogate pairs, numbers that no double holds, and values that are nested deeper. What was read is written so that it is read as the same.
+//! does: halves of surrogate pairs, numbers that no double holds, and values that are nested deeper. What was read is written so
+//! that it is read as the same.
 
 use serde::de::IgnoredAny;
 use serde_json::Value;

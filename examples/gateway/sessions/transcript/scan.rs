@@ -10,7 +10,7 @@ use std::{
 
 use memchr::memrchr;
 
-use crate::json::{self, Value, text::is_blank};
+use crate::json::{self, text::is_blank};
 
 /// What there is in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,16 +107,14 @@ impl Members<'_> {
 
 /// The text that this is.
 fn string(json: &str) -> Option<String> {
-    json::read(json).filter(|_| json.starts_with('"'))
+    if json.starts_with('"') { json::read(json) } else { None }
 }
 
 /// The record that is named, [`Id::NONE`] for null. `None` if it is neither.
 fn reference(json: &str) -> Option<Id> {
-    match json::read(json)? {
-        // A number that no double holds is read as null, too.
-        Value::Null if json == "null" => Some(Id::NONE),
-        Value::String(id) => Some(Id::of(&id)).filter(|id| *id != Id::NONE),
-        _ => None,
+    match json {
+        "null" => Some(Id::NONE),
+        _ => string(json).map(|id| Id::of(&id)).filter(|id| *id != Id::NONE),
     }
 }
 
