@@ -30,16 +30,16 @@ ON_ITS_WAY = 0.05
 class Client:
     """One that comes back, after the last event that it saw, whenever its stream has ended."""
 
-    __slots__ = ("number", "token", "session", "socket", "buffer", "status", "stream", "seen", "last_id", "last_frame",
-                 "refused", "denied", "ended", "is_over")
+    __slots__ = ("number", "token", "session", "socket", "buffer", "asked", "status", "stream", "seen", "last_id",
+                 "last_frame", "denied", "ended", "is_over")
 
     def __init__(self, number, token, session):
         self.number, self.token, self.session = number, token, session
         self.socket, self.buffer, self.status, self.stream = None, bytearray(), None, None
+        # When it asked last.
+        self.asked = 0.0
         # The last number that it was shown, and the id of that event.
         self.seen, self.last_id, self.last_frame = 0, None, 0.0
-        # What it was answered in place of a stream.
-        self.refused = None
         # From when on it has no access; when its stream ended after that.
         self.denied, self.ended, self.is_over = None, None, False
 
@@ -69,9 +69,10 @@ class Streams:
         """Those of the streams that are open with this token."""
         return self._say("ids", token)
 
-    def renewed(self, token, by):
-        """The streams of this token go by another one from now on."""
-        return self._say("renewed", token, by)
+    def renewed(self, token, by, streams):
+        """These streams of a token go by another one from now on. Any other one that has come back with it is cut off, and
+        comes back with the new one."""
+        return self._say("renewed", token, by, set(streams))
 
     def reconnect(self, share):
         """Cuts this share of all streams off, which come back."""
@@ -156,9 +157,12 @@ class Recorder:
     def _on_ids(self, token):
         return [client.stream for client in self._of[token] if client.status == 200]
 
-    def _on_renewed(self, token, by):
+    def _on_renewed(self, token, by, streams):
         for client in self._of[token]:
             client.token = by
+            if client.socket and (client.status != 200 or client.stream not in streams):
+                self._close(client)
+                self._later(client, 0)
         self._of[by] += self._of.pop(token)
 
     def _on_reconnect(self, share):
@@ -174,6 +178,7 @@ class Recorder:
             client.denied = at
             if client.last_frame > at + ON_ITS_WAY:
                 self._say_wrong(client, f"a frame {client.last_frame - at:.3f} s after the end of access")
+            self._is_not_let_in(client)
             if client.socket is None and at < math.inf:
                 client.ended = client.ended or at
 
@@ -205,6 +210,11 @@ class Recorder:
         if len(self._wrong) < 100:
             self._wrong.append(f"{client.token} on {client.session} (stream {client.number}): {what}")
 
+    def _is_not_let_in(self, client):
+        """Who asked after the end of access. Who asked before may be told 200 after it, and nothing else."""
+        if client.status == 200 and client.denied is not None and client.asked > client.denied:
+            self._say_wrong(client, f"let in, having asked {client.asked - client.denied:.3f} s after the end of access")
+
     def _later(self, client, seconds):
         heapq.heappush(self._due, (time.time() + seconds * (1 + self._random.random() / 2), client.number))
 
@@ -228,6 +238,7 @@ class Recorder:
         # An answer of HTTP/1.0 is its frames and nothing else.
         request = (f"GET /sessions/{client.session}/history?reasons&resume HTTP/1.0\r\nHost: localhost\r\n{after}"
                    f"Authorization: Bearer secret-{client.token}\r\nAccept: text/event-stream\r\n\r\n")
+        client.asked = time.time()
         try:
             client.socket.sendall(request.encode())
         except OSError:
@@ -261,8 +272,7 @@ class Recorder:
             stream = re.search(rb"(?i)\r\nx-stream-id: ([^\r]+)", head)
             client.stream = stream and stream[1].decode()
             self._connecting -= 1
-            if client.status == 200 and client.denied is not None and at > client.denied + ON_ITS_WAY:
-                self._say_wrong(client, "let in after the end of access")
+            self._is_not_let_in(client)
             if client.status != 200:
                 self._end(client, str(client.status), at)
                 return
@@ -316,11 +326,8 @@ class Recorder:
             if how == "401":
                 client.is_over = True
         elif how in ("401", "403"):
-            # The first may have been on its way when the client was given another token.
-            if client.refused == how:
-                self._say_wrong(client, f"refused with {how}")
+            self._say_wrong(client, f"refused with {how}")
         elif not how.isdigit() and not how.startswith("not "):
             self._ends[how] += 1
-        client.refused = how
         if not client.is_over:
             self._later(client, RETRY)

@@ -407,7 +407,7 @@ pub async fn renew(
     Extension(fresh): Extension<Access>,
 ) -> Response {
     match state.open.renew(id, &fresh) {
-        None => reply::no_such_stream(),
+        None | Some(Err(RenewError::Ended)) => reply::no_such_stream(),
         Some(Ok(())) => reply::json(StatusCode::OK, &json!({ "ok": true })),
         Some(Err(RenewError::Denied(denied))) => respond(&denied),
         Some(Err(RenewError::Older)) => {
@@ -444,11 +444,14 @@ pub fn broken(error: &io::Error) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use ::http::header::CONTENT_TYPE;
     use clap::Parser;
     use http::header::RETRY_AFTER;
     use http_body_util::BodyExt;
     use tokio::time::sleep;
+    use tower::{Layer, ServiceExt, service_fn};
     use tower_reauth::{
         AuthMethod, Identity,
         access::AccessSource,
@@ -529,6 +532,27 @@ mod tests {
             Arc::new(State { page_bytes: PageBytes::shared(2), ..Arc::into_inner(state(folder.path())).unwrap() });
         let _others = state.page_bytes.take(1);
         assert_eq!(asked(&state, access(), "").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_being_ended_is_none_to_renew() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = state(folder.path());
+        let access = || Access::new(Identity::new("alice", AuthMethod::Token));
+        let request = Request::builder().extension(access()).body(Body::empty()).unwrap();
+        let open = service_fn(async |_| {
+            let body = Body::from_stream(futures_util::stream::pending::<io::Result<Bytes>>());
+            Ok::<_, Infallible>(
+                ::http::Response::builder().header(CONTENT_TYPE, "text/event-stream").body(body).unwrap(),
+            )
+        });
+        let _response = StreamReauthLayer::new().with_registry(&state.open).layer(open).oneshot(request).await.unwrap();
+        let id = state.open.list()[0].id;
+        let renew =
+            async || renew(extract::State(Arc::clone(&state)), Extension(id), Extension(access())).await.status();
+        assert_eq!(renew().await, StatusCode::OK);
+        assert!(state.open.end(id, EndReason::Closed));
+        assert_eq!((state.open.len(), renew().await), (1, StatusCode::NOT_FOUND));
     }
 
     #[tokio::test]
