@@ -22,13 +22,13 @@ from neighbour import asks
 
 FORMS = {
     # Seconds of asking before and beside a flood, times, and how long it may take until all is back.
-    "short": (0.4, 1, 20),
+    "short": (0.4, 1, 60),
     "long": (4.0, 3, 60),
 }
 RATIO = 3.0
 # What a clock, a scheduler and other programs of the machine are worth, in milliseconds. The short form has a few requests of a
 # program that is not optimised, and notices who waits for tenths of a second.
-NOISE = {"short": 25.0, "long": 2.0}
+NOISE = {"short": 40.0, "long": 2.0}
 # How much a flood may take while it goes on, and how much of it may stay, in bytes.
 ROOM, REST = 600 * 2**20, 48 * 2**20
 TRIES = 3

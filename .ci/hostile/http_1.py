@@ -156,7 +156,7 @@ REVOCATION = BODY.replace(f"/sessions/{SESSION}/kill".encode(), b"/revocations")
 FLOODS = [
     Flood("connections that say nothing", "30 s until the protocol is known; `--max-connections`", slow(b"", b""), 1_500, 19_000, processes=2),
     Flood("more connections than may be", "one that asks nothing for a second gives its place to the next", slow(b"", b""), 600, 600,
-          options=("--max-connections", "400"), may_wait=1_500),
+          options=("--max-connections", "400"), may_wait=4_000),
     Flood("heads, a byte a second", "30 s until the head is there", slow(b"GET /healthz HTTP/1.1\r\nHost: ", b"a"), 500, 8_000, processes=2),
     Flood("bodies that nobody asked for, a byte a second", "30 s, then closed", slow(BODY, b"a"), 500, 8_000, processes=2),
     Flood("bodies of an admin, a byte a second", "10 s, then 408", slow(REVOCATION, b" "), 0, 2_000),

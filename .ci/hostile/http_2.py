@@ -206,7 +206,7 @@ FLOODS = [
     Flood("100 pages of 4 MB without a window", "`--write-timeout`; 64 MiB of a connection", frames(PREFACE + frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW, 0)), no_window), 8, 50),
     Flood("more strangers without a window than may be", "one that takes nothing for a second gives its place to the next",
           frames(PREFACE + frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW, 0)), page_of_a_stranger), 150, 150,
-          options=("--max-connections", "100", "--write-timeout", "30s"), may_wait=1_500),
+          options=("--max-connections", "100", "--write-timeout", "30s"), may_wait=4_000),
     Flood("a page of 4 MB, a byte at a time", "none of its own: the client pays as much", frames(PREFACE + frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW, 0)), dribble), 8, 50),
     Flood("a window of more than 2^31 - 1", "closed", frames(HELLO, overflow), 0, 50),
     Flood("empty DATA", "none of its own", frames(HELLO, empty_data), 0, 50),

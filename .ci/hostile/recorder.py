@@ -1,7 +1,8 @@
 """Streams that are followed from outside, by a process of its own, and what is wrong with what they are sent.
 
-Times are the kernel's stamps of what arrives: however busy this program is, no frame is taken to be later than it was. The
-texts of a session are numbers, each one more than that before, so that each client knows by itself what it was not sent."""
+The texts of a session are numbers, each one more than that before, and the time at which it was written: each client knows by
+itself what it was not sent, and what it should not have been, however busy this program is. Of what else arrives the time is
+the kernel's stamp, which is that of the last of all that lay there unread."""
 
 import collections
 import heapq
@@ -23,24 +24,24 @@ RETRY = 1.0
 AT_A_TIME = 200
 # Addresses that they come from: each has ports for itself.
 ADDRESSES = 50
-# What has left the gateway before it answered may be taken in by the kernel a little later, while others have the processor.
-ON_ITS_WAY = 0.05
+# Between a frame that is let through and its bytes in the socket others may have the processor.
+ON_ITS_WAY = 1.0
 
 
 class Client:
     """One that comes back, after the last event that it saw, whenever its stream has ended."""
 
-    __slots__ = ("number", "token", "session", "socket", "buffer", "asked", "status", "stream", "seen", "last_id",
-                 "last_frame", "denied", "ended", "is_over")
+    __slots__ = ("number", "token", "session", "socket", "buffer", "asked", "status", "stream", "seen", "written",
+                 "last_id", "last_frame", "denied", "ended", "is_over")
 
     def __init__(self, number, token, session):
         self.number, self.token, self.session = number, token, session
         self.socket, self.buffer, self.status, self.stream = None, bytearray(), None, None
         # When it asked last.
         self.asked = 0.0
-        # The last number that it was shown, and the id of that event.
-        self.seen, self.last_id, self.last_frame = 0, None, 0.0
-        # From when on it has no access; when its stream ended after that.
+        # The last number that it was shown, when that was written, and the id of that event.
+        self.seen, self.written, self.last_id, self.last_frame = 0, 0.0, None, 0.0
+        # From when on it has no access; when its stream ended after that; whether it came back then and was refused.
         self.denied, self.ended, self.is_over = None, None, False
 
 
@@ -57,9 +58,9 @@ class Streams:
         self._ours.send(what)
         return self._ours.recv()
 
-    def open(self, streams):
-        """Follows these sessions, as (token, session)."""
-        return self._say("open", streams)
+    def open(self, streams, until=None):
+        """Follows these sessions, as (token, session), with access until then."""
+        return self._say("open", streams, until)
 
     def leave(self, token):
         """Closes what is open with this token, and says how many were."""
@@ -96,12 +97,17 @@ class Streams:
         return self._say("quiet", seconds)
 
     def is_told(self):
-        """What is wrong, and, of streams with access, how often they ended for each reason, since this was asked before."""
+        """What is wrong, and, of streams with access, how often they ended for each reason, and how often they were answered
+        what else than a stream, since this was asked before."""
         return self._say("told")
 
     def of(self, token):
-        """Of this token's: how many streams, how many are over, and how long after it was denied the last one ended."""
+        """Of this token's: how many streams, how many have ended, and how long after it was denied the last one did."""
         return self._say("of", token)
+
+    def are_over(self, token):
+        """Whether all of this token's have come back, and were refused."""
+        return self._say("are_over", token)
 
     def stop(self):
         self._process.kill()
@@ -115,7 +121,8 @@ class Recorder:
         self._selector.register(pipe, selectors.EVENT_READ)
         self._clients, self._due, self._connecting = [], [], 0
         self._of = collections.defaultdict(list)
-        self._rewritten, self._wrong, self._ends = set(), [], collections.Counter()
+        self._rewritten, self._wrong = set(), []
+        self._ends, self._answers = collections.Counter(), collections.Counter()
         self._random = random.Random(1)
 
     def run(self):
@@ -140,9 +147,10 @@ class Recorder:
     def _obey(self, what, *values):
         self._pipe.send(getattr(self, f"_on_{what}")(*values))
 
-    def _on_open(self, streams):
+    def _on_open(self, streams, until):
         for token, session in streams:
             client = Client(len(self._clients), token, session)
+            client.denied = until
             self._clients.append(client)
             self._of[token].append(client)
             self._later(client, 0)
@@ -176,9 +184,8 @@ class Recorder:
         at = at or math.inf
         for client in self._of[token]:
             client.denied = at
-            if client.last_frame > at + ON_ITS_WAY:
-                self._say_wrong(client, f"a frame {client.last_frame - at:.3f} s after the end of access")
             self._is_not_let_in(client)
+            self._is_sent_nothing(client)
             if client.socket is None and at < math.inf:
                 client.ended = client.ended or at
 
@@ -190,14 +197,15 @@ class Recorder:
         return sum(client.status == 200 and client.last_frame < now - seconds for client in self._clients)
 
     def _on_count(self, shown, but):
+        now = time.time()
         good = [client for client in self._clients
-                if client.denied is None and not client.is_over and client.session not in but]
+                if (client.denied is None or now < client.denied < math.inf) and not client.is_over and client.session not in but]
         opened = [client for client in good if client.status == 200]
         return len(opened), len(good), sum(client.seen == shown.get(client.session) for client in opened)
 
     def _on_told(self):
-        told = self._wrong, dict(self._ends)
-        self._wrong, self._ends = [], collections.Counter()
+        told = self._wrong, dict(self._ends), dict(self._answers)
+        self._wrong, self._ends, self._answers = [], collections.Counter(), collections.Counter()
         return told
 
     def _on_of(self, token):
@@ -205,6 +213,9 @@ class Recorder:
         ended = [client.ended for client in clients if client.ended is not None]
         took = max((client.ended - client.denied for client in clients if client.ended), default=0.0)
         return len(clients), len(ended), max(took, 0.0)
+
+    def _on_are_over(self, token):
+        return all(client.is_over for client in self._of[token])
 
     def _say_wrong(self, client, what):
         if len(self._wrong) < 100:
@@ -215,6 +226,15 @@ class Recorder:
         if client.status == 200 and client.denied is not None and client.asked > client.denied:
             self._say_wrong(client, f"let in, having asked {client.asked - client.denied:.3f} s after the end of access")
 
+    def _is_sent_nothing(self, client):
+        """Who has no access any more."""
+        if client.denied is None:
+            return
+        if client.written > client.denied:
+            self._say_wrong(client, f"shown what was written {client.written - client.denied:.3f} s after the end of access")
+        if client.last_frame > client.denied + ON_ITS_WAY:
+            self._say_wrong(client, f"a frame {client.last_frame - client.denied:.3f} s after the end of access")
+
     def _later(self, client, seconds):
         heapq.heappush(self._due, (time.time() + seconds * (1 + self._random.random() / 2), client.number))
 
@@ -223,7 +243,7 @@ class Recorder:
         client.socket = socket.socket()
         client.socket.setblocking(False)
         try:
-            client.socket.bind((f"127.0.0.{1 + client.number % ADDRESSES}", 0))
+            client.socket.bind((f"127.0.0.{2 + client.number % ADDRESSES}", 0))
             client.socket.connect_ex(("127.0.0.1", self._port))
         except OSError:
             client.socket.close()
@@ -272,10 +292,12 @@ class Recorder:
             stream = re.search(rb"(?i)\r\nx-stream-id: ([^\r]+)", head)
             client.stream = stream and stream[1].decode()
             self._connecting -= 1
-            self._is_not_let_in(client)
             if client.status != 200:
                 self._end(client, str(client.status), at)
                 return
+            self._is_not_let_in(client)
+            # Another one may have ended before it had to.
+            client.ended = None
         # Looked for where it was not before: some frames come in a hundred parts.
         if client.buffer.find(b"\n\n", known) < 0:
             return
@@ -284,24 +306,24 @@ class Recorder:
             if frame.startswith(b"event: reauth"):
                 self._end(client, frame.split(b'"reason":"')[1].split(b'"')[0].decode(), at)
                 return
-            client.last_frame = at
-            if client.denied is not None and at > client.denied + ON_ITS_WAY:
-                self._say_wrong(client, f"a frame {at - client.denied:.3f} s after the end of access")
             if frame.startswith(b"id: "):
                 self._event(client, frame)
+        client.last_frame = at
+        self._is_sent_nothing(client)
 
     def _event(self, client, frame):
         lines = {bytes(name): value for name, value in (line.split(b": ", 1) for line in frame.split(b"\n"))}
         client.last_id = lines[b"id"].decode()
         data = json.loads(lines[b"data"])
         if lines[b"event"] == b"message":
-            number = int(data["message"]["content"].split()[0])
+            number, client.written = read(data["message"])
             if number != client.seen + 1 and client.session not in self._rewritten:
                 self._say_wrong(client, f"message {number} after {client.seen}")
             client.seen = number
         elif lines[b"event"] == b"history":
-            numbers = [int(message["content"].split()[0]) for message in data["messages"]]
-            last = numbers[-1] if numbers else 0
+            messages = [read(message) for message in data["messages"]]
+            numbers = [number for number, _ in messages]
+            last, client.written = messages[-1] if messages else (0, 0.0)
             if client.session not in self._rewritten:
                 if numbers != list(range(last - len(numbers) + 1, last + 1)):
                     self._say_wrong(client, f"a history with gaps, of {len(numbers)} up to {last}")
@@ -327,7 +349,13 @@ class Recorder:
                 client.is_over = True
         elif how in ("401", "403"):
             self._say_wrong(client, f"refused with {how}")
-        elif not how.isdigit() and not how.startswith("not "):
-            self._ends[how] += 1
+        else:
+            (self._answers if how.isdigit() or how.startswith("not ") else self._ends)[how] += 1
         if not client.is_over:
             self._later(client, RETRY)
+
+
+def read(message):
+    """Its number, and when it was written."""
+    number, written, *_ = message["content"].split()
+    return int(number), float(written)

@@ -2,6 +2,7 @@
 """Revocations, renewals, rotations, appends and reconnects at random, and what is left of them: nothing.
 `soak.py GATEWAY [short|long] [SECONDS] [SEED]`"""
 
+import math
 import random
 import re
 import sys
@@ -12,12 +13,17 @@ from world import World
 
 # Things done in a second.
 RATE = 50
-# Warnings that have a reason here: each as a pattern, with the reason.
-EXPLAINED = {r"--tokens: \"t\d+\" has expired": "tokens that expire are in the file until it is written again"}
+# Warnings that have a reason here: each as a pattern, with the reason and how many there may be.
+STOPPED = "the gateway's processors were busy with other things for the two seconds that it waits"
+EXPLAINED = {r"--tokens: \"t\d+\" has expired": ("tokens that expire are in the file until it is written again", math.inf),
+             r"an agent's sessions cannot be listed.*timed out": (STOPPED, 3),
+             r"a file of settings is not read to its end": (STOPPED, 3)}
 # What is revoked by hand is remembered for a day after it is over, in so many bytes at most.
 REMEMBERED = 1024
 # What is let go is given back at once, so that what is left is in use.
 ALLOCATOR = {"_RJEM_MALLOC_CONF": "narenas:1,dirty_decay_ms:0,muzzy_decay_ms:0"}
+# So long after their end those who lost access have come back, unless the machine is busy.
+BACK = 2.0
 # Into so many blocks the second half is divided where memory is looked at.
 BLOCKS = 10
 
@@ -30,6 +36,8 @@ class Soak:
         self.world = World(program, streams, each=5, sessions=20, disk=512 * 1024 * 1024, env=ALLOCATOR)
         self.gateway, self.state = self.world.gateway, self.world.state
         self.counts, self.took, self.expiring, self.samples = {}, [], [], []
+        # Whose streams have ended, and when; how many an operator ended, and how many were told of it.
+        self.over, self.deleted, self.closed = [], 0, 0
 
     def append(self):
         self.state.append(self.random.choice(self.state.sessions), "x" * self.random.choice([0, 100, 2000]))
@@ -51,16 +59,24 @@ class Soak:
         self.a_token()
         what = self.random.choice(["credential", "sha256"])
         # For as long as the file may still have it.
-        token = self.world.revoke(what, until=time.time() + 60)
-        self.took.append(self.world.ended(token))
+        token = self.world.revoke(what=what, until=time.time() + 60)
+        self.ended(token)
         del self.world.listed[token]
-        self.world.streams.leave(token)
 
     def drop(self):
         self.a_token()
-        token = self.world.drop()
+        self.ended(self.world.drop())
+
+    def ended(self, token):
         self.took.append(self.world.ended(token))
-        self.world.streams.leave(token)
+        self.over.append((time.time(), token))
+
+    def refused(self):
+        """Those who lost access have come back by then, and were not let in."""
+        while self.over and time.time() > self.over[0][0] + BACK:
+            _, token = self.over.pop(0)
+            until(f"all of {token} are refused", lambda: self.world.streams.are_over(token))
+            self.world.streams.leave(token)
 
     def rotate(self):
         """New tokens, and those gone that nobody shall use."""
@@ -85,21 +101,20 @@ class Soak:
                 renewed.append(stream)
         self.world.streams.renewed(old, new, renewed)
         del self.world.listed[old]
+        self.world.follows[new] = self.world.follows.pop(old)
         self.world.used.append(new)
 
     def expire(self):
         """A token for a few seconds."""
-        token, expires = self.world.follow_for(5)
-        self.world.streams.denied(token, expires)
+        token, _ = self.world.follow_for(5)
         self.expiring.append(token)
 
     def expired(self):
         for token in list(self.expiring):
             if time.time() > self.world.listed[token][1] + 1:
-                self.took.append(self.world.ended(token))
+                self.ended(token)
                 self.expiring.remove(token)
-                del self.world.listed[token]
-                self.world.streams.leave(token)
+                del self.world.listed[token], self.world.follows[token]
 
     def reconnect(self):
         self.world.streams.reconnect(0.02)
@@ -109,6 +124,7 @@ class Soak:
         for stream in self.world.streams.ids(token)[:1]:
             status, _ = self.gateway.answer("DELETE", f"/streams/{stream}", "secret-admin")
             assert status in (204, 404), status
+            self.deleted += status == 204
 
     def look(self):
         session = self.random.choice(self.state.sessions)
@@ -132,17 +148,20 @@ class Soak:
             self.counts[kind.__name__] = self.counts.get(kind.__name__, 0) + 1
             done += 1
             self.expired()
+            self.refused()
             if not self.samples or passed >= self.samples[-1][0] + 0.5:
                 self.samples.append((passed, self.gateway.memory()))
             if passed >= told + 60:
                 told = passed
                 print(f"   after {passed:.0f} s: {done} things done, {self.samples[-1][1] / 1e6:.1f} MB", flush=True)
-            world.told("closed")
+            self.told()
             if len(world.spare) < 10:
                 self.rotate()
             time.sleep(max(0, done / RATE - passed))
         world.all_show()
-        world.told("closed")
+        self.told()
+        # Who is told 503 has a warning in the log.
+        assert set(world.answers) <= {"503"}, world.answers
         print(f"   {sum(self.counts.values())} things done: {self.counts}")
         self.took.sort()
         print(f"   {len(self.took)} ends of access; the last stream of each ended within "
@@ -151,9 +170,14 @@ class Soak:
         self.nothing_is_left()
         self.nothing_is_unexplained()
 
+    def told(self):
+        self.closed += self.world.told("closed")
+        assert self.closed <= self.deleted, f"{self.closed} streams were ended by an operator who ended {self.deleted}"
+
     def memory_is_level(self):
         """By a line through the second half, in blocks, as memory is given back in steps; and how sure that line is."""
         half = self.samples[len(self.samples) // 2:]
+        assert len(half) >= BLOCKS, "it took too short a time, or the machine has no time for it"
         size = len(half) // BLOCKS
         means = [[sum(values) / size for values in zip(*half[n * size:(n + 1) * size])] for n in range(BLOCKS)]
         mean_x, mean_y = (sum(values) / BLOCKS for values in zip(*means))
@@ -167,7 +191,7 @@ class Soak:
         assert (slope - 3 * error) * seconds < self.growth * mean_y + self.counts.get("revoke", 0) * REMEMBERED, "memory grows"
 
     def nothing_is_left(self):
-        for token in self.world.used + self.expiring:
+        for token in self.world.used + self.expiring + [token for _, token in self.over]:
             self.world.streams.leave(token)
         gateway = self.gateway
 
@@ -180,16 +204,23 @@ class Soak:
         left = gateway.descriptors()
         # Connections to the database and files are closed when they were not used for a while.
         until(f"descriptors are let go: {left}", lambda: gateway.descriptors() < 60)
-        with open(gateway.path("audit")) as audit:
-            lines = audit.read()
-        opened, ended = lines.count('"event":"opened"'), lines.count('"event":"ended"')
-        assert opened and opened == ended, (opened, ended)
-        print(f"   {opened} streams were opened and as many ended; {gateway.descriptors()} descriptors and "
+
+        def counted(event):
+            with open(gateway.path("audit")) as audit:
+                return audit.read().count(f'"event":"{event}"')
+
+        # Whoever writes the log does so a moment later.
+        until("as many streams have ended as were opened", lambda: 0 < counted("opened") == counted("ended"))
+        print(f"   {counted('opened')} streams were opened and as many ended; {gateway.descriptors()} descriptors and "
               f"{gateway.threads()} threads are left, {gateway.memory() / 1e6:.1f} MB")
 
     def nothing_is_unexplained(self):
         lines = [line for line in self.gateway.said().splitlines() if " WARN " in line or "ERROR" in line]
-        left = [line for line in lines if not any(re.search(pattern, line) for pattern in EXPLAINED)]
+        left = lines
+        for pattern, (_, most) in EXPLAINED.items():
+            found = [line for line in left if re.search(pattern, line)]
+            if len(found) <= most:
+                left = [line for line in left if line not in found]
         assert not left, "\n".join(left[:20])
         print(f"   {len(lines)} warnings, all explained")
 

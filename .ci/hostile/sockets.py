@@ -71,7 +71,7 @@ HALF_HELLO = bytes.fromhex("1603010200010001fc0303") + bytes(40)
 FLOODS = [
     Flood("sockets that do not say who they are", "15 s", says(b"", b""), 300, 4_000, processes=2),
     Flood("more sockets that do not say who they are than may be", "one that says nothing for a second gives its place to the next",
-          says(b"", b""), 600, 600, options=("--max-connections", "400"), may_wait=1_500),
+          says(b"", b""), 600, 600, options=("--max-connections", "400"), may_wait=4_000),
     Flood("sockets with messages of more than 64 KiB", "closed with 1009", says(CONNECT, frame(TEXT, b"a" * 70_000)), 20, 100),
     Flood("empty fragments of a message without end", "none of its own", says(CONNECT + frame(TEXT, b"", 0), frame(CONTINUATION, b"", 0) * 1_000), 0, 50),
     Flood("pings of sockets", "one is answered before the next is read", says(CONNECT, frame(PING, b"12345678") * 500), 0, 50),

@@ -1,9 +1,10 @@
 """A state folder of both kinds: the sessions of one agent are files, those of the other are in a database. They are written as
-OpenClaw writes them, a text at a time, each a number one more than that before."""
+OpenClaw writes them, a text at a time, each a number one more than that before, and when it was written."""
 
 import json
 import os
 import sqlite3
+import time
 
 FILES, DATABASE = "main", "base"
 
@@ -93,13 +94,13 @@ class State:
     def _next(self, session, padding):
         self.shown[session] += 1
         number = self.shown[session]
-        return number, {"role": "user", "content": f"{number} {padding}"}
+        return number, {"role": "user", "content": f"{number} {time.time():.6f} {padding}"}
 
     def compact(self, session):
         """Leaves the last two messages."""
         last = self.shown[session]
         _, kind, name = session.split(":")
-        messages = [(number, {"role": "user", "content": f"{number} "}) for number in (last - 1, last)]
+        messages = [(number, {"role": "user", "content": f"{number} 0"}) for number in (last - 1, last)]
         if kind == FILES:
             path = self.transcript(session)
             with open(path + ".new", "w") as lines:

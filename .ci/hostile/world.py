@@ -1,5 +1,6 @@
 """A gateway over a state folder of both kinds, whom it lets in, and those who follow its sessions while things go wrong."""
 
+import collections
 import datetime
 import hashlib
 import json
@@ -22,6 +23,8 @@ DISK = 2 * 1024 * 1024
 PLAIN = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 # Tokens that nobody uses yet.
 SPARE = 150
+# So long after a token that is in the file no more is refused its streams have heard of it, too.
+HEARD = 0.1
 # Within what the streams of whoever lost access have ended, on a machine that has other things to do.
 ENDED = 5.0
 
@@ -77,6 +80,8 @@ class World:
         self.each, self.number = each, 0
         # What the file has: the subject of each token, and when it expires. Those in use, and others that will be.
         self.listed, self.used, self.spare = {}, [], []
+        # What the streams of each token follow; what those with access were answered that is no stream.
+        self.follows, self.answers = {}, collections.Counter()
         self.add_tokens(streams // each + SPARE)
         self.gateway = Served(program, self.folder, disk, *options, env=env)
         # The port is known from now on, and the same after a restart.
@@ -109,13 +114,16 @@ class World:
     def is_good(self, token):
         return self.gateway.answer("GET", "/sessions", f"secret-{token}")[0] == 200
 
-    def follow(self, token=None):
-        """Opens the streams of another token, of one session after the other."""
+    def is_refused(self, token):
+        return self.gateway.answer("GET", "/sessions", f"secret-{token}")[0] == 401
+
+    def follow(self, token=None, until=None):
+        """Opens the streams of another token, of one session after the other, with access until then."""
         token, sessions = token or self.spare.pop(0), self.state.sessions
         self.used.append(token)
         first = self.number * 7 + len(self.used)
-        self.streams.open([(token, sessions[(first + n * (len(sessions) // 2 + 1)) % len(sessions)])
-                           for n in range(self.each)])
+        self.follows[token] = [sessions[(first + n * (len(sessions) // 2 + 1)) % len(sessions)] for n in range(self.each)]
+        self.streams.open([(token, session) for session in self.follows[token]], until)
         return token
 
     def follow_for(self, seconds):
@@ -125,13 +133,13 @@ class World:
         expires = self.listed[token][1]
         # On a busy machine it may have expired before it was read.
         until(f"{token} is good or has been", lambda: self.is_good(token) or time.time() > expires)
-        self.follow(token)
+        self.follow(token, expires)
         self.used.remove(token)
         return token, expires
 
-    def revoke(self, what="credential", statuses=(200,), until=None, connection=None):
-        """Revokes a token by hand, over a connection that is open or another one, and opens the streams of another token in its
-        place."""
+    def revoke(self, *but, what="credential", statuses=(200,), until=None, connection=None):
+        """Revokes a token by hand, over a connection that is open or another one, writes to its sessions, but to some, and opens
+        the streams of another token in its place."""
         token = self.used.pop(0)
         name = {"credential": token, "subject": self.listed[token][0],
                 "sha256": hashlib.sha256(f"secret-{token}".encode()).hexdigest()}[what]
@@ -144,21 +152,28 @@ class World:
         else:
             status, body = self.gateway.answer("POST", "/revocations", "secret-admin", how)
         assert status in statuses, (status, body)
-        self.streams.denied(token, time.time())
-        self.follow()
+        self.is_over(token, but)
         return token
 
-    def drop(self):
-        """Takes a token out of the file, and opens the streams of another one in its place."""
+    def drop(self, *but):
+        """Takes a token out of the file, and does the same."""
         token = self.used.pop(0)
         del self.listed[token]
         self.streams.denied(token, None)
         self.write_tokens()
         # Nobody says when it was read.
-        until(f"{token} is refused", lambda: not self.is_good(token))
-        self.streams.denied(token, time.time())
-        self.follow()
+        until(f"{token} is refused", lambda: self.is_refused(token))
+        time.sleep(HEARD)
+        self.is_over(token, but)
         return token
+
+    def is_over(self, token, but):
+        self.streams.denied(token, time.time())
+        # What its streams shall not be sent.
+        for session in self.follows.pop(token):
+            if session not in but:
+                self.state.append(session)
+        self.follow()
 
     def ended(self, token, within=ENDED):
         """How long after the end of its access the last stream of a token ended."""
@@ -188,7 +203,8 @@ class World:
 
     def told(self, *allowed):
         """Whatever was wrong is a failure; so is a stream that ended in any other way than these. How many ended in these."""
-        wrong, ends = self.streams.is_told()
+        wrong, ends, answers = self.streams.is_told()
+        self.answers.update(answers)
         assert not wrong, "\n".join(wrong)
         others = {how: count for how, count in ends.items() if how not in allowed}
         assert not others, f"streams of good credentials ended: {others}"
