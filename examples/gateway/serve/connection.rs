@@ -11,6 +11,7 @@ use tokio::{
 use super::{
     IDLE,
     guest::{Count, Guest},
+    turns::Said,
 };
 
 /// How many bytes of pages may be on their way over one connection, in units of [`UNIT`].
@@ -89,6 +90,7 @@ pub struct Connection {
     pages: Option<PageBytes>,
     /// Whose request begins to be answered.
     turn: Semaphore,
+    said: Arc<Said>,
 }
 
 /// A request, and its answer until that has ended.
@@ -101,11 +103,15 @@ pub struct Asking {
 impl Connection {
     pub fn new(speaks_http_2: bool, guest: Guest) -> Self {
         let pages = speaks_http_2.then(|| PageBytes::new(PAGES));
-        Self { speaks_http_2, guest, pages, turn: Semaphore::new(1) }
+        Self { speaks_http_2, guest, pages, turn: Semaphore::new(1), said: Arc::default() }
     }
 
     pub fn guest(&self) -> &Guest {
         &self.guest
+    }
+
+    pub fn said(&self) -> Arc<Said> {
+        Arc::clone(&self.said)
     }
 
     pub fn pages(&self) -> Option<PageBytes> {
@@ -153,6 +159,11 @@ impl Asking {
             answered
         })
         .await
+    }
+
+    /// Waits until the request may be answered where those of a connection come one after the other.
+    pub async fn comes(&self) {
+        self.connection.said.request().await;
     }
 
     /// The piece of an answer, which is being sent until it is dropped.

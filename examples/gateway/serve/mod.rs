@@ -73,7 +73,7 @@ use self::{
     guest::Entered,
     hello::Socket,
     shortage::{SHORTAGE, Shortage},
-    turns::InTurns,
+    turns::{Queue, Turns},
 };
 pub use self::{connection::PageBytes, doors::Doors, guest::known};
 use crate::{
@@ -114,6 +114,7 @@ where
     let http = Arc::new(bounds::http(write_timeout));
     let mut accepting = Accepting::new(doors.into(), limits.connections);
     let mut connections = JoinSet::new();
+    let queue = Queue::new();
 
     loop {
         let accepted = tokio::select! {
@@ -133,7 +134,7 @@ where
                 continue;
             }
         };
-        let (http, stop) = (Arc::clone(&http), stop.clone());
+        let (http, stop, queue) = (Arc::clone(&http), stop.clone(), queue.clone());
         let (service, tls) = (service.clone(), accepting.doors.tls());
         let entered = accepting.shortage.guests.enter(Guest::new(write_timeout));
         connections.spawn(async move {
@@ -158,17 +159,14 @@ where
                     answer(&mut *service.borrow_mut(), request, peer, Arc::clone(&connection), client.clone())
                 }
             });
-            let served = http
-                .serve_connection_with_upgrades(
-                    TokioIo::new(InTurns::new(socket, speaks_http_2, connection.guest().clone())),
-                    service,
-                )
-                .into_owned();
+            let mut turns = Turns::new(&queue, connection.said());
+            let socket = turns.of(socket, speaks_http_2, connection.guest().clone());
+            let served = http.serve_connection_with_upgrades(TokioIo::new(socket), service).into_owned();
             let mut served = Box::pin(served);
             let mut is_stopping = false;
             let result = loop {
                 tokio::select! {
-                    result = served.as_mut() => break result,
+                    result = turns.serve(served.as_mut()) => break result,
                     () = stop.cancelled(), if !is_stopping => {
                         is_stopping = true;
                         served.as_mut().graceful_shutdown();
@@ -177,6 +175,8 @@ where
                         tracing::debug!("connection closed: its client takes or asks nothing");
                         served.as_mut().graceful_shutdown();
                         let farewell = if connection.guest().is_known() { FAREWELL } else { Duration::ZERO };
+                        // In no turn: it is over before that would come.
+                        drop(turns);
                         break timeout(farewell, served.as_mut()).await.unwrap_or(Ok(()));
                     }
                 }
@@ -243,7 +243,12 @@ where
     };
     let waits = connection.guest().waits();
     async move {
-        let response = if asking.shares() { asking.in_turn(answer).await? } else { answer.await? };
+        let response = if asking.shares() {
+            asking.in_turn(answer).await?
+        } else {
+            asking.comes().await;
+            answer.await?
+        };
         drop(waits);
         Ok(if asking.shares() { stalled::let_go(response, asking) } else { gone::ask(response, client, asking) })
     }
