@@ -390,6 +390,9 @@ class Faults:
                     for token in ends:
                         world.streams.denied(token, at)
                     took = [world.ended(token) for token in ends]
+                    for token in ends:
+                        # They have access again when the clock is right again.
+                        until(f"all of {token} are refused", lambda: world.streams.are_over(token))
                     time.sleep(4)
                     until("all streams have heartbeats", lambda: not world.streams.quiet(4), 10)
                     took += [world.ended(world.revoke()), world.ended(world.drop())]

@@ -25,7 +25,7 @@ AT_A_TIME = 200
 # Addresses that they come from: each has ports for itself.
 ADDRESSES = 50
 # Between a frame that is let through and its bytes in the socket others may have the processor.
-ON_ITS_WAY = 1.0
+ON_ITS_WAY = 3.0
 
 
 class Client:

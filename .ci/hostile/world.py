@@ -24,7 +24,7 @@ PLAIN = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 # Tokens that nobody uses yet.
 SPARE = 150
 # So long after a token that is in the file no more is refused its streams have heard of it, too.
-HEARD = 0.1
+HEARD = 0.5
 # Within what the streams of whoever lost access have ended, on a machine that has other things to do.
 ENDED = 5.0
 
