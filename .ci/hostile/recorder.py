@@ -66,6 +66,10 @@ class Streams:
         """Closes what is open with this token, and says how many were."""
         return self._say("leave", token)
 
+    def sessions(self, token):
+        """What this token's streams follow."""
+        return self._say("sessions", token)
+
     def ids(self, token):
         """Those of the streams that are open with this token."""
         return self._say("ids", token)
@@ -161,6 +165,9 @@ class Recorder:
             client.is_over, client.denied = True, client.denied or time.time()
             self._close(client)
         return len(left)
+
+    def _on_sessions(self, token):
+        return [client.session for client in self._of[token]]
 
     def _on_ids(self, token):
         return [client.stream for client in self._of[token] if client.status == 200]

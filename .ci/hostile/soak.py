@@ -101,7 +101,6 @@ class Soak:
                 renewed.append(stream)
         self.world.streams.renewed(old, new, renewed)
         del self.world.listed[old]
-        self.world.follows[new] = self.world.follows.pop(old)
         self.world.used.append(new)
 
     def expire(self):
@@ -114,7 +113,7 @@ class Soak:
             if time.time() > self.world.listed[token][1] + 1:
                 self.ended(token)
                 self.expiring.remove(token)
-                del self.world.listed[token], self.world.follows[token]
+                del self.world.listed[token]
 
     def reconnect(self):
         self.world.streams.reconnect(0.02)
@@ -209,13 +208,16 @@ class Soak:
         # Connections to the database and files are closed when they were not used for a while.
         until(f"descriptors are let go: {left}", lambda: gateway.descriptors() < 60)
 
-        def counted(event):
+        def counted():
             with open(gateway.path("audit")) as audit:
-                return audit.read().count(f'"event":"{event}"')
+                lines = audit.read()
+            return lines.count('"event":"opened"'), lines.count('"event":"ended"')
 
         # Whoever writes the log does so a moment later.
-        until("as many streams have ended as were opened", lambda: 0 < counted("opened") == counted("ended"))
-        print(f"   {counted('opened')} streams were opened and as many ended; {gateway.descriptors()} descriptors and "
+        until("as many streams have ended as were opened", lambda: len(set(counted())) == 1)
+        opened, _ = counted()
+        assert opened
+        print(f"   {opened} streams were opened and as many ended; {gateway.descriptors()} descriptors and "
               f"{gateway.threads()} threads are left, {gateway.memory() / 1e6:.1f} MB")
 
     def nothing_is_unexplained(self, seconds):

@@ -80,8 +80,8 @@ class World:
         self.each, self.number = each, 0
         # What the file has: the subject of each token, and when it expires. Those in use, and others that will be.
         self.listed, self.used, self.spare = {}, [], []
-        # What the streams of each token follow; what those with access were answered that is no stream.
-        self.follows, self.answers = {}, collections.Counter()
+        # What streams with access were answered that is no stream.
+        self.answers = collections.Counter()
         self.add_tokens(streams // each + SPARE)
         self.gateway = Served(program, self.folder, disk, *options, env=env)
         # The port is known from now on, and the same after a restart.
@@ -122,8 +122,8 @@ class World:
         token, sessions = token or self.spare.pop(0), self.state.sessions
         self.used.append(token)
         first = self.number * 7 + len(self.used)
-        self.follows[token] = [sessions[(first + n * (len(sessions) // 2 + 1)) % len(sessions)] for n in range(self.each)]
-        self.streams.open([(token, session) for session in self.follows[token]], until)
+        self.streams.open([(token, sessions[(first + n * (len(sessions) // 2 + 1)) % len(sessions)])
+                           for n in range(self.each)], until)
         return token
 
     def follow_for(self, seconds):
@@ -170,7 +170,7 @@ class World:
     def is_over(self, token, but):
         self.streams.denied(token, time.time())
         # What its streams shall not be sent.
-        for session in self.follows.pop(token):
+        for session in self.streams.sessions(token):
             if session not in but:
                 self.state.append(session)
         self.follow()

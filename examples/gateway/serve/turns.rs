@@ -5,7 +5,8 @@
 //! it nine bytes each) could keep a thread so for as long as it likes. So after some bytes the others have their
 //! turn, those of whom it is not known yet that they have sent something among them. So do they after each of the requests
 //! that were read at once over HTTP/1. Of those that have more to say then, however many they are, only one for each thread
-//! does so at a time: whoever says little comes before the rest of them.
+//! does so at a time: whoever says little comes before the rest of them. What a request over HTTP/2 has to do is a task of
+//! its own, and so is a WebSocket: they only let others have their turn.
 //!
 //! What is read over HTTP/1 without a request among it is a large body, which costs several times as much in small pieces.
 
